@@ -1,0 +1,62 @@
+# GNU make and python3 (3.11 or later) are all that these need. `make demo` to try it, `make test` to check it.
+PYTHON ?= python3
+PORT ?= 8000
+PY := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-sqlite test-postgresql lint format bench lock messages browser soak clean
+
+help: ## what each target does
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+setup: .venv/ready ## the virtual environment with run-time and development dependencies
+
+.venv/ready: requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed.")'
+	test -x $(PY) || $(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+demo: setup ## a running console with a sandbox to play in; Ctrl-C ends it; PORT= (default 8000)
+	@PORT=$(PORT) $(PY) -m moderation.demo
+
+lint: setup ## ruff, mypy, templates, migrations, deployment check
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) -m djlint --quiet --check --lint templates
+	DEBUG=true $(PY) manage.py makemigrations --check --dry-run
+	SECRET_KEY=$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(60))') DEBUG=false HTTPS=true \
+		$(PY) manage.py check --deploy --fail-level WARNING
+
+format: setup ## put code and templates into form
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+messages: setup ## collect texts into locale/ and compile them (needs gettext)
+	$(PY) manage.py makemessages --locale zh_Hans --no-obsolete --no-wrap --add-location file --ignore .venv --ignore data --ignore staticfiles
+	$(PY) manage.py compilemessages --locale zh_Hans --ignore .venv
+
+test: setup browser test-sqlite test-postgresql ## the whole suite, on SQLite and on PostgreSQL
+
+test-sqlite: setup
+	$(PY) tests/run.py sqlite
+
+test-postgresql: setup
+	$(PY) tests/run.py postgresql
+
+browser: ## Chromium and a Chinese font for the browser tests, from Debian's packages where that is possible
+	@tests/install_browser.sh
+
+bench: setup ## every benchmark, ratios printed
+	@set -e; for program in benchmarks/bench_*.py; do $(PY) $$program; done
+
+lock: ## pin requirements.txt and requirements-dev.txt anew from the .in files
+	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv
+	for name in requirements requirements-dev; do .venv-lock/bin/uv pip compile --quiet --universal \
+		--python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
+		--custom-compile-command "make lock" $$name.in -o $$name.txt; done
+	rm -r .venv-lock
+
+clean: ## remove what the targets above made
+	rm -rf .venv data staticfiles test-results

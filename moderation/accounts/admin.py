@@ -1,0 +1,113 @@
+"""People and their pseudonyms."""
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.forms import UserChangeForm
+from django.contrib.auth.forms import UserCreationForm as DjangoUserCreationForm
+from django.contrib.auth.models import Group
+from django.db.models import Model
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from moderation.accounts.forms import PreferencesForm
+from moderation.accounts.models import Pseudonym, User
+from moderation.archive.recaller_data import RecallerDataField
+from moderation.read_only_admin import ModelAdmin
+
+if TYPE_CHECKING:
+    UserAdminBase = DjangoUserAdmin[User]
+    ChangeForm = UserChangeForm[User]
+    CreationForm = DjangoUserCreationForm[User]
+else:
+    UserAdminBase = DjangoUserAdmin
+    ChangeForm = UserChangeForm
+    CreationForm = DjangoUserCreationForm
+
+# Permissions come from the role alone (`accounts/roles.py`): a group would promise what it cannot give.
+admin.site.unregister(Group)
+
+
+class UserForm(ChangeForm):
+    """An account; the role decides what else it may do."""
+
+    timezone = forms.CharField(
+        label=_("Time zone"), required=False, max_length=64, help_text=_("Such as Asia/Shanghai. Empty: UTC.")
+    )
+    clean_timezone = PreferencesForm.clean_timezone  # type: ignore[assignment]
+
+
+class NewUserForm(CreationForm):
+    """A new account: a name, a role and a password."""
+
+    class Meta:
+        model = User
+        fields = ("username", "role")
+
+
+@admin.register(User)
+class UserAdmin(UserAdminBase):
+    """Accounts, each with its role."""
+
+    form = UserForm
+    add_form = NewUserForm
+    list_display = ("username", "full_name", "role", "is_active", "last_login")
+    list_filter = ("role", "is_active")
+    search_fields = ("username", "first_name", "last_name", "email")
+    ordering = ("username",)
+    filter_horizontal = ()
+    # Deleting is done one by one: the list's action would not notice that one of them is oneself.
+    actions = None
+    fieldsets = (
+        (None, {"fields": ("username", "password", "role", "is_active")}),
+        (_("Person"), {"fields": ("first_name", "last_name", "email")}),
+        (_("Preferences"), {"fields": ("language", "timezone", "media", "theme")}),
+        (_("Dates"), {"fields": ("last_login", "date_joined")}),
+    )
+    add_fieldsets = ((None, {"fields": ("username", "role", "password1", "password2")}),)
+
+    @admin.display(description=_("name"))
+    def full_name(self, user: User) -> str:
+        return user.get_full_name()
+
+    def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj and not self.has_change_permission(request, obj):
+            # A reader has no business with the password, masked or not.
+            (title, options), *others = fieldsets
+            names = [name for name in options["fields"] if name != "password"]
+            return [(title, {**options, "fields": names}), *others]
+        return fieldsets
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
+        dates = ("last_login", "date_joined")
+        # Nobody can lock themselves out, and with it perhaps everybody.
+        return (*dates, "role", "is_active") if obj and obj.pk == request.user.pk else dates
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        is_oneself = obj is not None and obj.pk == request.user.pk
+        return not is_oneself and super().has_delete_permission(request, obj)
+
+
+class PseudonymForm(forms.ModelForm[Pseudonym]):
+    """A pseudonym, shown exactly as clients will see it."""
+
+    recaller_data = RecallerDataField()
+
+    class Meta:
+        model = Pseudonym
+        fields = ["user", "application", "recaller_id", "recaller_data"]
+
+
+@admin.register(Pseudonym)
+class PseudonymAdmin(ModelAdmin):
+    """The names under which moderators' recalls go out."""
+
+    form = PseudonymForm
+    list_display = ("recaller_id", "user", "application")
+    list_filter = ("application",)
+    list_select_related = ("user", "application")
+    search_fields = ("recaller_id", "user__username")
+    ordering = ("application", "user")

@@ -1,0 +1,30 @@
+"""Every page in the language and the time zone of the person who reads it."""
+
+from collections.abc import Callable
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone, translation
+
+
+class PreferencesMiddleware:
+    """Activates the signed-in user's language and time zone; a visitor keeps the browser's language and UTC."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.user.is_authenticated:
+            if request.user.language:
+                translation.activate(request.user.language)
+                request.LANGUAGE_CODE = translation.get_language()
+            try:
+                timezone.activate(ZoneInfo(request.user.timezone or "UTC"))
+            except (ZoneInfoNotFoundError, ValueError):
+                timezone.deactivate()
+        else:
+            timezone.deactivate()
+        response = self.get_response(request)
+        # LocaleMiddleware stands outside this one and names the language it chose itself.
+        response.headers["Content-Language"] = translation.get_language() or ""
+        return response

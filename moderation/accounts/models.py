@@ -1,0 +1,91 @@
+"""People who use the console, and the names under which their recalls go out."""
+
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractUser, UserManager
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from moderation.accounts.roles import Role
+from moderation.archive.models import Application
+
+
+class ConsoleUserManager(UserManager["User"]):
+    """Makes `createsuperuser` create an administrator."""
+
+    def create_superuser(
+        self, username: str, email: str | None = None, password: str | None = None, **extra: Any
+    ) -> "User":
+        extra.setdefault("role", Role.ADMIN)
+        return super().create_superuser(username, email, password, **extra)
+
+
+class User(AbstractUser):
+    """Somebody who signs in: a role, and how they like to see the console."""
+
+    class Media(models.TextChoices):
+        """What an image or video looks like after the click that shows it."""
+
+        PLAIN = "plain", _("as it is")
+        BLUR = "blur", _("blurred until hovered or focused")
+        GREY = "grey", _("in shades of grey")
+        BLUR_GREY = "blur-grey", _("blurred and in shades of grey")
+
+    class Theme(models.TextChoices):
+        SYSTEM = "system", _("as the system has it")
+        LIGHT = "light", _("light")
+        DARK = "dark", _("dark")
+
+    role = models.CharField(_("role"), max_length=16, choices=Role, default=Role.MODERATOR)
+    language = models.CharField(
+        _("language"), max_length=16, choices=settings.LANGUAGES, blank=True, default=""
+    )
+    timezone = models.CharField(_("time zone"), max_length=64, blank=True, default="")
+    media = models.CharField(_("media"), max_length=16, choices=Media, default=Media.BLUR)
+    theme = models.CharField(_("theme"), max_length=16, choices=Theme, default=Theme.SYSTEM)
+
+    objects: ClassVar[ConsoleUserManager] = ConsoleUserManager()
+
+    class Meta(AbstractUser.Meta):
+        verbose_name = _("user")  # type: ignore[assignment]
+        verbose_name_plural = _("users")  # type: ignore[assignment]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(role__in=Role.values), name="user_has_a_known_role")
+        ]
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        # Django admin asks is_staff; the role decides it, so that the two cannot disagree.
+        self.is_staff = self.role != Role.MODERATOR
+        if (fields := kwargs.get("update_fields")) is not None and "role" in fields:
+            kwargs["update_fields"] = {*fields, "is_staff"}
+        super().save(*args, **kwargs)
+
+
+class Pseudonym(models.Model):
+    """The recaller that one moderator's recalls show to clients of one application.
+
+    `recaller` reaches every client (goeasy-api.md, "Recall"); the true actor stays in the audit log.
+    """
+
+    application = models.ForeignKey(Application, models.CASCADE, verbose_name=_("application"))
+    user = models.ForeignKey(User, models.CASCADE, verbose_name=_("moderator"))
+    recaller_id = models.CharField(_("recaller id"), max_length=255)
+    recaller_data = models.JSONField(
+        _("recaller data"),
+        null=True,
+        blank=True,
+        help_text=_("A JSON object, for example a name and an avatar."),
+    )
+
+    class Meta:
+        verbose_name = _("pseudonym")
+        verbose_name_plural = _("pseudonyms")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["application", "user"], name="one_pseudonym_per_moderator_and_application"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.recaller_id

@@ -1,0 +1,63 @@
+"""Signing in, and how a person likes to see the console."""
+
+from zoneinfo import available_timezones
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import views as auth_views
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse_lazy
+from django.utils import translation
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST
+from django.views.i18n import set_language
+
+from moderation.accounts.forms import PreferencesForm
+from moderation.accounts.requests import SignedIn
+
+login = auth_views.LoginView.as_view(template_name="accounts/login.html", redirect_authenticated_user=True)
+
+
+class ChangePassword(auth_views.PasswordChangeView):
+    """Django's own, ending on the preferences with a message."""
+
+    template_name = "accounts/password.html"
+    success_url = reverse_lazy("preferences")
+
+    def form_valid(self, form: object) -> HttpResponse:
+        messages.success(self.request, _("Your password is changed."))
+        return super().form_valid(form)  # type: ignore[arg-type]
+
+
+change_password = ChangePassword.as_view()
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def preferences(request: SignedIn) -> HttpResponse:
+    """Language, time zone, media and colours. `?timezone=` proposes a zone: base.js knows the browser's."""
+    proposed = {"timezone": request.GET["timezone"]} if "timezone" in request.GET else None
+    form = PreferencesForm(request.POST or None, instance=request.user, initial=proposed)
+    if request.method == "POST" and form.is_valid():
+        user = form.save()
+        with translation.override(user.language or request.LANGUAGE_CODE):
+            messages.success(request, _("Your preferences are saved."))
+        return redirect("preferences")
+    # A form that was refused has left its values on the user whose page this is.
+    request.user.refresh_from_db()
+    return render(
+        request, "accounts/preferences.html", {"form": form, "zones": sorted(available_timezones())}
+    )
+
+
+@require_POST
+def choose_language(request: HttpRequest) -> HttpResponse:
+    """Django's `set_language` for visitors; somebody who is signed in finds the language again everywhere."""
+    response = set_language(request)
+    language = request.POST.get("language", "")
+    if request.user.is_authenticated and language in dict(settings.LANGUAGES):
+        request.user.language = language
+        request.user.save(update_fields=["language"])
+    return response

@@ -1,0 +1,299 @@
+"""Applications, and what the archive keeps of their conversations.
+
+Every time stamp here is GoEasy's: milliseconds since the epoch, UTC.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models.functions import Greatest, Least
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+
+from moderation.archive.secrecy import seal, unseal
+from moderation.goeasy.client import Client, Group, Private, base_url
+
+DEFAULT = "default"
+
+
+def validate_rest_host(value: str) -> None:
+    """Refuse what `goeasy.client.base_url` cannot read."""
+    try:
+        base_url(value)
+    except ValueError as problem:
+        raise ValidationError(str(problem)) from None
+
+
+class Application(models.Model):
+    """A GoEasy application. `default` is configured by the environment, which wins at every start."""
+
+    slug = models.SlugField(_("short name"), unique=True)
+    name = models.CharField(_("name"), max_length=100)
+    rest_host_saved = models.CharField(
+        _("REST host"),
+        max_length=255,
+        default="hangzhou",
+        validators=[validate_rest_host],
+        help_text=_("hangzhou, singapore, a host name, or a base URL."),
+    )
+    appkey_sealed = models.TextField(editable=False, blank=True, default="")
+    secret_keys_sealed = models.TextField(editable=False, blank=True, default="")
+    recaller_id = models.CharField(
+        _("recaller id"),
+        max_length=255,
+        blank=True,
+        default="",
+        help_text=_("What clients see when the moderator has no pseudonym of their own."),
+    )
+    recaller_data = models.JSONField(
+        _("recaller data"),
+        null=True,
+        blank=True,
+        help_text=_("A JSON object, for example a name and an avatar."),
+    )
+
+    class Meta:
+        verbose_name = _("application")
+        verbose_name_plural = _("applications")
+        ordering = ["slug"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_from_environment(self) -> bool:
+        """Whether the environment, not the admin, holds this application's keys."""
+        return self.slug == DEFAULT and bool(settings.GOEASY_APPKEY)
+
+    @property
+    def rest_host(self) -> str:
+        """Region, host name or base URL, as `goeasy.client.base_url` reads it."""
+        return settings.GOEASY_REST_HOST if self.is_from_environment else self.rest_host_saved
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether there is a key to call GoEasy with."""
+        return bool(self.appkey())
+
+    # Methods, not properties: nothing that lists an object's attributes shows a key.
+    def appkey(self) -> str:
+        """The common or REST key, in the clear: for the client and for nothing else."""
+        return settings.GOEASY_APPKEY if self.is_from_environment else unseal(self.appkey_sealed)
+
+    def secret_keys(self) -> list[str]:
+        """The webhook secrets that are valid now (two while a key is rotated)."""
+        if self.slug == DEFAULT and settings.GOEASY_SECRET_KEYS:
+            return list(settings.GOEASY_SECRET_KEYS)
+        return [key for key in unseal(self.secret_keys_sealed).split(",") if key]
+
+    def set_appkey(self, appkey: str) -> None:
+        """Keep `appkey` encrypted."""
+        self.appkey_sealed = seal(appkey.strip())
+
+    def set_secret_keys(self, secret_keys: str) -> None:
+        """Keep the webhook secrets encrypted; two are separated by a comma."""
+        self.secret_keys_sealed = seal(",".join(key.strip() for key in secret_keys.split(",") if key.strip()))
+
+    def client(self, *, read_timeout: float | None = None) -> Client:
+        """A client for this application; the caller closes it."""
+        return Client(
+            appkey=self.appkey(),
+            rest_host=self.rest_host,
+            connect_timeout=settings.GOEASY_CONNECT_TIMEOUT,
+            read_timeout=read_timeout or settings.GOEASY_READ_TIMEOUT,
+            pool_size=settings.GOEASY_CONCURRENCY,
+        )
+
+
+class Kind(models.TextChoices):
+    """Kinds of conversation."""
+
+    PRIVATE = "private", _("private")
+    GROUP = "group", _("group")
+
+
+def pair(user_a: str, user_b: str) -> tuple[str, str]:
+    """The two sides of a private conversation in the one order that names it: by code point.
+
+    goeasy-api.md, "Two conversations that are one".
+    """
+    return (user_a, user_b) if user_a <= user_b else (user_b, user_a)
+
+
+class ConversationQuerySet(models.QuerySet["Conversation"]):
+    """Conversations by what names them at GoEasy."""
+
+    def named(self, application: Application, target: Private | Group) -> ConversationQuerySet:
+        """The conversation that `target` names, (a, b) and (b, a) being one."""
+        if isinstance(target, Group):
+            return self.filter(application=application, kind=Kind.GROUP, group_id=target.group_id)
+        user_a, user_b = pair(target.user_a, target.user_b)
+        return self.filter(application=application, kind=Kind.PRIVATE, user_a=user_a, user_b=user_b)
+
+    def open(self, application: Application, target: Private | Group) -> Conversation:
+        """The conversation that `target` names, created when it is new here."""
+        if isinstance(target, Group):
+            return self.get_or_create(application=application, kind=Kind.GROUP, group_id=target.group_id)[0]
+        user_a, user_b = pair(target.user_a, target.user_b)
+        return self.get_or_create(application=application, kind=Kind.PRIVATE, user_a=user_a, user_b=user_b)[0]
+
+
+class Conversation(models.Model):
+    """A private chat between two users, or a group's chat, of one application."""
+
+    application = models.ForeignKey(Application, models.PROTECT, verbose_name=_("application"))
+    kind = models.CharField(_("kind"), max_length=8, choices=Kind)
+    user_a = models.CharField(max_length=255, blank=True, default="")
+    user_b = models.CharField(max_length=255, blank=True, default="")
+    group_id = models.CharField(max_length=255, blank=True, default="")
+    name = models.CharField(_("name"), max_length=255, blank=True, default="")
+    last_timestamp = models.BigIntegerField(_("latest message"), default=0)
+    # When GoEasy's history was last read, and how that went ("" is well; else an error's `kind`).
+    history_read_at = models.DateTimeField(null=True, editable=False)
+    history_problem = models.CharField(max_length=32, blank=True, default="", editable=False)
+
+    objects = ConversationQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("conversation")
+        verbose_name_plural = _("conversations")
+        permissions = [("open_conversation", "Can open a conversation that the archive does not know")]
+        constraints = [
+            models.CheckConstraint(
+                condition=(
+                    models.Q(kind="private", group_id="") & ~models.Q(user_a="") & ~models.Q(user_b="")
+                    | models.Q(kind="group", user_a="", user_b="") & ~models.Q(group_id="")
+                ),
+                name="conversation_names_a_pair_or_a_group",
+            ),
+            # Whatever the order of the two: the database knows that they are one pair, too.
+            models.UniqueConstraint(
+                "application",
+                Least("user_a", "user_b"),
+                Greatest("user_a", "user_b"),
+                condition=models.Q(kind="private"),
+                name="one_conversation_per_pair",
+            ),
+            models.UniqueConstraint(
+                fields=["application", "group_id"],
+                condition=models.Q(kind="group"),
+                name="one_conversation_per_group",
+            ),
+        ]
+        indexes = [
+            # The conversation list: newest first, by key.
+            models.Index(fields=["-last_timestamp", "-id"], name="conversation_newest_first"),
+            # Finding a conversation by either side.
+            models.Index(fields=["user_a"], name="conversation_by_user_a"),
+            models.Index(fields=["user_b"], name="conversation_by_user_b"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or self.ids
+
+    def get_absolute_url(self) -> str:
+        return reverse("conversation", args=[self.pk])
+
+    @property
+    def ids(self) -> str:
+        """What names the conversation at GoEasy, for people to read."""
+        return self.group_id if self.kind == Kind.GROUP else f"{self.user_a} ↔ {self.user_b}"
+
+    @property
+    def target(self) -> Private | Group:
+        """The conversation as the GoEasy client names it."""
+        if self.kind == Kind.GROUP:
+            return Group(self.group_id)
+        return Private(self.user_a, self.user_b)
+
+    def for_audit(self) -> dict[str, str]:
+        """The conversation as an audit entry copies it (interface.md, `export_audit`)."""
+        if self.kind == Kind.GROUP:
+            return {"kind": "group", "group_id": self.group_id}
+        return {"kind": "private", "user_a": self.user_a, "user_b": self.user_b}
+
+
+class Sender(models.Model):
+    """What messages have told of a user of an application: the latest name and avatar."""
+
+    application = models.ForeignKey(Application, models.CASCADE)
+    user_id = models.CharField(max_length=255)
+    name = models.CharField(max_length=255, blank=True, default="")
+    avatar = models.CharField(max_length=2000, blank=True, default="")
+    # Of the message that told it: an older message does not overwrite a newer name.
+    as_of = models.BigIntegerField(default=0)
+
+    class Meta:
+        verbose_name = _("sender")
+        verbose_name_plural = _("senders")
+        constraints = [
+            models.UniqueConstraint(fields=["application", "user_id"], name="one_row_per_sender_and_application")
+        ]
+
+    def __str__(self) -> str:
+        return self.name or self.user_id
+
+
+class Message(models.Model):
+    """One message, as GoEasy told it. `archive/ingest.py` is the only writer."""
+
+    conversation = models.ForeignKey(Conversation, models.PROTECT, verbose_name=_("conversation"))
+    timestamp = models.BigIntegerField(_("timestamp"))
+    message_id = models.CharField(_("message id"), max_length=255, blank=True, default="")
+    sender_id = models.CharField(_("sender"), max_length=255, blank=True, default="")
+    type = models.CharField(_("type"), max_length=64, blank=True, default="")
+    # The exact JSON text that GoEasy wrote when the archive first saw the message, and its SHA-256 in hex.
+    raw = models.TextField(_("raw message"))
+    sha256 = models.CharField(max_length=64)
+    # Of type and payload: tells messages apart that carry no id, recalled or not.
+    payload_sha256 = models.CharField(max_length=64)
+    recalled = models.BooleanField(_("recalled"), default=False)
+    # The exact JSON text that told of the recall, when it was another than `raw`.
+    recalled_raw = models.TextField(blank=True, default="")
+    seen_at = models.DateTimeField(_("first seen"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("message")
+        verbose_name_plural = _("messages")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["conversation", "message_id"],
+                condition=~models.Q(message_id=""),
+                name="one_message_per_conversation_and_id",
+            ),
+            models.UniqueConstraint(
+                fields=["conversation", "timestamp", "sender_id", "payload_sha256"],
+                condition=models.Q(message_id=""),
+                name="one_message_without_id_per_time_sender_and_payload",
+            ),
+        ]
+        indexes = [
+            # The timeline, by key in either direction.
+            models.Index(fields=["conversation", "timestamp", "id"], name="message_timeline"),
+            # Anything by its id, or by its time alone.
+            models.Index(fields=["message_id"], condition=~models.Q(message_id=""), name="message_by_id"),
+            models.Index(fields=["timestamp"], name="message_by_timestamp"),
+            # "All from this sender".
+            models.Index(fields=["sender_id", "timestamp"], name="message_by_sender"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.timestamp}"
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The message as GoEasy's object; an empty one when the raw text is not an object."""
+        data = json.loads(self.raw)
+        return data if isinstance(data, dict) else {}
+
+    @property
+    def recaller(self) -> dict[str, Any]:
+        """Who recalled it as clients see it: `{"id": …, "data": {…}}`, or empty."""
+        data = json.loads(self.recalled_raw or self.raw)
+        recaller = data.get("recaller") if isinstance(data, dict) else None
+        return recaller if isinstance(recaller, dict) else {}

@@ -1,0 +1,29 @@
+"""What conversations are called: a group by its name, two people by theirs, by ids when nothing else is known."""
+
+from collections.abc import Iterable
+
+from moderation.archive.models import Application, Conversation, Kind, Sender
+
+
+def titled(conversations: Iterable[Conversation]) -> list[Conversation]:
+    """The same conversations, each with `title`; one query for all of them."""
+    conversations = list(conversations)
+    sides = {side for each in conversations for side in (each.user_a, each.user_b) if side}
+    names = {
+        (application, user): name
+        for application, user, name in Sender.objects.filter(
+            application__in={each.application_id for each in conversations}, user_id__in=sides
+        ).values_list("application_id", "user_id", "name")
+    }
+    for each in conversations:
+        title = each.name
+        if not title and each.kind == Kind.PRIVATE:
+            title = " ↔ ".join(names.get((each.application_id, user)) or user for user in (each.user_a, each.user_b))
+        each.title = title or each.ids  # type: ignore[attr-defined]
+    return conversations
+
+
+def sender_names(application: Application, user_ids: Iterable[str]) -> dict[str, str]:
+    """The names that messages have told of these users; a user without one is left out."""
+    known = Sender.objects.filter(application=application, user_id__in=list(user_ids)).exclude(name="")
+    return dict(known.values_list("user_id", "name"))

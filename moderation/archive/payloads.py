@@ -1,0 +1,187 @@
+"""How a message is shown: from its raw JSON text to words or an attachment. Pure: no model, no request.
+
+Nothing here trusts what it reads. A payload that is not what its type says is shown as formatted JSON, and a text
+that is not JSON as itself (goeasy-api.md, "History": message types and payloads).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+# Longer words are folded up; far longer ones are cut, so that one message cannot fill the page.
+FOLD_CHARACTERS = 600
+FOLD_LINES = 12
+MOST_CHARACTERS = 12_000
+
+ATTACHMENTS = ("image", "audio", "video", "file")
+
+# A host and perhaps a port. Neither user names nor backslashes: browsers and this program would read them differently.
+ADDRESS = re.compile(r"https?://[\w.-]+(:\d{1,5})?([/?#][^\s\\]*)?", re.IGNORECASE)
+
+# Control characters, marks that turn the direction of text, invisible ones, and halves of surrogate pairs.
+# The joiners U+200C and U+200D are left alone: emoji and several scripts are spelled with them.
+MARK = (
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e"
+    "\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+)
+# England's flag is a black flag and tags: one picture, not hidden text.
+FLAG_OR_MARKS = re.compile(f"(\U0001f3f4[\U000e0020-\U000e007f]+)|({MARK})\\2*")
+
+
+@dataclass(frozen=True)
+class Words:
+    """A text, or JSON laid out for people. `head` is what is seen of it while it is folded, empty when it is short."""
+
+    form: str  # "text" or "json"
+    text: str
+    cut: int = 0  # characters that are not shown
+
+    @property
+    def length(self) -> int:
+        return len(self.text) + self.cut
+
+    @property
+    def head(self) -> str:
+        lines = self.text[:FOLD_CHARACTERS].split("\n")
+        if len(self.text) <= FOLD_CHARACTERS and len(lines) <= FOLD_LINES:
+            return ""
+        return "\n".join(lines[:FOLD_LINES])
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """An image, audio, video or file. Whatever its payload does not tell properly is empty, or None."""
+
+    form: str
+    url: str
+    name: str = ""
+    content_type: str = ""
+    size: int | None = None  # bytes
+    width: int | None = None
+    height: int | None = None
+    duration: float | None = None  # seconds
+    # Whom a browser would ask for it; empty when the address is none that may be opened.
+    host: str = ""
+    # Whether the console shows it itself: its origin is one of those that the operator named.
+    may_load: bool = False
+
+
+def read(raw: str, media_origins: Collection[str] = ()) -> Words | Attachment:
+    """What to show of the message whose JSON text is `raw`."""
+    try:
+        data = json.loads(raw)
+    except (ValueError, RecursionError):
+        return _words("json", raw)
+    if not isinstance(data, dict) or "payload" not in data:
+        return _formatted(data, raw)
+    kind, payload = data.get("type"), _unpacked(data["payload"])
+    if kind == "text":
+        text = payload.get("text") if isinstance(payload, dict) else payload
+        if isinstance(text, str):
+            return _words("text", text)
+    elif kind in ATTACHMENTS and isinstance(payload, dict):
+        if attachment := _attachment(kind, payload, media_origins):
+            return attachment
+    elif isinstance(payload, str):
+        return _words("text", payload)
+    return _formatted(payload, raw)
+
+
+def excerpt(shown: Words | Attachment, length: int = 80) -> str:
+    """One line that tells the message from others."""
+    text = shown.text[: 4 * length] if isinstance(shown, Words) else f"[{shown.form}] {shown.name or shown.url}"
+    line = " ".join(text.split())
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def with_marks(text: str) -> Iterator[tuple[str, str]]:
+    """`text` in pieces: (piece, "") as it is, and ("U+202E ×3", its name) for what would not be seen, or would deceive."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    position = 0
+    for match in FLAG_OR_MARKS.finditer(text):
+        if match[1]:
+            continue
+        if match.start() > position:
+            yield text[position : match.start()], ""
+        position, count = match.end(), len(match[0])
+        sign = match[2]
+        code = f"U+{ord(sign):04X}" + (f" ×{count}" if count > 1 else "")
+        yield code, unicodedata.name(sign, "control character").lower()
+    if position < len(text):
+        yield text[position:], ""
+
+
+def _unpacked(payload: Any) -> Any:
+    """The object of a payload that is JSON inside a string; any other payload as it is."""
+    if isinstance(payload, str) and payload.lstrip().startswith("{"):
+        try:
+            inner = json.loads(payload)
+        except (ValueError, RecursionError):
+            return payload
+        return inner if isinstance(inner, dict) else payload
+    return payload
+
+
+def _words(form: str, text: str) -> Words:
+    return Words(form, text[:MOST_CHARACTERS], max(0, len(text) - MOST_CHARACTERS))
+
+
+def _formatted(value: Any, raw: str) -> Words:
+    try:
+        return _words("json", json.dumps(value, ensure_ascii=False, indent=2))
+    except (ValueError, RecursionError):
+        return _words("json", raw)
+
+
+def _attachment(kind: str, payload: dict[str, Any], media_origins: Collection[str]) -> Attachment | None:
+    """The attachment that `payload` describes, or None when it has no address."""
+    inner = payload.get("video") if kind == "video" else None
+    about = inner if isinstance(inner, dict) else payload
+    url = about.get("url")
+    if not isinstance(url, str) or not url:
+        return None
+    host, origin = _host_and_origin(url)
+    return Attachment(
+        form=kind,
+        url=url,
+        name=_text(about.get("name")) or _text(payload.get("name")),
+        content_type=_text(about.get("contentType")),
+        size=_whole(about.get("size")),
+        width=_whole(about.get("width")),
+        height=_whole(about.get("height")),
+        duration=_seconds(about.get("duration")),
+        host=host,
+        may_load=bool(origin) and origin in media_origins and kind != "file",
+    )
+
+
+def _host_and_origin(url: str) -> tuple[str, str]:
+    """Host and origin of an http(s) address; two empty texts for anything else."""
+    if not ADDRESS.fullmatch(url) or re.search(MARK, url):
+        return "", ""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return "", ""
+    default = {"http": 80, "https": 443}[parts.scheme]
+    name = host if port in {None, default} else f"{host}:{port}"
+    return name, f"{parts.scheme}://{name}"
+
+
+def _text(value: Any) -> str:
+    return value[:255] if isinstance(value, str) else ""
+
+
+def _whole(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value < 2**53 else None
+
+
+def _seconds(value: Any) -> float | None:
+    return value if type(value) in {int, float} and 0 <= value < 10**7 else None

@@ -1,0 +1,26 @@
+"""What kept GoEasy from answering, in a sentence for people: what happened, and what to do next."""
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+SENTENCES: dict[str, str | Promise] = {
+    "not_configured": _("The application has no key. An admin sets GOEASY_APPKEY, or the key in Django admin."),
+    "refused": _("GoEasy refused to answer. An admin checks the application's key and region."),
+    "invalid_call": _("The application's key or the conversation's ids cannot be sent. An admin checks them."),
+    "name_unresolved": _("GoEasy's host name could not be found. An admin checks GOEASY_REST_HOST and the network."),
+    "connection_refused": _("GoEasy's host refused the connection. Try again in a while."),
+    "connect_timeout": _("GoEasy did not take the connection in time. Try again in a while."),
+    "tls_failed": _("No secure connection to GoEasy could be made. An admin checks the host name and the clock."),
+    "proxy_failed": _("The network's proxy let nothing through to GoEasy. An admin checks the proxy."),
+    "read_timeout": _("GoEasy did not answer in time. Try again in a while."),
+    "connection_lost": _("The connection was lost before GoEasy answered."),
+    "broken_answer": _("GoEasy's answer broke off."),
+    "oversize": _("GoEasy's answer was too large to be one."),
+    "unclear": _("What answered does not look like GoEasy. An admin checks GOEASY_REST_HOST."),
+    "worker_lost": _("The worker that sent it ended before the answer was recorded."),
+}
+
+
+def problem_sentence(kind: str) -> str | Promise:
+    """The sentence for an error's `kind` (`goeasy/errors.py`); a general one for what has none."""
+    return SENTENCES.get(kind, _("GoEasy could not be reached. Try again in a while."))

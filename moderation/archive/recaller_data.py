@@ -1,0 +1,49 @@
+"""The form field for `recaller.data`, which reaches every client (goeasy-api.md, "Recall")."""
+
+import json
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
+
+from moderation.goeasy.client import MAX_RECALLER_DATA_BYTES, Recaller
+from moderation.goeasy.errors import InvalidCall
+
+
+class RecallerDataField(forms.JSONField):
+    """A JSON object of at most 2 KB, or None when left empty."""
+
+    default_error_messages = {
+        "invalid": _('This is not a JSON object. Write it like {"name": "Support"}.'),
+        "size": _("The recaller data is over %(most)d bytes: shorten it, or leave it out."),
+    }
+
+    def __init__(self) -> None:
+        super().__init__(
+            label=_("Recaller data"),
+            required=False,
+            help_text=_('A JSON object that every client sees, such as {"name": "Support"}. At most 2 KB.'),
+            widget=forms.Textarea(attrs={"rows": 4, "class": "vLargeTextField"}),
+        )
+
+    def prepare_value(self, value: Any) -> Any:
+        return "" if value is None else super().prepare_value(value)
+
+    def to_python(self, value: Any) -> Any:
+        try:
+            data = super().to_python(value)
+            # Neither NaN, nor half of a surrogate pair, nor NUL can be kept by both databases.
+            text = json.dumps(data, ensure_ascii=False, allow_nan=False)
+            text.encode()
+        except (ValueError, RecursionError):
+            text, data = "", False
+        if (data is not None and not isinstance(data, dict)) or "\\u0000" in text:
+            raise ValidationError(self.error_messages["invalid"], code="invalid")
+        try:
+            Recaller("", data or None)
+        except InvalidCall:
+            raise ValidationError(
+                self.error_messages["size"], code="size", params={"most": MAX_RECALLER_DATA_BYTES}
+            ) from None
+        return data

@@ -1,0 +1,82 @@
+"""Reading a conversation's messages in order, by key: (timestamp in ms, row id). Pure questions to the archive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.db.models import Count, Q
+
+from moderation.archive.models import Application, Conversation, Message, Sender
+
+Key = tuple[int, int]
+
+
+def key_of(message: Message) -> str:
+    """The message's place in the timeline as an address carries it: "<timestamp>-<id>"."""
+    return f"{message.timestamp}-{message.pk}"
+
+
+def read_key(text: str) -> Key | None:
+    """The key that `key_of` wrote, or None when `text` is none."""
+    timestamp, _dash, pk = text.partition("-")
+    if not all(part.isascii() and part.isdigit() and len(part) <= 18 for part in (timestamp, pk)):
+        return None
+    return int(timestamp), int(pk)
+
+
+def page(
+    conversation: Conversation, *, before: Key | None = None, after: Key | None = None, limit: int = 60
+) -> list[Message]:
+    """At most `limit` messages, oldest first: the first ones after a key, or the last ones before it or of all."""
+    messages = Message.objects.filter(conversation=conversation)
+    if after is not None:
+        timestamp, pk = after
+        # The plain comparison is what the index answers; the other one settles the millisecond.
+        later = messages.filter(timestamp__gte=timestamp).filter(Q(timestamp__gt=timestamp) | Q(id__gt=pk))
+        return list(later.order_by("timestamp", "id")[:limit])
+    if before is not None:
+        timestamp, pk = before
+        messages = messages.filter(timestamp__lte=timestamp).filter(Q(timestamp__lt=timestamp) | Q(id__lt=pk))
+    return list(messages.order_by("-timestamp", "-id")[:limit])[::-1]
+
+
+def select(
+    conversation: Conversation,
+    *,
+    sender: str | None = None,
+    since: int | None = None,
+    until: int | None = None,
+    limit: int,
+) -> list[Message]:
+    """The newest `limit` messages of one sender, of a span of time (ms, both ends included), or of both; oldest first."""
+    messages = Message.objects.filter(conversation=conversation)
+    if sender is not None:
+        messages = messages.filter(sender_id=sender)
+    if since is not None:
+        messages = messages.filter(timestamp__gte=since)
+    if until is not None:
+        messages = messages.filter(timestamp__lte=until)
+    return list(messages.order_by("-timestamp", "-id")[:limit])[::-1]
+
+
+def sharing(conversation: Conversation, timestamps: Iterable[int]) -> dict[int, int]:
+    """Those of `timestamps` (ms) at which there is more than one message, and how many there are."""
+    wanted = list(set(timestamps))
+    found: dict[int, int] = {}
+    # In parts: SQLite bounds the number of parameters of one statement.
+    for start in range(0, len(wanted), 500):
+        counted = (
+            Message.objects.filter(conversation=conversation, timestamp__in=wanted[start : start + 500])
+            .order_by()
+            .values_list("timestamp")
+            .annotate(number=Count("pk"))
+            .filter(number__gt=1)
+        )
+        found.update(counted)
+    return found
+
+
+def senders(application: Application, ids: Iterable[str]) -> dict[str, Sender]:
+    """What is known of the users `ids`, by id; one query, and nothing for a user who is not known."""
+    known = Sender.objects.filter(application=application, user_id__in=set(ids))
+    return {sender.user_id: sender for sender in known}

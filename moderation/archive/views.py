@@ -1,0 +1,78 @@
+"""Finding a conversation: in the archive, or by its ids at GoEasy."""
+
+from urllib.parse import urlencode
+
+from django.contrib.auth.decorators import login_required, permission_required
+from django.db.models import Q, QuerySet
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_safe
+
+from moderation.accounts.requests import SignedIn
+from moderation.archive.forms import ConversationFilter, ConversationForm
+from moderation.archive.models import Application, Conversation, Kind
+from moderation.archive.names import titled
+
+PAGE_SIZE = 50
+
+
+@login_required
+@permission_required("archive.view_conversation", raise_exception=True)
+@require_safe
+def conversation_list(request: SignedIn) -> HttpResponse:
+    """Conversations, the latest message first, narrowed by id, kind and application; paged by key."""
+    form = ConversationFilter(request.GET)
+    form.is_valid()
+    found = list(_older_than(request.GET.get("after", ""), _narrowed(form))[: PAGE_SIZE + 1])
+    page = titled(found[:PAGE_SIZE])
+    older = ""
+    if len(found) > PAGE_SIZE:
+        query = request.GET.copy()
+        query["after"] = f"{page[-1].last_timestamp}-{page[-1].pk}"
+        older = query.urlencode()
+    context = {
+        "form": form,
+        "page": page,
+        "older": older,
+        "many_apps": Application.objects.all()[:2].count() > 1,
+    }
+    return render(request, "archive/conversation_list.html", context)
+
+
+def _narrowed(form: ConversationFilter) -> QuerySet[Conversation]:
+    """The conversations that pass the filters, newest first."""
+    conversations = Conversation.objects.select_related("application").order_by("-last_timestamp", "-id")
+    if text := form.cleaned_data.get("q"):
+        anywhere = Q(user_a__icontains=text) | Q(user_b__icontains=text) | Q(group_id__icontains=text)
+        conversations = conversations.filter(anywhere | Q(name__icontains=text))
+    if kinds := form.cleaned_data.get("kind"):
+        conversations = conversations.filter(kind__in=kinds)
+    if apps := form.cleaned_data.get("app"):
+        conversations = conversations.filter(application__in=apps)
+    return conversations
+
+
+def _older_than(key: str, conversations: QuerySet[Conversation]) -> QuerySet[Conversation]:
+    """Those after `key` ("<last timestamp>-<id>") in the list's order; a key that is none is the list's start."""
+    timestamp, _dash, pk = key.partition("-")
+    if not (timestamp.isascii() and timestamp.isdigit() and pk.isascii() and pk.isdigit() and len(key) < 40):
+        return conversations
+    return conversations.filter(
+        Q(last_timestamp__lt=int(timestamp)) | Q(last_timestamp=int(timestamp), id__lt=int(pk)),
+        last_timestamp__lte=int(timestamp),
+    )
+
+
+@login_required
+@permission_required("archive.open_conversation", raise_exception=True)
+@require_http_methods(["GET", "HEAD", "POST"])
+def open_conversation(request: SignedIn) -> HttpResponse:
+    """Open a conversation by its ids, known to the archive or not. The query string may fill the form."""
+    if request.method == "POST":
+        form = ConversationForm(request.POST)
+        if form.is_valid():
+            return redirect(form.conversation())
+    else:
+        form = ConversationForm(initial={"kind": Kind.PRIVATE, **request.GET.dict()})
+    recall_instead = urlencode({name: form[name].value() or "" for name in form.fields})
+    return render(request, "archive/open_conversation.html", {"form": form, "recall_instead": recall_instead})

@@ -1,0 +1,51 @@
+"""Writing the audit log: one function, called inside the transaction of the step that it tells of."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from django.utils import timezone
+
+from moderation.audit.models import Action, AuditEntry
+
+
+def record(
+    *,
+    actor: str,
+    action: Action,
+    app: str = "",
+    conversation: Mapping[str, str] | None = None,
+    recall: UUID | None = None,
+    batch: int | None = None,
+    attempt: int | None = None,
+    timestamps: Sequence[int] | None = None,
+    request: Mapping[str, object] | None = None,
+    http_status: int | None = None,
+    response_code: int | None = None,
+    response_content: str | None = None,
+    latency_ms: int | None = None,
+    detail: Mapping[str, Any] | None = None,
+) -> AuditEntry:
+    """Append one entry and return it.
+
+    `conversation` is {"kind", "user_a", "user_b"} or {"kind", "group_id"}; `timestamps` are milliseconds since
+    the epoch; `request` is the body sent, its key masked already. What cannot be recorded raises, and with it
+    the step fails: an action without its entry does not happen.
+    """
+    return AuditEntry.objects.create(
+        at=timezone.now(),
+        actor=actor,
+        action=action,
+        app=app,
+        **(conversation or {}),
+        recall=recall,
+        batch=batch,
+        attempt=attempt,
+        timestamps=None if timestamps is None else list(timestamps),
+        request=request,
+        http_status=http_status,
+        response_code=response_code,
+        response_content=response_content,
+        latency_ms=latency_ms,
+        detail=dict(detail or {}),
+    )

@@ -1,0 +1,281 @@
+"""Settings of the console. Every name it reads from the environment is explained in `.env.example`.
+
+A value that cannot be used stops the start with a sentence that names the variable.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.translation import gettext_lazy as _
+
+from moderation.goeasy.client import base_url
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+environ.Env.read_env(BASE_DIR / ".env")
+
+
+def read(name: str, cast: Callable[[str], Any], default: str) -> Any:
+    """The environment's value for `name` through `cast`; raises ImproperlyConfigured naming `name`."""
+    text = env.str(name, default).strip()
+    try:
+        return cast(text)
+    except (ValueError, ImproperlyConfigured) as problem:
+        raise ImproperlyConfigured(f"{name} cannot be used: {problem}") from None
+
+
+def boolean(text: str) -> bool:
+    """true/false, yes/no, on/off, 1/0; anything else is an error, never quietly false."""
+    if text.lower() in {"1", "true", "yes", "on"}:
+        return True
+    if text.lower() in {"", "0", "false", "no", "off"}:
+        return False
+    raise ValueError(f"“{text}” is neither true nor false.")
+
+
+def words(text: str) -> list[str]:
+    """A comma-separated list, empty parts dropped."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    """A cast to a number between `low` and `high`, both included."""
+
+    def cast(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise ValueError(f"“{text}” is not a number.") from None
+        if not low <= value <= high:
+            raise ValueError(f"{text} is not between {low:g} and {high:g}.")
+        return value
+
+    return cast
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """A cast to a whole number between `low` and `high`, both included."""
+
+    def cast(text: str) -> int:
+        value = number(low, high)(text)
+        if value != int(value):
+            raise ValueError(f"{text} is not a whole number.")
+        return int(value)
+
+    return cast
+
+
+def origins(text: str) -> list[str]:
+    """A comma-separated list of origins such as https://files.example.com."""
+    found = words(text)
+    for origin in found:
+        parts = urlsplit(origin)
+        if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path not in {"", "/"}:
+            raise ValueError(f"“{origin}” is not an origin like https://files.example.com.")
+    return [origin.rstrip("/") for origin in found]
+
+
+def rest_host(text: str) -> str:
+    """A region, host name or base URL that the GoEasy client understands; kept as it was written."""
+    base_url(text)
+    return text
+
+
+def database(text: str) -> dict[str, Any]:
+    """Django's settings for a database URL; only the two engines that the console is tested on."""
+    settings = dict(environ.Env.db_url_config(text))
+    if settings["ENGINE"] == "django.db.backends.sqlite3":
+        name = settings["NAME"]
+        if name != ":memory:":
+            settings["NAME"] = str(BASE_DIR / name)
+            Path(settings["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+        settings["OPTIONS"] = {
+            # A write transaction takes its lock at the start, so that it waits instead of failing half-way.
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            # Full sync: an intent that was committed survives a power cut, not only a crash.
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+        }
+    elif settings["ENGINE"] == "django.db.backends.postgresql":
+        settings["OPTIONS"] = {
+            **settings.get("OPTIONS", {}),
+            "pool": {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 15},
+        }
+    else:
+        raise ValueError("it must begin with sqlite:/// or postgres://.")
+    return settings
+
+
+DEBUG = read("DEBUG", boolean, "false")
+
+SECRET_KEY = env.str("SECRET_KEY", "")
+if not SECRET_KEY:
+    if not DEBUG:
+        raise ImproperlyConfigured(
+            "SECRET_KEY is not set. Put a long random text into .env, for example the output of: "
+            "python -c 'import secrets; print(secrets.token_urlsafe(50))'"
+        )
+    SECRET_KEY = "for-debugging-only-" + "never-outside-debug-" * 3
+SECRET_KEY_FALLBACKS = words(env.str("SECRET_KEY_FALLBACKS", ""))
+
+ALLOWED_HOSTS = read("ALLOWED_HOSTS", words, "localhost,127.0.0.1,[::1]")
+CSRF_TRUSTED_ORIGINS = read("CSRF_TRUSTED_ORIGINS", origins, "")
+
+# GoEasy: the application `default` (architecture.md; interface.md, "Environment")
+GOEASY_APPKEY = env.str("GOEASY_APPKEY", "").strip()
+GOEASY_REST_HOST = read("GOEASY_REST_HOST", rest_host, "hangzhou")
+GOEASY_SECRET_KEYS = words(env.str("GOEASY_SECRET_KEY", ""))
+GOEASY_CONCURRENCY = read("GOEASY_CONCURRENCY", whole(1, 64), "8")
+GOEASY_MAX_CALLS_PER_SECOND = read("GOEASY_MAX_CALLS_PER_SECOND", number(0, 10_000), "0")
+GOEASY_CONNECT_TIMEOUT = read("GOEASY_CONNECT_TIMEOUT", number(0.1, 60), "5")
+GOEASY_READ_TIMEOUT = read("GOEASY_READ_TIMEOUT", number(0.1, 300), "20")
+
+# Seconds in which a recall can still be called off before its first request leaves.
+RECALL_GRACE_SECONDS = read("RECALL_GRACE_SECONDS", number(0, 3600), "5")
+# Origins from which a browser may show attachments, after a click.
+MEDIA_ORIGINS = read("MEDIA_ORIGINS", origins, "")
+# Whether browsers reach the console over TLS: secure cookies, redirect, HSTS.
+HTTPS = read("HTTPS", boolean, "false" if DEBUG else "true")
+
+DATABASE_POOL_SIZE = read("DATABASE_POOL_SIZE", whole(2, 500), "20")
+DATABASES = {"default": read("DATABASE_URL", database, "sqlite:///data/console.sqlite3")}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+INSTALLED_APPS = [
+    "moderation.accounts",
+    "moderation.goeasy",
+    "moderation.archive",
+    "moderation.audit",
+    "recall",
+    "moderation.apps.ConsoleAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django_htmx",
+    "csp",
+    "django_tasks",
+    "django_tasks_db",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "moderation.accounts.middleware.PreferencesMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "moderation.urls"
+WSGI_APPLICATION = "moderation.wsgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "django.template.context_processors.i18n",
+                "django.template.context_processors.tz",
+            ],
+        },
+    }
+]
+
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["moderation.accounts.backends.RoleBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "login"
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", _("English")), ("zh-hans", _("Simplified Chinese"))]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": (
+            "django.contrib.staticfiles.storage.StaticFilesStorage"
+            if DEBUG
+            else "moderation.static_storage.ModuleManifestStorage"
+        )
+    },
+}
+WHITENOISE_USE_FINDERS = DEBUG
+
+# Nothing inline, nothing evaluated, nothing framed: admin included.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:", *MEDIA_ORIGINS],
+        "media-src": [SELF, *MEDIA_ORIGINS],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+        "form-action": [SELF],
+    }
+}
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^webhooks/"]
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = HTTPS
+SESSION_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_SECURE = HTTPS
+LANGUAGE_COOKIE_SECURE = HTTPS
+LANGUAGE_COOKIE_HTTPONLY = True
+SESSION_COOKIE_AGE = 12 * 3600
+SESSION_SAVE_EVERY_REQUEST = False
+# 5,000 timestamps travel as one form.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 6_000
+
+TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": "INFO"},
+    # urllib3 writes whole URLs at DEBUG, and history's URL carries the key.
+    "loggers": {"urllib3": {"level": "WARNING"}},
+}

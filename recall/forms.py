@@ -1,0 +1,221 @@
+"""What a recall form accepts. Text in, the domain's types out: a target, a sorted tuple of ms, a reason."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from moderation.archive.models import Application, Conversation, Kind
+from moderation.goeasy.client import MAX_ID_LENGTH, MAX_RECALLER_DATA_BYTES, Group, Private, Recaller
+from moderation.goeasy.errors import InvalidCall
+from recall.models import MAX_NOTE_LENGTH, MAX_TIMESTAMPS, RecallReason
+from recall.services import plan
+from recall.timestamps import parse_timestamps
+
+# Above this many timestamps the count has to be typed before they go.
+TYPED_COUNT_ABOVE = 20
+
+TIMESTAMP_PROBLEMS: dict[str, str | Promise] = {
+    "not_whole": _("is not a whole number"),
+    "seconds": _("has 10 digits, so it is in seconds; give milliseconds, 13 digits"),
+    "digits": _("does not have the 13 digits of milliseconds since 1970"),
+    "future": _("lies more than a day in the future"),
+}
+
+
+class TimestampsWidget(forms.Textarea):
+    """Ticked boxes and a pasted list arrive under one name: any number of values, each any text."""
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> str:
+        return "\n".join(data.getlist(name)) if hasattr(data, "getlist") else str(data.get(name) or "")
+
+
+class TimestampsField(forms.CharField):
+    """Timestamps in ms, however they were written; `dropped` then says what was cleaned away."""
+
+    widget = TimestampsWidget
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(strip=False, **kwargs)
+        self.dropped: list[str] = []
+
+    def clean(self, value: Any) -> tuple[int, ...]:
+        """The distinct timestamps, ascending. Raises ValidationError that names the first few bad pieces."""
+        parsed = parse_timestamps([value or ""], now_ms=time.time_ns() // 1_000_000)
+        if parsed.rejected:
+            shown = [
+                _("“%(piece)s” %(problem)s.") % {"piece": piece[:40], "problem": TIMESTAMP_PROBLEMS[problem]}
+                for piece, problem in parsed.rejected[:5]
+            ]
+            if len(parsed.rejected) > len(shown):
+                more = len(parsed.rejected) - len(shown)
+                shown.append(ngettext("%(more)d more like these.", "%(more)d more like these.", more) % {"more": more})
+            raise ValidationError(shown, code="timestamps")
+        if not parsed.timestamps:
+            raise ValidationError(
+                _("Choose at least one message, or paste its timestamp (13 digits)."), code="required"
+            )
+        if len(parsed.timestamps) > MAX_TIMESTAMPS:
+            raise ValidationError(
+                _("These are %(count)d timestamps; one recall takes at most %(most)d. Split them."),
+                code="too_many",
+                params={"count": len(parsed.timestamps), "most": MAX_TIMESTAMPS},
+            )
+        if parsed.duplicates:
+            self.dropped = [
+                ngettext(
+                    "%(count)d timestamp was given twice and counts once.",
+                    "%(count)d timestamps were given twice and count once.",
+                    parsed.duplicates,
+                )
+                % {"count": parsed.duplicates}
+            ]
+        return parsed.timestamps
+
+
+class ConversationForm(forms.Form):
+    """Which conversation: a pair of users or a group, of one application."""
+
+    app = forms.ModelChoiceField(
+        label=_("Application"),
+        queryset=Application.objects.all(),
+        to_field_name="slug",
+        empty_label=None,
+    )
+    kind = forms.ChoiceField(label=_("Kind"), choices=Kind.choices, widget=forms.RadioSelect)
+    user_a = forms.CharField(label=_("One user's id"), max_length=MAX_ID_LENGTH, required=False, strip=False)
+    user_b = forms.CharField(label=_("The other user's id"), max_length=MAX_ID_LENGTH, required=False, strip=False)
+    group_id = forms.CharField(label=_("Group id"), max_length=MAX_ID_LENGTH, required=False, strip=False)
+
+    def clean(self) -> dict[str, Any]:
+        """Adds `target`. Named errors for one user without the other and for both kinds at once."""
+        cleaned = super().clean() or {}
+        if {"kind", "user_a", "user_b", "group_id"} - set(cleaned):
+            return cleaned
+        private = cleaned["kind"] == Kind.PRIVATE
+        users = {name: cleaned[name] for name in ("user_a", "user_b")}
+        if (private and cleaned["group_id"]) or (not private and any(users.values())):
+            raise ValidationError(
+                _("Give two user ids or one group id, not both: a recall concerns one conversation."),
+                code="both_kinds",
+            )
+        for name, value in users.items() if private else [("group_id", cleaned["group_id"])]:
+            if not value.strip():
+                self.add_error(
+                    name,
+                    _("A private conversation needs both user ids.") if private else _("A group needs its id."),
+                )
+        if self.errors:
+            return cleaned
+        try:
+            cleaned["target"] = Private(**users) if private else Group(cleaned["group_id"])
+        except InvalidCall as problem:
+            raise ValidationError(str(problem), code="target") from None
+        return cleaned
+
+    def conversation(self) -> Conversation:
+        """The conversation that the form names, opened in the archive when it is new there."""
+        return Conversation.objects.open(self.cleaned_data["app"], self.cleaned_data["target"])
+
+
+class RecallForm(ConversationForm):
+    """Everything one recall needs. `needs_count` tells whether the number has to be typed before it goes."""
+
+    timestamps = TimestampsField(
+        label=_("Timestamps"),
+        help_text=_("Milliseconds since 1970, 13 digits each; separated by spaces, commas or new lines."),
+    )
+    reason = forms.ModelChoiceField(
+        label=_("Reason"),
+        queryset=RecallReason.objects.filter(is_active=True),
+        to_field_name="code",
+        empty_label=_("Choose a reason"),
+    )
+    note = forms.CharField(
+        label=_("Note"),
+        max_length=MAX_NOTE_LENGTH,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text=_("For the audit log; clients never see it."),
+    )
+    recaller_id = forms.CharField(
+        label=_("Recaller id"),
+        max_length=MAX_ID_LENGTH,
+        required=False,
+        help_text=_("Every client sees it. Empty: clients are told nobody's name."),
+    )
+    recaller_data = forms.CharField(
+        label=_("Recaller data"),
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text=_('A JSON object that every client sees, such as {"name": "Support"}.'),
+    )
+    submission = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
+    typed_count = forms.CharField(label=_("Number of timestamps"), required=False)
+
+    @property
+    def timestamps_field(self) -> TimestampsField:
+        field = self.fields["timestamps"]
+        assert isinstance(field, TimestampsField)  # noqa: S101 - for the type checker
+        return field
+
+    @property
+    def dropped(self) -> list[str]:
+        """What was cleaned away from the timestamps, in sentences."""
+        return self.timestamps_field.dropped
+
+    @property
+    def calls(self) -> int:
+        """How many calls to GoEasy a valid form would make."""
+        return len(plan(self.cleaned_data["timestamps"]))
+
+    @property
+    def needs_count(self) -> bool:
+        """Whether the number of timestamps has to be typed to confirm."""
+        return len(self.cleaned_data.get("timestamps", ())) > TYPED_COUNT_ABOVE
+
+    def clean_recaller_data(self) -> dict[str, Any] | None:
+        """A JSON object of at most 2 KB, or None when left empty."""
+        text = self.cleaned_data["recaller_data"].strip()
+        if not text:
+            return None
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError):
+            data = None
+        if not isinstance(data, dict):
+            raise ValidationError(_('This is not a JSON object. Write it like {"name": "Support"}.'), code="json")
+        return data
+
+    def clean(self) -> dict[str, Any]:
+        """Adds `recaller`: None when nothing is named, so that the field is left out of the call."""
+        cleaned = super().clean()
+        if "recaller_data" in cleaned and "recaller_id" in cleaned:
+            try:
+                recaller = Recaller(cleaned["recaller_id"], cleaned["recaller_data"])
+                cleaned["recaller"] = recaller if recaller.as_field() else None
+            except InvalidCall as problem:
+                if problem.field.endswith("data"):
+                    sentence = _("The recaller data is over %(most)d bytes, or no JSON that can be sent: shorten it.")
+                    self.add_error("recaller_data", sentence % {"most": MAX_RECALLER_DATA_BYTES})
+                else:
+                    self.add_error("recaller_id", str(problem))
+        return cleaned
+
+    def clean_count(self) -> bool:
+        """Whether the typed number is right; adds the error when it is not. Asked only on confirmation."""
+        if not self.needs_count:
+            return True
+        expected = len(self.cleaned_data["timestamps"])
+        if self.cleaned_data["typed_count"].strip() == str(expected):
+            return True
+        self.add_error("typed_count", _("Type %(count)d to confirm that this many go.") % {"count": expected})
+        return False

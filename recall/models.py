@@ -1,0 +1,278 @@
+"""A recall: one decision by one person, its batches, their attempts, and the evidence kept before the effect.
+
+Every time stamp of a message is GoEasy's: milliseconds since the epoch, UTC.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.urls import reverse
+from django.utils import timezone, translation
+from django.utils.translation import gettext_lazy as _
+
+from moderation.archive.models import Application, Conversation
+from moderation.goeasy.client import MAX_TIMESTAMPS_PER_CALL, Recaller
+
+MAX_TIMESTAMPS = 5_000
+MAX_NOTE_LENGTH = 2_000
+
+
+class RecallReason(models.Model):
+    """Why messages are taken back: a list that leads and admins maintain."""
+
+    code = models.SlugField(_("code"), unique=True)
+    label_en = models.CharField(_("label in English"), max_length=100)
+    label_zh = models.CharField(_("label in Chinese"), max_length=100)
+    position = models.PositiveSmallIntegerField(_("position"), default=0)
+    is_active = models.BooleanField(_("offered"), default=True)
+
+    class Meta:
+        verbose_name = _("reason")
+        verbose_name_plural = _("reasons")
+        ordering = ["position", "code"]
+
+    def __str__(self) -> str:
+        return self.label_zh if (translation.get_language() or "").startswith("zh") else self.label_en
+
+
+class Recall(models.Model):
+    """One decision by one person to take messages of one conversation back."""
+
+    class State(models.TextChoices):
+        """Where it is; how it went is told by the batches."""
+
+        WAITING = "waiting", _("waiting")  # may still be called off: nothing has left
+        SENDING = "sending", _("sending")
+        STOPPED = "stopped", _("stopped")  # something unsent is left, and a person has to act
+        FINISHED = "finished", _("finished")
+        CANCELLED = "cancelled", _("called off")  # before anything left
+
+    class StopReason(models.TextChoices):
+        KEY_REFUSED = "key_refused", _("GoEasy refused the key")
+        UNREACHABLE = "unreachable", _("GoEasy could not be reached")
+        NOT_CONFIGURED = "not_configured", _("The application has no key")
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    application = models.ForeignKey(Application, models.PROTECT, verbose_name=_("application"))
+    conversation = models.ForeignKey(Conversation, models.PROTECT, verbose_name=_("conversation"))
+    actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, verbose_name=_("actor"))
+    reason = models.ForeignKey(RecallReason, models.PROTECT, verbose_name=_("reason"))
+    note = models.TextField(_("note"), blank=True, default="", max_length=MAX_NOTE_LENGTH)
+    recaller_id = models.CharField(_("recaller id"), max_length=255, blank=True, default="")
+    recaller_data = models.JSONField(_("recaller data"), null=True, blank=True)
+    # Of the form that asked for it: the same form submitted twice is one recall.
+    submission = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
+    state = models.CharField(_("state"), max_length=12, choices=State, default=State.WAITING)
+    stop_reason = models.CharField(max_length=20, choices=StopReason, blank=True, default="")
+    created_at = models.DateTimeField(_("requested"), default=timezone.now, editable=False)
+    # When the first request may leave.
+    not_before = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(_("finished"), null=True)
+
+    class Meta:
+        verbose_name = _("recall")
+        verbose_name_plural = _("recalls")
+        default_permissions = ("add", "view")
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(state__in=["waiting", "sending", "stopped", "finished", "cancelled"]),
+                name="recall_state_is_known",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(state="stopped") ^ models.Q(stop_reason=""),
+                name="recall_says_why_it_stopped",
+            ),
+        ]
+        indexes = [
+            # The recalls list, newest first, by key.
+            models.Index(fields=["-created_at", "-id"], name="recall_newest_first"),
+            # A conversation's recall history.
+            models.Index(fields=["conversation", "-created_at"], name="recall_by_conversation"),
+            # What the worker and the home page look for: recalls that are not final.
+            models.Index(
+                fields=["not_before"],
+                condition=models.Q(state__in=["waiting", "sending", "stopped"]),
+                name="recall_unfinished",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+    def get_absolute_url(self) -> str:
+        return reverse("recall", args=[self.id])
+
+    @property
+    def is_final(self) -> bool:
+        """Nothing more happens to it by itself (a stopped one waits for a person)."""
+        return self.state in {self.State.FINISHED, self.State.CANCELLED, self.State.STOPPED}
+
+    @property
+    def recaller(self) -> Recaller | None:
+        """Who recalls, as clients will see it; None leaves the field out of the call."""
+        if self.recaller_id or self.recaller_data:
+            return Recaller(self.recaller_id, self.recaller_data)
+        return None
+
+
+class RecallBatch(models.Model):
+    """One call's worth of a recall: at most 20 timestamps (goeasy-api.md, "Recall")."""
+
+    class State(models.TextChoices):
+        PENDING = "pending", _("not sent")
+        SENDING = "sending", _("being sent")
+        ACCEPTED = "accepted", _("accepted")
+        REFUSED = "refused", _("refused")
+        UNKNOWN = "unknown", _("unknown")
+        CANCELLED = "cancelled", _("called off")
+
+    recall = models.ForeignKey(Recall, models.PROTECT, related_name="batches")
+    index = models.PositiveIntegerField()
+    size = models.PositiveSmallIntegerField()
+    state = models.CharField(_("state"), max_length=12, choices=State, default=State.PENDING)
+    # Who holds it while it is being sent, and until when that is believed (see services.recover_orphans).
+    claimed_by = models.CharField(max_length=64, blank=True, default="")
+    lease_until = models.DateTimeField(null=True)
+    # After an attempt that never left: when the next one may.
+    next_attempt_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = _("batch")
+        verbose_name_plural = _("batches")
+        default_permissions = ("view",)
+        ordering = ["index"]
+        constraints = [
+            models.UniqueConstraint(fields=["recall", "index"], name="one_batch_per_recall_and_index"),
+            models.CheckConstraint(
+                condition=models.Q(size__gte=1, size__lte=MAX_TIMESTAMPS_PER_CALL),
+                name="batch_has_1_to_20_timestamps",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(state__in=["pending", "sending", "accepted", "refused", "unknown", "cancelled"]),
+                name="batch_state_is_known",
+            ),
+        ]
+        indexes = [
+            # What the worker claims next, and which leases have run out.
+            models.Index(
+                fields=["recall", "index"],
+                condition=models.Q(state__in=["pending", "sending"]),
+                name="batch_not_final",
+            ),
+            models.Index(fields=["lease_until"], condition=models.Q(state="sending"), name="batch_leased"),
+            # The home page's list of what nobody knows.
+            models.Index(fields=["recall"], condition=models.Q(state="unknown"), name="batch_unknown"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.recall_id} #{self.index}"
+
+
+class RecallAttempt(models.Model):
+    """One HTTP request: committed as intent before it leaves, completed with what came back."""
+
+    class Outcome(models.TextChoices):
+        OPEN = "open", _("being sent")
+        ACCEPTED = "accepted", _("accepted")
+        REFUSED = "refused", _("refused")
+        UNKNOWN = "unknown", _("unknown")
+        NOT_SENT = "not_sent", _("never left")  # no connection: GoEasy cannot have seen it
+
+    batch = models.ForeignKey(RecallBatch, models.PROTECT, related_name="attempts")
+    number = models.PositiveIntegerField()
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+    outcome = models.CharField(max_length=12, choices=Outcome, default=Outcome.OPEN)
+    http_status = models.IntegerField(null=True)
+    response_code = models.BigIntegerField(null=True)
+    response_content = models.TextField(blank=True, default="")
+    latency_ms = models.BigIntegerField(null=True)
+    # An error's `kind` (goeasy/errors.py), or "worker_lost".
+    problem = models.CharField(max_length=32, blank=True, default="")
+
+    class Meta:
+        verbose_name = _("attempt")
+        verbose_name_plural = _("attempts")
+        default_permissions = ("view",)
+        ordering = ["number"]
+        constraints = [
+            models.UniqueConstraint(fields=["batch", "number"], name="one_attempt_per_batch_and_number"),
+            models.UniqueConstraint(
+                fields=["batch"], condition=models.Q(outcome="open"), name="one_open_attempt_per_batch"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.batch} attempt {self.number}"
+
+
+class RecallItem(models.Model):
+    """One timestamp of a recall. It names every message that its conversation has at that millisecond."""
+
+    class Verification(models.TextChoices):
+        GONE = "gone", _("gone")
+        STILL_VISIBLE = "still visible", _("still visible")
+        UNKNOWABLE = "unknowable", _("unknowable")
+
+    recall = models.ForeignKey(Recall, models.PROTECT, related_name="items")
+    batch = models.ForeignKey(RecallBatch, models.PROTECT, related_name="items")
+    position = models.PositiveSmallIntegerField()
+    timestamp = models.BigIntegerField(_("timestamp"))
+    verification = models.CharField(max_length=16, choices=Verification, blank=True, default="")
+    verified_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = _("recalled timestamp")
+        verbose_name_plural = _("recalled timestamps")
+        default_permissions = ("view",)
+        ordering = ["timestamp"]
+        constraints = [
+            models.UniqueConstraint(fields=["recall", "timestamp"], name="recall_names_a_timestamp_once"),
+            models.UniqueConstraint(fields=["batch", "position"], name="one_timestamp_per_place_in_a_batch"),
+            models.CheckConstraint(
+                condition=models.Q(position__lt=MAX_TIMESTAMPS_PER_CALL), name="a_batch_has_20_places"
+            ),
+        ]
+        indexes = [
+            # The timeline asks which of its messages a recall names.
+            models.Index(fields=["timestamp"], name="item_by_timestamp")
+        ]
+
+    def __str__(self) -> str:
+        return str(self.timestamp)
+
+
+class Evidence(models.Model):
+    """A message as the archive knew it when the recall was requested: the exact text and its SHA-256."""
+
+    item = models.ForeignKey(RecallItem, models.PROTECT, related_name="evidence")
+    message_id = models.CharField(max_length=255, blank=True, default="")
+    sender_id = models.CharField(max_length=255, blank=True, default="")
+    sender_name = models.CharField(max_length=255, blank=True, default="")
+    type = models.CharField(max_length=64, blank=True, default="")
+    raw = models.TextField()
+    sha256 = models.CharField(max_length=64)
+
+    class Meta:
+        verbose_name = _("evidence")
+        verbose_name_plural = _("evidence")
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return self.sha256
+
+
+class Heartbeat(models.Model):
+    """A worker's sign of life."""
+
+    worker = models.CharField(primary_key=True, max_length=64)
+    at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.worker

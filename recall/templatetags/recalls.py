@@ -1,0 +1,112 @@
+"""What templates ask about recalls and about the raw messages that they keep."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlencode
+
+from django import template
+from django.db.models import Exists, OuterRef, Q
+from django.urls import reverse
+from django.utils.text import Truncator
+from django.utils.translation import gettext as _
+
+from moderation.archive.models import Conversation
+from moderation.archive.problems import problem_sentence
+from recall.models import Recall, RecallBatch
+
+register = template.Library()
+
+UNFINISHED = (Recall.State.WAITING, Recall.State.SENDING, Recall.State.STOPPED)
+
+
+@register.simple_tag
+def unfinished_recalls(conversations: Iterable[Conversation]) -> set[int]:
+    """The ids of those conversations that have a recall which is not over, or whose outcome nobody knows."""
+    unknown = Exists(RecallBatch.objects.filter(recall=OuterRef("pk"), state=RecallBatch.State.UNKNOWN))
+    return set(
+        Recall.objects.filter(
+            Q(state__in=UNFINISHED) | unknown, conversation__in=[each.pk for each in conversations]
+        )
+        .order_by()
+        .values_list("conversation_id", flat=True)
+    )
+
+
+@register.filter
+def excerpt(raw: str, length: int = 160) -> str:
+    """One line that tells a raw message (GoEasy's JSON text) from others: its text, or its type and name."""
+    data = json.loads(raw)
+    payload = data.get("payload") if isinstance(data, dict) else None
+    kind = str(data.get("type") or "") if isinstance(data, dict) else ""
+    text = _text_of(payload) if kind == "text" else None
+    if text is None:
+        detail = _name_of(payload) or json.dumps(payload, ensure_ascii=False)
+        text = f"[{kind or _('no type')}] {detail}"
+    return Truncator(" ".join(text.split())).chars(length)
+
+
+def _text_of(payload: Any) -> str | None:
+    """A text message's text: `{"text"}`, a bare string, or JSON inside a string (goeasy-api.md, "History")."""
+    if isinstance(payload, str):
+        try:
+            inner = json.loads(payload)
+        except ValueError:
+            return payload
+        payload = inner if isinstance(inner, dict) else payload
+    if isinstance(payload, str):
+        return payload
+    return payload["text"] if isinstance(payload, dict) and isinstance(payload.get("text"), str) else None
+
+
+def _name_of(payload: Any) -> str:
+    """The file name of an attachment, where it has one."""
+    if not isinstance(payload, dict):
+        return ""
+    video = payload.get("video")
+    name = payload.get("name") or (video.get("name") if isinstance(video, dict) else "")
+    return name if isinstance(name, str) else ""
+
+
+@register.filter
+def pretty(raw: str) -> str:
+    """JSON text laid out for people; what is no JSON as it is."""
+    try:
+        return json.dumps(json.loads(raw), ensure_ascii=False, indent=2)
+    except ValueError:
+        return raw
+
+
+@register.filter
+def as_json(value: object) -> str:
+    """`value` as one line of JSON."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+@register.filter
+def batch_state(state: str) -> str:
+    """A batch's state in words."""
+    return str(RecallBatch.State(state).label)
+
+
+@register.filter
+def in_order(sizes: dict[str, int]) -> list[tuple[str, int]]:
+    """What there is of each state, in the order in which a batch goes through them."""
+    return [(state.value, sizes[state]) for state in RecallBatch.State if sizes.get(state)]
+
+
+@register.filter
+def problem_said(kind: str) -> str:
+    """Why an attempt has no answer, or not a good one, as a sentence."""
+    return str(problem_sentence(kind))
+
+
+@register.simple_tag
+def again_address(recall: Recall, batch: RecallBatch) -> str:
+    """The form for a new recall, filled with the timestamps of one call whose outcome nobody knows."""
+    names = recall.conversation.for_audit()
+    timestamps = ",".join(str(item.timestamp) for item in batch.items.all())
+    query = {"app": recall.application.slug, **names, "timestamps": timestamps, "reason": recall.reason.code}
+    return f"{reverse('recall-new')}?{urlencode(query)}"

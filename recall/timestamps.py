@@ -1,0 +1,47 @@
+"""Reading timestamps that people paste: forgiving about form, never about value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from moderation.goeasy.client import timestamp_problem
+
+# Full-width digits and separators of Chinese input methods. No wider normalisation: it would turn, say, a
+# superscript into a digit, and with it one message's time into another's.
+FULL_WIDTH = str.maketrans("０１２３４５６７８９，、；：", "0123456789,,;:")
+SEPARATORS = re.compile(r"[\s,;\[\]\"'\u200b\ufeff]+")
+
+
+@dataclass
+class Parsed:
+    """Timestamps in ascending order (ms since the epoch), and what was found besides.
+
+    `rejected` pairs each piece that is no usable timestamp with a code of `goeasy.client.timestamp_problem`.
+    """
+
+    timestamps: tuple[int, ...] = ()
+    duplicates: int = 0
+    rejected: list[tuple[str, str]] = field(default_factory=list)
+
+
+def parse_timestamps(texts: Iterable[str], *, now_ms: int) -> Parsed:
+    """Read the timestamps in `texts`, which separate them by white space, commas, semicolons or quotes."""
+    found: set[int] = set()
+    parsed = Parsed()
+    for text in texts:
+        for piece in SEPARATORS.split(text.translate(FULL_WIDTH)):
+            if not piece:
+                continue
+            # ASCII digits alone: int() would also read underscores, signs and other scripts' digits.
+            whole = re.fullmatch(r"[0-9]{1,19}", piece)
+            value: object = int(piece) if whole else piece
+            if problem := timestamp_problem(value, now_ms=now_ms):
+                parsed.rejected.append((piece, problem))
+            elif value in found:
+                parsed.duplicates += 1
+            else:
+                found.add(int(piece))
+    parsed.timestamps = tuple(sorted(found))
+    return parsed

@@ -1,0 +1,20 @@
+"""The desk: home, a conversation's page, and recalls."""
+
+from django.urls import path
+
+from recall.views import desk, health, home, recalls
+
+urlpatterns = [
+    path("", home.home, name="home"),
+    path("open/", home.jump, name="jump"),
+    path("conversations/<int:pk>/", desk.conversation, name="conversation"),
+    path("conversations/<int:pk>/news/", desk.conversation_news, name="conversation-news"),
+    path("conversations/<int:pk>/messages/", desk.select_messages, name="conversation-select"),
+    path("recalls/", recalls.recall_list, name="recalls"),
+    path("recalls/new/", recalls.recall_new, name="recall-new"),
+    path("recalls/<uuid:pk>/", recalls.recall_detail, name="recall"),
+    path("recalls/<uuid:pk>/cancel/", recalls.recall_cancel, name="recall-cancel"),
+    path("recalls/<uuid:pk>/retry/", recalls.recall_retry, name="recall-retry"),
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+]

@@ -1,0 +1,136 @@
+"""Home: what needs somebody. Jump: anything by its id."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import timedelta
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required, permission_required
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from moderation.accounts.requests import SignedIn
+from moderation.archive.models import Application, Conversation, Kind, Message
+from moderation.archive.names import titled
+from moderation.archive.problems import problem_sentence
+from recall.models import Recall, RecallBatch, RecallItem
+from recall.services import progress_of
+from recall.views.health import worker_is_alive
+
+SHOWN = 12
+# Each slash in what is typed may be the one between two users' ids.
+MOST_SLASHES = 8
+TIMESTAMP = re.compile("[0-9]{13}")
+
+
+@login_required
+@permission_required("recall.view_recall", raise_exception=True)
+@require_safe
+def home(request: SignedIn) -> HttpResponse:
+    """Recalls that need a person, recalls under way, recent conversations, and what keeps GoEasy from working."""
+    recalls = Recall.objects.select_related("conversation__application", "actor", "reason").order_by(
+        "-created_at"
+    )
+    unknown = Exists(RecallBatch.objects.filter(recall=OuterRef("pk"), state=RecallBatch.State.UNKNOWN))
+    under_way = recalls.filter(state__in=[Recall.State.WAITING, Recall.State.SENDING])[:SHOWN]
+    needs = recalls.filter(Q(state=Recall.State.STOPPED) | Q(unknown, state=Recall.State.FINISHED))[
+        : SHOWN + 1
+    ]
+    newest = Conversation.objects.select_related("application").order_by("-last_timestamp", "-id")
+    context = {
+        "under_way": with_progress(under_way),
+        "needs": with_progress(needs)[:SHOWN],
+        "more_needs": len(needs) > SHOWN,
+        "conversations": titled(newest[:SHOWN]),
+        "applications": [(application, health(application)) for application in Application.objects.all()],
+        "worker_is_alive": worker_is_alive(),
+    }
+    return render(request, "recall/home.html", context)
+
+
+def with_progress(recalls: Iterable[Recall]) -> list[Recall]:
+    """The same recalls, each with its `progress` and its conversation's title; two queries for all of them."""
+    recalls = list(recalls)
+    titled(recall.conversation for recall in recalls)
+    progress = progress_of(recalls)
+    for recall in recalls:
+        recall.progress = progress[recall.pk]  # type: ignore[attr-defined]
+    return recalls
+
+
+def health(application: Application) -> tuple[str, Conversation | None]:
+    """What is wrong with reaching GoEasy, as a sentence (empty: nothing known), and where it was met."""
+    if not application.is_configured:
+        return str(problem_sentence("not_configured")), None
+    an_hour_ago = timezone.now() - timedelta(hours=1)
+    latest = (
+        Conversation.objects.filter(application=application, history_read_at__gte=an_hour_ago)
+        .order_by("-history_read_at")
+        .first()
+    )
+    if latest and latest.history_problem:
+        return str(problem_sentence(latest.history_problem)), latest
+    return "", None
+
+
+@login_required
+@permission_required("archive.view_conversation", raise_exception=True)
+@require_safe
+def jump(request: SignedIn) -> HttpResponse:
+    """Open what an id names: at once when it names one thing, else as a list to choose from."""
+    text = request.GET.get("q", "").strip()[:600]
+    addresses = find(text) if text else []
+    if len(addresses) == 1:
+        return redirect(addresses[0][0])
+    pair = [side.strip() for side in text.split("/")] if text.count("/") == 1 else [text, ""]
+    context = {"q": text, "found": addresses, "user_a": pair[0], "user_b": pair[1]}
+    return render(request, "recall/jump.html", context)
+
+
+def find(text: str) -> list[tuple[str, object]]:
+    """What `text` names, as (address, thing): a recall, conversations, messages."""
+    if (uuid := _uuid(text)) and (recall := Recall.objects.filter(pk=uuid).first()):
+        return [(recall.get_absolute_url(), recall)]
+    conversations = titled(_conversations(text).select_related("application")[:SHOWN])
+    found: list[tuple[str, object]] = [(each.get_absolute_url(), each) for each in conversations]
+    messages = list(_messages(text).select_related("conversation__application")[:SHOWN])
+    titled(message.conversation for message in messages)
+    found += [(f"{each.conversation.get_absolute_url()}?at={each.timestamp}", each) for each in messages]
+    # Recalled by hand, and never seen by the archive.
+    if not found and TIMESTAMP.fullmatch(text):
+        items = (
+            RecallItem.objects.filter(timestamp=int(text))
+            .select_related("recall")
+            .order_by("-recall__created_at")
+        )
+        found = [(item.recall.get_absolute_url(), item.recall) for item in items[:SHOWN]]
+    return found
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _conversations(text: str) -> QuerySet[Conversation]:
+    """Conversations by a group's id, a user's id, or two users' ids with a slash between (ids may hold slashes)."""
+    named = Q(kind=Kind.GROUP, group_id=text) | Q(user_a=text) | Q(user_b=text)
+    for slash in list(re.finditer("/", text))[:MOST_SLASHES]:
+        first, second = sorted((text[: slash.start()].strip(), text[slash.end() :].strip()))
+        named |= Q(user_a=first, user_b=second)
+    return Conversation.objects.filter(named).order_by("-last_timestamp", "-id")
+
+
+def _messages(text: str) -> QuerySet[Message]:
+    """Messages by GoEasy's id or by timestamp (13 digits)."""
+    named = Q(message_id=text)
+    if TIMESTAMP.fullmatch(text):
+        named |= Q(timestamp=int(text))
+    return Message.objects.filter(named).order_by("-timestamp", "-id")

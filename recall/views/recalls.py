@@ -1,0 +1,280 @@
+"""Recalls: the list, asking for one, and a recall's own page."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required, permission_required
+from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet
+from django.http import HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from moderation.accounts.requests import SignedIn
+from moderation.archive.backfill import look_up
+from moderation.archive.models import Application, Conversation, Kind
+from moderation.archive.names import sender_names, titled
+from moderation.archive.problems import problem_sentence
+from recall import services
+from recall.filters import RecallFilter
+from recall.forms import RecallForm
+from recall.models import Recall, RecallAttempt, RecallBatch, RecallItem
+from recall.views.health import worker_is_alive
+from recall.views.home import with_progress
+
+LIST_SIZE = 50
+CALLS_SHOWN = 50
+ITEMS_SHOWN = 50
+PREVIEW_SHOWN = 200
+BODIES_SHOWN = 25
+
+
+class SeeOther(HttpResponseRedirect):
+    """303: what was posted is done; read the result there."""
+
+    status_code = 303
+
+
+# The list
+
+
+@login_required
+@permission_required("recall.view_recall", raise_exception=True)
+@require_safe
+def recall_list(request: SignedIn) -> HttpResponse:
+    """Recalls, the newest first, narrowed by state, outcome, actor and application; paged by key."""
+    form = RecallFilter(request.GET)
+    form.is_valid()
+    found = list(_older_than(request.GET.get("after", ""), _narrowed(form))[: LIST_SIZE + 1])
+    page = with_progress(found[:LIST_SIZE])
+    older = ""
+    if len(found) > LIST_SIZE:
+        query = request.GET.copy()
+        query["after"] = f"{page[-1].created_at.isoformat()}_{page[-1].pk}"
+        older = query.urlencode()
+    context = {
+        "form": form,
+        "page": page,
+        "older": older,
+        "many_apps": Application.objects.all()[:2].count() > 1,
+    }
+    return render(request, "recall/recalls.html", context)
+
+
+def _narrowed(form: RecallFilter) -> QuerySet[Recall]:
+    """The recalls that pass the filters, newest first."""
+    recalls = Recall.objects.select_related("conversation__application", "actor", "reason")
+    for field, lookup in (("state", "state__in"), ("actor", "actor__in"), ("app", "application__in")):
+        if values := form.cleaned_data.get(field):
+            recalls = recalls.filter(**{lookup: values})
+    if outcomes := form.cleaned_data.get("outcome"):
+        recalls = recalls.filter(
+            Exists(RecallBatch.objects.filter(recall=OuterRef("pk"), state__in=outcomes))
+        )
+    return recalls.order_by("-created_at", "-id")
+
+
+def _older_than(key: str, recalls: QuerySet[Recall]) -> QuerySet[Recall]:
+    """Those after `key` ("<requested at>_<id>") in the list's order; a key that is none is the list's start."""
+    text, _underscore, pk = key.partition("_")
+    try:
+        # A plus sign in an address is a space once it has been read.
+        at, uuid = parse_datetime(text.replace(" ", "+")), UUID(pk)
+    except ValueError:
+        return recalls
+    if at is None or timezone.is_naive(at):
+        return recalls
+    return recalls.filter(Q(created_at__lt=at) | Q(created_at=at, id__lt=uuid), created_at__lte=at)
+
+
+# Asking for one
+
+
+@login_required
+@permission_required("recall.add_recall", raise_exception=True)
+@require_http_methods(["GET", "HEAD", "POST"])
+def recall_new(request: SignedIn) -> HttpResponse:
+    """The form; then what it would do; then, confirmed, the recall. The query string may fill the form."""
+    if request.method != "POST":
+        return _show_form(request, RecallForm(initial=_initial(request)))
+    if "edit" in request.POST:
+        return _show_form(request, RecallForm(initial=request.POST.dict()))
+    form = RecallForm(request.POST)
+    if not form.is_valid():
+        return _show_form(request, form)
+    if "confirm" not in request.POST or not form.clean_count():
+        return _show_review(request, form)
+    recall = services.request_recall(
+        conversation=form.conversation(),
+        actor=request.user,
+        grace_seconds=settings.RECALL_GRACE_SECONDS,
+        **{
+            name: form.cleaned_data[name]
+            for name in ("reason", "note", "timestamps", "recaller", "submission")
+        },
+    )
+    return SeeOther(recall.get_absolute_url())
+
+
+def _initial(request: SignedIn) -> dict[str, Any]:
+    """The form's beginning: the query string, and the recaller that this moderator's recalls show to clients."""
+    initial: dict[str, Any] = {"kind": Kind.PRIVATE, **request.GET.dict()}
+    initial["timestamps"] = "\n".join(request.GET.getlist("timestamps"))
+    application = Application.objects.filter(slug=request.GET.get("app") or "default").first()
+    if application and (recaller := services.recaller_for(request.user, application)):
+        initial.setdefault("recaller_id", recaller.id)
+        if recaller.data:
+            initial.setdefault("recaller_data", json.dumps(recaller.data, ensure_ascii=False))
+    return initial
+
+
+def _show_form(request: SignedIn, form: RecallForm) -> HttpResponse:
+    template = "recall/_recall_form.html" if request.htmx else "recall/recall_new.html"
+    return render(request, template, {"form": form})
+
+
+def _show_review(request: SignedIn, form: RecallForm) -> HttpResponse:
+    """What the valid `form` would take back, and the exact calls."""
+    conversation = form.conversation()
+    timestamps, recaller = form.cleaned_data["timestamps"], form.cleaned_data["recaller"]
+    # Nobody should confirm what they cannot see: what the archive lacks is asked for first.
+    reading = look_up(conversation, timestamps)
+    preview = services.preview(conversation=conversation, timestamps=timestamps, recaller=recaller)
+    context = {
+        "form": form,
+        "conversation": titled([conversation])[0],
+        "preview": preview,
+        "timestamps": timestamps,
+        "not_shown": len(preview.known[PREVIEW_SHOWN:]),
+        "bodies": preview.bodies[:BODIES_SHOWN],
+        "more_bodies": len(preview.bodies[BODIES_SHOWN:]),
+        "recaller": recaller.as_field() if recaller else None,
+        "problem": problem_sentence(reading.problem) if reading.problem else "",
+        "grace": int(settings.RECALL_GRACE_SECONDS),
+    }
+    template = "recall/_review.html" if request.htmx else "recall/recall_review.html"
+    return render(request, template, context | _senders(conversation, preview))
+
+
+def _senders(conversation: Conversation, preview: services.Preview) -> dict[str, Any]:
+    """The first messages with their senders' names, and how many of the messages are whose."""
+    counts = Counter(message.sender_id for message in preview.known)
+    names = sender_names(conversation.application, counts)
+    return {
+        "known": [
+            (message, names.get(message.sender_id, message.sender_id), message.timestamp in preview.shared)
+            for message in preview.known[:PREVIEW_SHOWN]
+        ],
+        "senders": [(sender, names.get(sender, sender), count) for sender, count in counts.most_common(8)],
+        "more_senders": len(counts) > 8,
+    }
+
+
+# A recall's own page
+
+
+@login_required
+@permission_required("recall.view_recall", raise_exception=True)
+@require_safe
+def recall_detail(request: SignedIn, pk: UUID) -> HttpResponse:
+    """A recall, live: with htmx the part that changes, and 204 while it has not changed since `?seen=`."""
+    recall = get_object_or_404(
+        Recall.objects.select_related("conversation__application", "actor", "reason"), pk=pk
+    )
+    context = _status(request, recall)
+    if request.htmx and request.GET.get("seen") == context["seen"]:
+        return HttpResponse(status=204)
+    template = "recall/_recall_status.html" if request.htmx else "recall/recall.html"
+    return render(request, template, context | _calls(request, recall) | _items(request, recall))
+
+
+def _status(request: SignedIn, recall: Recall) -> dict[str, Any]:
+    """Where the recall is, and what may be done about it now."""
+    progress = services.progress(recall)
+    attempts = RecallAttempt.objects.filter(batch__recall=recall).aggregate(
+        started=Count("pk"), ended=Count("ended_at")
+    )
+    states = Recall.State
+    return {
+        "recall": recall,
+        "conversation": titled([recall.conversation])[0],
+        "progress": progress,
+        "seconds_to_go": max(0.0, (recall.not_before - timezone.now()).total_seconds()),
+        # A stopped recall's last calls may still be on their way.
+        "live": not recall.is_final or "sending" in progress.batches,
+        "worker_is_alive": recall.state not in {states.WAITING, states.SENDING} or worker_is_alive(),
+        "can_cancel": recall.state != states.FINISHED and "pending" in progress.batches,
+        "can_retry": services.can_retry(recall),
+        "only": request.GET.get("only", "") if request.GET.get("only") in progress.batches else "",
+        "seen": f"{recall.state}-{recall.stop_reason}-{attempts['started']}-{attempts['ended']}-{progress.final_calls}",
+    }
+
+
+def _calls(request: SignedIn, recall: Recall) -> dict[str, Any]:
+    """One page of the recall's calls, in order, with every attempt; `?call=` is where it begins."""
+    of_unknown = RecallItem.objects.filter(batch__state=RecallBatch.State.UNKNOWN)
+    batches = recall.batches.prefetch_related("attempts", Prefetch("items", of_unknown)).order_by("index")
+    if only := request.GET.get("only"):
+        batches = batches.filter(state=only)
+    found = list(batches.filter(index__gte=_number(request.GET.get("call")))[: CALLS_SHOWN + 1])
+    return {
+        "calls": found[:CALLS_SHOWN],
+        "next_call": found[CALLS_SHOWN].index if found[CALLS_SHOWN:] else None,
+    }
+
+
+def _items(request: SignedIn, recall: Recall) -> dict[str, Any]:
+    """One page of the recall's timestamps, in order, with their evidence; `?from=` is where it begins (ms)."""
+    items = recall.items.select_related("batch").prefetch_related("evidence").order_by("timestamp")
+    if only := request.GET.get("only"):
+        items = items.filter(batch__state=only)
+    found = list(items.filter(timestamp__gte=_number(request.GET.get("from")))[: ITEMS_SHOWN + 1])
+    return {
+        "items": found[:ITEMS_SHOWN],
+        "next_item": found[ITEMS_SHOWN].timestamp if found[ITEMS_SHOWN:] else None,
+    }
+
+
+def _number(text: str | None) -> int:
+    """A key from an address; 0, the beginning, when it is none."""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 16 else 0
+
+
+@login_required
+@permission_required("recall.add_recall", raise_exception=True)
+@require_POST
+def recall_cancel(request: SignedIn, pk: UUID) -> HttpResponse:
+    """Call off what has not left."""
+    recall = get_object_or_404(Recall, pk=pk)
+    try:
+        count = services.cancel_recall(recall, request.user)
+    except services.NotPossible as refusal:
+        messages.warning(request, str(refusal.sentence))
+    else:
+        text = ngettext("%(count)d timestamp was called off.", "%(count)d timestamps were called off.", count)
+        messages.success(request, text % {"count": count})
+    return SeeOther(recall.get_absolute_url())
+
+
+@login_required
+@permission_required("recall.add_recall", raise_exception=True)
+@require_POST
+def recall_retry(request: SignedIn, pk: UUID) -> HttpResponse:
+    """Send again what was refused or never left."""
+    recall = get_object_or_404(Recall, pk=pk)
+    try:
+        count = services.retry_recall(recall, request.user)
+    except services.NotPossible as refusal:
+        messages.warning(request, str(refusal.sentence))
+    else:
+        text = ngettext("%(count)d call is being sent again.", "%(count)d calls are being sent again.", count)
+        messages.success(request, text % {"count": count})
+    return SeeOther(recall.get_absolute_url())

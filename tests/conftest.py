@@ -1,0 +1,164 @@
+"""The shared cast: people, an application, conversations, and a GoEasy to talk to."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+from django.db import connection
+from django.test import TransactionTestCase
+from hypothesis import settings
+
+from moderation.audit import triggers
+
+settings.register_profile("quick", max_examples=50, deadline=None)
+# 50,000 cases in all: run once with HYPOTHESIS_PROFILE=thorough.
+settings.register_profile("thorough", max_examples=5_000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+PASSWORD = "correct horse battery staple"
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings_parallel_suffix: None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """SQLite on disk, as in production: the engine's threads share it as they do there."""
+    database = django_settings.DATABASES["default"]
+    if database["ENGINE"] == "django.db.backends.sqlite3":
+        database.setdefault("TEST", {})["NAME"] = str(tmp_path_factory.mktemp("database") / "test.sqlite3")
+        connection.settings_dict.setdefault("TEST", {})["NAME"] = database["TEST"]["NAME"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def emptying_the_database_may_empty_the_audit_log() -> Iterator[None]:
+    """Tests with real transactions end by emptying every table, which the log's triggers would refuse."""
+    teardown = TransactionTestCase._fixture_teardown
+
+    def with_triggers_removed(self: TransactionTestCase) -> None:
+        with connection.schema_editor() as editor:
+            triggers.remove(None, editor)
+        try:
+            teardown(self)
+        finally:
+            with connection.schema_editor() as editor:
+                triggers.install(None, editor)
+
+    TransactionTestCase._fixture_teardown = with_triggers_removed  # type: ignore[method-assign]
+    yield
+    TransactionTestCase._fixture_teardown = teardown  # type: ignore[method-assign]
+
+
+@pytest.fixture
+def make_user(db: None) -> Callable[..., Any]:
+    """A function that makes a user with a role."""
+    from moderation.accounts.models import User
+
+    def make(username: str, role: str, **fields: Any) -> User:
+        return User.objects.create_user(username, password=PASSWORD, role=role, **fields)
+
+    return make
+
+
+@pytest.fixture
+def moderator(make_user: Callable[..., Any]) -> Any:
+    return make_user("mo", "moderator")
+
+
+@pytest.fixture
+def lead(make_user: Callable[..., Any]) -> Any:
+    return make_user("lea", "lead")
+
+
+@pytest.fixture
+def auditor(make_user: Callable[..., Any]) -> Any:
+    return make_user("audrey", "auditor")
+
+
+@pytest.fixture
+def administrator(make_user: Callable[..., Any]) -> Any:
+    return make_user("ada", "admin")
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[Any]:
+    """A GoEasy at home, empty."""
+    from moderation.goeasy.sandbox import Sandbox
+
+    with Sandbox(data=tmp_path / "sandbox.sqlite3") as running:
+        yield running
+
+
+@pytest.fixture
+def application(db: None, settings: Any) -> Any:
+    """The application `default`, pointing at a port where nothing listens."""
+    from moderation.archive.models import Application
+
+    settings.GOEASY_APPKEY = "BC-0123456789abcdef"
+    settings.GOEASY_REST_HOST = "http://127.0.0.1:9"
+    settings.GOEASY_CONNECT_TIMEOUT = 2.0
+    settings.GOEASY_READ_TIMEOUT = 2.0
+    return Application.objects.get_or_create(slug="default", defaults={"name": "GoEasy"})[0]
+
+
+@pytest.fixture
+def connected(application: Any, sandbox: Any, settings: Any) -> Any:
+    """The application `default`, pointing at the sandbox."""
+    settings.GOEASY_APPKEY = sandbox.appkey
+    settings.GOEASY_REST_HOST = sandbox.url
+    return application
+
+
+@pytest.fixture
+def private(application: Any) -> Any:
+    """A private conversation of two users."""
+    from moderation.archive.models import Conversation
+    from moderation.goeasy.client import Private
+
+    return Conversation.objects.open(application, Private("user-b", "user-a"))
+
+
+@pytest.fixture
+def group(application: Any) -> Any:
+    """A group's conversation."""
+    from moderation.archive.models import Conversation
+    from moderation.goeasy.client import Group
+
+    return Conversation.objects.open(application, Group("group-1"))
+
+
+@pytest.fixture
+def reason(db: None) -> Any:
+    """A reason to recall for."""
+    from recall.models import RecallReason
+
+    return RecallReason.objects.get_or_create(code="spam", defaults={"label_en": "Spam", "label_zh": "垃圾信息"})[0]
+
+
+@pytest.fixture
+def make_message(db: None) -> Callable[..., Any]:
+    """A function that puts one message into the archive, the way the archive does it."""
+    from moderation.archive.ingest import ingest
+
+    def make(conversation: Any, timestamp: int, **fields: Any) -> Any:
+        import json
+
+        from moderation.archive.models import Message
+
+        data = {
+            "type": "text",
+            "messageId": uuid.uuid4().hex,
+            "timestamp": timestamp,
+            "senderId": "user-a",
+            "payload": {"text": f"message at {timestamp}"},
+            **fields,
+        }
+        ingest(conversation, [json.dumps(data, ensure_ascii=False)])
+        return Message.objects.get(conversation=conversation, message_id=data["messageId"])
+
+    return make

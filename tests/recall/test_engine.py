@@ -1,0 +1,346 @@
+"""The recall engine against a GoEasy over real HTTP: what was sent, what is recorded."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from moderation.archive.models import Conversation
+from moderation.audit.models import AuditEntry
+from moderation.goeasy.client import Recaller
+from recall import engine, services
+from recall.models import Evidence, Recall, RecallAttempt, RecallBatch, RecallItem
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+FIRST = 1_700_000_000_000
+
+
+@pytest.fixture
+def request_recall(connected: Any, private: Conversation, moderator: Any, reason: Any) -> Callable[..., Recall]:
+    """A function that asks for a recall of the private conversation, to be sent at once."""
+
+    def request(count: int = 1, **fields: Any) -> Recall:
+        return services.request_recall(
+            **{
+                "conversation": private,
+                "actor": moderator,
+                "reason": reason,
+                "note": "a note",
+                "timestamps": [FIRST + number for number in range(count)],
+                "recaller": Recaller("support", {"name": "Support"}),
+                "submission": uuid.uuid4(),
+                "grace_seconds": 0,
+                **fields,
+            }
+        )
+
+    return request
+
+
+def states(recall: Recall) -> list[str]:
+    return list(recall.batches.order_by("index").values_list("state", flat=True))
+
+
+def actions(recall: Recall) -> list[str]:
+    return list(AuditEntry.objects.filter(recall=recall.pk).order_by("seq").values_list("action", flat=True))
+
+
+def test_45_timestamps_make_three_calls_with_the_documented_bodies(
+    request_recall: Callable[..., Recall], sandbox: Any
+) -> None:
+    recall = request_recall(45)
+    engine.send_recall(recall.pk)
+    recall.refresh_from_db()
+    assert (recall.state, states(recall)) == ("finished", ["accepted"] * 3)
+    bodies = sorted((call["body"] for call in sandbox.calls("recall")), key=lambda body: body["messages"][0])
+    timestamps = [FIRST + number for number in range(45)]
+    assert [body["messages"] for body in bodies] == [timestamps[:20], timestamps[20:40], timestamps[40:]]
+    for body in bodies:
+        assert body == {
+            "appkey": "valid",
+            "recaller": {"id": "support", "data": {"name": "Support"}},
+            "userAId": "user-a",
+            "userBId": "user-b",
+            "messages": body["messages"],
+        }
+
+
+def test_no_call_arrives_without_its_committed_intent(request_recall: Callable[..., Recall], sandbox: Any) -> None:
+    recall = request_recall(100)
+    seen: list[bool] = []
+
+    def look(call: dict[str, Any]) -> None:
+        if call["endpoint"] != "recall":
+            return
+        first = call["body"]["messages"][0]
+        try:
+            # The server's own connection: it sees only what is committed.
+            seen.append(
+                RecallAttempt.objects.filter(outcome="open", batch__items__timestamp=first).exists()
+                and any(
+                    entry.timestamps[0] == first
+                    for entry in AuditEntry.objects.filter(recall=recall.pk, action="recall.sending")
+                )
+            )
+        finally:
+            connection.close()
+
+    sandbox.on_call = look
+    engine.send_recall(recall.pk)
+    assert seen == [True] * 5
+
+
+def test_every_step_leaves_an_audit_entry_with_the_response_code(
+    request_recall: Callable[..., Recall],
+) -> None:
+    recall = request_recall(21)
+    engine.send_recall(recall.pk)
+    assert sorted(actions(recall)) == [
+        "recall.answered",
+        "recall.answered",
+        "recall.requested",
+        "recall.sending",
+        "recall.sending",
+    ]
+    answered = AuditEntry.objects.filter(recall=recall.pk, action="recall.answered")
+    assert {(entry.actor, entry.http_status, entry.response_code, entry.response_content) for entry in answered} == {
+        ("mo", 200, 200, "OK")
+    }
+    sending = AuditEntry.objects.filter(recall=recall.pk, action="recall.sending").order_by("seq")[0]
+    assert sending.request["messages"] == [FIRST + number for number in range(20)]
+    assert sending.conversation == {"kind": "private", "user_a": "user-a", "user_b": "user-b"}
+
+
+def test_the_key_is_in_no_row(request_recall: Callable[..., Recall], sandbox: Any) -> None:
+    engine.send_recall(request_recall(3).pk)
+    for entry in AuditEntry.objects.all():
+        assert sandbox.appkey not in json.dumps([entry.request, entry.detail, entry.response_content])
+
+
+def test_the_evidence_is_kept_before_the_first_call(
+    request_recall: Callable[..., Recall], make_message: Callable[..., Any], private: Conversation
+) -> None:
+    message = make_message(private, FIRST, payload={"text": "垃圾 <script>"})
+    twin = make_message(private, FIRST, payload={"text": "another in the same millisecond"})
+    recall = request_recall(2)
+    kept = {evidence.message_id: evidence for evidence in Evidence.objects.filter(item__recall=recall)}
+    assert set(kept) == {message.message_id, twin.message_id}
+    assert kept[message.message_id].raw == message.raw
+    assert kept[message.message_id].sha256 == message.sha256
+
+
+def test_what_the_archive_lacks_is_looked_up_in_history_for_evidence(
+    request_recall: Callable[..., Recall], sandbox: Any
+) -> None:
+    conversation = {"kind": "private", "user_a": "user-a", "user_b": "user-b"}
+    sandbox.add_messages(
+        conversation,
+        [
+            {
+                "timestamp": FIRST + number,
+                "senderId": "user-b",
+                "type": "text",
+                "payload": {"text": str(number)},
+            }
+            for number in range(100)
+        ],
+    )
+    recall = request_recall(3)
+    assert Evidence.objects.filter(item__recall=recall).count() == 3
+
+
+def test_the_same_submission_twice_is_one_recall(request_recall: Callable[..., Recall], sandbox: Any) -> None:
+    submission = uuid.uuid4()
+    first, second = request_recall(submission=submission), request_recall(submission=submission)
+    engine.send_recall(first.pk)
+    engine.send_recall(second.pk)
+    assert first == second
+    assert len(sandbox.calls("recall")) == 1
+
+
+def test_a_refused_key_stops_the_recall_at_that_call_and_the_rest_can_be_retried(
+    request_recall: Callable[..., Recall], sandbox: Any, moderator: Any
+) -> None:
+    sandbox.set_faults([{"on": "recall", "kind": "refuse", "code": 401, "content": "Unauthorized"}])
+    recall = request_recall(100)
+    engine.send_recall(recall.pk)
+    recall.refresh_from_db()
+    assert (recall.state, recall.stop_reason) == ("stopped", "key_refused")
+    assert states(recall) == ["refused", *["pending"] * 4]
+    assert len(sandbox.calls("recall")) == 1
+    sandbox.clear_faults()
+    services.retry_recall(recall, moderator)
+    engine.send_recall(recall.pk)
+    recall.refresh_from_db()
+    assert (recall.state, states(recall)) == ("finished", ["accepted"] * 5)
+    first = recall.batches.get(index=0)
+    assert list(first.attempts.values_list("outcome", "response_code")) == [
+        ("refused", 401),
+        ("accepted", 200),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fault", "effect"),
+    [({"kind": "drop_before"}, False), ({"kind": "drop_after"}, True), ({"kind": "half"}, None)],
+)
+def test_a_lost_answer_is_unknown_and_is_never_sent_again(
+    request_recall: Callable[..., Recall],
+    sandbox: Any,
+    moderator: Any,
+    fault: dict[str, Any],
+    effect: bool | None,
+) -> None:
+    sandbox.set_faults([{"on": "recall", **fault, "times": 1}])
+    recall = request_recall(1)
+    engine.send_recall(recall.pk)
+    engine.send_recall(recall.pk)
+    recall.refresh_from_db()
+    assert (recall.state, states(recall)) == ("finished", ["unknown"])
+    assert actions(recall)[-1] == "recall.unanswered"
+    assert len(sandbox.calls("recall")) == 1
+    with pytest.raises(services.NotPossible):
+        services.retry_recall(recall, moderator)
+
+
+def test_a_read_time_out_is_unknown(request_recall: Callable[..., Recall], sandbox: Any, settings: Any) -> None:
+    settings.GOEASY_READ_TIMEOUT = 0.3
+    sandbox.set_faults([{"on": "recall", "kind": "latency", "ms": 1500}])
+    recall = request_recall(1)
+    engine.send_recall(recall.pk)
+    assert states(recall) == ["unknown"]
+
+
+def test_a_refusal_is_refused_with_its_code(request_recall: Callable[..., Recall], sandbox: Any) -> None:
+    sandbox.set_faults([{"on": "recall", "kind": "refuse", "code": 418, "content": "no tea", "times": 1}])
+    recall = request_recall(41)
+    engine.send_recall(recall.pk)
+    recall.refresh_from_db()
+    assert recall.state == "finished"
+    assert sorted(states(recall)) == ["accepted", "accepted", "refused"]
+    attempt = RecallAttempt.objects.get(batch__recall=recall, outcome="refused")
+    assert (attempt.response_code, attempt.response_content) == (418, "no tea")
+
+
+def test_what_goeasy_puts_off_is_sent_again_after_retry_after(
+    request_recall: Callable[..., Recall], sandbox: Any
+) -> None:
+    sandbox.set_faults([{"on": "recall", "kind": "status", "status": 429, "retry_after": 0, "times": 2}])
+    recall = request_recall(1)
+    engine.send_recall(recall.pk)
+    assert states(recall) == ["accepted"]
+    outcomes = RecallAttempt.objects.filter(batch__recall=recall).order_by("number").values_list("outcome", flat=True)
+    assert list(outcomes) == ["refused", "refused", "accepted"]
+
+
+def test_what_never_left_stays_unsent_and_stops_the_recall(
+    request_recall: Callable[..., Recall], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "FIRST_WAIT", 0.001)
+    settings.GOEASY_REST_HOST = "http://127.0.0.1:9"
+    recall = request_recall(21)
+    engine.send_recall(recall.pk)
+    recall.refresh_from_db()
+    assert (recall.state, recall.stop_reason) == ("stopped", "unreachable")
+    assert states(recall) == ["pending", "pending"]
+    assert set(RecallAttempt.objects.values_list("outcome", flat=True)) == {"not_sent"}
+
+
+def test_before_its_time_nothing_leaves_and_it_can_be_called_off(
+    request_recall: Callable[..., Recall], sandbox: Any, moderator: Any
+) -> None:
+    recall = request_recall(3, grace_seconds=60)
+    engine.send_recall(recall.pk)
+    recall.refresh_from_db()
+    assert recall.state == "waiting"
+    assert services.cancel_recall(recall, moderator) == 3
+    recall.refresh_from_db()
+    assert (recall.state, states(recall)) == ("cancelled", ["cancelled"])
+    engine.send_recall(recall.pk)
+    assert sandbox.calls("recall") == []
+    assert actions(recall) == ["recall.requested", "recall.cancelled"]
+
+
+def test_what_was_sent_cannot_be_called_off(request_recall: Callable[..., Recall], moderator: Any) -> None:
+    recall = request_recall(1)
+    engine.send_recall(recall.pk)
+    with pytest.raises(services.NotPossible):
+        services.cancel_recall(recall, moderator)
+
+
+def test_an_attempt_that_a_dead_worker_left_open_is_called_unknown(
+    request_recall: Callable[..., Recall], sandbox: Any
+) -> None:
+    recall = request_recall(1)
+    Recall.objects.update(state="sending")
+    recall.refresh_from_db()
+    assert engine.claim_next(recall, "worker-that-dies") is not None
+    assert engine.recover_orphans() == 0, "its lease still runs"
+    RecallBatch.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    assert engine.recover_orphans() == 1
+    recall.refresh_from_db()
+    assert (recall.state, states(recall)) == ("finished", ["unknown"])
+    assert sandbox.calls("recall") == []
+    assert AuditEntry.objects.filter(actor="system", action="recall.unanswered").count() == 1
+
+
+def test_a_recall_that_nobody_sends_is_found(request_recall: Callable[..., Recall]) -> None:
+    recall = request_recall(1)
+    assert engine.due_recalls() == []
+    Recall.objects.update(not_before=timezone.now() - timedelta(seconds=30))
+    assert engine.due_recalls() == [recall.pk]
+
+
+def test_two_senders_of_one_recall_share_it(request_recall: Callable[..., Recall], sandbox: Any) -> None:
+    import threading
+
+    recall = request_recall(200)
+    sandbox.set_faults([{"on": "recall", "kind": "latency", "ms": 20}])
+    senders = [threading.Thread(target=engine.send_recall, args=(recall.pk,)) for _ in range(2)]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join()
+    sent = [timestamp for call in sandbox.calls("recall") for timestamp in call["body"]["messages"]]
+    assert sorted(sent) == [FIRST + number for number in range(200)]
+    assert set(states(recall)) == {"accepted"}
+
+
+def test_never_more_calls_at_once_than_set(request_recall: Callable[..., Recall], sandbox: Any, settings: Any) -> None:
+    settings.GOEASY_CONCURRENCY = 3
+    sandbox.set_faults([{"on": "recall", "kind": "latency", "ms": 30}])
+    engine.send_recall(request_recall(300).pk)
+    assert max(call["in_flight"] for call in sandbox.calls("recall")) == 3
+
+
+def test_no_more_calls_a_second_than_set(request_recall: Callable[..., Recall], sandbox: Any, settings: Any) -> None:
+    settings.GOEASY_MAX_CALLS_PER_SECOND = 20.0
+    engine.send_recall(request_recall(100).pk)
+    times = [call["at_ms"] for call in sandbox.calls("recall")]
+    assert times[-1] - times[0] >= 4 * 50 - 20
+
+
+def test_the_database_refuses_a_batch_that_is_no_batch(request_recall: Callable[..., Recall]) -> None:
+    recall = request_recall(20)
+    batch = recall.batches.get()
+    for wrong in (
+        lambda: RecallItem.objects.create(recall=recall, batch=batch, position=20, timestamp=FIRST + 99),
+        lambda: RecallItem.objects.create(recall=recall, batch=batch, position=0, timestamp=FIRST + 99),
+        lambda: RecallItem.objects.create(recall=recall, batch=batch, position=5, timestamp=FIRST),
+        lambda: RecallBatch.objects.create(recall=recall, index=1, size=21),
+        lambda: RecallBatch.objects.create(recall=recall, index=0, size=1),
+        lambda: Recall.objects.filter(pk=recall.pk).update(state="stopped"),
+        lambda: [
+            RecallAttempt.objects.create(batch=batch, number=number, started_at=timezone.now()) for number in (1, 2)
+        ],
+    ):
+        with pytest.raises(IntegrityError), transaction.atomic():
+            wrong()
