@@ -12,11 +12,11 @@ from django.template.loader import render_to_string
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
-
-from django_tasks_db.admin import DBTaskResult
+from django_tasks_db import admin as tasks_admin  # noqa: F401 - registers what is unregistered below
+from django_tasks_db.models import DBTaskResult
 
 from moderation.archive.admin import application_field, named
-from moderation.read_only_admin import FilterForm, ModelAdmin, ReadOnlyAdmin, moment, pretty, short
+from moderation.read_only_admin import FilterForm, ModelAdmin, ReadOnlyAdmin, is_referred_to, moment, pretty, short
 from recall.models import Recall, RecallReason
 
 # Its list counts a table that grows; what became of a recall is told by the recall, not by the queue.
@@ -30,10 +30,15 @@ class RecallReasonAdmin(ModelAdmin):
     list_display = ("code", "label_en", "label_zh", "position", "is_active")
     ordering = ("position", "code")
     search_fields = ("code", "label_en", "label_zh")
+    # Deleting is done one by one: the list's action would not ask whether one of them was used.
+    actions = None
 
     def get_readonly_fields(self, request: HttpRequest, obj: RecallReason | None = None) -> tuple[str, ...]:
         # Audit entries and scripts carry the code.
         return ("code",) if obj else ()
+
+    def has_delete_permission(self, request: HttpRequest, obj: RecallReason | None = None) -> bool:
+        return not (obj and is_referred_to(obj)) and super().has_delete_permission(request)
 
 
 class RecallFilter(FilterForm):
@@ -111,7 +116,7 @@ class RecallAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("recaller data"))
     def recaller_json(self, recall: Recall) -> SafeString | str:
-        return pretty(recall.recaller_data) if recall.recaller_data else ""
+        return pretty(recall.recaller_data) if recall.recaller_data else "-"
 
     @admin.display(description=_("calls"))
     def calls(self, recall: Recall) -> SafeString:

@@ -13,12 +13,12 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from moderation.archive.models import Application, Conversation, Kind
-from moderation.goeasy.client import MAX_ID_LENGTH, MAX_RECALLER_DATA_BYTES, Group, Private, Recaller
+from moderation.archive.forms import ConversationForm
+from moderation.goeasy.client import MAX_ID_LENGTH, MAX_RECALLER_DATA_BYTES, Recaller
 from moderation.goeasy.errors import InvalidCall
 from recall.models import MAX_NOTE_LENGTH, MAX_TIMESTAMPS, RecallReason
 from recall.services import plan
-from recall.timestamps import parse_timestamps
+from recall.timestamps import FULL_WIDTH, parse_timestamps
 
 # Above this many timestamps the count has to be typed before they go.
 TYPED_COUNT_ABOVE = 20
@@ -79,51 +79,6 @@ class TimestampsField(forms.CharField):
                 % {"count": parsed.duplicates}
             ]
         return parsed.timestamps
-
-
-class ConversationForm(forms.Form):
-    """Which conversation: a pair of users or a group, of one application."""
-
-    app = forms.ModelChoiceField(
-        label=_("Application"),
-        queryset=Application.objects.all(),
-        to_field_name="slug",
-        empty_label=None,
-    )
-    kind = forms.ChoiceField(label=_("Kind"), choices=Kind.choices, widget=forms.RadioSelect)
-    user_a = forms.CharField(label=_("One user's id"), max_length=MAX_ID_LENGTH, required=False, strip=False)
-    user_b = forms.CharField(label=_("The other user's id"), max_length=MAX_ID_LENGTH, required=False, strip=False)
-    group_id = forms.CharField(label=_("Group id"), max_length=MAX_ID_LENGTH, required=False, strip=False)
-
-    def clean(self) -> dict[str, Any]:
-        """Adds `target`. Named errors for one user without the other and for both kinds at once."""
-        cleaned = super().clean() or {}
-        if {"kind", "user_a", "user_b", "group_id"} - set(cleaned):
-            return cleaned
-        private = cleaned["kind"] == Kind.PRIVATE
-        users = {name: cleaned[name] for name in ("user_a", "user_b")}
-        if (private and cleaned["group_id"]) or (not private and any(users.values())):
-            raise ValidationError(
-                _("Give two user ids or one group id, not both: a recall concerns one conversation."),
-                code="both_kinds",
-            )
-        for name, value in users.items() if private else [("group_id", cleaned["group_id"])]:
-            if not value.strip():
-                self.add_error(
-                    name,
-                    _("A private conversation needs both user ids.") if private else _("A group needs its id."),
-                )
-        if self.errors:
-            return cleaned
-        try:
-            cleaned["target"] = Private(**users) if private else Group(cleaned["group_id"])
-        except InvalidCall as problem:
-            raise ValidationError(str(problem), code="target") from None
-        return cleaned
-
-    def conversation(self) -> Conversation:
-        """The conversation that the form names, opened in the archive when it is new there."""
-        return Conversation.objects.open(self.cleaned_data["app"], self.cleaned_data["target"])
 
 
 class RecallForm(ConversationForm):
@@ -215,7 +170,7 @@ class RecallForm(ConversationForm):
         if not self.needs_count:
             return True
         expected = len(self.cleaned_data["timestamps"])
-        if self.cleaned_data["typed_count"].strip() == str(expected):
+        if self.cleaned_data["typed_count"].translate(FULL_WIDTH).strip() == str(expected):
             return True
         self.add_error("typed_count", _("Type %(count)d to confirm that this many go.") % {"count": expected})
         return False

@@ -8,14 +8,13 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import UserChangeForm
 from django.contrib.auth.forms import UserCreationForm as DjangoUserCreationForm
 from django.contrib.auth.models import Group
-from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from moderation.accounts.forms import PreferencesForm
 from moderation.accounts.models import Pseudonym, User
 from moderation.archive.recaller_data import RecallerDataField
-from moderation.read_only_admin import ModelAdmin
+from moderation.read_only_admin import ModelAdmin, is_referred_to
 
 if TYPE_CHECKING:
     UserAdminBase = DjangoUserAdmin[User]
@@ -36,7 +35,7 @@ class UserForm(ChangeForm):
     timezone = forms.CharField(
         label=_("Time zone"), required=False, max_length=64, help_text=_("Such as Asia/Shanghai. Empty: UTC.")
     )
-    clean_timezone = PreferencesForm.clean_timezone  # type: ignore[assignment]
+    clean_timezone = PreferencesForm.clean_timezone
 
 
 class NewUserForm(CreationForm):
@@ -58,7 +57,7 @@ class UserAdmin(UserAdminBase):
     search_fields = ("username", "first_name", "last_name", "email")
     ordering = ("username",)
     filter_horizontal = ()
-    # Deleting is done one by one: the list's action would not notice that one of them is oneself.
+    # Deleting is done one by one: the list's action would not ask whether one of them is needed.
     actions = None
     fieldsets = (
         (None, {"fields": ("username", "password", "role", "is_active")}),
@@ -86,9 +85,9 @@ class UserAdmin(UserAdminBase):
         # Nobody can lock themselves out, and with it perhaps everybody.
         return (*dates, "role", "is_active") if obj and obj.pk == request.user.pk else dates
 
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        is_oneself = obj is not None and obj.pk == request.user.pk
-        return not is_oneself and super().has_delete_permission(request, obj)
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        is_needed = obj is not None and (obj.pk == request.user.pk or is_referred_to(obj))
+        return not is_needed and super().has_delete_permission(request)
 
 
 class PseudonymForm(forms.ModelForm[Pseudonym]):

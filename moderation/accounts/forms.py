@@ -3,6 +3,7 @@
 from zoneinfo import available_timezones
 
 from django import forms
+from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
 from moderation.accounts.models import User
@@ -11,6 +12,11 @@ from moderation.accounts.models import User
 class PreferencesForm(forms.ModelForm[User]):
     """How somebody likes to see the console."""
 
+    language = forms.ChoiceField(
+        label=_("Language"),
+        required=False,
+        choices=[("", _("as the browser asks")), *settings.LANGUAGES],
+    )
     timezone = forms.CharField(
         label=_("Time zone"),
         required=False,
@@ -22,19 +28,15 @@ class PreferencesForm(forms.ModelForm[User]):
     class Meta:
         model = User
         fields = ["language", "timezone", "media", "theme"]
-        labels = {"language": _("Language"), "media": _("Images and videos"), "theme": _("Colours")}
-        help_texts = {
-            "media": _("They are never loaded before you click on them; this is how they look then.")
-        }
+        labels = {"media": _("Images and videos"), "theme": _("Colours")}
+        help_texts = {"media": _("They are never loaded before you click on them; this is how they look then.")}
         widgets = {"media": forms.RadioSelect, "theme": forms.RadioSelect}
 
     def clean_timezone(self) -> str:
         zone: str = self.cleaned_data["timezone"].strip()
         if zone and zone not in available_timezones():
             raise forms.ValidationError(
-                _(
-                    "“%(zone)s” is no time zone that this server knows. Pick one from the list, such as Asia/Shanghai."
-                ),
+                _("“%(zone)s” is no time zone that this server knows. Pick one from the list, such as Asia/Shanghai."),
                 params={"zone": zone},
             )
         return zone

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from django.views.i18n import set_language
 
 from moderation.accounts.forms import PreferencesForm
-from moderation.accounts.requests import SignedIn
+from moderation.requests import SignedIn
 
 login = auth_views.LoginView.as_view(template_name="accounts/login.html", redirect_authenticated_user=True)
 
@@ -47,9 +47,7 @@ def preferences(request: SignedIn) -> HttpResponse:
         return redirect("preferences")
     # A form that was refused has left its values on the user whose page this is.
     request.user.refresh_from_db()
-    return render(
-        request, "accounts/preferences.html", {"form": form, "zones": sorted(available_timezones())}
-    )
+    return render(request, "accounts/preferences.html", {"form": form, "zones": sorted(available_timezones())})
 
 
 @require_POST

@@ -17,6 +17,7 @@ from moderation.read_only_admin import (
     FilterForm,
     ModelAdmin,
     ReadOnlyAdmin,
+    is_referred_to,
     moment,
     moment_ms,
     pretty_text,
@@ -50,6 +51,11 @@ def clean_key(key: str) -> str:
     return key
 
 
+def secret_from_environment(application: Application) -> bool:
+    """Whether the environment, not the admin, holds the application's webhook secrets."""
+    return application.slug == DEFAULT and bool(settings.GOEASY_SECRET_KEYS)
+
+
 class ApplicationForm(forms.ModelForm[Application]):
     """An application; its keys are written here and cannot be read here."""
 
@@ -65,6 +71,14 @@ class ApplicationForm(forms.ModelForm[Application]):
     class Meta:
         model = Application
         fields = ["name", "slug", "rest_host_saved", "recaller_id", "recaller_data"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Left out, not only unseen: what the environment holds is not written here either.
+        if self.instance.is_from_environment:
+            self.fields.pop("new_appkey", None)
+        if secret_from_environment(self.instance):
+            self.fields.pop("new_secret_keys", None)
 
     def clean_new_appkey(self) -> str:
         return clean_key(self.cleaned_data["new_appkey"])
@@ -97,6 +111,8 @@ class ApplicationAdmin(ModelAdmin):
     list_display = ("name", "slug", "rest_host", "configured", "from_environment")
     ordering = ("slug",)
     search_fields = ("name", "slug")
+    # Deleting is done one by one: the list's action would not ask whether one of them is needed.
+    actions = None
 
     @admin.display(description=_("REST host"))
     def rest_host(self, application: Application) -> str:
@@ -168,23 +184,12 @@ class ApplicationAdmin(ModelAdmin):
                 ),
             )
 
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        is_default = isinstance(obj, Application) and obj.slug == DEFAULT
-        return not is_default and super().has_delete_permission(request, obj)
-
-    def get_actions(self, request: HttpRequest) -> Any:
-        # One at a time: the list's action would not ask whether one of them is `default`.
-        actions = super().get_actions(request)
-        actions.pop("delete_selected", None)
-        return actions
+    def has_delete_permission(self, request: HttpRequest, obj: Application | None = None) -> bool:
+        is_needed = obj is not None and (obj.slug == DEFAULT or is_referred_to(obj))
+        return not is_needed and super().has_delete_permission(request)
 
 
-def secret_from_environment(application: Application) -> bool:
-    """Whether the environment, not the admin, holds the application's webhook secrets."""
-    return application.slug == DEFAULT and bool(settings.GOEASY_SECRET_KEYS)
-
-
-def application_field() -> forms.ModelMultipleChoiceField:
+def application_field() -> "forms.ModelMultipleChoiceField[Application]":
     """A filter by application, any number of them."""
     return forms.ModelMultipleChoiceField(
         label=_("Application"),
@@ -245,7 +250,7 @@ class ConversationAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("latest message"))
     def latest(self, conversation: Conversation) -> SafeString | str:
-        return moment_ms(conversation.last_timestamp) if conversation.last_timestamp else ""
+        return moment_ms(conversation.last_timestamp) if conversation.last_timestamp else "-"
 
     @admin.display(description=_("history read"))
     def read(self, conversation: Conversation) -> SafeString | str:
@@ -329,4 +334,4 @@ class MessageAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("as it was recalled"))
     def recalled_json(self, message: Message) -> SafeString | str:
-        return pretty_text(message.recalled_raw) if message.recalled_raw else ""
+        return pretty_text(message.recalled_raw) if message.recalled_raw else "-"

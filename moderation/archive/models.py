@@ -188,6 +188,8 @@ class Conversation(models.Model):
         indexes = [
             # The conversation list: newest first, by key.
             models.Index(fields=["-last_timestamp", "-id"], name="conversation_newest_first"),
+            # How GoEasy answered lately, for home.
+            models.Index(fields=["application", "-history_read_at"], name="conversation_read_lately"),
             # Finding a conversation by either side.
             models.Index(fields=["user_a"], name="conversation_by_user_a"),
             models.Index(fields=["user_b"], name="conversation_by_user_b"),

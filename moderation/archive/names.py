@@ -1,4 +1,4 @@
-"""What conversations are called: a group by its name, two people by theirs, by ids when nothing else is known."""
+"""What conversations are called: by their name, or the two people by theirs, or by ids for want of both."""
 
 from collections.abc import Iterable
 

@@ -101,7 +101,7 @@ def excerpt(shown: Words | Attachment, length: int = 80) -> str:
 
 
 def with_marks(text: str) -> Iterator[tuple[str, str]]:
-    """`text` in pieces: (piece, "") as it is, and ("U+202E ×3", its name) for what would not be seen, or would deceive."""
+    """`text` in pieces: (piece, "") as it is; ("U+202E ×3", its name) for what would not be seen, or would deceive."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     position = 0
     for match in FLAG_OR_MARKS.finditer(text):

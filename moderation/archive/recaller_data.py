@@ -5,6 +5,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.forms.fields import InvalidJSONInput
 from django.utils.translation import gettext_lazy as _
 
 from moderation.goeasy.client import MAX_RECALLER_DATA_BYTES, Recaller
@@ -29,6 +30,10 @@ class RecallerDataField(forms.JSONField):
 
     def prepare_value(self, value: Any) -> Any:
         return "" if value is None else super().prepare_value(value)
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        # As it was typed: what could not be read as JSON cannot be written as JSON either.
+        return initial if self.disabled else InvalidJSONInput(data or "")
 
     def to_python(self, value: Any) -> Any:
         try:

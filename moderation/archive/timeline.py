@@ -48,7 +48,7 @@ def select(
     until: int | None = None,
     limit: int,
 ) -> list[Message]:
-    """The newest `limit` messages of one sender, of a span of time (ms, both ends included), or of both; oldest first."""
+    """The newest `limit` messages of a sender, of a span of time (ms, ends included), or of both; oldest first."""
     messages = Message.objects.filter(conversation=conversation)
     if sender is not None:
         messages = messages.filter(sender_id=sender)

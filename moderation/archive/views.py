@@ -8,10 +8,10 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from moderation.accounts.requests import SignedIn
 from moderation.archive.forms import ConversationFilter, ConversationForm
 from moderation.archive.models import Application, Conversation, Kind
 from moderation.archive.names import titled
+from moderation.requests import SignedIn
 
 PAGE_SIZE = 50
 
@@ -53,7 +53,7 @@ def _narrowed(form: ConversationFilter) -> QuerySet[Conversation]:
 
 
 def _older_than(key: str, conversations: QuerySet[Conversation]) -> QuerySet[Conversation]:
-    """Those after `key` ("<last timestamp>-<id>") in the list's order; a key that is none is the list's start."""
+    """Those after `key` ("<last timestamp>-<id>") in the list's order; all of them when it is no key."""
     timestamp, _dash, pk = key.partition("-")
     if not (timestamp.isascii() and timestamp.isdigit() and pk.isascii() and pk.isdigit() and len(key) < 40):
         return conversations

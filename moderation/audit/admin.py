@@ -12,7 +12,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Func, IntegerField, Model, Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
@@ -65,9 +65,7 @@ def words(text: str) -> list[str]:
 
 def several(label: Any, choices: Any) -> forms.MultipleChoiceField:
     """A filter by check boxes, any number of them."""
-    return forms.MultipleChoiceField(
-        label=label, choices=choices, required=False, widget=forms.CheckboxSelectMultiple
-    )
+    return forms.MultipleChoiceField(label=label, choices=choices, required=False, widget=forms.CheckboxSelectMultiple)
 
 
 def time_field(label: Any, help_text: Any) -> forms.DateTimeField:
@@ -84,9 +82,7 @@ class AuditFilter(FilterForm):
     """What the list and the export can be narrowed to; every filter takes several values."""
 
     action = several(_("Action"), Action.choices)
-    response_code = several(
-        _("Response code"), [*((code, code) for code in COMMON_CODES), (NO_CODE, _("none"))]
-    )
+    response_code = several(_("Response code"), [*((code, code) for code in COMMON_CODES), (NO_CODE, _("none"))])
     other_codes = forms.CharField(
         label=_("Other response codes"), help_text=_("Separated by commas."), required=False, max_length=500
     )
@@ -201,7 +197,9 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).annotate(timestamp_count=Length("timestamps"))
+        rows = super().get_queryset(request)
+        counted: QuerySet[Any] = rows.annotate(timestamp_count=Length("timestamps"))
+        return counted
 
     def get_urls(self) -> list[URLPattern]:
         export = path("export/", self.admin_site.admin_view(self.export_view), name="audit_auditentry_export")
@@ -220,7 +218,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         return short(conversation_ids(entry))
 
     @admin.display(description=_("timestamps"))
-    def timestamp_count(self, entry: Any) -> int | None:
+    def timestamp_count(self, entry: Any) -> Any:
         return entry.timestamp_count
 
     @admin.display(description=_("response code"))
@@ -246,9 +244,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         """Whether the reader may take the log away as a file."""
         return request.user.has_perm("audit.export_auditentry")
 
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         query = request.GET.copy()
         for name in ("before", "after", "_changelist_filters"):
             query.pop(name, None)
@@ -256,8 +252,6 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             "has_export_permission": self.has_export_permission(request),
             "export_formats": list(FORMATS),
             "export_query": query.urlencode(),
-            # Eleven columns and the filters need the width.
-            "is_nav_sidebar_enabled": False,
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
@@ -269,10 +263,9 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         kind = request.GET.get("format", "jsonl")
         if kind not in FORMATS or not form.is_valid():
             # The list says what cannot be understood.
-            return HttpResponseRedirect(
-                f"{reverse('admin:audit_auditentry_changelist')}?{request.GET.urlencode()}"
-            )
-        lines = FORMATS[kind].lines(form.narrow(AuditEntry.objects.all()))
+            return HttpResponseRedirect(f"{reverse('admin:audit_auditentry_changelist')}?{request.GET.urlencode()}")
+        narrowed: Any = form.narrow(AuditEntry.objects.all())
+        lines = FORMATS[kind].lines(narrowed)
         now = datetime.now(UTC)
         return StreamingHttpResponse(
             (line.encode(errors="backslashreplace") for line in with_mark(kind, lines)),
@@ -292,7 +285,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         entry = self.get_object(request, object_id)
         if entry is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+            raise Http404
         context = {
             **self.admin_site.each_context(request),
             "title": _("Entry %(seq)s: %(action)s") % {"seq": entry.seq, "action": action_label(entry)},
@@ -318,7 +311,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             ],
             **(extra_context or {}),
         }
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/audit/auditentry/change_form.html", context)
 
     def history_view(
@@ -347,9 +340,7 @@ def neighbours(entry: AuditEntry) -> list[AuditEntry]:
     """The entries of the same recall around this one, in order, this one among them."""
     if entry.recall is None:
         return []
-    same = AuditEntry.objects.filter(recall=entry.recall).defer(
-        "timestamps", "request", "response_content", "detail"
-    )
+    same = AuditEntry.objects.filter(recall=entry.recall).defer("timestamps", "request", "response_content", "detail")
     before = same.filter(seq__lt=entry.seq).order_by("-seq")[:NEIGHBOURS]
     after = same.filter(seq__gt=entry.seq).order_by("seq")[:NEIGHBOURS]
     return [*reversed(before), entry, *after]

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
 from urllib.parse import urlencode
 
 from django import template
 from django.db.models import Exists, OuterRef, Q
 from django.urls import reverse
-from django.utils.text import Truncator
-from django.utils.translation import gettext as _
 
+from moderation.archive import payloads
 from moderation.archive.models import Conversation
 from moderation.archive.problems import problem_sentence
 from recall.models import Recall, RecallBatch
@@ -27,9 +25,7 @@ def unfinished_recalls(conversations: Iterable[Conversation]) -> set[int]:
     """The ids of those conversations that have a recall which is not over, or whose outcome nobody knows."""
     unknown = Exists(RecallBatch.objects.filter(recall=OuterRef("pk"), state=RecallBatch.State.UNKNOWN))
     return set(
-        Recall.objects.filter(
-            Q(state__in=UNFINISHED) | unknown, conversation__in=[each.pk for each in conversations]
-        )
+        Recall.objects.filter(Q(state__in=UNFINISHED) | unknown, conversation__in=[each.pk for each in conversations])
         .order_by()
         .values_list("conversation_id", flat=True)
     )
@@ -37,46 +33,8 @@ def unfinished_recalls(conversations: Iterable[Conversation]) -> set[int]:
 
 @register.filter
 def excerpt(raw: str, length: int = 160) -> str:
-    """One line that tells a raw message (GoEasy's JSON text) from others: its text, or its type and name."""
-    data = json.loads(raw)
-    payload = data.get("payload") if isinstance(data, dict) else None
-    kind = str(data.get("type") or "") if isinstance(data, dict) else ""
-    text = _text_of(payload) if kind == "text" else None
-    if text is None:
-        detail = _name_of(payload) or json.dumps(payload, ensure_ascii=False)
-        text = f"[{kind or _('no type')}] {detail}"
-    return Truncator(" ".join(text.split())).chars(length)
-
-
-def _text_of(payload: Any) -> str | None:
-    """A text message's text: `{"text"}`, a bare string, or JSON inside a string (goeasy-api.md, "History")."""
-    if isinstance(payload, str):
-        try:
-            inner = json.loads(payload)
-        except ValueError:
-            return payload
-        payload = inner if isinstance(inner, dict) else payload
-    if isinstance(payload, str):
-        return payload
-    return payload["text"] if isinstance(payload, dict) and isinstance(payload.get("text"), str) else None
-
-
-def _name_of(payload: Any) -> str:
-    """The file name of an attachment, where it has one."""
-    if not isinstance(payload, dict):
-        return ""
-    video = payload.get("video")
-    name = payload.get("name") or (video.get("name") if isinstance(video, dict) else "")
-    return name if isinstance(name, str) else ""
-
-
-@register.filter
-def pretty(raw: str) -> str:
-    """JSON text laid out for people; what is no JSON as it is."""
-    try:
-        return json.dumps(json.loads(raw), ensure_ascii=False, indent=2)
-    except ValueError:
-        return raw
+    """One line that tells a raw message (GoEasy's JSON text) from others."""
+    return payloads.excerpt(payloads.read(raw), length)
 
 
 @register.filter

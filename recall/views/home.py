@@ -14,10 +14,10 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from moderation.accounts.requests import SignedIn
 from moderation.archive.models import Application, Conversation, Kind, Message
 from moderation.archive.names import titled
 from moderation.archive.problems import problem_sentence
+from moderation.requests import SignedIn
 from recall.models import Recall, RecallBatch, RecallItem
 from recall.services import progress_of
 from recall.views.health import worker_is_alive
@@ -32,15 +32,11 @@ TIMESTAMP = re.compile("[0-9]{13}")
 @permission_required("recall.view_recall", raise_exception=True)
 @require_safe
 def home(request: SignedIn) -> HttpResponse:
-    """Recalls that need a person, recalls under way, recent conversations, and what keeps GoEasy from working."""
-    recalls = Recall.objects.select_related("conversation__application", "actor", "reason").order_by(
-        "-created_at"
-    )
+    """Recalls that need a person, recalls under way, recent conversations, and what is wrong with GoEasy."""
+    recalls = Recall.objects.select_related("conversation__application", "actor", "reason").order_by("-created_at")
     unknown = Exists(RecallBatch.objects.filter(recall=OuterRef("pk"), state=RecallBatch.State.UNKNOWN))
     under_way = recalls.filter(state__in=[Recall.State.WAITING, Recall.State.SENDING])[:SHOWN]
-    needs = recalls.filter(Q(state=Recall.State.STOPPED) | Q(unknown, state=Recall.State.FINISHED))[
-        : SHOWN + 1
-    ]
+    needs = recalls.filter(Q(state=Recall.State.STOPPED) | Q(unknown, state=Recall.State.FINISHED))[: SHOWN + 1]
     newest = Conversation.objects.select_related("application").order_by("-last_timestamp", "-id")
     context = {
         "under_way": with_progress(under_way),
@@ -54,7 +50,7 @@ def home(request: SignedIn) -> HttpResponse:
 
 
 def with_progress(recalls: Iterable[Recall]) -> list[Recall]:
-    """The same recalls, each with its `progress` and its conversation's title; two queries for all of them."""
+    """The same recalls, each with `progress` and its conversation's title; two queries for all of them."""
     recalls = list(recalls)
     titled(recall.conversation for recall in recalls)
     progress = progress_of(recalls)
@@ -83,7 +79,7 @@ def health(application: Application) -> tuple[str, Conversation | None]:
 @require_safe
 def jump(request: SignedIn) -> HttpResponse:
     """Open what an id names: at once when it names one thing, else as a list to choose from."""
-    text = request.GET.get("q", "").strip()[:600]
+    text = request.GET.get("q", "").replace("\0", "").strip()[:600]
     addresses = find(text) if text else []
     if len(addresses) == 1:
         return redirect(addresses[0][0])
@@ -103,11 +99,7 @@ def find(text: str) -> list[tuple[str, object]]:
     found += [(f"{each.conversation.get_absolute_url()}?at={each.timestamp}", each) for each in messages]
     # Recalled by hand, and never seen by the archive.
     if not found and TIMESTAMP.fullmatch(text):
-        items = (
-            RecallItem.objects.filter(timestamp=int(text))
-            .select_related("recall")
-            .order_by("-recall__created_at")
-        )
+        items = RecallItem.objects.filter(timestamp=int(text)).select_related("recall").order_by("-recall__created_at")
         found = [(item.recall.get_absolute_url(), item.recall) for item in items[:SHOWN]]
     return found
 
@@ -120,7 +112,7 @@ def _uuid(text: str) -> UUID | None:
 
 
 def _conversations(text: str) -> QuerySet[Conversation]:
-    """Conversations by a group's id, a user's id, or two users' ids with a slash between (ids may hold slashes)."""
+    """Conversations by a group's id, a user's, or two users' with a slash between (ids may hold slashes)."""
     named = Q(kind=Kind.GROUP, group_id=text) | Q(user_a=text) | Q(user_b=text)
     for slash in list(re.finditer("/", text))[:MOST_SLASHES]:
         first, second = sorted((text[: slash.start()].strip(), text[slash.end() :].strip()))

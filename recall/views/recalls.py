@@ -18,11 +18,11 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from moderation.accounts.requests import SignedIn
 from moderation.archive.backfill import look_up
 from moderation.archive.models import Application, Conversation, Kind
 from moderation.archive.names import sender_names, titled
 from moderation.archive.problems import problem_sentence
+from moderation.requests import SignedIn
 from recall import services
 from recall.filters import RecallFilter
 from recall.forms import RecallForm
@@ -76,14 +76,12 @@ def _narrowed(form: RecallFilter) -> QuerySet[Recall]:
         if values := form.cleaned_data.get(field):
             recalls = recalls.filter(**{lookup: values})
     if outcomes := form.cleaned_data.get("outcome"):
-        recalls = recalls.filter(
-            Exists(RecallBatch.objects.filter(recall=OuterRef("pk"), state__in=outcomes))
-        )
+        recalls = recalls.filter(Exists(RecallBatch.objects.filter(recall=OuterRef("pk"), state__in=outcomes)))
     return recalls.order_by("-created_at", "-id")
 
 
 def _older_than(key: str, recalls: QuerySet[Recall]) -> QuerySet[Recall]:
-    """Those after `key` ("<requested at>_<id>") in the list's order; a key that is none is the list's start."""
+    """Those after `key` ("<requested at>_<id>") in the list's order; all of them when it is no key."""
     text, _underscore, pk = key.partition("_")
     try:
         # A plus sign in an address is a space once it has been read.
@@ -104,28 +102,25 @@ def _older_than(key: str, recalls: QuerySet[Recall]) -> QuerySet[Recall]:
 def recall_new(request: SignedIn) -> HttpResponse:
     """The form; then what it would do; then, confirmed, the recall. The query string may fill the form."""
     if request.method != "POST":
-        return _show_form(request, RecallForm(initial=_initial(request)))
+        return render(request, "recall/recall_new.html", {"form": RecallForm(initial=_initial(request))})
     if "edit" in request.POST:
-        return _show_form(request, RecallForm(initial=request.POST.dict()))
+        return render(request, "recall/recall_new.html", {"form": RecallForm(initial=request.POST.dict())})
     form = RecallForm(request.POST)
     if not form.is_valid():
-        return _show_form(request, form)
+        return render(request, "recall/recall_new.html", {"form": form})
     if "confirm" not in request.POST or not form.clean_count():
         return _show_review(request, form)
     recall = services.request_recall(
         conversation=form.conversation(),
         actor=request.user,
         grace_seconds=settings.RECALL_GRACE_SECONDS,
-        **{
-            name: form.cleaned_data[name]
-            for name in ("reason", "note", "timestamps", "recaller", "submission")
-        },
+        **{name: form.cleaned_data[name] for name in ("reason", "note", "timestamps", "recaller", "submission")},
     )
     return SeeOther(recall.get_absolute_url())
 
 
 def _initial(request: SignedIn) -> dict[str, Any]:
-    """The form's beginning: the query string, and the recaller that this moderator's recalls show to clients."""
+    """The form's beginning: the query string, and the recaller that clients are shown for this moderator."""
     initial: dict[str, Any] = {"kind": Kind.PRIVATE, **request.GET.dict()}
     initial["timestamps"] = "\n".join(request.GET.getlist("timestamps"))
     application = Application.objects.filter(slug=request.GET.get("app") or "default").first()
@@ -134,11 +129,6 @@ def _initial(request: SignedIn) -> dict[str, Any]:
         if recaller.data:
             initial.setdefault("recaller_data", json.dumps(recaller.data, ensure_ascii=False))
     return initial
-
-
-def _show_form(request: SignedIn, form: RecallForm) -> HttpResponse:
-    template = "recall/_recall_form.html" if request.htmx else "recall/recall_new.html"
-    return render(request, template, {"form": form})
 
 
 def _show_review(request: SignedIn, form: RecallForm) -> HttpResponse:
@@ -160,8 +150,7 @@ def _show_review(request: SignedIn, form: RecallForm) -> HttpResponse:
         "problem": problem_sentence(reading.problem) if reading.problem else "",
         "grace": int(settings.RECALL_GRACE_SECONDS),
     }
-    template = "recall/_review.html" if request.htmx else "recall/recall_review.html"
-    return render(request, template, context | _senders(conversation, preview))
+    return render(request, "recall/recall_review.html", context | _senders(conversation, preview))
 
 
 def _senders(conversation: Conversation, preview: services.Preview) -> dict[str, Any]:
@@ -186,9 +175,7 @@ def _senders(conversation: Conversation, preview: services.Preview) -> dict[str,
 @require_safe
 def recall_detail(request: SignedIn, pk: UUID) -> HttpResponse:
     """A recall, live: with htmx the part that changes, and 204 while it has not changed since `?seen=`."""
-    recall = get_object_or_404(
-        Recall.objects.select_related("conversation__application", "actor", "reason"), pk=pk
-    )
+    recall = get_object_or_404(Recall.objects.select_related("conversation__application", "actor", "reason"), pk=pk)
     context = _status(request, recall)
     if request.htmx and request.GET.get("seen") == context["seen"]:
         return HttpResponse(status=204)
@@ -213,7 +200,7 @@ def _status(request: SignedIn, recall: Recall) -> dict[str, Any]:
         "worker_is_alive": recall.state not in {states.WAITING, states.SENDING} or worker_is_alive(),
         "can_cancel": recall.state != states.FINISHED and "pending" in progress.batches,
         "can_retry": services.can_retry(recall),
-        "only": request.GET.get("only", "") if request.GET.get("only") in progress.batches else "",
+        "only": _only(request),
         "seen": f"{recall.state}-{recall.stop_reason}-{attempts['started']}-{attempts['ended']}-{progress.final_calls}",
     }
 
@@ -222,7 +209,7 @@ def _calls(request: SignedIn, recall: Recall) -> dict[str, Any]:
     """One page of the recall's calls, in order, with every attempt; `?call=` is where it begins."""
     of_unknown = RecallItem.objects.filter(batch__state=RecallBatch.State.UNKNOWN)
     batches = recall.batches.prefetch_related("attempts", Prefetch("items", of_unknown)).order_by("index")
-    if only := request.GET.get("only"):
+    if only := _only(request):
         batches = batches.filter(state=only)
     found = list(batches.filter(index__gte=_number(request.GET.get("call")))[: CALLS_SHOWN + 1])
     return {
@@ -232,15 +219,21 @@ def _calls(request: SignedIn, recall: Recall) -> dict[str, Any]:
 
 
 def _items(request: SignedIn, recall: Recall) -> dict[str, Any]:
-    """One page of the recall's timestamps, in order, with their evidence; `?from=` is where it begins (ms)."""
+    """One page of the recall's timestamps, in order, with their evidence; it begins at `?from=` (ms)."""
     items = recall.items.select_related("batch").prefetch_related("evidence").order_by("timestamp")
-    if only := request.GET.get("only"):
+    if only := _only(request):
         items = items.filter(batch__state=only)
     found = list(items.filter(timestamp__gte=_number(request.GET.get("from")))[: ITEMS_SHOWN + 1])
     return {
         "items": found[:ITEMS_SHOWN],
         "next_item": found[ITEMS_SHOWN].timestamp if found[ITEMS_SHOWN:] else None,
     }
+
+
+def _only(request: SignedIn) -> str:
+    """The one state of batches that the reader wants to see; empty for all."""
+    wanted = request.GET.get("only", "")
+    return wanted if wanted in RecallBatch.State.values else ""
 
 
 def _number(text: str | None) -> int:

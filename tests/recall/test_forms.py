@@ -60,6 +60,7 @@ def test_ticked_boxes_and_a_pasted_list_are_one_selection() -> None:
         (str(FUTURE), "future"),
         (" ".join(str(A + number) for number in range(5001)), "5001 timestamps; one recall takes at most 5000"),
     ],
+    ids=["none", "text", "float", "seconds", "far future", "over 5,000"],
 )
 def test_wrong_timestamps_are_named(text: str, said: str) -> None:
     bound = form(text)
@@ -111,7 +112,7 @@ def test_an_empty_recaller_is_left_out() -> None:
 
 def test_above_twenty_the_number_has_to_be_typed() -> None:
     many = " ".join(str(A + number) for number in range(21))
-    for typed, right in (("21", True), (" 21 ", True), ("20", False), ("", False)):
+    for typed, right in (("21", True), (" 21 ", True), ("２１", True), ("20", False), ("", False)):
         bound = form(many, typed_count=typed)
         assert bound.is_valid()
         assert bound.needs_count

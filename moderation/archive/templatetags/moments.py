@@ -42,11 +42,14 @@ def moment(value: int | datetime | None) -> SafeString | str:
 
 
 @register.filter
-def clock(ms: int) -> SafeString | str:
-    """The time of day of `ms`, to the millisecond: for rows that stand below their day."""
-    if (at := local(ms)) is None:
-        return str(ms)
-    return _time(at, at.time().isoformat(timespec="milliseconds"))
+def clock(value: int | datetime) -> SafeString | str:
+    """`moment` without the date: for what stands below its day, or is of today."""
+    if isinstance(value, datetime):
+        at = timezone.localtime(value)
+        return _time(at, at.time().isoformat(timespec="seconds"))
+    if (found := local(value)) is None:
+        return str(value)
+    return _time(found, found.time().isoformat(timespec="milliseconds"))
 
 
 @register.filter

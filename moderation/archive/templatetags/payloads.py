@@ -7,7 +7,7 @@ import unicodedata
 from zlib import crc32
 
 from django import template
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from moderation.archive.payloads import with_marks
@@ -20,12 +20,11 @@ TONES = 8
 @register.filter
 def visible(text: object) -> SafeString:
     """`text` escaped, with marks that cannot be seen, or that turn the direction of text, written out."""
-    return SafeString("").join(
-        format_html_join("", '<span class="mark" title="{}">{}</span>', [(name, piece)])
-        if name
-        else format_html_join("", "{}", [(piece,)])
+    pieces = (
+        format_html('<span class="mark" title="{}">{}</span>', name, piece) if name else piece
         for piece, name in with_marks(str(text))
     )
+    return format_html_join("", "{}", ((piece,) for piece in pieces))
 
 
 @register.filter

@@ -78,11 +78,9 @@ class Command(BaseCommand):
             try:
                 count = write_file(Path(options["output"]), lines)
             except OSError as problem:
-                raise CommandError(
-                    f"--output: {options['output']} cannot be written: {problem.strerror}."
-                ) from None
+                raise CommandError(f"--output: {options['output']} cannot be written: {problem.strerror}.") from None
             headings = options["format"] == "csv"
-            self.stderr.write(f"{count - headings} entries written to {options['output']}.")
+            self.stderr.write(f"Entries written to {options['output']}: {count - headings}.")
         else:
             self._print(lines)
 

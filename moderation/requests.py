@@ -1,9 +1,15 @@
 """The request of somebody who is signed in, as the views' types have it."""
 
-from django.http import HttpRequest
-from django_htmx.middleware import HtmxDetails
+from __future__ import annotations
 
-from moderation.accounts.models import User
+from typing import TYPE_CHECKING
+
+from django.http import HttpRequest
+
+if TYPE_CHECKING:
+    from django_htmx.middleware import HtmxDetails
+
+    from moderation.accounts.models import User
 
 
 class SignedIn(HttpRequest):

@@ -1,0 +1,171 @@
+"""`make demo`: a console with a GoEasy of its own to play in, from nothing to running, ended by Ctrl-C.
+
+Who: somebody who has just cloned the repository and wants to see the main job done before configuring anything.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT / "data" / "demo"
+PASSWORD = "console-demo"  # noqa: S105 - of the demo's accounts, on this machine alone; printed at the start
+ACCOUNTS = {
+    "moderator": "sees conversations and recalls messages",
+    "lead": "also keeps the reasons and the pseudonyms",
+    "auditor": "reads everything, changes nothing",
+    "admin": "everything, Django admin included",
+}
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def is_taken(port: int) -> bool:
+    """Whether something listens on the loopback interface's `port`."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def environment(port: int, sandbox_port: int) -> dict[str, str]:
+    """Settings of the demo: production's, less TLS, and with the sandbox as its GoEasy."""
+    secret_file = DATA / "secret-key"
+    if not secret_file.exists():
+        secret_file.touch(mode=0o600)
+        secret_file.write_text(secrets.token_urlsafe(60))
+    sandbox = f"http://127.0.0.1:{sandbox_port}"
+    return {
+        "SECRET_KEY": secret_file.read_text(),
+        "DEBUG": "false",
+        "HTTPS": "false",
+        "ALLOWED_HOSTS": "localhost,127.0.0.1",
+        "CSRF_TRUSTED_ORIGINS": f"http://localhost:{port},http://127.0.0.1:{port}",
+        "DATABASE_URL": os.environ.get("DEMO_DATABASE_URL", f"sqlite:///{DATA / 'console.sqlite3'}"),
+        "GOEASY_APPKEY": "BC-demo-0123456789abcdef",
+        "GOEASY_SECRET_KEY": "demo-secret-0123456789",
+        "GOEASY_REST_HOST": sandbox,
+        "MEDIA_ORIGINS": sandbox,
+    }
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 30) -> None:
+    """Return when `url` answers; exit with a sentence when its process ends or the time is up."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            sys.exit(f"A part of the demo ended by itself (exit status {process.returncode}); see above.")
+        try:
+            with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - our own loopback address
+                return
+        except OSError:
+            time.sleep(0.1)
+    sys.exit(f"{url} did not answer within {seconds:.0f} s.")
+
+
+def prepare() -> None:
+    """Database, static files, accounts, and what the sandbox holds read into the archive."""
+    import django
+
+    django.setup()
+    from django.core.management import call_command
+
+    from moderation.accounts.models import User
+    from moderation.archive.backfill import read_latest
+    from moderation.archive.models import Application, Conversation
+    from moderation.goeasy.sandbox.seed import DEMO_CONVERSATIONS
+
+    call_command("migrate", verbosity=0)
+    call_command("collectstatic", verbosity=0, interactive=False)
+    for name in ACCOUNTS:
+        user, _created = User.objects.get_or_create(username=name, defaults={"role": name})
+        user.set_password(PASSWORD)
+        user.save()
+    application = Application.objects.get(slug="default")
+    if not application.recaller_id:
+        application.recaller_id = "support"
+        application.recaller_data = {"name": "客服 Support"}
+        application.save()
+    for number, target in enumerate(DEMO_CONVERSATIONS, start=1):
+        print(f"\rReading history into the archive: {number}/{len(DEMO_CONVERSATIONS)}", end="", flush=True)
+        read_latest(Conversation.objects.open(application, target), pages=3)
+    print()
+
+
+def main() -> None:
+    """Start the sandbox, the worker and the web server; end all of them together."""
+    port = int(os.environ.get("PORT") or 8000)
+    if is_taken(port):
+        sys.exit(f"Port {port} is in use. Choose another: make demo PORT={port + 1}")
+    DATA.mkdir(parents=True, exist_ok=True)
+    sandbox_port = free_port()
+    os.environ.update(environment(port, sandbox_port))
+    os.environ["DJANGO_SETTINGS_MODULE"] = "moderation.settings"
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(*command: str) -> subprocess.Popen[bytes]:
+        # A session of its own: Ctrl-C reaches this process alone, which then ends the others in order.
+        process = subprocess.Popen([sys.executable, *command], cwd=ROOT, start_new_session=True)  # noqa: S603
+        processes.append(process)
+        return process
+
+    def stop(*_signal: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        sandbox = start(
+            *("manage.py", "goeasy_sandbox", "--port", str(sandbox_port), "--seed", "demo"),
+            *("--data", str(DATA / "sandbox.sqlite3")),
+            *("--appkey", os.environ["GOEASY_APPKEY"], "--secret-key", os.environ["GOEASY_SECRET_KEY"]),
+        )
+        wait_for(f"{os.environ['GOEASY_REST_HOST']}/sandbox/faults", sandbox)
+        prepare()
+        start("manage.py", "worker")
+        web = start(
+            *(
+                "-m",
+                "gunicorn",
+                "moderation.wsgi",
+                "--bind",
+                f"127.0.0.1:{port}",
+                "--worker-class",
+                "gthread",
+            ),
+            *("--threads", "8", "--no-control-socket", "--log-level", "warning"),
+        )
+        wait_for(f"http://127.0.0.1:{port}/healthz", web)
+        print(f"\nThe console runs at http://127.0.0.1:{port}/   (Ctrl-C ends it)\n")
+        print(f"Sign in with one of these; the password is always {PASSWORD}")
+        for name, what in ACCOUNTS.items():
+            print(f"  {name:<10} {what}")
+        print("\nA spam wave by “promo-7731” runs through six conversations: recall it.", flush=True)
+        while all(process.poll() is None for process in processes):
+            time.sleep(0.5)
+        print("A part of the demo ended by itself; see above. Ending the rest.")
+    except KeyboardInterrupt:
+        print("\nEnding the demo.")
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+        for process in processes:
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+if __name__ == "__main__":
+    main()

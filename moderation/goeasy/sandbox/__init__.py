@@ -1,0 +1,5 @@
+"""A GoEasy to run at home: real HTTP, strict where the documentation is strict, faulty on request."""
+
+from moderation.goeasy.sandbox.server import Sandbox
+
+__all__ = ["Sandbox"]

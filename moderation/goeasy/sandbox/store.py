@@ -1,0 +1,120 @@
+"""What the sandbox remembers: messages, in one SQLite file that survives a restart."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS message (
+    id INTEGER PRIMARY KEY, conversation TEXT NOT NULL, timestamp INTEGER NOT NULL, data TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS message_by_time ON message (conversation, timestamp);
+CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+
+
+def conversation_key(conversation: dict[str, Any]) -> str:
+    """One key for a pair in either order, or for a group: {"kind": "private", "user_a", "user_b"} or "group_id"."""
+    if conversation["kind"] == "group":
+        return json.dumps(["group", conversation["group_id"]])
+    return json.dumps(["private", *sorted((conversation["user_a"], conversation["user_b"]))])
+
+
+class Store:
+    """Messages by conversation and time. Safe to use from many threads."""
+
+    def __init__(self, path: Path | str) -> None:
+        if str(path) != ":memory:":
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        self.lock = threading.Lock()
+        self.connection = sqlite3.connect(str(path), check_same_thread=False, isolation_level=None)
+        # The sandbox may lose its last second to a power cut; GoEasy's effect, not its evidence, lives here.
+        self.connection.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; {SCHEMA}")
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self.lock:
+            self.connection.close()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self.lock:
+            self.connection.executescript("DELETE FROM message; DELETE FROM setting;")
+
+    def is_empty(self) -> bool:
+        """Whether there is no message at all."""
+        with self.lock:
+            return self.connection.execute("SELECT 1 FROM message LIMIT 1").fetchone() is None
+
+    def setting(self, name: str, default: Any = None) -> Any:
+        """A remembered value."""
+        with self.lock:
+            row = self.connection.execute("SELECT value FROM setting WHERE name = ?", [name]).fetchone()
+        return json.loads(row[0]) if row else default
+
+    def set_setting(self, name: str, value: Any) -> None:
+        """Remember `value` under `name`."""
+        with self.lock:
+            self.connection.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", [name, json.dumps(value)])
+
+    def add(self, conversation: dict[str, Any], messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Keep messages as they are given, completed with what GoEasy adds; returns them as history tells them."""
+        key = conversation_key(conversation)
+        kept = [completed(conversation, message) for message in messages]
+        with self.lock:
+            self.connection.execute("BEGIN")
+            self.connection.executemany(
+                "INSERT INTO message (conversation, timestamp, data) VALUES (?, ?, ?)",
+                [(key, message["timestamp"], json.dumps(message, ensure_ascii=False)) for message in kept],
+            )
+            self.connection.execute("COMMIT")
+        return kept
+
+    def history(self, conversation: dict[str, Any], *, limit: int, before: int) -> list[dict[str, Any]]:
+        """The newest `limit` messages sent strictly before `before` (ms), newest first."""
+        with self.lock:
+            rows = self.connection.execute(
+                "SELECT data FROM message WHERE conversation = ? AND timestamp < ? "
+                "ORDER BY timestamp DESC, id DESC LIMIT ?",
+                [conversation_key(conversation), before, limit],
+            ).fetchall()
+        return [json.loads(row[0]) for row in rows]
+
+    def recall(self, conversation: dict[str, Any], timestamps: Sequence[int], recaller: dict[str, Any] | None) -> int:
+        """Mark every message at `timestamps` (ms) recalled; one that is recalled already keeps its recaller."""
+        key, changed = conversation_key(conversation), 0
+        with self.lock:
+            self.connection.execute("BEGIN")
+            for timestamp in timestamps:
+                for row_id, text in self.connection.execute(
+                    "SELECT id, data FROM message WHERE conversation = ? AND timestamp = ?", [key, timestamp]
+                ).fetchall():
+                    message = json.loads(text)
+                    if message.get("recalled"):
+                        continue
+                    message["recalled"] = True
+                    if recaller:
+                        message["recaller"] = recaller
+                    data = json.dumps(message, ensure_ascii=False)
+                    self.connection.execute("UPDATE message SET data = ? WHERE id = ?", [data, row_id])
+                    changed += 1
+            self.connection.execute("COMMIT")
+        return changed
+
+
+def completed(conversation: dict[str, Any], message: dict[str, Any]) -> dict[str, Any]:
+    """`message` with an id, a time and the receiver that history tells, where it names none."""
+    full = {"messageId": uuid.uuid4().hex, "timestamp": time.time_ns() // 1_000_000, **message}
+    if conversation["kind"] == "group":
+        full.setdefault("groupId", conversation["group_id"])
+    else:
+        sides = {conversation["user_a"], conversation["user_b"]}
+        full.setdefault("receiverId", next(iter(sides - {full.get("senderId")}), full.get("senderId")))
+    return full

@@ -1,0 +1,219 @@
+"""Django admin for rows that nobody edits there: read-only to everyone, and listed by key.
+
+No list here counts, skips or sorts a table that grows (architecture.md, invariant 8): a page begins where the
+one before it ended.
+"""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db.models import PROTECT, Model, Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]
+else:
+    ModelAdmin = admin.ModelAdmin
+
+BEFORE = "before"
+AFTER = "after"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class FilterForm(forms.Form):
+    """The filters of a list: one GET form, so that it works without script."""
+
+    def narrow(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """`rows` as the valid form's values narrow them."""
+        return rows
+
+
+def beyond(key: dict[str, Any], direction: str) -> Q:
+    """What sorts strictly beyond a row with this `key`; `direction` is "lt" or "gt"."""
+    (name, value), *rest = key.items()
+    if not rest:
+        return Q((f"{name}__{direction}", value))
+    # The first condition alone is what an index can be searched by.
+    return Q((f"{name}__{direction}e", value)) & (Q((f"{name}__{direction}", value)) | beyond(dict(rest), direction))
+
+
+class KeyChangeList(ChangeList):
+    """One page of a list, newest first, found by key."""
+
+    filter_form: FilterForm
+    newer: str | None
+    older: str | None
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
+        self.filter_form = self.model_admin.filter_form(request.GET)  # type: ignore[attr-defined]
+        self.filter_specs = []
+        self.has_filters = True
+        # A filter that cannot be understood must not look as if it had been applied.
+        if not self.filter_form.is_valid():
+            return self.root_queryset.none()
+        self.has_active_filters = any(value for value in self.filter_form.cleaned_data.values())
+        return self.apply_select_related(self.filter_form.narrow(self.root_queryset))
+
+    def get_results(self, request: HttpRequest) -> None:
+        before, after = (self._key_of(self.params.get(name)) for name in (BEFORE, AFTER))
+        names: tuple[str, ...] = self.model_admin.key  # type: ignore[attr-defined]
+        if after:
+            rows = self.queryset.filter(beyond(after, "gt")).order_by(*names)
+        else:
+            rows = self.queryset.order_by(*(f"-{name}" for name in names))
+            if before:
+                rows = rows.filter(beyond(before, "lt"))
+        found = list(rows[: self.list_per_page + 1])
+        more = len(found) > self.list_per_page
+        page = found[: self.list_per_page]
+        if after:
+            page.reverse()
+        newer, older = (more, True) if after else (bool(before), more)
+        self.newer = self._page(AFTER, page[0].pk) if newer and page else None
+        self.older = self._page(BEFORE, page[-1].pk) if older and page else None
+        self.newest = self.get_query_string(remove=[BEFORE, AFTER])
+        self.is_newest = not before and not after
+        self.result_list = page
+        self.result_count = len(page)
+        self.show_full_result_count = self.show_admin_actions = self.can_show_all = self.multi_page = False
+        self.full_result_count = None
+
+    def _key_of(self, pk: str | None) -> dict[str, Any] | None:
+        """The key of the row that a page begins at; None, the newest page, for what names no row."""
+        if not pk:
+            return None
+        try:
+            return self.model._default_manager.filter(pk=pk).values(*self.model_admin.key).first()  # type: ignore[attr-defined]
+        except (ValueError, ValidationError, OverflowError):
+            return None
+
+    def _page(self, direction: str, pk: Any) -> str:
+        return self.get_query_string({direction: pk}, remove=[BEFORE, AFTER])
+
+
+class ReadOnlyAdmin(ModelAdmin):
+    """Shows rows, and refuses to add, change or delete one to everybody, whatever their role."""
+
+    # Unchanging fields by which the list is sorted, descending; an index has them in this order.
+    key: tuple[str, ...] = ("id",)
+    filter_form: type[FilterForm] = FilterForm
+    # Columns that a page of the list does not load.
+    list_defer: tuple[str, ...] = ()
+    change_list_template = "admin/key_change_list.html"
+    actions = None
+    sortable_by = ()
+    list_per_page = 50
+    list_max_show_all = 0
+    show_full_result_count = False
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return KeyChangeList
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows = super().get_queryset(request)
+        match = request.resolver_match
+        is_list = match is not None and (match.url_name or "").endswith("_changelist")
+        return rows.defer(*self.list_defer) if is_list else rows
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        if request.method not in {"GET", "HEAD"}:
+            raise PermissionDenied
+        context = {
+            "title": self.opts.verbose_name_plural,
+            "zone": zone_name(),
+            # The columns and the filters need the width.
+            "is_nav_sidebar_enabled": False,
+            **(extra_context or {}),
+        }
+        return super().changelist_view(request, context)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        if request.method not in {"GET", "HEAD"}:
+            raise PermissionDenied
+        return super().change_view(request, object_id, form_url, extra_context)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        zone = format_html("<p>{}</p>", _("Times are in %(zone)s.") % {"zone": zone_name()})
+        return [(None, {"fields": self.get_fields(request, obj), "description": zone})]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+def is_referred_to(row: Model) -> bool:
+    """Whether deleting `row` would be refused for the sake of rows that refer to it.
+
+    Asked before deletion is offered: Django's own page would list every one of what may be thousands.
+    """
+    return any(
+        relation.related_model._default_manager.filter(**{relation.field.name: row}).exists()
+        for relation in row._meta.related_objects
+        if relation.on_delete is PROTECT
+    )
+
+
+def zone_name() -> str:
+    """The reader's time zone with its present distance from UTC, such as "Asia/Shanghai (UTC+08:00)"."""
+    offset = f"{timezone.localtime():%z}"
+    return f"{timezone.get_current_timezone_name()} (UTC{offset[:3]}:{offset[3:5]})"
+
+
+def moment(at: datetime | None) -> SafeString | str:
+    """A time to the millisecond in the reader's zone, with UTC on hover."""
+    if at is None:
+        return "-"
+    utc = at.astimezone(UTC).isoformat(sep=" ", timespec="milliseconds").replace("+00:00", "")
+    local = timezone.localtime(at).replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds")
+    return format_html('<time datetime="{}Z" title="{} UTC">{}</time>', utc.replace(" ", "T"), utc, local)
+
+
+def moment_ms(timestamp: int) -> SafeString | str:
+    """`moment` of a time stamp in milliseconds since the epoch; the number itself when it is no date."""
+    try:
+        return moment(EPOCH + timedelta(milliseconds=timestamp))
+    except (OverflowError, ValueError):
+        return str(timestamp)
+
+
+def short(text: str) -> SafeString:
+    """`text` on one line of a list, cut off by the style sheet when it is long; all of it on hover."""
+    return format_html('<span class="short" title="{}">{}</span>', text, text)
+
+
+def pretty(value: object) -> SafeString:
+    """`value` as indented JSON, readable in any script."""
+    return format_html('<pre class="json">{}</pre>', json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def pretty_text(text: str) -> SafeString:
+    """A JSON text indented; what is not JSON, as it is."""
+    try:
+        return pretty(json.loads(text))
+    except ValueError:
+        return format_html('<pre class="json">{}</pre>', text)
+
+
+def yes_no(label: Any) -> forms.ChoiceField:
+    """A filter with three answers: any, yes, no."""
+    return forms.ChoiceField(label=label, required=False, choices=[("", _("any")), ("1", _("yes")), ("0", _("no"))])

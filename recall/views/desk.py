@@ -1,0 +1,336 @@
+"""A conversation's page: its timeline, the selection, the recall form, and the recalls there have been."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_required, permission_required
+from django.http import HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.views.decorators.http import require_http_methods, require_safe
+
+from moderation.archive import payloads, timeline
+from moderation.archive.backfill import Reading, read_before, read_latest
+from moderation.archive.models import Application, Conversation, Message, Sender
+from moderation.archive.names import titled
+from moderation.archive.problems import problem_sentence
+from moderation.requests import SignedIn
+from recall.forms import TIMESTAMP_PROBLEMS, RecallForm
+from recall.models import MAX_TIMESTAMPS, RecallBatch, RecallItem
+from recall.services import archived, progress_of, recaller_for
+from recall.timestamps import parse_timestamps
+
+PAGE = 60
+# 90 messages, less the overlap of the pages: a little more than a page of ours, so that ours has no gap.
+PAGES_READ = 3
+# What is read when nobody looked for a while, to come down to what the archive has.
+PAGES_TO_CATCH_UP = 10
+SECONDS_BETWEEN_READS = 10
+SECONDS_UNTIL_STALE = 60
+RECENT = 30
+RECALLS_SHOWN = 10
+MOST_NEWS = 99
+
+
+@dataclass(frozen=True)
+class Row:
+    """A message as the timeline shows it. `shared`: how many messages have its millisecond, when several do."""
+
+    message: Message
+    shown: payloads.Words | payloads.Attachment
+    sender: Sender | None
+    shared: int
+    item: RecallItem | None
+    checked: bool
+
+    @property
+    def name(self) -> str:
+        return (self.sender and self.sender.name) or self.message.sender_id
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a recall that names it is about to be sent, or being sent."""
+        states = RecallBatch.State
+        return self.item is not None and self.item.batch.state in {states.PENDING, states.SENDING}
+
+    @property
+    def may_be_selected(self) -> bool:
+        return not (self.message.recalled or self.under_way)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of the timeline. `older`, `newer`: the keys to go on from, empty where there is nothing more."""
+
+    messages: list[Message]
+    reading: Reading
+    older: str = ""
+    newer: str = ""
+
+    @property
+    def latest(self) -> str:
+        """The key after which news is looked for."""
+        return timeline.key_of(self.messages[-1]) if self.messages else "0-0"
+
+
+@login_required
+@permission_required("archive.view_conversation", raise_exception=True)
+@require_http_methods(["GET", "HEAD", "POST"])
+def conversation(request: SignedIn, pk: int) -> HttpResponse:
+    """The page; with htmx only the older (`?before=`) or newer (`?after=`) messages. `?at=` shows around a time.
+
+    POST is the same page for a browser without script that turns pages: what it had ticked and typed is kept.
+    """
+    found = get_object_or_404(Conversation.objects.select_related("application"), pk=pk)
+    asked = request.POST if request.method == "POST" else request.GET
+    window = _window(found, asked)
+    kept = set(parse_timestamps(request.POST.getlist("timestamps"), now_ms=_now()).timestamps[:MAX_TIMESTAMPS])
+    context = {
+        "conversation": found,
+        "window": window,
+        "rows": _rows(found, window.messages, kept),
+        "problem": problem_sentence(window.reading.problem) if window.reading.problem else "",
+        "may_recall": request.user.has_perm("recall.add_recall"),
+        "at": _ms(asked.get("at", "")),
+        "with_older": "after" not in asked or not request.htmx,
+        "with_newer": "before" not in asked or not request.htmx,
+    }
+    if request.htmx:
+        return render(request, "recall/_timeline.html", context)
+    titled([found])
+    context |= _beside(request, found)
+    context["elsewhere"] = sorted(kept - {message.timestamp for message in window.messages})
+    context["most"] = MAX_TIMESTAMPS
+    return render(request, "recall/conversation.html", context)
+
+
+def _window(conversation: Conversation, asked: Mapping[str, Any]) -> Window:
+    """The messages that the request asks for, once GoEasy's history has been read for them."""
+    if key := timeline.read_key(asked.get("before", "")):
+        # One past the key's millisecond, which may hold messages that have not been read.
+        reading = read_before(conversation, key[0] + 1, pages=PAGES_READ)
+        messages, older = _going_back(timeline.page(conversation, before=key, limit=PAGE + 1), reading)
+        newer = timeline.key_of(messages[-1]) if messages else f"{key[0]}-{key[1] - 1}"
+        return Window(messages, reading, older, newer)
+    if key := timeline.read_key(asked.get("after", "")):
+        return _after(conversation, key)
+    if (at := _ms(asked.get("at", ""))) is not None:
+        return _around(conversation, at)
+    reading = read_latest(conversation, pages=PAGES_READ)
+    messages, older = _going_back(timeline.page(conversation, limit=PAGE + 1), reading)
+    return Window(messages, reading, older)
+
+
+def _going_back(found: list[Message], reading: Reading) -> tuple[list[Message], str]:
+    """A page out of one message more than a page, and the key before which there is, or may be, something."""
+    messages = found[-PAGE:]
+    more = len(found) > PAGE or not (reading.problem or reading.reached_start)
+    return messages, timeline.key_of(messages[0]) if messages and more else ""
+
+
+def _after(conversation: Conversation, key: timeline.Key) -> Window:
+    """The messages after `key`. History is only read backwards: from the end of the page that the archive has."""
+    found = timeline.page(conversation, after=key, limit=PAGE + 1)
+    if len(found) > PAGE:
+        reading = read_before(conversation, found[-1].timestamp + 1, pages=PAGES_READ)
+    else:
+        reading = _catch_up(conversation)
+    found = timeline.page(conversation, after=key, limit=PAGE + 1)
+    messages = found[:PAGE]
+    older = timeline.key_of(messages[0]) if messages else ""
+    return Window(messages, reading, older, timeline.key_of(messages[-1]) if len(found) > PAGE else "")
+
+
+def _around(conversation: Conversation, at: int) -> Window:
+    """Half a page before `at` (ms), and half a page from it on."""
+    half = PAGE // 2
+    # Ids begin at 1: this key is before every message of its millisecond.
+    edge = (at, 0)
+    newer = timeline.page(conversation, after=edge, limit=half)
+    reading = read_before(conversation, (newer[-1].timestamp if newer else at) + 1, pages=PAGES_READ)
+    before = timeline.page(conversation, before=edge, limit=half)
+    found = timeline.page(conversation, after=edge, limit=half + 1)
+    messages = before + found[:half]
+    more = len(before) == half or not (reading.problem or reading.reached_start)
+    return Window(
+        messages,
+        reading,
+        timeline.key_of(messages[0]) if messages and more else "",
+        timeline.key_of(messages[-1]) if len(found) > half else "",
+    )
+
+
+def _catch_up(conversation: Conversation) -> Reading:
+    """Read what is new at GoEasy; not again within seconds, and further back when nobody has looked for a while."""
+    read_at = conversation.history_read_at
+    age = (timezone.now() - read_at).total_seconds() if read_at else SECONDS_UNTIL_STALE
+    if age < SECONDS_BETWEEN_READS:
+        return Reading(problem=conversation.history_problem)
+    return read_latest(conversation, pages=PAGES_READ if age < SECONDS_UNTIL_STALE else PAGES_TO_CATCH_UP)
+
+
+def _rows(conversation: Conversation, messages: list[Message], kept: set[int]) -> list[Row]:
+    """The messages with all that is shown beside them: three queries, however many there are."""
+    timestamps = [message.timestamp for message in messages]
+    senders = timeline.senders(conversation.application, {message.sender_id for message in messages})
+    shared = timeline.sharing(conversation, timestamps)
+    items = {
+        item.timestamp: item
+        for item in RecallItem.objects.filter(recall__conversation=conversation, timestamp__in=timestamps)
+        .select_related("batch")
+        .order_by("recall__created_at")
+    }
+    return [
+        Row(
+            message=message,
+            shown=payloads.read(message.raw, settings.MEDIA_ORIGINS),
+            sender=senders.get(message.sender_id),
+            shared=shared.get(message.timestamp, 0),
+            item=items.get(message.timestamp),
+            checked=message.timestamp in kept,
+        )
+        for message in messages
+    ]
+
+
+def _beside(request: SignedIn, conversation: Conversation) -> dict[str, Any]:
+    """The panes beside the timeline: recent conversations, the form, the conversation's recalls."""
+    recent = Conversation.objects.select_related("application").order_by("-last_timestamp", "-id")[:RECENT]
+    found = conversation.recall_set.select_related("actor", "reason").order_by("-created_at")
+    recalls = list(found[: RECALLS_SHOWN + 1])
+    progress = progress_of(recalls)
+    recaller = recaller_for(request.user, conversation.application)
+    initial: dict[str, Any] = {
+        "recaller_id": recaller.id if recaller else "",
+        "recaller_data": json.dumps(recaller.data, ensure_ascii=False) if recaller and recaller.data else "",
+        **request.POST.dict(),
+    }
+    return {
+        "recent": titled(recent),
+        "many_apps": Application.objects.all()[:2].count() > 1,
+        "recalls": [(recall, progress[recall.pk]) for recall in recalls[:RECALLS_SHOWN]],
+        "more_recalls": len(recalls) > RECALLS_SHOWN,
+        "form": RecallForm(initial=initial, auto_id="recall_%s"),
+        "recaller": recaller.as_field() if recaller else None,
+    }
+
+
+@login_required
+@permission_required("archive.view_conversation", raise_exception=True)
+@require_safe
+def conversation_news(request: SignedIn, pk: int) -> HttpResponse:
+    """How many messages have come since `?after=` (a key, or ms); 204 when that is what the page shows (`?seen=`)."""
+    found = get_object_or_404(Conversation.objects.select_related("application"), pk=pk)
+    after = request.GET.get("after", "")
+    key = timeline.read_key(after) or timeline.read_key(f"{after}-0") or (0, 0)
+    reading = _catch_up(found)
+    count = len(timeline.page(found, after=key, limit=MOST_NEWS + 1))
+    seen = f"{count}-{reading.problem}"
+    if request.GET.get("seen") == seen:
+        return HttpResponse(status=204)
+    context = {
+        "conversation": found,
+        "count": count,
+        "most": MOST_NEWS,
+        "after": f"{key[0]}-{key[1]}",
+        "seen": seen,
+        "problem": problem_sentence(reading.problem) if reading.problem else "",
+    }
+    return render(request, "recall/_news.html", context)
+
+
+@login_required
+@permission_required("recall.add_recall", raise_exception=True)
+@require_http_methods(["GET", "HEAD", "POST"])
+def select_messages(request: SignedIn, pk: int) -> HttpResponse:
+    """Archived messages to select: of a `sender`, of a time span (`since`, `until`: the person's own time), or both;
+    by POST, those at pasted `timestamps`. At most 5,000, the newest. What is recalled already is only counted, and
+    so is what a recall of ours names, unless it was pasted: then somebody means it.
+    """
+    found = get_object_or_404(Conversation.objects.select_related("application"), pk=pk)
+    if request.method == "POST":
+        parsed = parse_timestamps(request.POST.getlist("timestamps"), now_ms=_now())
+        wanted = parsed.timestamps[:MAX_TIMESTAMPS]
+        messages, more = archived(found, wanted), len(parsed.timestamps) > MAX_TIMESTAMPS
+        known = {message.timestamp for message in messages}
+        about: dict[str, Any] = {
+            "unknown": [timestamp for timestamp in wanted if timestamp not in known],
+            "rejected": [(piece, f"“{piece[:40]}” {TIMESTAMP_PROBLEMS[why]}") for piece, why in parsed.rejected[:50]],
+        }
+    else:
+        span = {name: request.GET.get(name, "") for name in ("since", "until")}
+        sender = request.GET.get("sender")
+        since, until = _typed_ms(span["since"]), _typed_ms(span["until"], whole_second=True)
+        if not (sender is not None or since is not None or until is not None):
+            return JsonResponse({"problem": "sender, since, until"}, status=400)
+        messages = timeline.select(found, sender=sender, since=since, until=until, limit=MAX_TIMESTAMPS + 1)
+        messages, more, about = messages[-MAX_TIMESTAMPS:], len(messages) > MAX_TIMESTAMPS, {}
+    taken = set() if request.method == "POST" else _taken(found, messages)
+    free = [message for message in messages if not (message.recalled or message.timestamp in taken)]
+    return JsonResponse({"messages": _told(found, free), "recalled": len(messages) - len(free), "more": more, **about})
+
+
+def _taken(conversation: Conversation, messages: list[Message]) -> set[int]:
+    """The timestamps, within the span of `messages`, that a recall has named and that GoEasy has not refused."""
+    if not messages:
+        return set()
+    states = RecallBatch.State
+    items = RecallItem.objects.filter(
+        recall__conversation=conversation,
+        timestamp__range=(messages[0].timestamp, messages[-1].timestamp),
+        batch__state__in=[states.PENDING, states.SENDING, states.ACCEPTED],
+    )
+    return set(items.values_list("timestamp", flat=True))
+
+
+def _told(conversation: Conversation, messages: list[Message]) -> list[dict[str, Any]]:
+    """One entry per timestamp, as the page's selection keeps it."""
+    senders = timeline.senders(conversation.application, {message.sender_id for message in messages})
+    shared = timeline.sharing(conversation, [message.timestamp for message in messages])
+    return [
+        {
+            "timestamp": message.timestamp,
+            "sender": message.sender_id,
+            "name": (sender.name if (sender := senders.get(message.sender_id)) else "") or message.sender_id,
+            "text": payloads.excerpt(payloads.read(message.raw)),
+            "count": shared.get(message.timestamp, 1),
+        }
+        for message in {message.timestamp: message for message in messages}.values()
+    ]
+
+
+def _typed_ms(text: str, *, whole_second: bool = False) -> int | None:
+    """A time as a datetime-local field sends it, in the person's zone, as ms; None when it is none.
+
+    `whole_second`: the last millisecond of what was typed, as "until 10:00:00" is meant.
+    """
+    try:
+        at = parse_datetime(text)
+    except ValueError:
+        return None
+    if at is None:
+        return None
+    at = timezone.make_aware(at) if timezone.is_naive(at) else at
+    if whole_second and not at.microsecond:
+        at += timedelta(milliseconds=999)
+    return _to_ms(at)
+
+
+def _to_ms(at: datetime) -> int:
+    return round(at.timestamp() * 1000)
+
+
+def _ms(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

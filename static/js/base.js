@@ -1,0 +1,129 @@
+/* On every page: dialogs, keys, menus, and one submission per click. Everything here has a plain way without it. */
+
+const isTyping = (target) => target.closest("input, textarea, select, [contenteditable]") !== null;
+
+function open(id) {
+  const dialog = document.getElementById(id);
+  if (!dialog || document.querySelector("dialog[open]")) return;
+  dialog.showModal();
+  dialog.querySelector("[autofocus]")?.select?.();
+}
+
+for (const opener of document.querySelectorAll("[data-opens]")) {
+  opener.hidden = false;
+  opener.addEventListener("click", (event) => {
+    if (!document.getElementById(opener.dataset.opens)) return;
+    event.preventDefault();
+    open(opener.dataset.opens);
+  });
+}
+
+for (const dialog of document.querySelectorAll("dialog")) {
+  // A click beside the dialog lands on the element itself, inside only on its padding.
+  dialog.addEventListener("click", (event) => {
+    const box = dialog.getBoundingClientRect();
+    const inside =
+      event.clientX >= box.left && event.clientX <= box.right && event.clientY >= box.top && event.clientY <= box.bottom;
+    if (event.target === dialog && !inside && event.detail > 0) dialog.close();
+  });
+}
+
+/* Keys: Ctrl-K or ⌘K from anywhere; letters only outside fields and dialogs. */
+
+let leader = 0;
+
+document.addEventListener("keydown", (event) => {
+  if (event.defaultPrevented || event.isComposing) return;
+  if ((event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey && event.key.toLowerCase() === "k") {
+    event.preventDefault();
+    open("jump-dialog");
+    return;
+  }
+  if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
+  if (document.querySelector("dialog[open]")) return;
+  if (event.key === "?") {
+    event.preventDefault();
+    open("help-dialog");
+  } else if (event.key === "g") {
+    leader = event.timeStamp;
+  } else if (leader && event.timeStamp - leader < 1500) {
+    leader = 0;
+    const link = document.querySelector(`[data-go="${CSS.escape(event.key)}"]`);
+    if (link) {
+      // A page's own letters do not see the second of the two.
+      event.preventDefault();
+      event.stopPropagation();
+      link.click();
+    }
+  }
+}, { capture: true });
+
+/* Menus close like menus do. */
+
+document.addEventListener("click", (event) => {
+  for (const menu of document.querySelectorAll("[data-menu][open]")) {
+    if (!menu.contains(event.target)) menu.open = false;
+  }
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  const menu = document.querySelector("[data-menu][open]");
+  if (menu) {
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  }
+});
+
+/* One submission per form that changes something. The server would recognise a second one; people need not wonder. */
+
+const buttonsOf = (form) => form.querySelectorAll("button:not([type=button])");
+
+function release(form) {
+  delete form.dataset.submitted;
+  for (const button of buttonsOf(form)) button.removeAttribute("aria-disabled");
+}
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.method !== "post") return;
+  if (form.dataset.submitted) {
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    return;
+  }
+  form.dataset.submitted = "yes";
+  for (const button of buttonsOf(form)) button.setAttribute("aria-disabled", "true");
+  // A page that never comes must not leave the buttons dead.
+  setTimeout(release, 10_000, form);
+}, { capture: true });
+
+window.addEventListener("pageshow", () => document.querySelectorAll("form[data-submitted]").forEach(release));
+document.addEventListener("htmx:afterRequest", (event) => {
+  const form = event.target.closest?.("form");
+  if (form) release(form);
+});
+
+/* The browser's own time zone, offered to whoever has not chosen one. */
+
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+for (const hint of document.querySelectorAll("[data-zone-hint]")) {
+  if (!zone || zone === "UTC" || zone === hint.dataset.current) continue;
+  hint.href += `?timezone=${encodeURIComponent(zone)}`;
+  hint.textContent = hint.dataset.text.replace("{zone}", zone);
+  hint.hidden = false;
+}
+
+/* One kind of conversation at a time: the other kind's fields are neither shown nor sent. */
+
+for (const form of document.querySelectorAll("form:has([data-kind-fields])")) {
+  const show = () => {
+    const kind = form.querySelector("input[name=kind]:checked")?.value;
+    for (const group of form.querySelectorAll("[data-kind-fields]")) {
+      group.hidden = kind !== undefined && group.dataset.kindFields !== kind;
+      for (const input of group.querySelectorAll("input")) input.disabled = group.hidden;
+    }
+  };
+  form.addEventListener("change", show);
+  show();
+}

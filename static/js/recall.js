@@ -1,0 +1,60 @@
+/* A recall's page: the countdown, and swaps that leave open what the reader has opened. And the count under a paste. */
+
+function countDown(element) {
+  const ends = performance.now() + 1000 * Number(element.dataset.countdown);
+  const step = () => {
+    const left = Math.max(0, Math.ceil((ends - performance.now()) / 1000));
+    element.textContent = String(left);
+    if (left > 0 && element.isConnected) setTimeout(step, 200);
+  };
+  step();
+}
+
+const wire = (root) => root.querySelectorAll("[data-countdown]").forEach(countDown);
+wire(document);
+
+let opened = [];
+
+document.addEventListener("htmx:beforeSwap", (event) => {
+  opened = [...event.detail.target.querySelectorAll("details[open][id]")].map((details) => details.id);
+});
+
+document.addEventListener("htmx:afterSwap", () => {
+  const status = document.getElementById("recall-status");
+  if (!status) return;
+  for (const id of opened) document.getElementById(id)?.setAttribute("open", "");
+  wire(status);
+});
+
+const connection = document.querySelector("[data-connection]");
+if (connection) {
+  const show = (lost) => () => (connection.hidden = !lost);
+  document.addEventListener("htmx:sendError", show(true));
+  document.addEventListener("htmx:responseError", show(true));
+  document.addEventListener("htmx:afterOnLoad", show(false));
+}
+
+/* A session that ended while a page was polling: the whole page goes to the sign-in, not a part of it. */
+
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const address = event.detail.xhr.responseURL;
+  if (address && new URL(address).pathname === document.body.dataset.signIn) {
+    event.detail.shouldSwap = false;
+    location.reload();
+  }
+});
+
+/* How many timestamps a paste holds: a help while typing; what counts is what the server reads. */
+
+for (const output of document.querySelectorAll("[data-count-of]")) {
+  const field = document.getElementById(output.dataset.countOf);
+  const count = () => {
+    const found = new Set(field.value.normalize("NFKC").match(/(?<!\d)\d{13}(?!\d)/g));
+    output.hidden = found.size === 0;
+    output.textContent = output.dataset.text
+      .replace("{timestamps}", found.size)
+      .replace("{calls}", Math.ceil(found.size / 20));
+  };
+  field.addEventListener("input", count);
+  count();
+}

@@ -1,0 +1,79 @@
+/* Selecting what is not on the screen: all from a sender, a span of time, a pasted list; and what a filter leaves. */
+
+import { messages, rows } from "./rows.js";
+import { add, choose, form, picked } from "./selection.js";
+
+const at = (id) => document.getElementById(id);
+const words = form?.dataset ?? {};
+const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_whole, name) => values[name]);
+
+const tell = (...sentences) => { at("told").textContent = sentences.filter(Boolean).join(" "); };
+
+async function take(address, options = {}) {
+  tell();
+  let answer;
+  try {
+    const response = await fetch(address, { redirect: "error", ...options });
+    answer = await response.json();
+  } catch {
+    tell(words.failed);
+    return null;
+  }
+  const entries = answer.messages.map(({ timestamp, ...told }) => [timestamp, told]);
+  for (const timestamp of answer.unknown ?? []) entries.push([timestamp, { sender: "", name: "", text: "", count: 1 }]);
+  const added = add(entries);
+  tell(
+    fill(words.added, { n: added, all: picked.size }),
+    answer.recalled && fill(words.leftOut, { n: answer.recalled }),
+    answer.more && fill(words.newest, { n: words.most }),
+    answer.unknown?.length && fill(words.unknown, { n: answer.unknown.length }),
+    answer.rejected?.length && `${words.rejected} ${answer.rejected.map(([, why]) => why).join("; ")}.`,
+  );
+  return answer;
+}
+
+export const fromSender = (sender) => take(`${words.select}?${new URLSearchParams({ sender })}`);
+
+async function inSpan() {
+  const span = { since: at("since").value, until: at("until").value };
+  if (span.since || span.until) await take(`${words.select}?${new URLSearchParams(span)}`);
+  else tell(words.saySpan);
+}
+
+async function pasted() {
+  const body = new FormData();
+  body.append("timestamps", at("paste").value);
+  body.append("csrfmiddlewaretoken", form.elements.csrfmiddlewaretoken.value);
+  const answer = await take(words.select, { method: "POST", body });
+  // What was not understood stays where it can be put right.
+  if (answer) at("paste").value = answer.rejected.map(([piece]) => piece).join("\n");
+}
+
+export function filter() {
+  const field = at("filter");
+  const wanted = field.value.trim().toLowerCase();
+  for (const row of messages.querySelectorAll(".message")) {
+    row.hidden = wanted !== "" && !row.querySelector(".body").textContent.toLowerCase().includes(wanted);
+  }
+  const all = messages.querySelectorAll(".message").length;
+  at("filter-count").textContent = wanted ? fill(field.dataset.shown, { n: rows().length, all }) : "";
+  at("select-shown").hidden = !wanted || !form;
+}
+
+export function start() {
+  at("select-shown").addEventListener("click", () => choose(rows(), true));
+  at("select-span").addEventListener("click", inSpan);
+  at("select-pasted").addEventListener("click", pasted);
+  for (const id of ["since", "until"]) {
+    // Enter here would submit the form that the fields stand in.
+    at(id).addEventListener("keydown", (event) => {
+      if (event.key !== "Enter") return;
+      event.preventDefault();
+      inSpan();
+    });
+  }
+  messages.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-all]");
+    if (button) fromSender(button.closest(".message").dataset.sender);
+  });
+}

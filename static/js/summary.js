@@ -1,0 +1,97 @@
+/* The selection, told: how many, how many calls, whose, which. */
+
+import { clear, form, picked, remove } from "./selection.js";
+
+const CALL = 20;
+const SHOWN = 6;
+const words = form?.dataset ?? {};
+const at = (id) => document.getElementById(id);
+const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_whole, name) => values[name]);
+const number = (n, one, many) => (n === 1 ? one : fill(many, { n }));
+
+function item(...parts) {
+  const made = document.createElement("li");
+  made.append(...parts);
+  return made;
+}
+
+function part(tag, className, text) {
+  const made = document.createElement(tag);
+  made.className = className;
+  made.textContent = text;
+  return made;
+}
+
+function senders(entries) {
+  const counts = new Map();
+  for (const [, told] of entries) {
+    const key = told.sender || "";
+    const known = counts.get(key) ?? { name: told.name || told.sender || words.unknownText, n: 0 };
+    known.n += told.count;
+    counts.set(key, known);
+  }
+  const sorted = [...counts.values()].sort((one, other) => other.n - one.n);
+  const shown = sorted.slice(0, 5).map(({ name, n }) => item(part("bdi", "", name), " ", part("span", "number", n)));
+  if (sorted.length > 5) shown.push(item(fill(words.more, { n: sorted.length - 5 })));
+  at("picked-senders").replaceChildren(...shown);
+}
+
+function list(entries) {
+  const shown = entries.slice(0, SHOWN).map(([timestamp, told]) => {
+    const text = told.text || words.unknownText;
+    const button = part("button", "button quiet", "×");
+    button.type = "button";
+    button.setAttribute("aria-label", fill(words.remove, { text: `${text} ${timestamp}` }));
+    button.addEventListener("click", () => {
+      remove([timestamp]);
+      (at("picked-list").querySelector("button") ?? at("review")).focus();
+    });
+    const line = part("span", "line", "");
+    line.append(part("bdi", "", text), part("span", "stamp", timestamp));
+    return item(line, button);
+  });
+  if (entries.length > SHOWN) shown.push(item(fill(words.more, { n: entries.length - SHOWN })));
+  at("picked-list").replaceChildren(...shown);
+}
+
+export function show() {
+  const entries = [...picked].sort(([one], [other]) => Number(one) - Number(other));
+  const messages = entries.reduce((sum, [, told]) => sum + told.count, 0);
+  const calls = Math.ceil(entries.length / CALL);
+  const sum = entries.length
+    ? `${number(messages, words.one, words.many)} → ${number(calls, words.oneCall, words.manyCalls)}`
+    : words.none;
+  at("sum").textContent = sum;
+  at("sum").classList.toggle("some", entries.length > 0);
+  at("bar-sum").textContent = sum;
+  at("bar").hidden = at("clear").hidden = at("picked").hidden = !entries.length;
+  senders(entries);
+  list(entries);
+  const shared = entries.reduce((n, [, told]) => n + (told.count > 1 ? told.count : 0), 0);
+  at("picked-shared").hidden = !shared;
+  at("picked-shared").textContent = fill(words.shared, { n: shared });
+  const tooMany = entries.length > Number(words.most);
+  at("picked-too-many").hidden = !tooMany;
+  at("picked-too-many").textContent = fill(words.tooMany, { n: words.most });
+  at("review").disabled = tooMany;
+}
+
+/* What clients will see, as it is being changed. */
+function recaller() {
+  const shown = {};
+  const data = at("recall_recaller_data").value.trim();
+  if (at("recall_recaller_id").value) shown.id = at("recall_recaller_id").value;
+  try {
+    if (data) shown.data = JSON.parse(data);
+  } catch {
+    shown.data = data;
+  }
+  at("as-person").hidden = true;
+  at("as-json").textContent = Object.keys(shown).length ? JSON.stringify(shown) : words.nobody;
+}
+
+export function start() {
+  for (const id of ["recall_recaller_id", "recall_recaller_data"]) at(id).addEventListener("input", recaller);
+  at("sum").setAttribute("role", "status");
+  at("clear").addEventListener("click", clear);
+}

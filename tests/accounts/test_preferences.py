@@ -1,0 +1,64 @@
+"""How somebody likes to see the console."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+CHOSEN = {"language": "zh-hans", "timezone": "Asia/Shanghai", "media": "grey", "theme": "dark"}
+
+
+def test_choices_are_kept_and_take_effect(client: Client, moderator: Any) -> None:
+    client.force_login(moderator)
+    assert client.post(reverse("preferences"), CHOSEN).status_code == 302
+    page = client.get(reverse("preferences")).content.decode()
+    assert '<html lang="zh-hans" data-theme="dark">' in page
+    assert "Asia/Shanghai (UTC+08:00)" in page
+    moderator.refresh_from_db()
+    assert moderator.media == "grey"
+
+
+def test_a_zone_that_is_none_is_named_and_nothing_is_kept(client: Client, moderator: Any) -> None:
+    client.force_login(moderator)
+    answer = client.post(reverse("preferences"), {**CHOSEN, "timezone": "Mars/Olympus"})
+    page = answer.content.decode()
+    assert "“Mars/Olympus” is no time zone" in page
+    assert 'data-theme="system"' in page
+    moderator.refresh_from_db()
+    assert (moderator.timezone, moderator.theme) == ("", "system")
+
+
+def test_the_browsers_zone_is_proposed_and_not_saved_unasked(client: Client, moderator: Any) -> None:
+    client.force_login(moderator)
+    page = client.get(reverse("preferences"), {"timezone": "Asia/Tokyo"}).content.decode()
+    assert 'value="Asia/Tokyo" list="zones"' in page or 'name="timezone" value="Asia/Tokyo"' in page
+    moderator.refresh_from_db()
+    assert moderator.timezone == ""
+
+
+def test_the_language_button_is_remembered_with_the_user(client: Client, moderator: Any) -> None:
+    client.force_login(moderator)
+    client.post(reverse("set-language"), {"language": "zh-hans", "next": "/"})
+    moderator.refresh_from_db()
+    assert moderator.language == "zh-hans"
+
+
+@pytest.mark.parametrize("language", ["fr", "../../etc", ""])
+def test_a_language_that_the_console_lacks_is_not_remembered(client: Client, moderator: Any, language: str) -> None:
+    client.force_login(moderator)
+    client.post(reverse("set-language"), {"language": language, "next": "/"})
+    moderator.refresh_from_db()
+    assert moderator.language == ""
+
+
+def test_a_new_password_is_asked_for_twice_and_then_valid(client: Client, moderator: Any) -> None:
+    client.force_login(moderator)
+    form = {"old_password": "correct horse battery staple", "new_password1": "noble metal raven 7", "new_password2": ""}
+    assert client.post(reverse("password_change"), form).status_code == 200
+    answer = client.post(reverse("password_change"), {**form, "new_password2": form["new_password1"]})
+    assert answer["Location"] == "/accounts/preferences/"
+    moderator.refresh_from_db()
+    assert moderator.check_password("noble metal raven 7")

@@ -1,0 +1,162 @@
+"""Accounts and pseudonyms in Django admin: a role and nothing that could disagree with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import NoReverseMatch, reverse
+
+from moderation.accounts.models import Pseudonym, User
+
+pytestmark = pytest.mark.django_db
+
+ADD = "/admin/accounts/user/add/"
+NEW_PASSWORD = "another horse battery staple"
+
+
+@pytest.fixture
+def admin(client: Client, administrator: User) -> Client:
+    client.force_login(administrator)
+    return client
+
+
+def address(user: User) -> str:
+    return reverse("admin:accounts_user_change", args=[user.pk])
+
+
+def form(user: User, **fields: Any) -> dict[str, Any]:
+    return {
+        "username": user.username,
+        "role": user.role,
+        "is_active": "on",
+        "media": "blur",
+        "theme": "system",
+        "language": "",
+        "timezone": "",
+        **fields,
+    }
+
+
+def test_a_new_account_has_a_role_and_a_password(admin: Client) -> None:
+    data = {"username": "new", "role": "auditor", "password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
+    assert admin.post(ADD, data).status_code == 302
+    added = User.objects.get(username="new")
+    assert added.role == "auditor"
+    assert added.is_staff
+    assert added.check_password(NEW_PASSWORD)
+
+
+def test_a_weak_password_is_refused(admin: Client) -> None:
+    data = {"username": "new", "role": "auditor", "password1": "12345678", "password2": "12345678"}
+    assert admin.post(ADD, data).status_code == 200
+    assert not User.objects.filter(username="new").exists()
+
+
+def test_a_role_is_changed_and_with_it_the_way_into_the_admin(admin: Client, moderator: User) -> None:
+    assert admin.post(address(moderator), form(moderator, role="lead", timezone="Asia/Shanghai")).status_code == 302
+    moderator.refresh_from_db()
+    assert (moderator.role, moderator.is_staff, moderator.timezone) == ("lead", True, "Asia/Shanghai")
+
+
+def test_a_time_zone_that_does_not_exist_is_refused(admin: Client, moderator: User) -> None:
+    response = admin.post(address(moderator), form(moderator, timezone="Asia/Atlantis"))
+    assert "timezone" in response.context["adminform"].form.errors
+
+
+def test_nothing_that_could_disagree_with_the_role_is_offered(admin: Client, moderator: User) -> None:
+    for page in (admin.get(address(moderator)), admin.get(ADD)):
+        for name in ("is_staff", "is_superuser", "groups", "user_permissions"):
+            assert f'name="{name}"' not in page.content.decode()
+    admin.post(address(moderator), form(moderator, is_superuser="on", is_staff="on"))
+    moderator.refresh_from_db()
+    assert not moderator.is_superuser
+    assert not moderator.is_staff
+
+
+def test_groups_have_no_page() -> None:
+    with pytest.raises(NoReverseMatch):
+        reverse("admin:auth_group_changelist")
+
+
+def test_nobody_locks_themselves_out(admin: Client, administrator: User) -> None:
+    admin.post(address(administrator), form(administrator, role="moderator", is_active=""))
+    administrator.refresh_from_db()
+    assert administrator.role == "admin"
+    assert administrator.is_active
+    url = reverse("admin:accounts_user_delete", args=[administrator.pk])
+    assert admin.post(url, {"post": "yes"}).status_code == 403
+
+
+def test_somebody_who_has_recalled_is_deactivated_not_deleted(
+    admin: Client, moderator: User, lead: User, group: Any, reason: Any
+) -> None:
+    from recall.models import Recall
+
+    Recall.objects.create(application=group.application, conversation=group, actor=moderator, reason=reason)
+    delete = "admin:accounts_user_delete"
+    assert admin.post(reverse(delete, args=[moderator.pk]), {"post": "yes"}).status_code == 403
+    assert admin.post(reverse(delete, args=[lead.pk]), {"post": "yes"}).status_code == 302
+    assert set(User.objects.values_list("username", flat=True)) == {"ada", "mo"}
+    data = form(moderator)
+    del data["is_active"]
+    admin.post(address(moderator), data)
+    moderator.refresh_from_db()
+    assert not moderator.is_active
+
+
+def test_a_password_is_set_by_an_administrator(admin: Client, moderator: User) -> None:
+    url = reverse("admin:auth_user_password_change", args=[moderator.pk])
+    data = {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD, "usable_password": "true"}
+    assert admin.post(url, data).status_code == 302
+    moderator.refresh_from_db()
+    assert moderator.check_password(NEW_PASSWORD)
+
+
+def test_an_auditor_reads_accounts_without_their_passwords(client: Client, auditor: User, moderator: User) -> None:
+    client.force_login(auditor)
+    page = client.get(address(moderator)).content.decode()
+    assert "pbkdf2" not in page
+    assert "algorithm" not in page
+    assert client.post(address(moderator), form(moderator, role="admin")).status_code == 403
+    assert client.post(reverse("admin:auth_user_password_change", args=[moderator.pk])).status_code == 403
+
+
+def pseudonym(user: User, application: Any, **fields: str) -> dict[str, Any]:
+    return {
+        "user": user.pk,
+        "application": application.pk,
+        "recaller_id": "support-1",
+        "recaller_data": '{"name": "客服"}',
+        **fields,
+    }
+
+
+def test_a_lead_gives_a_moderator_a_pseudonym(client: Client, lead: User, moderator: User, application: Any) -> None:
+    client.force_login(lead)
+    url = reverse("admin:accounts_pseudonym_add")
+    assert client.post(url, pseudonym(moderator, application)).status_code == 302
+    given = Pseudonym.objects.get()
+    assert (given.user, given.recaller_id, given.recaller_data) == (moderator, "support-1", {"name": "客服"})
+    # One for each application.
+    assert client.post(url, pseudonym(moderator, application)).status_code == 200
+    assert Pseudonym.objects.count() == 1
+
+
+def test_a_pseudonym_that_is_no_object_is_refused(
+    client: Client, lead: User, moderator: User, application: Any
+) -> None:
+    client.force_login(lead)
+    response = client.post(
+        reverse("admin:accounts_pseudonym_add"), pseudonym(moderator, application, recaller_data="[1]")
+    )
+    assert "recaller_data" in response.context["adminform"].form.errors
+    assert not Pseudonym.objects.exists()
+
+
+@pytest.mark.parametrize(("role", "status"), [("moderator", 302), ("lead", 403), ("auditor", 200), ("admin", 200)])
+def test_who_sees_the_accounts(client: Client, make_user: Callable[..., User], role: str, status: int) -> None:
+    client.force_login(make_user("somebody", role))
+    assert client.get("/admin/accounts/user/").status_code == status

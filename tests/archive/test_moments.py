@@ -1,0 +1,63 @@
+"""Times as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.utils import timezone, translation
+
+from moderation.archive.templatetags import moments
+
+MS = 1594958217087  # 2020-07-17 03:56:57.087 UTC
+
+
+@pytest.fixture(autouse=True)
+def shanghai() -> Iterator[None]:
+    with timezone.override(ZoneInfo("Asia/Shanghai")):
+        yield
+
+
+def test_a_message_s_time_is_in_the_reader_s_zone_to_the_millisecond() -> None:
+    assert ">2020-07-17 11:56:57.087</time>" in moments.moment(MS)
+
+
+def test_utc_is_at_hand() -> None:
+    told = moments.moment(MS)
+    assert 'datetime="2020-07-17T03:56:57.087Z"' in told
+    assert 'title="UTC 2020-07-17 03:56:57.087"' in told
+
+
+def test_no_millisecond_is_lost_to_floats() -> None:
+    for ms in range(1795390714000, 1795390715000, 7):
+        assert f".{ms % 1000:03}</time>" in moments.clock(ms)
+
+
+def test_other_times_are_told_to_the_second() -> None:
+    at = datetime(2020, 7, 17, 3, 56, 57, 87_000, tzinfo=UTC)
+    assert ">2020-07-17 11:56:57</time>" in moments.moment(at)
+    assert ">11:56:57</time>" in moments.clock(at)
+
+
+def test_the_day_is_the_reader_s_day() -> None:
+    late = MS + 13 * 3600 * 1000
+    assert moments.day(late) == "2020-07-18"
+    with translation.override("zh-hans"):
+        assert moments.weekday(late) == "星期六"
+
+
+@pytest.mark.parametrize("ms", [2**62, 253402300800000])
+def test_a_number_that_is_no_date_is_shown_as_it_is(ms: int) -> None:
+    assert moments.moment(ms) == str(ms)
+    assert moments.clock(ms) == str(ms)
+    assert moments.day(ms) == moments.weekday(ms) == ""
+
+
+def test_nothing_is_nothing() -> None:
+    assert moments.moment(None) == ""
+
+
+def test_the_zone_is_named_with_its_distance_from_utc() -> None:
+    assert moments.zone() == "Asia/Shanghai (UTC+08:00)"

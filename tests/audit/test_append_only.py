@@ -1,0 +1,147 @@
+"""The log cannot be changed: not by the ORM, not by a queryset, not by SQL, not in the admin, on either engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.test import Client
+from django.urls import reverse
+
+from moderation.audit.models import Action, AuditEntriesNeverChange, AuditEntry
+from moderation.audit.services import record
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def entry() -> AuditEntry:
+    return record(actor="mo", action=Action.ANSWERED, app="default", response_code=200, timestamps=[1767323045123])
+
+
+@pytest.fixture(autouse=True)
+def the_entry_is_unchanged_afterwards(entry: AuditEntry) -> Any:
+    before = AuditEntry.objects.values().get()
+    yield
+    assert AuditEntry.objects.values().get() == before
+
+
+def refused_by_the_program(change: Callable[[], object]) -> None:
+    with pytest.raises(AuditEntriesNeverChange), transaction.atomic():
+        change()
+
+
+def refused_by_the_database(sql: str, *values: object) -> None:
+    with (
+        pytest.raises(DatabaseError, match="audit entries never change"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(sql, values)
+
+
+def test_an_entry_cannot_be_saved_again(entry: AuditEntry) -> None:
+    entry.actor = "somebody else"
+    refused_by_the_program(entry.save)
+    refused_by_the_program(lambda: entry.save(update_fields=["actor"]))
+    refused_by_the_program(lambda: entry.save(force_update=True))
+
+
+def test_an_entry_read_back_cannot_be_saved(entry: AuditEntry) -> None:
+    again = AuditEntry.objects.get(pk=entry.pk)
+    again.actor = "somebody else"
+    refused_by_the_program(again.save)
+    refused_by_the_program(lambda: AuditEntry.objects.update_or_create(pk=entry.pk, defaults={"actor": "x"}))
+
+
+def test_an_entry_cannot_be_deleted(entry: AuditEntry) -> None:
+    refused_by_the_program(entry.delete)
+
+
+def test_a_queryset_refuses_to_update_and_to_delete(entry: AuditEntry) -> None:
+    entries = AuditEntry.objects.filter(pk=entry.pk)
+    refused_by_the_program(lambda: entries.update(actor="x"))
+    refused_by_the_program(entries.delete)
+    refused_by_the_program(lambda: AuditEntry.objects.bulk_update([entry], ["actor"]))
+    refused_by_the_program(lambda: AuditEntry.objects.all().delete())
+
+
+def test_a_second_entry_cannot_take_the_number_of_the_first(entry: AuditEntry) -> None:
+    impostor = AuditEntry(seq=entry.seq, at=entry.at, actor="x", action=Action.ANSWERED)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        impostor.save()
+
+
+def test_bulk_create_cannot_overwrite(entry: AuditEntry) -> None:
+    impostor = AuditEntry(seq=entry.seq, at=entry.at, actor="x", action=Action.ANSWERED)
+    with pytest.raises(DatabaseError, match="audit entries never change"), transaction.atomic():
+        AuditEntry.objects.bulk_create(
+            [impostor], update_conflicts=True, unique_fields=["seq"], update_fields=["actor"]
+        )
+
+
+def test_the_ways_round_the_queryset_end_at_the_database(entry: AuditEntry) -> None:
+    entries = AuditEntry.objects.filter(pk=entry.pk)
+    with pytest.raises(DatabaseError, match="audit entries never change"), transaction.atomic():
+        entries._raw_delete(using="default")
+    with pytest.raises(DatabaseError, match="audit entries never change"), transaction.atomic():
+        super(type(entries), entries).update(actor="x")
+
+
+def test_sql_cannot_update_or_delete(entry: AuditEntry) -> None:
+    refused_by_the_database("UPDATE audit_auditentry SET actor = %s", "x")
+    refused_by_the_database("UPDATE audit_auditentry SET hash = %s WHERE seq = %s", "x", entry.seq)
+    refused_by_the_database("DELETE FROM audit_auditentry WHERE seq = %s", entry.seq)
+    refused_by_the_database("DELETE FROM audit_auditentry")
+
+
+@pytest.mark.parametrize("statement", ["TRUNCATE audit_auditentry", "TRUNCATE audit_auditentry CASCADE"])
+def test_postgresql_refuses_to_truncate(statement: str) -> None:
+    if connection.vendor != "postgresql":
+        statement = "DELETE FROM audit_auditentry"  # SQLite's own way to empty a table
+    refused_by_the_database(statement)
+
+
+def test_an_insert_cannot_replace(entry: AuditEntry) -> None:
+    columns = "seq, at, actor, action, app, kind, user_a, user_b, group_id, detail"
+    values = f"{entry.seq}, '2026-01-02 03:04:05+00:00', 'x', 'y', '', '', '', '', '', '{{}}'"
+    if connection.vendor == "sqlite":
+        refused_by_the_database(f"INSERT OR REPLACE INTO audit_auditentry ({columns}) VALUES ({values})")
+        refused_by_the_database(f"REPLACE INTO audit_auditentry ({columns}) VALUES ({values})")
+    refused_by_the_database(
+        f"INSERT INTO audit_auditentry ({columns}) VALUES ({values}) "
+        "ON CONFLICT (seq) DO UPDATE SET actor = excluded.actor"
+    )
+
+
+def test_the_admin_refuses_every_post_even_of_an_administrator(
+    client: Client, administrator: Any, entry: AuditEntry
+) -> None:
+    administrator.is_superuser = True
+    administrator.save()
+    client.force_login(administrator)
+    change = {"actor": "x", "action": "y", "_save": "Save"}
+    action = {"action": "delete_selected", "_selected_action": entry.pk, "index": 0, "post": "yes"}
+    for name, args, data in (
+        ("add", [], change),
+        ("change", [entry.pk], change),
+        ("delete", [entry.pk], {"post": "yes"}),
+        ("changelist", [], action),
+        ("history", [entry.pk], {}),
+        ("export", [], {}),
+    ):
+        url = reverse(f"admin:audit_auditentry_{name}", args=args)
+        assert client.post(url, data).status_code == 403, name
+
+
+def test_the_admin_offers_no_page_to_add_delete_or_rewrite(
+    client: Client, administrator: Any, entry: AuditEntry
+) -> None:
+    client.force_login(administrator)
+    for name, args in (("add", []), ("delete", [entry.pk]), ("history", [entry.pk])):
+        assert client.get(reverse(f"admin:audit_auditentry_{name}", args=args)).status_code == 403, name
+    page = client.get(reverse("admin:audit_auditentry_changelist")).content.decode()
+    assert "delete_selected" not in page
+    assert 'name="_selected_action"' not in page

@@ -1,0 +1,198 @@
+"""A running console for the browser tests: real gunicorn, real worker, the sandbox, and a real Chromium."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from moderation.goeasy.sandbox import Sandbox
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+]
+PASSWORD = "correct horse battery staple"
+SCREENSHOTS = ROOT / "test-results" / "screenshots"
+PEOPLE = """
+from moderation.accounts.models import User
+from moderation.archive.models import Application
+for name, role in [("mo", "moderator"), ("lea", "lead"), ("audrey", "auditor"), ("ada", "admin")]:
+    User.objects.create_user(name, password="{password}", role=role, timezone="Asia/Shanghai")
+Application.objects.filter(slug="default").update(recaller_id="support", recaller_data={{"name": "客服 Support"}})
+"""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.browser)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Console:
+    """A console that runs, and the sandbox that is its GoEasy."""
+
+    url: str
+    sandbox: Sandbox
+    environment: dict[str, str]
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def manage(self, *arguments: str) -> str:
+        """Run a command of the console and return what it printed; fails when the command does."""
+        command = [sys.executable, "manage.py", *arguments]
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def start(self, *command: str) -> None:
+        self.processes.append(subprocess.Popen([sys.executable, *command], cwd=ROOT, env=self.environment))
+
+    def stop(self) -> None:
+        for process in self.processes:
+            process.terminate()
+        for process in self.processes:
+            try:
+                process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def fresh_database(tmp: Path) -> str:
+    """A new database's URL, on the engine that the suite runs on."""
+    url = os.environ.get("DATABASE_URL", "")
+    if not url.startswith("postgres"):
+        return f"sqlite:///{tmp / 'console.sqlite3'}"
+    import psycopg
+
+    name = f"console_browser_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        connection.execute(f"CREATE DATABASE {name}")
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+
+@pytest.fixture(scope="session")
+def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
+    """One console for all tests of a test process; each test uses conversations of its own."""
+    if not CHROMIUM:
+        message = "Chromium is not installed (Debian: apt-get install chromium)"
+        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
+    tmp = tmp_path_factory.mktemp("console")
+    port = free_port()
+    with Sandbox(data=tmp / "sandbox.sqlite3", appkey="BC-0123456789abcdef", secret_key="secret") as sandbox:
+        environment = {
+            **os.environ,
+            "DEBUG": "false",
+            "HTTPS": "false",
+            "SECRET_KEY": "browser-tests-" * 5,
+            "ALLOWED_HOSTS": "127.0.0.1",
+            "DATABASE_URL": fresh_database(tmp),
+            "GOEASY_APPKEY": sandbox.appkey,
+            "GOEASY_REST_HOST": sandbox.url,
+            "GOEASY_READ_TIMEOUT": "3",
+            "MEDIA_ORIGINS": sandbox.url,
+            "RECALL_GRACE_SECONDS": "2",
+        }
+        running = Console(f"http://127.0.0.1:{port}", sandbox, environment)
+        try:
+            running.manage("migrate", "--verbosity", "0")
+            if not (ROOT / "staticfiles" / "staticfiles.json").exists():
+                running.manage("collectstatic", "--no-input", "--verbosity", "0")
+            running.manage("shell", "--verbosity", "0", "-c", PEOPLE.format(password=PASSWORD))
+            running.start("manage.py", "worker")
+            running.start(
+                *("-m", "gunicorn", "moderation.wsgi", "--bind", f"127.0.0.1:{port}", "--worker-class", "gthread"),
+                *("--threads", "4", "--no-control-socket", "--log-level", "warning"),
+            )
+            deadline = time.monotonic() + 60
+            while True:
+                try:
+                    urllib.request.urlopen(f"{running.url}/healthz", timeout=2).close()
+                    break
+                except OSError:
+                    assert time.monotonic() < deadline, "the console did not start"
+                    time.sleep(0.1)
+            yield running
+        finally:
+            running.stop()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_browser(console: Console, chromium: Browser) -> Iterator[Callable[..., Page]]:
+    """A function that signs somebody in and returns their page. No page may break the CSP or throw an error."""
+    contexts: list[BrowserContext] = []
+    complaints: list[str] = []
+    console.sandbox.clear_faults()
+
+    def listen(page: Page) -> None:
+        page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
+        page.on(
+            "console",
+            lambda message: (
+                complaints.append(f"{page.url}: {message.text}") if "Content Security Policy" in message.text else None
+            ),
+        )
+
+    def open_page(username: str | None = "mo", *, width: int = 1440, height: int = 900, **options: Any) -> Page:
+        context = chromium.new_context(
+            base_url=console.url, viewport={"width": width, "height": height}, **{"locale": "en-GB", **options}
+        )
+        contexts.append(context)
+        context.on("page", listen)
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        if username:
+            page.goto("/accounts/login/")
+            page.fill("input[name=username]", username)
+            page.fill("input[name=password]", PASSWORD)
+            page.press("input[name=password]", "Enter")
+            page.wait_for_url(f"{console.url}/")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def axe_violations(page: Page) -> list[str]:
+    """What axe finds on the page against WCAG 2.2 A and AA, a line each."""
+    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+    found = Axe().run(page, options={"runOnly": {"type": "tag", "values": tags}})
+    return [
+        f"{page.url}: {violation['id']} {node['html'][:200]}"
+        for violation in found.response["violations"]
+        for node in violation["nodes"]
+    ]

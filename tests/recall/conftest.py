@@ -1,0 +1,57 @@
+"""Recalls as they stand after this or that, without a GoEasy to send them to."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from moderation.goeasy.client import Recaller
+from recall import services
+from recall.models import Recall, RecallAttempt
+
+OK = {"http_status": 200, "response_code": 200, "response_content": "OK", "latency_ms": 83}
+UNAUTHORIZED = {"http_status": 401, "response_code": 401, "response_content": "Unauthorized", "latency_ms": 41}
+SILENCE = {"problem": "read_timeout", "latency_ms": 20_001}
+ANSWERS: dict[str, dict[str, Any]] = {"accepted": OK, "refused": UNAUTHORIZED, "unknown": SILENCE}
+
+
+@pytest.fixture
+def make_recall(private: Any, moderator: Any, reason: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Recall]:
+    """A function that asks for a recall and lets its calls end as `outcomes` says, one word a call."""
+    # Evidence is looked for in the archive alone: nothing answers at the application's address.
+    monkeypatch.setattr(services, "look_up", lambda *args, **kwargs: None)
+
+    def make(
+        timestamps: list[int], *outcomes: str, state: str = "", stop_reason: str = "", grace: float = 0, **fields: Any
+    ) -> Recall:
+        recall = services.request_recall(
+            **{
+                "conversation": private,
+                "actor": moderator,
+                "reason": reason,
+                "note": "",
+                "timestamps": timestamps,
+                "recaller": Recaller("support", {"name": "客服"}),
+                "submission": uuid.uuid4(),
+                "grace_seconds": grace,
+                **fields,
+            }
+        )
+        for batch, outcome in zip(recall.batches.order_by("index"), outcomes, strict=False):
+            batch.state = outcome
+            batch.save()
+            if outcome in ANSWERS:
+                now = timezone.now()
+                RecallAttempt.objects.create(
+                    batch=batch, number=1, outcome=outcome, started_at=now, ended_at=now, **ANSWERS[outcome]
+                )
+        if state:
+            Recall.objects.filter(pk=recall.pk).update(state=state, stop_reason=stop_reason)
+        recall.refresh_from_db()
+        return recall
+
+    return make

@@ -1,0 +1,239 @@
+"""Asking for a recall by hand: the form, the review, the confirmation."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from moderation.accounts.models import Pseudonym
+from moderation.archive.models import Conversation
+from moderation.audit.models import AuditEntry
+from recall.models import Evidence, Recall
+
+FIRST = 1_700_000_000_000
+NEW = "/recalls/new/"
+
+
+@pytest.fixture
+def signed_in(client: Client, moderator: Any, private: Any, reason: Any) -> Client:
+    client.force_login(moderator)
+    return client
+
+
+def form(count: int = 2, **fields: Any) -> dict[str, Any]:
+    return {
+        "app": "default",
+        "kind": "private",
+        "user_a": "user-a",
+        "user_b": "user-b",
+        "group_id": "",
+        "timestamps": " ".join(str(FIRST + number) for number in range(count)),
+        "reason": "spam",
+        "note": "",
+        "recaller_id": "support-7",
+        "recaller_data": "",
+        "submission": str(uuid.uuid4()),
+        **fields,
+    }
+
+
+@pytest.fixture
+def archived(private: Any, make_message: Callable[..., Any]) -> Callable[[int], None]:
+    """A function that puts the form's messages into the archive, so that nothing has to be looked up."""
+
+    def put(count: int) -> None:
+        for number in range(count):
+            make_message(private, FIRST + number)
+
+    return put
+
+
+def test_the_address_fills_the_form(signed_in: Client) -> None:
+    query = {
+        "app": "default",
+        "kind": "group",
+        "group_id": "g<1>",
+        "timestamps": f"{FIRST},{FIRST + 1}",
+        "reason": "spam",
+    }
+    page = signed_in.get(NEW, query).content.decode()
+    assert 'value="g&lt;1&gt;"' in page
+    assert f"{FIRST},{FIRST + 1}</textarea>" in page
+    assert '<option value="spam" selected>' in page
+    assert not Recall.objects.exists()
+
+
+def test_the_moderators_pseudonym_is_proposed_and_never_the_user_name(
+    signed_in: Client, application: Any, moderator: Any
+) -> None:
+    Pseudonym.objects.create(
+        application=application, user=moderator, recaller_id="support-7", recaller_data={"name": "客服"}
+    )
+    initial = signed_in.get(NEW).context["form"].initial
+    assert initial["recaller_id"] == "support-7"
+    assert json.loads(initial["recaller_data"]) == {"name": "客服"}
+
+
+def test_review_shows_what_goes_and_stores_no_recall(signed_in: Client, archived: Callable[[int], None]) -> None:
+    archived(2)
+    page = signed_in.post(NEW, form(note="<b>why</b>")).content.decode()
+    assert f"message at {FIRST}" in page
+    assert "&quot;id&quot;: &quot;support-7&quot;" in page
+    assert "&lt;b&gt;why&lt;/b&gt;" in page
+    assert f"&quot;messages&quot;: [{FIRST}, {FIRST + 1}]" in page
+    assert not Recall.objects.exists()
+    assert not AuditEntry.objects.exists()
+
+
+def test_the_key_is_masked_in_the_calls_that_are_shown(signed_in: Client, archived: Callable[[int], None]) -> None:
+    archived(2)
+    page = signed_in.post(NEW, form()).content.decode()
+    assert "appkey" in page
+    assert "BC-0123456789abcdef" not in page
+
+
+def test_unknown_timestamps_are_told_before_they_go(signed_in: Client) -> None:
+    page = signed_in.post(NEW, form(1)).content.decode()
+    assert "1 timestamp is not in the archive: no evidence will be kept of it." in page
+    assert "GoEasy’s history could not be asked" in page
+
+
+def test_two_messages_of_one_timestamp_are_pointed_out(
+    signed_in: Client, private: Any, make_message: Callable[..., Any]
+) -> None:
+    make_message(private, FIRST, senderId="user-a")
+    make_message(private, FIRST, senderId="user-b")
+    page = signed_in.post(NEW, form(1)).content.decode()
+    assert "1 timestamp names more than one message." in page
+    assert page.count("shares its timestamp") == 2
+
+
+def test_what_was_dropped_is_said(signed_in: Client, archived: Callable[[int], None]) -> None:
+    archived(1)
+    page = signed_in.post(NEW, form(timestamps=f"{FIRST}，{FIRST}\n")).content.decode()
+    assert "1 timestamp was given twice and counts once." in page
+
+
+def test_confirmed_it_is_one_recall_with_evidence_and_leads_to_its_page(
+    signed_in: Client, archived: Callable[[int], None], moderator: Any
+) -> None:
+    archived(2)
+    answer = signed_in.post(NEW, form(confirm="1"))
+    recall = Recall.objects.get()
+    assert (answer.status_code, answer["Location"]) == (303, recall.get_absolute_url())
+    assert recall.actor == moderator
+    assert recall.recaller_id == "support-7"
+    assert recall.items.count() == Evidence.objects.count() == 2
+
+
+def test_what_the_review_page_posts_is_what_was_reviewed(signed_in: Client, archived: Callable[[int], None]) -> None:
+    archived(3)
+    data = '{"name": "客服 \\"1\\""}'
+    page = signed_in.post(NEW, form(3, note="two\nlines", recaller_data=data)).content.decode()
+    confirm = page[page.index('class="stack confirm"') :]
+    posted = {
+        name: value.replace("&quot;", '"').replace("&#x27;", "'").replace("&amp;", "&")
+        for name, value in re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', confirm)
+        if name != "csrfmiddlewaretoken"
+    }
+    signed_in.post(NEW, {**posted, "confirm": "1"})
+    recall = Recall.objects.get()
+    assert recall.recaller_data == {"name": '客服 "1"'}
+    assert recall.note.splitlines() == ["two", "lines"]
+    assert list(recall.items.values_list("timestamp", flat=True)) == [FIRST, FIRST + 1, FIRST + 2]
+
+
+def test_the_same_form_twice_is_one_recall(signed_in: Client, archived: Callable[[int], None]) -> None:
+    archived(2)
+    twice = form(confirm="1")
+    first, second = (signed_in.post(NEW, twice) for _ in range(2))
+    assert first["Location"] == second["Location"]
+    assert Recall.objects.count() == 1
+
+
+@pytest.mark.parametrize("typed", ["", "20", "22", "yes"])
+def test_more_than_20_do_not_go_before_their_number_is_typed(
+    signed_in: Client, archived: Callable[[int], None], typed: str
+) -> None:
+    archived(21)
+    page = signed_in.post(NEW, form(21, confirm="1", typed_count=typed)).content.decode()
+    assert "Type 21 to confirm that this many go." in page
+    assert not Recall.objects.exists()
+
+
+def test_more_than_20_go_once_their_number_is_typed(signed_in: Client, archived: Callable[[int], None]) -> None:
+    archived(21)
+    page = signed_in.post(NEW, form(21)).content.decode()
+    assert "Type 21, the number of timestamps, to confirm" in page
+    assert signed_in.post(NEW, form(21, confirm="1", typed_count="21")).status_code == 303
+
+
+def test_20_need_no_number(signed_in: Client, archived: Callable[[int], None]) -> None:
+    archived(20)
+    assert "typed_count" not in signed_in.post(NEW, form(20)).content.decode()
+    assert signed_in.post(NEW, form(20, confirm="1")).status_code == 303
+
+
+def test_nothing_destructive_has_the_focus(signed_in: Client, archived: Callable[[int], None]) -> None:
+    archived(1)
+    page = signed_in.post(NEW, form(1)).content.decode()
+    assert "autofocus" not in page[page.index('<main id="main"') : page.index("</main>")]
+
+
+def test_change_leads_back_to_the_form_with_everything_in_it(
+    signed_in: Client, archived: Callable[[int], None]
+) -> None:
+    page = signed_in.post(NEW, form(edit="1", note="keep me")).content.decode()
+    assert "keep me</textarea>" in page
+    assert f"{FIRST} {FIRST + 1}</textarea>" in page
+    assert "Nothing was sent." not in page
+    assert not Recall.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        ("timestamps", {"timestamps": ""}),
+        ("timestamps", {"timestamps": "abc"}),
+        ("timestamps", {"timestamps": "1700000000"}),
+        ("timestamps", {"timestamps": "1700000000000.5"}),
+        ("timestamps", {"timestamps": "9999999999999"}),
+        ("timestamps", {"timestamps": " ".join(str(FIRST + number) for number in range(5_001))}),
+        ("user_b", {"user_b": ""}),
+        ("user_a", {"user_a": "x" * 256}),
+        ("recaller_data", {"recaller_data": "[1]"}),
+        ("recaller_data", {"recaller_data": json.dumps({"name": "x" * 2048})}),
+        ("reason", {"reason": ""}),
+        ("reason", {"reason": "no-such-reason"}),
+    ],
+)
+@pytest.mark.parametrize("confirm", [{}, {"confirm": "1"}])
+def test_bad_input_gets_the_form_again_with_the_field_named(
+    signed_in: Client, field: str, change: dict[str, str], confirm: dict[str, str]
+) -> None:
+    answer = signed_in.post(NEW, form(**change, **confirm))
+    page = answer.content.decode()
+    assert answer.status_code == 200
+    assert f'id="id_{field}_error"' in page
+    assert "Nothing was sent." in page
+    assert not Recall.objects.exists()
+    assert Conversation.objects.count() == 1
+
+
+def test_both_kinds_at_once_are_refused(signed_in: Client) -> None:
+    page = signed_in.post(NEW, form(group_id="g")).content.decode()
+    assert "Give two user ids or one group id, not both" in page
+
+
+def test_an_auditor_may_not(client: Client, auditor: Any) -> None:
+    client.force_login(auditor)
+    assert client.get(reverse("recall-new")).status_code == 403
+    assert client.post(reverse("recall-new"), form(confirm="1")).status_code == 403
+    assert not Recall.objects.exists()

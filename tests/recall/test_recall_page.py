@@ -1,0 +1,199 @@
+"""A recall's own page: what is known, what is not, and what can be done."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from pytest_django import DjangoAssertNumQueries
+
+from moderation.archive.models import Application
+from recall.models import Recall, RecallAttempt
+
+FIRST = 1_700_000_000_000
+
+
+@pytest.fixture
+def signed_in(client: Client, moderator: Any, application: Any) -> Client:
+    client.force_login(moderator)
+    return client
+
+
+def shown(client: Client, recall: Recall, **query: Any) -> str:
+    return " ".join(client.get(recall.get_absolute_url(), query).content.decode().split())
+
+
+def polled(client: Client, recall: Recall, **query: Any) -> Any:
+    return client.get(recall.get_absolute_url(), query, headers={"HX-Request": "true"})
+
+
+def test_a_waiting_recall_can_be_called_off(signed_in: Client, make_recall: Callable[..., Recall]) -> None:
+    recall = make_recall([FIRST], grace=60)
+    page = shown(signed_in, recall)
+    assert "Waiting. Nothing has left yet." in page
+    assert "Call it off" in page
+    assert 'hx-trigger="every 1s"' in page
+    answer = signed_in.post(reverse("recall-cancel", args=[recall.pk]))
+    assert (answer.status_code, answer["Location"]) == (303, recall.get_absolute_url())
+    page = shown(signed_in, recall)
+    assert "1 timestamp was called off." in page
+    assert "GoEasy was asked nothing." in page
+    assert "hx-trigger" not in page
+
+
+def test_every_call_has_its_response_code_content_and_latency(
+    signed_in: Client, make_recall: Callable[..., Recall]
+) -> None:
+    page = shown(signed_in, make_recall([FIRST], "accepted", state="finished"))
+    for told in (">200</td>", "<bdi>OK</bdi>", "83 ms"):
+        assert told in page
+
+
+def test_every_attempt_of_a_call_is_shown(signed_in: Client, make_recall: Callable[..., Recall]) -> None:
+    recall = make_recall([FIRST], "accepted", state="finished")
+    attempt = RecallAttempt.objects.get()
+    RecallAttempt.objects.filter(pk=attempt.pk).update(number=2)
+    RecallAttempt.objects.create(
+        batch=attempt.batch, number=1, started_at=attempt.started_at, outcome="not_sent", problem="connection_refused"
+    )
+    page = shown(signed_in, recall)
+    assert page.count('rowspan="2"') == 3
+    assert "refused the connection" in page
+
+
+def test_a_refused_key_says_where_to_put_it_right(signed_in: Client, make_recall: Callable[..., Recall]) -> None:
+    recall = make_recall([FIRST + n for n in range(30)], "refused", state="stopped", stop_reason="key_refused")
+    page = shown(signed_in, recall)
+    assert "GoEasy refused the key" in page
+    assert "GOEASY_APPKEY" in page
+    assert ">401</td>" in page
+    assert "Send again what was refused or never left" in page
+
+
+def test_a_key_that_the_admin_keeps_is_put_right_there(
+    client: Client, administrator: Any, make_recall: Callable[..., Recall], settings: Any
+) -> None:
+    client.force_login(administrator)
+    recall = make_recall([FIRST], "refused", state="stopped", stop_reason="key_refused")
+    settings.GOEASY_APPKEY = ""
+    page = shown(client, recall)
+    assert reverse("admin:archive_application_change", args=[Application.objects.get().pk]) in page
+
+
+def test_an_unknown_outcome_says_what_is_known_and_what_is_not(
+    signed_in: Client, make_recall: Callable[..., Recall]
+) -> None:
+    recall = make_recall([FIRST], "unknown", state="finished")
+    page = shown(signed_in, recall)
+    assert "For 1 timestamp the outcome is unknown." in page
+    assert "the request left, and no answer came" in page
+    assert "GoEasy did not answer in time." in page
+    assert f"timestamps={FIRST}" in page
+    assert "Send again" not in page
+
+
+def test_evidence_is_shown_with_its_hash_and_its_absence_is_told(
+    signed_in: Client, private: Any, make_message: Callable[..., Any], make_recall: Callable[..., Recall]
+) -> None:
+    message = make_message(private, FIRST, payload={"text": "<script>alert(1)</script>"})
+    page = shown(signed_in, make_recall([FIRST, FIRST + 1]))
+    assert message.sha256 in page
+    assert "&lt;script&gt;" in page
+    assert "<script>alert" not in page
+    assert page.count("no evidence") == 1
+
+
+def test_an_answer_in_html_is_shown_as_text(signed_in: Client, make_recall: Callable[..., Recall]) -> None:
+    recall = make_recall([FIRST], "refused", state="finished")
+    RecallAttempt.objects.update(response_content="<img src=x onerror=alert(1)>" + "x" * 5_000)
+    page = shown(signed_in, recall)
+    assert "<img src=x" not in page
+    assert "&lt;img src=x" in page
+
+
+def test_polling_answers_204_until_something_changes(signed_in: Client, make_recall: Callable[..., Recall]) -> None:
+    recall = make_recall([FIRST + n for n in range(25)], "accepted", state="sending")
+    first = polled(signed_in, recall)
+    assert "<html" not in first.content.decode()
+    assert polled(signed_in, recall, seen=first.context["seen"]).status_code == 204
+    recall.batches.filter(index=1).update(state="accepted")
+    Recall.objects.update(state="finished")
+    last = polled(signed_in, recall, seen=first.context["seen"]).content.decode()
+    assert "GoEasy took back all 25 timestamps." in last
+    assert 'id="item-' in last
+    assert "hx-trigger" not in last
+
+
+def test_a_stopped_recall_is_watched_while_a_call_is_still_out(
+    signed_in: Client, make_recall: Callable[..., Recall]
+) -> None:
+    times = [FIRST + n for n in range(25)]
+    recall = make_recall(times, "refused", "sending", state="stopped", stop_reason="key_refused")
+    assert 'hx-trigger="every 1s"' in shown(signed_in, recall)
+
+
+def test_what_was_refused_can_be_sent_again(signed_in: Client, make_recall: Callable[..., Recall]) -> None:
+    recall = make_recall([FIRST], "refused", state="stopped", stop_reason="key_refused")
+    signed_in.post(reverse("recall-retry", args=[recall.pk]))
+    assert "1 call is being sent again." in shown(signed_in, recall)
+    recall.refresh_from_db()
+    assert recall.state == "sending"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("recall-cancel", "nothing left to call off"), ("recall-retry", "refused or left unsent")]
+)
+def test_what_is_not_possible_is_said(
+    signed_in: Client, make_recall: Callable[..., Recall], name: str, said: str
+) -> None:
+    recall = make_recall([FIRST], "accepted", state="finished")
+    signed_in.post(reverse(name, args=[recall.pk]))
+    assert said in shown(signed_in, recall)
+    recall.refresh_from_db()
+    assert recall.state == "finished"
+
+
+def test_a_large_recall_comes_in_pages_that_stay_small(
+    signed_in: Client, make_recall: Callable[..., Recall], django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    times = [FIRST + number for number in range(5_000)]
+    recall = make_recall(times, *["accepted"] * 200, "refused", state="sending")
+    with django_assert_max_num_queries(20):
+        page = signed_in.get(recall.get_absolute_url()).content
+    assert len(page) < 150_000
+    context = signed_in.get(recall.get_absolute_url(), {"call": 50, "from": FIRST + 50}).context
+    assert [call.index for call in context["calls"]] == list(range(50, 100))
+    assert context["items"][0].timestamp == FIRST + 50
+    context = signed_in.get(recall.get_absolute_url(), {"only": "refused"}).context
+    assert [call.index for call in context["calls"]] == [200]
+    assert len(context["items"]) == 20
+
+
+@pytest.mark.parametrize(
+    "query", [{"only": "lost"}, {"call": "x"}, {"from": "-1"}, {"call": "9" * 30}, {"seen": "\x00"}]
+)
+def test_nonsense_in_the_address_breaks_nothing(
+    signed_in: Client, make_recall: Callable[..., Recall], query: dict[str, str]
+) -> None:
+    assert str(FIRST) in shown(signed_in, make_recall([FIRST]), **query)
+
+
+def test_an_auditor_reads_everything_and_is_offered_nothing_to_do(
+    client: Client, auditor: Any, make_recall: Callable[..., Recall]
+) -> None:
+    recall = make_recall([FIRST], "refused", state="stopped", stop_reason="key_refused")
+    client.force_login(auditor)
+    page = shown(client, recall)
+    assert ">401</td>" in page
+    assert "Send again" not in page
+    assert reverse("admin:audit_auditentry_changelist") in page
+    for name in ("recall-cancel", "recall-retry"):
+        assert client.post(reverse(name, args=[recall.pk])).status_code == 403
+
+
+def test_a_recall_that_does_not_exist_is_404(signed_in: Client) -> None:
+    assert signed_in.get(reverse("recall", args=[uuid.uuid4()])).status_code == 404

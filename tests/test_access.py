@@ -1,0 +1,219 @@
+"""Every route × method × role has a declared answer; a route that is not declared here fails the build."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+pytestmark = pytest.mark.django_db
+
+ROLES = {"-": None, "m": "moderator", "l": "lead", "a": "auditor", "A": "admin"}
+EVERYONE, SIGNED_IN, ACTING, NOBODY = "-mlaA", "mlaA", "mlA", ""
+NOT_ALLOWED = "405"
+
+# Route: who gets an answer to GET, to POST and to any other method. Whoever is not named is sent to sign in when
+# nobody is signed in, and refused (403) otherwise; "405" refuses the method whoever asks.
+ROUTES: dict[str, tuple[str, str, str]] = {
+    "home": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
+    "jump": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
+    "conversations": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
+    "open-conversation": (ACTING, ACTING, NOT_ALLOWED),
+    # POST shows another page of the same conversation and keeps what was ticked: it changes nothing.
+    "conversation": (SIGNED_IN, SIGNED_IN, NOT_ALLOWED),
+    "conversation-news": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
+    # POST takes a pasted list, too long for an address: it changes nothing.
+    "conversation-select": (ACTING, ACTING, NOT_ALLOWED),
+    "recalls": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
+    "recall-new": (ACTING, ACTING, NOT_ALLOWED),
+    "recall": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
+    "recall-cancel": (NOT_ALLOWED, ACTING, NOT_ALLOWED),
+    "recall-retry": (NOT_ALLOWED, ACTING, NOT_ALLOWED),
+    "healthz": (EVERYONE, NOT_ALLOWED, NOT_ALLOWED),
+    "readyz": (EVERYONE, NOT_ALLOWED, NOT_ALLOWED),
+    # Whoever is signed in already is sent home, whatever the method.
+    "login": (EVERYONE, EVERYONE, EVERYONE),
+    "logout": (NOT_ALLOWED, EVERYONE, NOT_ALLOWED),
+    "password_change": (SIGNED_IN, SIGNED_IN, NOT_ALLOWED),
+    "preferences": (SIGNED_IN, SIGNED_IN, NOT_ALLOWED),
+    "set-language": (NOT_ALLOWED, EVERYONE, NOT_ALLOWED),
+}
+
+# Django admin: GET and POST. A moderator is not staff and is sent to sign in like a visitor.
+STAFF, LEADS, ADMIN = "laA", "lA", "A"
+ADMIN_SITE: dict[str, tuple[str, ...]] = {
+    "index": (STAFF, STAFF),
+    "login": (EVERYONE, EVERYONE, EVERYONE),
+    # A visitor and a moderator are sent on to the index, which then asks them to sign in.
+    "logout": ("-m", EVERYONE, "-m"),
+    "password_change": (STAFF, STAFF, NOT_ALLOWED),
+    "password_change_done": (STAFF, NOT_ALLOWED, NOT_ALLOWED),
+    "autocomplete": (NOBODY, NOT_ALLOWED, NOT_ALLOWED),
+    "jsi18n": (STAFF, NOT_ALLOWED, NOT_ALLOWED),
+    "view_on_site": (STAFF, STAFF),
+    "app_list": (STAFF, STAFF),
+    "": (STAFF, STAFF),
+    "auth_user_password_change": (ADMIN, ADMIN),
+}
+# A list answers POST as it answers GET: it has no actions.
+READ, READ_LOG, NEVER = ("laA", NOBODY, NOBODY), ("aA", NOBODY, NOBODY), (NOBODY, NOBODY)
+READ_ONLY = {"changelist": READ, "add": NEVER, "change": READ, "delete": NEVER, "history": ("laA", "laA")}
+LOG = {"changelist": READ_LOG, "add": NEVER, "change": READ_LOG, "delete": NEVER, "history": NEVER}
+BY_ADMINS = {
+    "changelist": ("aA", "aA"),
+    "add": (ADMIN, ADMIN),
+    "change": ("aA", "A"),
+    "delete": (ADMIN, ADMIN),
+    "history": ("aA", "aA"),
+}
+BY_LEADS = {
+    "changelist": ("laA", "laA"),
+    "add": (LEADS, LEADS),
+    "change": ("laA", "lA"),
+    "delete": (LEADS, LEADS),
+    "history": ("laA", "laA"),
+}
+MODELS: dict[str, dict[str, tuple[str, ...]]] = {
+    "accounts_user": BY_ADMINS,
+    "accounts_pseudonym": BY_LEADS,
+    "archive_application": BY_ADMINS,
+    "archive_conversation": READ_ONLY,
+    "archive_message": READ_ONLY,
+    "audit_auditentry": {**LOG, "export": ("aA", NOT_ALLOWED, NOT_ALLOWED)},
+    "recall_recallreason": BY_LEADS,
+    "recall_recall": READ_ONLY,
+}
+for model, pages in MODELS.items():
+    ADMIN_SITE |= {f"{model}_{page}": who for page, who in pages.items()}
+for page, (get, post, *other) in ADMIN_SITE.items():
+    # Unless said otherwise, Django admin takes any other method for GET.
+    ROUTES[f"admin:{page}"] = (get, post, other[0] if other else get)
+
+
+def routes(resolver: Any = None, namespace: str = "") -> Iterator[tuple[str, URLPattern]]:
+    """Every route that the URL resolver knows, by name."""
+    for pattern in (resolver or get_resolver()).url_patterns:
+        if isinstance(pattern, URLResolver):
+            yield from routes(pattern, f"{pattern.namespace}:" if pattern.namespace else namespace)
+        else:
+            yield f"{namespace}{pattern.name or ''}", pattern
+
+
+@pytest.fixture
+def things(private: Any, moderator: Any, reason: Any, make_message: Any, lead: Any) -> dict[str, Any]:
+    """One of everything that an address can name."""
+    from moderation.accounts.models import Pseudonym
+    from moderation.archive.models import Application
+    from moderation.audit.models import AuditEntry
+    from recall import services
+    from recall.models import RecallReason
+
+    message = make_message(private, 1_700_000_000_000)
+    recall = services.request_recall(
+        conversation=private,
+        actor=moderator,
+        reason=reason,
+        note="",
+        timestamps=[1_700_000_000_000],
+        recaller=None,
+        submission=uuid.uuid4(),
+        grace_seconds=0,
+    )
+    return {
+        "accounts_user": lead,
+        "accounts_pseudonym": Pseudonym.objects.create(
+            application=private.application, user=moderator, recaller_id="support"
+        ),
+        # Nothing refers to these two, so that they may be deleted.
+        "archive_application": Application.objects.create(slug="second", name="Second"),
+        "archive_conversation": private,
+        "archive_message": message,
+        "audit_auditentry": AuditEntry.objects.get(),
+        "recall_recallreason": RecallReason.objects.create(code="boredom", label_en="Boredom", label_zh="无聊"),
+        "recall_recall": recall,
+        "conversation": private,
+        "recall": recall,
+        "auth_user": lead,
+    }
+
+
+def address(name: str, things: dict[str, Any]) -> str | None:
+    """An address of the route, about something that exists; None when it names nothing of its own."""
+    site, _colon, page = name.rpartition(":")
+    if page in {"", "view_on_site"}:
+        return None if page == "" else reverse(name, args=[1, 1])
+    if page == "app_list":
+        return reverse(name, args=["recall"])
+    model = page.rsplit("_", 1)[0].removesuffix("_password")
+    if site and model in things and page.rsplit("_", 1)[1] in {"change", "delete", "history"}:
+        return reverse(name, args=[things[model].pk])
+    thing = things.get(name.split("-")[0]) if not site and name not in {"recall-new"} else None
+    return reverse(name, args=[thing.pk]) if thing else reverse(name)
+
+
+def answer(client: Client, method: str, url: str) -> str:
+    """What the console said: an answer, a request to sign in, a refusal, or that the method is none."""
+    response = client.generic(method, url)
+    if response.status_code == 405:
+        return NOT_ALLOWED
+    if response.status_code == 403:
+        return "refused"
+    if response.status_code == 302 and "/login/?" in response.headers["Location"]:
+        return "sign in"
+    # 503 is what readyz is for.
+    assert response.status_code < 500 or url == "/readyz"
+    return "answered"
+
+
+def test_every_route_is_declared_and_every_declared_route_exists() -> None:
+    assert {name for name, _pattern in routes()} == set(ROUTES)
+
+
+def expected(name: str, letter: str, who: str) -> set[str]:
+    """What the declaration `who` promises to the role `letter`."""
+    if who == NOT_ALLOWED:
+        # Whether the person or the method is refused first makes no difference.
+        return {NOT_ALLOWED, "refused", "sign in"}
+    if letter in who:
+        # Signing in and out have no page for every method, whoever asks.
+        return {"answered", NOT_ALLOWED} if name.endswith(("login", "logout")) else {"answered"}
+    if name == "admin:logout":
+        return {NOT_ALLOWED}
+    return {"sign in"} if letter == "-" or (letter == "m" and name.startswith("admin:")) else {"refused"}
+
+
+@pytest.mark.parametrize("name", [name for name in ROUTES if name != "admin:"])
+def test_a_route_answers_whom_it_should(name: str, things: dict[str, Any], make_user: Any) -> None:
+    url = address(name, things)
+    assert url is not None
+    for letter, role in ROLES.items():
+        for method, who in zip(("GET", "POST", "DELETE"), ROUTES[name], strict=True):
+            client = Client()
+            if role:
+                client.force_login(make_user(f"{role}-{method}", role))
+            said = answer(client, method, url)
+            assert said in expected(name, letter, who), f"{method} {url} as {role or 'a visitor'}: {said}"
+
+
+def test_a_user_without_a_known_role_may_nothing() -> None:
+    from moderation.accounts.roles import role_allows
+
+    assert not role_allows("", "recall.view_recall")
+    assert not role_allows("owner", "recall.view_recall")
+
+
+def test_somebody_who_was_deactivated_may_nothing(make_user: Any) -> None:
+    user = make_user("gone", "admin", is_active=False)
+    assert not user.has_perm("recall.add_recall")
+    assert not user.has_module_perms("recall")
+
+
+def test_a_session_ends_with_the_account(client: Client, moderator: Any) -> None:
+    client.force_login(moderator)
+    moderator.is_active = False
+    moderator.save()
+    assert client.get(reverse("home")).status_code == 302
