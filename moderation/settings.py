@@ -89,6 +89,8 @@ def rest_host(text: str) -> str:
 
 def database(text: str) -> dict[str, Any]:
     """Django's settings for a database URL; only the two engines that the console is tested on."""
+    if not text.startswith(("sqlite:///", "postgres://", "postgresql://")):
+        raise ValueError("it must begin with sqlite:/// or postgres://.")
     settings = dict(environ.Env.db_url_config(text))
     if settings["ENGINE"] == "django.db.backends.sqlite3":
         name = settings["NAME"]
@@ -102,13 +104,11 @@ def database(text: str) -> dict[str, Any]:
             # Full sync: an intent that was committed survives a power cut, not only a crash.
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
         }
-    elif settings["ENGINE"] == "django.db.backends.postgresql":
+    else:
         settings["OPTIONS"] = {
             **settings.get("OPTIONS", {}),
             "pool": {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 15},
         }
-    else:
-        raise ValueError("it must begin with sqlite:/// or postgres://.")
     return settings
 
 

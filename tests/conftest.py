@@ -59,6 +59,14 @@ def emptying_the_database_may_empty_the_audit_log() -> Iterator[None]:
     TransactionTestCase._fixture_teardown = teardown  # type: ignore[method-assign]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_connection_is_left_in_the_pool(django_db_setup: None) -> Iterator[None]:
+    """PostgreSQL drops no database that somebody is connected to."""
+    yield
+    if connection.vendor == "postgresql":
+        connection.close_pool()  # type: ignore[attr-defined]
+
+
 @pytest.fixture
 def make_user(db: None) -> Callable[..., Any]:
     """A function that makes a user with a role."""

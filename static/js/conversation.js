@@ -3,7 +3,7 @@
 import { start as startKeyboard } from "./keyboard.js";
 import { start as startMedia } from "./media.js";
 import { current, focusRow, makeCurrent, messages, rows, settle } from "./rows.js";
-import { choose, form, start as startSelection, tick, whenChanged } from "./selection.js";
+import { choose, form, start as startSelection, update, whenChanged } from "./selection.js";
 import { filter, start as startSelectMore } from "./select-more.js";
 import { show, start as startSummary } from "./summary.js";
 
@@ -52,7 +52,7 @@ function came() {
   for (const button of messages.querySelectorAll("button[formaction]")) button.type = "button";
   settle();
   filter();
-  if (form) tick();
+  if (form) update();
 }
 
 let edges = [];
@@ -77,6 +77,7 @@ messages.addEventListener("htmx:beforeSwap", (event) => {
 });
 
 document.addEventListener("htmx:afterRequest", (event) => {
+  document.getElementById("failed").hidden = event.detail.successful;
   if (!event.detail.successful || event.detail.pathInfo.requestPath.includes("/news/")) return;
   came();
   const all = rows();
@@ -94,7 +95,6 @@ if (form) {
   startSummary();
   startSelectMore();
   whenChanged(show);
-  show();
 }
 document.querySelector(".recent [aria-current]")?.scrollIntoView({ block: "nearest" });
 startKeyboard(select);

@@ -36,17 +36,14 @@ export function about(row) {
 }
 
 /* Every box of the page follows the selection: two messages of one millisecond are ticked together. */
-export function tick() {
-  for (const row of messages.querySelectorAll(".message")) {
-    const box = boxOf(row);
-    if (!box) continue;
-    if (box.disabled) picked.delete(row.dataset.timestamp);
-    box.checked = picked.has(row.dataset.timestamp);
+export function update() {
+  const boxes = [...messages.querySelectorAll(".tick input")];
+  const free = new Set(boxes.filter((box) => !box.disabled).map((box) => box.value));
+  for (const box of boxes) {
+    // Recalled since it was selected.
+    if (!free.has(box.value)) picked.delete(box.value);
+    box.checked = picked.has(box.value);
   }
-}
-
-function update() {
-  tick();
   save();
   changed();
 }
@@ -100,6 +97,6 @@ export function start() {
     event.formData.set("timestamps", [...picked.keys()].sort().concat(form.querySelector("#paste").value).join(" "));
   });
   update();
-  // A page from the browser's memory shows the boxes as they were.
-  window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+  // A page from the browser's memory does not know of a recall that was made since.
+  window.addEventListener("pageshow", (event) => { if (event.persisted && sent) location.reload(); });
 }

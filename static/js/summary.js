@@ -94,4 +94,9 @@ export function start() {
   for (const id of ["recall_recaller_id", "recall_recaller_data"]) at(id).addEventListener("input", recaller);
   at("sum").setAttribute("role", "status");
   at("clear").addEventListener("click", clear);
+  at("review").addEventListener("click", (event) => {
+    if (picked.size || at("paste").value.trim()) return;
+    event.preventDefault();
+    at("told").textContent = words.none;
+  });
 }

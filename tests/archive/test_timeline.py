@@ -47,7 +47,7 @@ def test_paging_down_meets_every_message_once(private: Conversation, crowd: list
 
 
 def test_a_page_is_one_query_that_neither_counts_nor_skips(private: Conversation, crowd: list[Message]) -> None:
-    with CaptureQueriesContext(connection, ) as queries:
+    with CaptureQueriesContext(connection) as queries:
         timeline.page(private, before=(START + 12, 10**9), limit=5)
     assert len(queries) == 1
     assert "OFFSET" not in queries[0]["sql"]

@@ -1,0 +1,119 @@
+"""`manage.py worker`: what is queued is sent, what was left behind is found, and it ends when told to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from recall import services
+from recall.management.commands import worker
+from recall.models import Heartbeat, Recall, RecallBatch
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ROOT = Path(__file__).resolve().parents[2]
+FIRST = 1_700_000_000_000
+
+
+@pytest.fixture
+def request_recall(connected: Any, group: Any, moderator: Any, reason: Any) -> Callable[..., Recall]:
+    """A function that asks for a recall of the group's messages."""
+
+    def request(count: int = 1, grace_seconds: float = 0) -> Recall:
+        return services.request_recall(
+            conversation=group,
+            actor=moderator,
+            reason=reason,
+            note="",
+            timestamps=[FIRST + number for number in range(count)],
+            recaller=None,
+            submission=uuid.uuid4(),
+            grace_seconds=grace_seconds,
+        )
+
+    return request
+
+
+def start_worker(sandbox: Any) -> subprocess.Popen[bytes]:
+    """A real worker process on the test's own database."""
+    database = connection.settings_dict
+    name = str(database["NAME"])
+    url = f"sqlite:///{name}"
+    if connection.vendor == "postgresql":
+        url = f"postgres://{database['USER']}:{database['PASSWORD']}@{database['HOST']}:{database['PORT']}/{name}"
+    environment = {
+        **os.environ,
+        "DATABASE_URL": url,
+        "GOEASY_APPKEY": sandbox.appkey,
+        "GOEASY_REST_HOST": sandbox.url,
+    }
+    return subprocess.Popen([sys.executable, "manage.py", "worker"], cwd=ROOT, env=environment)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def test_a_worker_sends_what_is_queued_not_before_its_time_and_ends_cleanly(
+    request_recall: Callable[..., Recall], sandbox: Any
+) -> None:
+    process = start_worker(sandbox)
+    try:
+        now, later = request_recall(45), request_recall(1, grace_seconds=600)
+        wait_until(lambda: Recall.objects.get(pk=now.pk).state == Recall.State.FINISHED)
+        assert set(now.batches.values_list("state", flat=True)) == {RecallBatch.State.ACCEPTED}
+        assert len(sandbox.calls("recall")) == 3
+        assert Recall.objects.get(pk=later.pk).state == Recall.State.WAITING
+        assert Heartbeat.objects.count() == 1
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=15) == 0
+    finally:
+        process.kill()
+
+
+def test_a_worker_finds_what_a_killed_one_left_open_without_being_asked(
+    request_recall: Callable[..., Recall], sandbox: Any
+) -> None:
+    sandbox.set_faults([{"on": "recall", "kind": "latency", "ms": 60_000}])
+    recall = request_recall(1)
+    killed = start_worker(sandbox)
+    try:
+        wait_until(lambda: len(sandbox.calls("recall")) == 1)
+    finally:
+        killed.kill()
+        killed.wait()
+    assert recall.batches.get().state == RecallBatch.State.SENDING
+    sandbox.clear_faults()
+    RecallBatch.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    second = start_worker(sandbox)
+    try:
+        wait_until(lambda: recall.batches.get().state == RecallBatch.State.UNKNOWN)
+    finally:
+        second.terminate()
+        second.wait(timeout=15)
+    assert len(sandbox.calls("recall")) == 1, "what is unknown is not sent again"
+    assert Recall.objects.get(pk=recall.pk).state == Recall.State.FINISHED
+
+
+def test_a_recall_whose_task_was_lost_is_sent_all_the_same(request_recall: Callable[..., Recall]) -> None:
+    recall = request_recall(1)
+    Recall.objects.update(not_before=timezone.now() - timedelta(minutes=1))
+    assert worker.tidy() == 1
+    recall.refresh_from_db()
+    assert recall.state == Recall.State.FINISHED
+    assert worker.tidy() == 0
