@@ -23,7 +23,7 @@ demo: setup ## a running console with a sandbox to play in; Ctrl-C ends it; PORT
 lint: setup ## ruff, mypy, templates, migrations, deployment check
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy
+	DEBUG=true $(PY) -m mypy
 	$(PY) -m djlint --quiet --check --lint templates
 	DEBUG=true $(PY) manage.py makemigrations --check --dry-run
 	SECRET_KEY=$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(60))') DEBUG=false HTTPS=true \

@@ -116,10 +116,11 @@ def request_recall(
 
     Evidence first: what the archive lacks is looked up in history, then the raw messages are kept with the
     recall. The same `submission` a second time returns the recall that it made the first time. Sending starts
-    by itself after `grace_seconds`.
+    by itself after `grace_seconds`. Raises NotPossible when `submission` made a recall of something else.
     """
+    asked = (actor.pk, conversation.pk, set(timestamps))
     if (earlier := Recall.objects.filter(submission=submission).first()) is not None:
-        return earlier
+        return _the_same(earlier, asked)
     look_up(conversation, timestamps)
     try:
         with transaction.atomic():
@@ -154,8 +155,18 @@ def request_recall(
         # The same form came in twice at once, and the other one was first.
         if (earlier := Recall.objects.filter(submission=submission).first()) is None:
             raise
-        return earlier
+        return _the_same(earlier, asked)
     return recall
+
+
+def _the_same(earlier: Recall, asked: tuple[int, int, set[int]]) -> Recall:
+    """`earlier`, if that is what is asked for again. Otherwise a form that a browser brought back was changed and
+    sent once more: answering with the earlier recall would leave the change undone without a word.
+    """
+    timestamps = set(earlier.items.values_list("timestamp", flat=True))
+    if (earlier.actor_id, earlier.conversation_id, timestamps) != asked:
+        raise NotPossible(_("This form has made a recall already, of another selection. Nothing new was sent."))
+    return earlier
 
 
 def _split(recall: Recall, calls: list[tuple[int, ...]]) -> None:

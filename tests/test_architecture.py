@@ -14,7 +14,7 @@ SOURCES = [
 # The demo starts everything, so it may name anything.
 EXEMPT = {"moderation/demo.py"}
 # What speaks to GoEasy.
-WIRE = {"moderation/goeasy/client.py", "moderation/goeasy/wire.py"}
+WIRE = {"moderation/goeasy/wire.py"}
 
 
 def imported(path: Path) -> set[str]:

@@ -1,55 +1,58 @@
 """GoEasy's REST API: recall, history, send. Everything that goes to GoEasy leaves from here.
 
-How an answer is judged. The body's `code` decides when there is one, whatever the HTTP status (goeasy-api.md,
-"Recall": the two may differ). Without a code the status decides, and only where it tells something:
-
-| what came                                             | becomes                                     |
-|-------------------------------------------------------|---------------------------------------------|
-| a JSON object with code 200, any status               | `Answer`                                    |
-| a JSON object with another code, any status           | `Refused`                                   |
-| no code; status 4xx, or 5xx other than a gateway's    | `Refused`, its answer's code None           |
-| no code; status 502, 504, 520-527                     | `Unclear`: the gateway does not know either |
-| no code; any other status (2xx, 3xx)                  | `Unclear`; a redirect is never followed     |
-| history: code 200, and content that is no JSON array  | `Unclear`                                   |
-| shorter than its Content-Length, or broken chunks     | `NoAnswer` with its status, whatever it was |
-| over 1 MiB                                            | `NoAnswer` with its status; reading stops   |
-| no status line, or none within the time-out           | `NoAnswer`                                  |
-| no connection, no TLS, no such name                   | `NotSent`                                   |
-
-Whether a request left is not guessed from the kind of exception: the connection notes when its first byte is
-handed over (`_Connection`). Nothing is ever sent twice from here; whoever calls decides that.
+The documentation's rules are enforced here, before the network. wire.py is how a request travels, answers.py
+reads and judges what comes back, errors.py is what can go wrong. Nothing is ever sent twice from here; whoever
+calls decides that.
 """
 
 from __future__ import annotations
 
-import email.utils
-import http.client
-import io
-import ipaddress
-import json
-import logging
-import os
 import re
-import ssl
-import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC
-from http.cookiejar import DefaultCookiePolicy
 from itertools import islice
 from types import TracebackType
 from typing import Any, Literal, NoReturn, Self
-from urllib.parse import quote, urlencode, urlsplit
 
-import requests
-import urllib3.connection
-import urllib3.connectionpool
-import urllib3.exceptions
-from requests.adapters import HTTPAdapter
-from requests.utils import get_environ_proxies
+from moderation.goeasy.answers import (
+    UNSTORABLE,
+    Answer,
+    HistoryMessage,
+    HistoryPage,
+    decoded,
+    history_elements,
+    judge,
+    parse_answer,
+    parse_retry_after,
+)
+from moderation.goeasy.errors import GoEasyError, InvalidCall, Unclear
+from moderation.goeasy.wire import MASK, REGIONS, Key, Session, base_url, compact, masked_key
 
-from moderation.goeasy.errors import GoEasyError, InvalidCall, NoAnswer, NotSent, Refused, Unclear
+__all__ = [
+    "MASK",
+    "MAX_HISTORY_LIMIT",
+    "MAX_ID_LENGTH",
+    "MAX_RECALLER_DATA_BYTES",
+    "MAX_TEXT_BYTES",
+    "MAX_TIMESTAMPS_PER_CALL",
+    "REGIONS",
+    "TIMESTAMP_PROBLEMS",
+    "Answer",
+    "Client",
+    "Group",
+    "HistoryMessage",
+    "HistoryPage",
+    "Private",
+    "Recaller",
+    "Recipient",
+    "Target",
+    "base_url",
+    "check_timestamps",
+    "masked",
+    "recall_body",
+    "timestamp_problem",
+]
 
 # goeasy-api.md, "Recall" and "History"
 MAX_TIMESTAMPS_PER_CALL = 20
@@ -59,60 +62,8 @@ MAX_TEXT_BYTES = 3 * 1024
 # This product's own bounds: GoEasy documents none.
 MAX_ID_LENGTH = 255
 MAX_RECALLER_DATA_BYTES = 2048
-MAX_ANSWER_BYTES = 1024 * 1024
-MAX_CONTENT_LENGTH = 2_000
 
-# goeasy-api.md, "REST hosts"
-REGIONS = {"hangzhou": "https://rest-hz.goeasy.io", "singapore": "https://rest-singapore.goeasy.io"}
-
-MASK = "•••"
 DAY_MS = 24 * 60 * 60 * 1000
-# Statuses of a gateway that lost its answer, Cloudflare's own among them: the server behind may have acted.
-GATEWAY_STATUSES = {502, 504, *range(520, 528)}
-# An idle connection is not trusted for longer (seconds): a server that closes it just as a request leaves
-# makes an unknown outcome out of nothing. Common servers keep idle connections for 5 seconds or more.
-MAX_IDLE_SECONDS = 4.0
-USER_AGENT = "goeasy-moderation-console"
-
-UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-BASE_URL = re.compile(
-    r"(?P<scheme>https?)://"
-    r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?)"
-    r"(?P<port>:[0-9]{1,5})?(?P<path>(/[a-z0-9._~%-]*)*)",
-    re.IGNORECASE | re.ASCII,
-)
-
-
-def base_url(rest_host: str) -> str:
-    """The base URL, without a slash at its end, that a region, a host name or a base URL stands for.
-
-    A host name is reached over HTTPS. Raises ValueError with a sentence that names `rest_host`.
-    """
-    text = rest_host.strip()
-    if text.lower() in REGIONS:
-        return REGIONS[text.lower()]
-    url = BASE_URL.fullmatch(text if "://" in text else f"https://{text}")
-    # A bare word is far more likely a misspelt region than a host; such a host can be written as a URL.
-    bare_word = "://" not in text and not re.search(r"[.:]|^localhost$", text, re.IGNORECASE)
-    if url is None or bare_word or not _is_address(url):
-        # Not what stands before an @ or behind a ?: it may be a password, or the key.
-        shown = re.split("[?#]", text.rpartition("@")[2])[0]
-        raise ValueError(
-            f"“{shown}” is neither a region ({', '.join(REGIONS)}) nor a host name nor a base URL such as "
-            "http://127.0.0.1:8001, without user name, query or fragment."
-        )
-    return url[0].rstrip("/")
-
-
-def _is_address(url: re.Match[str]) -> bool:
-    if url["port"] and not 0 < int(url["port"][1:]) < 65536:
-        return False
-    if url["host"].startswith("["):
-        try:
-            ipaddress.IPv6Address(url["host"][1:-1])
-        except ValueError:
-            return False
-    return True
 
 
 @dataclass(frozen=True)
@@ -247,162 +198,8 @@ def masked(body: Mapping[str, object]) -> dict[str, object]:
     """A copy of `body` to show and to keep: the key's first three characters, none of a short key's."""
     copy = dict(body)
     if "appkey" in copy:
-        copy["appkey"] = _masked_key(str(copy["appkey"]))
+        copy["appkey"] = masked_key(str(copy["appkey"]))
     return copy
-
-
-def _masked_key(appkey: str) -> str:
-    return (appkey[:3] if len(appkey) >= 12 else "") + MASK
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A whole answer. `code` and `content` are the body's; `latency_ms` is the time of the whole call in ms.
-
-    `content` is text, else compact JSON, else the start of the body: at most 2,000 characters, the key masked,
-    U+FFFD for what a database cannot hold. `nonsense`: the body is no JSON object with a whole number as code.
-    """
-
-    http_status: int
-    code: int | None
-    content: str
-    latency_ms: int
-    nonsense: bool
-
-    @property
-    def accepted(self) -> bool:
-        """Whether GoEasy said that it did what was asked."""
-        return self.code == 200
-
-
-def parse_answer(http_status: int, body: bytes, *, latency_ms: int, appkey: str = "") -> Answer:
-    """What `body` says, whatever it is; an echo of `appkey` in it is masked. Raises nothing."""
-    text = _text(body)
-    code, content = None, text
-    try:
-        data = json.loads(text)
-        code = _code(data)
-        if code is not None and "content" in data:
-            content = data["content"]
-            content = content if isinstance(content, str) else _compact(content)
-    except (ValueError, RecursionError):
-        # No JSON, or JSON made to hurt: ints of 5,000 digits, 100,000 brackets.
-        code, content = None, text
-    if appkey:
-        content = content.replace(appkey, _masked_key(appkey))
-    return Answer(
-        http_status=http_status,
-        code=code,
-        content=UNSTORABLE.sub("\ufffd", content[:MAX_CONTENT_LENGTH]),
-        latency_ms=latency_ms,
-        nonsense=code is None,
-    )
-
-
-def _text(body: bytes) -> str:
-    return body.decode("utf-8", "replace").removeprefix("\ufeff")
-
-
-def _code(data: object) -> int | None:
-    """The code of an answer's JSON: a whole number or a string of digits, of a size that codes have."""
-    code = data.get("code") if isinstance(data, dict) else None
-    if isinstance(code, str) and re.fullmatch("[0-9]{1,9}", code):
-        return int(code)
-    if isinstance(code, int) and not isinstance(code, bool) and abs(code) < 10**9:
-        return code
-    return None
-
-
-def judge(answer: Answer, *, retry_after: float | None = None) -> Unclear | Refused | None:
-    """What `answer` tells of the effect, by the table above; None when it was accepted."""
-    if answer.accepted:
-        return None
-    if answer.code is None and (not 400 <= answer.http_status < 600 or answer.http_status in GATEWAY_STATUSES):
-        return Unclear(answer)
-    return Refused(answer, retry_after=retry_after)
-
-
-def parse_retry_after(value: str | None) -> float | None:
-    """Seconds that a Retry-After header asks to wait, in either of its forms; None when it is neither."""
-    value = (value or "").strip()
-    if re.fullmatch("[0-9]{1,9}", value):
-        return float(value)
-    try:
-        moment = email.utils.parsedate_to_datetime(value)
-        # RFC 9110: GMT always; a date that does not say so is read so.
-        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - time.time()
-    except (TypeError, ValueError, IndexError, OverflowError):
-        return None
-    return max(seconds, 0.0)
-
-
-@dataclass(frozen=True)
-class HistoryMessage:
-    """A message of history: `raw` is the exact text that GoEasy wrote for it, `data` the object that it is.
-
-    `raw` is evidence: what was sent, byte for byte (bytes that are no UTF-8 became U+FFFD). Strings in `data`
-    may hold a NUL or half a surrogate pair; `raw` has these escaped, so that any database can hold it.
-    """
-
-    raw: str
-    data: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class HistoryPage:
-    """A page of history in GoEasy's order; `unreadable` holds the elements that are no objects."""
-
-    messages: tuple[HistoryMessage, ...]
-    answer: Answer
-    unreadable: tuple[str, ...] = ()
-
-
-def history_elements(text: str) -> list[tuple[str, Any]] | None:
-    """The elements of the array `content` of an answer's JSON, each as its exact text and its value.
-
-    None when `text` is no JSON object, or its content is no array. Of two contents the last counts, as for
-    json.loads.
-    """
-    found: list[tuple[str, Any]] | None = None
-    try:
-        if not isinstance(json.loads(text), dict):
-            return None
-        at = _skip(text, text.index("{") + 1)
-        while text[at] != "}":
-            name, at = _DECODER.raw_decode(text, _skip(text, at, ","))
-            at = _skip(text, at, ":")
-            if name != "content":
-                at = _DECODER.raw_decode(text, at)[1]
-            elif text[at] != "[":
-                found, at = None, _DECODER.raw_decode(text, at)[1]
-            else:
-                found, at = _elements(text, at + 1)
-            at = _skip(text, at)
-    except (ValueError, RecursionError):
-        return None
-    return found
-
-
-def _elements(text: str, at: int) -> tuple[list[tuple[str, Any]], int]:
-    """The elements of the array whose bracket stands before `at`, and where it ends; `text` is JSON."""
-    found = []
-    at = _skip(text, at)
-    while text[at] != "]":
-        start = _skip(text, at, ",")
-        value, at = _DECODER.raw_decode(text, start)
-        found.append((text[start:at], value))
-        at = _skip(text, at)
-    return found, at + 1
-
-
-_DECODER = json.JSONDecoder()
-
-
-def _skip(text: str, at: int, sign: str = "") -> int:
-    """The place after white space, `sign` where it stands next, and white space."""
-    while text[at] in " \t\r\n":
-        at += 1
-    return _skip(text, at + 1) if sign and text[at] == sign else at
 
 
 class Client:
@@ -429,12 +226,10 @@ class Client:
         read_timeout: float = 20,
         pool_size: int = 8,
     ) -> None:
-        self._appkey = _Key(appkey)
+        self._appkey = Key(appkey)
         self._base_url = base_url(rest_host)
         self._timeout = (connect_timeout, read_timeout)
-        self._session = _Session(self._base_url, pool_size)
-        for name in ("urllib3.connectionpool", "urllib3.connection", "urllib3.util.retry"):
-            logging.getLogger(name).addFilter(_hide_keys)
+        self._session = Session(self._base_url, pool_size)
 
     def __repr__(self) -> str:
         return f"Client({self._base_url!r})"
@@ -535,42 +330,18 @@ class Client:
         """Make one call. An error is returned, not raised: raised here, its frames would hold the key."""
         if not re.fullmatch("[!-~]+", self._appkey):
             return InvalidCall("The key is empty or holds what no key holds.", field="appkey")
-        _this_call.request_began = False
-        status: int | None = None
-        content = bytearray()
-        started = time.monotonic()
-        try:
-            with self._session.request(
-                method,
-                self._base_url + path,
-                # Not left to requests, which writes a space as "+".
-                params=urlencode(query, quote_via=quote, safe="") if query else None,
-                data=_compact(body).encode() if body else None,
-                headers={"Content-Type": "application/json"} if body else None,
-                timeout=self._timeout,
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                status = response.status_code
-                for chunk in response.iter_content(16 * 1024):
-                    content += chunk
-                    if len(content) > MAX_ANSWER_BYTES:
-                        return NoAnswer(
-                            f"The answer is longer than {MAX_ANSWER_BYTES} bytes.",
-                            kind="oversize",
-                            latency_ms=_ms_since(started),
-                            http_status=status,
-                        )
-                retry_after = parse_retry_after(response.headers.get("Retry-After"))
-        except Exception as problem:
-            # Whatever it is, it carries the request, and with it the key; and what counts does not depend on
-            # what it is: whether the request had begun to leave.
-            latency_ms = _ms_since(started)
-            if _this_call.request_began:
-                return _no_answer(problem, status, latency_ms)
-            return _not_sent(problem, latency_ms)
-        answer = parse_answer(status, bytes(content), latency_ms=_ms_since(started), appkey=self._appkey)
-        return judge(answer, retry_after=retry_after) or _Reply(answer, _text(bytes(content)))
+        received = self._session.exchange(
+            method,
+            self._base_url + path,
+            query=query,
+            body=body,
+            timeout=self._timeout,
+        )
+        if isinstance(received, GoEasyError):
+            return received
+        answer = parse_answer(received.http_status, received.body, latency_ms=received.latency_ms, appkey=self._appkey)
+        problem = judge(answer, retry_after=parse_retry_after(received.retry_after))
+        return problem or _Reply(answer, decoded(received.body))
 
 
 @dataclass(frozen=True)
@@ -585,194 +356,6 @@ def _accepted(reply: _Reply | GoEasyError) -> Answer:
     if isinstance(reply, GoEasyError):
         raise reply
     return reply.answer
-
-
-# The first that fits names what kept a request from leaving.
-NOT_SENT: tuple[tuple[str, tuple[type[BaseException], ...], str], ...] = (
-    ("proxy_failed", (urllib3.exceptions.ProxyError,), "The proxy let nothing through to GoEasy."),
-    ("name_unresolved", (urllib3.exceptions.NameResolutionError,), "GoEasy's host name is not known."),
-    (
-        "tls_failed",
-        (ssl.SSLError, urllib3.exceptions.SSLError),
-        "No secure connection to GoEasy could be made.",
-    ),
-    ("connect_timeout", (TimeoutError,), "GoEasy did not take the connection in time."),
-    ("connection_refused", (ConnectionRefusedError,), "GoEasy's host refused the connection."),
-)
-
-
-def _not_sent(problem: BaseException, latency_ms: int) -> NotSent:
-    """What kept a request from leaving."""
-    chain = list(_chain(problem))
-    for kind, types, sentence in NOT_SENT:
-        if any(isinstance(link, types) for link in chain):
-            return NotSent(sentence, kind=kind, latency_ms=latency_ms)
-    return NotSent("GoEasy could not be reached.", kind="unreachable", latency_ms=latency_ms)
-
-
-def _no_answer(problem: BaseException, status: int | None, latency_ms: int) -> NoAnswer:
-    """How the answer to a request that left was lost."""
-    chain = list(_chain(problem))
-    if any(isinstance(link, (TimeoutError, urllib3.exceptions.ReadTimeoutError)) for link in chain):
-        kind, sentence = "read_timeout", "GoEasy did not answer in time."
-    elif status is None and any(isinstance(link, (ConnectionError, ssl.SSLError)) for link in chain):
-        kind, sentence = "connection_lost", "The connection was lost before GoEasy answered."
-    else:
-        kind, sentence = "broken_answer", "GoEasy's answer broke off or is no HTTP."
-    return NoAnswer(sentence, kind=kind, latency_ms=latency_ms, http_status=status)
-
-
-def _chain(problem: BaseException | None) -> Iterator[BaseException]:
-    """`problem`, and what led to it."""
-    while problem is not None:
-        yield problem
-        problem = problem.__cause__ or problem.__context__
-
-
-class _Key(str):
-    """A key that a debugger's or an error page's list of variables does not show."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return repr(MASK)
-
-
-def _hide_keys(record: logging.LogRecord) -> bool:
-    """Mask keys in urllib3's log records, which quote whole URLs, and history's URL carries the key."""
-    if record.exc_info:
-        # Headers that could not be parsed, quoted from the server, which may have quoted the request.
-        record.msg, record.args = str(record.msg).partition(" (")[0], ()
-        record.exc_info = record.exc_text = None
-    message = record.getMessage()
-    if "appkey=" in message:
-        record.msg, record.args = re.sub(r"(appkey=)[^&\s\"'#]*", rf"\1{MASK}", message), ()
-    return True
-
-
-class _ThisCall(threading.local):
-    """What is known of the call that this thread is making."""
-
-    request_began = False
-
-
-_this_call = _ThisCall()
-
-
-class _TimedReader(io.RawIOBase):
-    """Reads from a socket until a moment: the socket's own time-out begins again with every byte."""
-
-    def __init__(self, sock: Any, raw: Any) -> None:
-        self._sock = sock
-        self._raw = raw
-        timeout = sock.gettimeout()
-        self._until = None if timeout is None else time.monotonic() + timeout
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        if self._until is not None:
-            left = self._until - time.monotonic()
-            if left <= 0:
-                raise TimeoutError("timed out")
-            self._sock.settimeout(left)
-        count: int | None = self._raw.readinto(buffer)
-        return count
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _Response(http.client.HTTPResponse):
-    """An answer whose head and body together have the read time-out to arrive."""
-
-    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_TimedReader(sock, self.fp.detach()))
-
-
-class _Connection(urllib3.connection.HTTPConnection):
-    """A connection that notes when a request begins to leave, and is not used again after a long rest."""
-
-    response_class = _Response
-    _last_sent = 0.0
-
-    def connect(self) -> None:
-        began = _this_call.request_began
-        try:
-            super().connect()
-        finally:
-            # A proxy was perhaps asked for a tunnel, through `send`; that is not the request.
-            _this_call.request_began = began
-
-    def send(self, data: Any) -> None:
-        if self.sock is None:
-            self.connect()
-        _this_call.request_began = True
-        super().send(data)
-        self._last_sent = time.monotonic()
-
-    @property
-    def is_connected(self) -> bool:
-        return time.monotonic() - self._last_sent < MAX_IDLE_SECONDS and super().is_connected
-
-
-class _SecureConnection(_Connection, urllib3.connection.HTTPSConnection):
-    """The same over TLS."""
-
-
-class _Pool(urllib3.connectionpool.HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _SecurePool(urllib3.connectionpool.HTTPSConnectionPool):
-    ConnectionCls = _SecureConnection
-
-
-class _Adapter(HTTPAdapter):
-    """Puts these connections under requests."""
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        if not proxy.lower().startswith("http"):
-            raise requests.exceptions.InvalidProxyURL("Only HTTP proxies are supported.")
-        manager = super().proxy_manager_for(proxy, **kwargs)
-        manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
-        return manager
-
-
-class _Session(requests.Session):
-    """A session that keeps nothing between calls but connections, and never looks where a redirect leads."""
-
-    def __init__(self, base: str, pool_size: int) -> None:
-        super().__init__()
-        adapter = _Adapter(pool_connections=1, pool_maxsize=pool_size, max_retries=0, pool_block=False)
-        self.mount("http://", adapter)
-        self.mount("https://", adapter)
-        # Not trusted as a whole: requests would take a password for the host from .netrc.
-        self.trust_env = False
-        self.proxies = {} if _is_loopback(base) else get_environ_proxies(base)
-        self.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        # "identity": what is counted against MAX_ANSWER_BYTES is what arrives.
-        self.headers.update({"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "identity"})
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        # Even with allow_redirects=False requests reads a redirect's whole body to prepare the next one.
-        return None
-
-
-def _is_loopback(base: str) -> bool:
-    host = urlsplit(base).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _check_id(value: object, field: str) -> None:
@@ -798,7 +381,7 @@ def _encoded_object(value: object, field: str) -> bytes:
     if not isinstance(value, dict):
         raise InvalidCall(f"{field} is not a JSON object.", field=field)
     try:
-        text = _compact(value, allow_nan=False)
+        text = compact(value, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
         raise InvalidCall(f"{field} holds what JSON cannot.", field=field) from None
     # A NUL is always escaped in JSON; without the escaped backslashes no other text looks like it.
@@ -807,13 +390,5 @@ def _encoded_object(value: object, field: str) -> bytes:
     return text.encode()
 
 
-def _compact(value: object, *, allow_nan: bool = True) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=allow_nan)
-
-
 def _now_ms() -> int:
     return int(time.time() * 1000)
-
-
-def _ms_since(started: float) -> int:
-    return round((time.monotonic() - started) * 1000)

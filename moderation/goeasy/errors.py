@@ -7,7 +7,8 @@
     ├── NoAnswer           read_timeout, connection_lost, broken_answer, oversize
     │   │                                       the request, or part of it, left: the effect is unknown
     │   └── Unclear        unclear              answered, but the answer does not tell: the effect is unknown
-    └── Refused            refused              answered with another code than 200
+    └── Refused            refused              answered with another code than 200, or with none and a
+                                                status that says that nothing was done: 4xx, 503
 
 No message, argument, cause or context of these carries the key or a URL's query.
 """
@@ -17,7 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from moderation.goeasy.client import Answer
+    from moderation.goeasy.answers import Answer
 
 
 class GoEasyError(Exception):
@@ -67,7 +68,10 @@ class NoAnswer(GoEasyError):
 
 
 class Unclear(NoAnswer):
-    """A whole `answer` came, and does not tell whether GoEasy acted: a success page without a code, say."""
+    """A whole `answer` came, and does not tell whether GoEasy acted.
+
+    A success page without a code, say, or a server's failure.
+    """
 
     kind = "unclear"
 
@@ -81,7 +85,7 @@ class Unclear(NoAnswer):
 
 
 class Refused(GoEasyError):
-    """GoEasy, or what stands before it, said no in `answer`.
+    """GoEasy, or what stands before it, said no in `answer`: by its code, else by status 4xx or 503.
 
     `retry_after`: seconds to wait before another try, when the answer names them (Retry-After, either form).
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.contrib import messages
@@ -110,12 +110,18 @@ def recall_new(request: SignedIn) -> HttpResponse:
         return render(request, "recall/recall_new.html", {"form": form})
     if "confirm" not in request.POST or not form.clean_count():
         return _show_review(request, form)
-    recall = services.request_recall(
-        conversation=form.conversation(),
-        actor=request.user,
-        grace_seconds=settings.RECALL_GRACE_SECONDS,
-        **{name: form.cleaned_data[name] for name in ("reason", "note", "timestamps", "recaller", "submission")},
-    )
+    try:
+        recall = services.request_recall(
+            conversation=form.conversation(),
+            actor=request.user,
+            grace_seconds=settings.RECALL_GRACE_SECONDS,
+            **{name: form.cleaned_data[name] for name in ("reason", "note", "timestamps", "recaller", "submission")},
+        )
+    except services.NotPossible as refusal:
+        messages.warning(request, str(refusal.sentence))
+        # As a form of its own it may be confirmed.
+        form.cleaned_data["submission"] = uuid4()
+        return _show_review(request, form)
     return SeeOther(recall.get_absolute_url())
 
 

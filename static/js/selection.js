@@ -80,7 +80,10 @@ export function start() {
   const kept = load();
   const past = [...document.querySelectorAll("[data-submission]")].map((each) => each.dataset.submission.replaceAll("-", ""));
   // What went out with a recall is no longer a selection.
-  if (!past.includes(kept.sent)) for (const [timestamp, told] of kept.picked ?? []) picked.set(timestamp, told);
+  if (!past.includes(kept.sent)) {
+    sent = kept.sent ?? "";
+    for (const [timestamp, told] of kept.picked ?? []) picked.set(timestamp, told);
+  }
   // Ticked without script, on a page that the server made.
   for (const input of form.querySelectorAll("input[type=hidden][name=timestamps]")) {
     if (!picked.has(input.value)) picked.set(input.value, { sender: "", name: "", text: "", count: 1 });
@@ -89,11 +92,12 @@ export function start() {
   for (const row of messages.querySelectorAll(".message")) {
     if (boxOf(row)?.defaultChecked) picked.set(row.dataset.timestamp, about(row));
   }
-  form.addEventListener("formdata", (event) => {
+  form.addEventListener("submit", () => {
     // Another look at the form is another submission: going back must not repeat the recall that was made.
-    sent = freshId();
+    sent = form.elements.submission.value = freshId();
     save();
-    event.formData.set("submission", sent);
+  });
+  form.addEventListener("formdata", (event) => {
     event.formData.set("timestamps", [...picked.keys()].sort().concat(form.querySelector("#paste").value).join(" "));
   });
   update();

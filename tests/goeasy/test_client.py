@@ -24,7 +24,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from moderation.goeasy import client as module
+from moderation.goeasy import wire
+from moderation.goeasy.answers import parse_retry_after
 from moderation.goeasy.client import (
     MASK,
     REGIONS,
@@ -36,7 +37,6 @@ from moderation.goeasy.client import (
     base_url,
     check_timestamps,
     masked,
-    parse_retry_after,
     recall_body,
     timestamp_problem,
 )
@@ -466,7 +466,8 @@ def test_a_masked_body_keeps_three_characters_of_a_long_key_and_none_of_a_short_
         (http(b'{"code":"408","content":{"why":"\xe6\x9c\x9f"}}'), 408, '{"why":"期"}'),
         (http(b'{"code":500}', "502 Bad Gateway"), 500, '{"code":500}'),
         (http(b"<html>no</html>", "403 Forbidden"), None, "<html>no</html>"),
-        (http(b"", "500 Internal Server Error"), None, ""),
+        (http(b"", "499 Client Closed Request"), None, ""),
+        (http(b"no", "503 Service Unavailable"), None, "no"),
         (http(b'{"code":200.5}', "404 Not Found"), None, '{"code":200.5}'),
         (http(b'{"code":400,"content":"a\\u0000b\\ud800"}'), 400, "a\ufffdb\ufffd"),
         (http(b'{"code":400,"content":"' + b"x" * 3_000 + b'"}'), 400, "x" * 2_000),
@@ -509,6 +510,10 @@ def test_code_200_is_accepted_whatever_the_http_status(server: Server, goeasy: C
         http(b"Bad Gateway", "502 Bad Gateway"),
         http(b"Gateway Timeout", "504 Gateway Timeout"),
         http(b"", "524 A Timeout Occurred"),
+        http(b"{}", "500 Internal Server Error"),
+        http(b'{"content":"later"}', "501 Not Implemented"),
+        http(b"", "505 HTTP Version Not Supported"),
+        http(b"", "599 Whatever"),
         http(b"", "301 Moved Permanently", "Location: /elsewhere"),
     ],
 )
@@ -690,6 +695,30 @@ def test_a_slow_drip_does_not_outlast_the_read_time_out(server: Server, answer: 
     assert 300 <= (problem.value.latency_ms or 0) < 2_000
 
 
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [(b"HTTP/1.1 200 OK\r\nX-Half: ", None), (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", 200)],
+)
+def test_a_drip_that_stalls_does_not_begin_the_read_time_out_again(server: Server, answer: bytes, status: int | None):
+    def drip_and_stall(connection: socket, request: bytes) -> None:
+        connection.sendall(answer)
+        for _ in range(2):
+            time.sleep(0.25)
+            connection.sendall(b"y")
+        wait_for_ever(connection, request)
+
+    server.handler = drip_and_stall
+
+    client = Client(appkey=KEY, rest_host=server.url, connect_timeout=2, read_timeout=0.6)
+    with client, pytest.raises(NoAnswer) as problem:
+        recall(client)
+
+    assert problem.value.kind == "read_timeout"
+    assert problem.value.http_status == status
+    # The last byte comes after 0.5 s: a time-out that began again with it would end after 1.1 s.
+    assert 500 <= (problem.value.latency_ms or 0) < 950
+
+
 def test_an_answer_that_takes_its_time_but_ends_in_time_is_read(server: Server):
     def slowly(connection: socket, request: bytes) -> bytes:
         answer = http(OK)
@@ -801,7 +830,7 @@ def test_of_ten_megabytes_no_more_than_one_is_read(server: Server, goeasy: Clien
 
 
 def test_one_mebibyte_is_read(server: Server, goeasy: Client):
-    server.says(http(OK[:-1] + b" " * (module.MAX_ANSWER_BYTES - len(OK)) + b"}"))
+    server.says(http(OK[:-1] + b" " * (wire.MAX_ANSWER_BYTES - len(OK)) + b"}"))
 
     assert recall(goeasy).accepted
 
@@ -849,7 +878,7 @@ def test_a_connection_that_the_server_closed_is_replaced_before_anything_leaves(
 def test_a_connection_that_rested_too_long_is_not_trusted(
     server: Server, goeasy: Client, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(module, "MAX_IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(wire, "MAX_IDLE_SECONDS", 0.05)
     recall(goeasy)
     time.sleep(0.1)
     recall(goeasy)

@@ -166,6 +166,17 @@ def test_the_same_submission_twice_is_one_recall(request_recall: Callable[..., R
     assert len(sandbox.calls("recall")) == 1
 
 
+def test_a_submission_that_made_another_recall_is_refused_not_swallowed(
+    request_recall: Callable[..., Recall], make_user: Any
+) -> None:
+    submission = uuid.uuid4()
+    request_recall(submission=submission)
+    for change in ({"timestamps": [FIRST + 7]}, {"actor": make_user("somebody-else", "lead")}):
+        with pytest.raises(services.NotPossible):
+            request_recall(submission=submission, **change)
+    assert Recall.objects.count() == 1
+
+
 def test_a_refused_key_stops_the_recall_at_that_call_and_the_rest_can_be_retried(
     request_recall: Callable[..., Recall], sandbox: Any, moderator: Any
 ) -> None:

@@ -1,0 +1,345 @@
+"""How a request travels to GoEasy: its host, its connections, its time-outs, and the key that it carries.
+
+Whether a request left is not guessed from the kind of exception: the connection notes when its first byte is
+handed over (`_Connection`, `_this_call`). Nothing is ever sent twice from here; whoever calls decides that.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import ipaddress
+import json
+import logging
+import os
+import re
+import ssl
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import requests
+import urllib3.connection
+import urllib3.connectionpool
+import urllib3.exceptions
+from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
+
+from moderation.goeasy.errors import NoAnswer, NotSent
+
+# goeasy-api.md, "REST hosts"
+REGIONS = {"hangzhou": "https://rest-hz.goeasy.io", "singapore": "https://rest-singapore.goeasy.io"}
+
+MASK = "•••"
+# This product's own bound on what is read of an answer: GoEasy documents none.
+MAX_ANSWER_BYTES = 1024 * 1024
+# An idle connection is not trusted for longer (seconds): a server that closes it just as a request leaves
+# makes an unknown outcome out of nothing. Common servers keep idle connections for 5 seconds or more.
+MAX_IDLE_SECONDS = 4.0
+USER_AGENT = "goeasy-moderation-console"
+
+BASE_URL = re.compile(
+    r"(?P<scheme>https?)://"
+    r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?)"
+    r"(?P<port>:[0-9]{1,5})?(?P<path>(/[a-z0-9._~%-]*)*)",
+    re.IGNORECASE | re.ASCII,
+)
+
+
+def base_url(rest_host: str) -> str:
+    """The base URL, without a slash at its end, that a region, a host name or a base URL stands for.
+
+    A host name is reached over HTTPS. Raises ValueError with a sentence that names `rest_host`.
+    """
+    text = rest_host.strip()
+    if text.lower() in REGIONS:
+        return REGIONS[text.lower()]
+    url = BASE_URL.fullmatch(text if "://" in text else f"https://{text}")
+    # A bare word is far more likely a misspelt region than a host; such a host can be written as a URL.
+    bare_word = "://" not in text and not re.search(r"[.:]|^localhost$", text, re.IGNORECASE)
+    if url is None or bare_word or not _is_address(url):
+        # Not what stands before an @ or behind a ?: it may be a password, or the key.
+        shown = re.split("[?#]", text.rpartition("@")[2])[0]
+        raise ValueError(
+            f"“{shown}” is neither a region ({', '.join(REGIONS)}) nor a host name nor a base URL such as "
+            "http://127.0.0.1:8001, without user name, query or fragment."
+        )
+    return url[0].rstrip("/")
+
+
+def _is_address(url: re.Match[str]) -> bool:
+    if url["port"] and not 0 < int(url["port"][1:]) < 65536:
+        return False
+    if url["host"].startswith("["):
+        try:
+            ipaddress.IPv6Address(url["host"][1:-1])
+        except ValueError:
+            return False
+    return True
+
+
+@dataclass(frozen=True)
+class Received:
+    """A whole answer as it came: `retry_after` is the header, `latency_ms` the time of the whole exchange (ms)."""
+
+    http_status: int
+    body: bytes
+    retry_after: str | None
+    latency_ms: int
+
+
+class Session(requests.Session):
+    """A session that keeps nothing between calls but connections, and never looks where a redirect leads."""
+
+    def __init__(self, base: str, pool_size: int) -> None:
+        super().__init__()
+        adapter = _Adapter(pool_connections=1, pool_maxsize=pool_size, max_retries=0, pool_block=False)
+        self.mount("http://", adapter)
+        self.mount("https://", adapter)
+        # Not trusted as a whole: requests would take a password for the host from .netrc.
+        self.trust_env = False
+        self.proxies = {} if _is_loopback(base) else get_environ_proxies(base)
+        self.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        # "identity": what is counted against MAX_ANSWER_BYTES is what arrives.
+        self.headers.update({"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "identity"})
+        for name in ("urllib3.connectionpool", "urllib3.connection", "urllib3.util.retry"):
+            logging.getLogger(name).addFilter(_hide_keys)
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        # Even with allow_redirects=False requests reads a redirect's whole body to prepare the next one.
+        return None
+
+    def exchange(
+        self,
+        method: str,
+        url: str,
+        *,
+        query: Mapping[str, object] | None = None,
+        body: Mapping[str, object] | None = None,
+        timeout: tuple[float, float],
+    ) -> Received | NotSent | NoAnswer:
+        """Send one request, `body` as JSON, and read its whole answer; time-outs (connect, read) in seconds.
+
+        An error is returned, not raised: raised here, its frames would hold the key.
+        """
+        _this_call.request_began = False
+        status: int | None = None
+        content = bytearray()
+        started = time.monotonic()
+        try:
+            with self.request(
+                method,
+                url,
+                # Not left to requests, which writes a space as "+".
+                params=urlencode(query, quote_via=quote, safe="") if query else None,
+                data=compact(body).encode() if body else None,
+                headers={"Content-Type": "application/json"} if body else None,
+                timeout=timeout,
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                status = response.status_code
+                for chunk in response.iter_content(16 * 1024):
+                    content += chunk
+                    if len(content) > MAX_ANSWER_BYTES:
+                        return NoAnswer(
+                            f"The answer is longer than {MAX_ANSWER_BYTES} bytes.",
+                            kind="oversize",
+                            latency_ms=_ms_since(started),
+                            http_status=status,
+                        )
+                retry_after = response.headers.get("Retry-After")
+        except Exception as problem:
+            # Whatever it is, it carries the request, and with it the key; and what counts does not depend on
+            # what it is: whether the request had begun to leave.
+            latency_ms = _ms_since(started)
+            if _this_call.request_began:
+                return _no_answer(problem, status, latency_ms)
+            return _not_sent(problem, latency_ms)
+        return Received(status, bytes(content), retry_after, _ms_since(started))
+
+
+def _is_loopback(base: str) -> bool:
+    host = urlsplit(base).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def compact(value: object, *, allow_nan: bool = True) -> str:
+    """`value` as JSON without a needless space, as it travels and as it is kept."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=allow_nan)
+
+
+class _ThisCall(threading.local):
+    """What is known of the call that this thread is making."""
+
+    request_began = False
+
+
+_this_call = _ThisCall()
+
+
+class _TimedReader(io.RawIOBase):
+    """Reads from a socket until a moment: the socket's own time-out begins again with every byte."""
+
+    def __init__(self, sock: Any, raw: Any) -> None:
+        self._sock = sock
+        self._raw = raw
+        timeout = sock.gettimeout()
+        self._until = None if timeout is None else time.monotonic() + timeout
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self._until is not None:
+            left = self._until - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("timed out")
+            self._sock.settimeout(left)
+        count: int | None = self._raw.readinto(buffer)
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    """An answer whose head and body together have the read time-out to arrive."""
+
+    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_TimedReader(sock, self.fp.detach()))
+
+
+class _Connection(urllib3.connection.HTTPConnection):
+    """A connection that notes when a request begins to leave, and is not used again after a long rest."""
+
+    response_class = _Response
+    _last_sent = 0.0
+
+    def connect(self) -> None:
+        began = _this_call.request_began
+        try:
+            super().connect()
+        finally:
+            # A proxy was perhaps asked for a tunnel, through `send`; that is not the request.
+            _this_call.request_began = began
+
+    def send(self, data: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        _this_call.request_began = True
+        super().send(data)
+        self._last_sent = time.monotonic()
+
+    @property
+    def is_connected(self) -> bool:
+        return time.monotonic() - self._last_sent < MAX_IDLE_SECONDS and super().is_connected
+
+
+class _SecureConnection(_Connection, urllib3.connection.HTTPSConnection):
+    """The same over TLS."""
+
+
+class _Pool(urllib3.connectionpool.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(urllib3.connectionpool.HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+class _Adapter(HTTPAdapter):
+    """Puts these connections under requests."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        if not proxy.lower().startswith("http"):
+            raise requests.exceptions.InvalidProxyURL("Only HTTP proxies are supported.")
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+        return manager
+
+
+# The first that fits names what kept a request from leaving.
+NOT_SENT: tuple[tuple[str, tuple[type[BaseException], ...], str], ...] = (
+    ("proxy_failed", (urllib3.exceptions.ProxyError,), "The proxy let nothing through to GoEasy."),
+    ("name_unresolved", (urllib3.exceptions.NameResolutionError,), "GoEasy's host name is not known."),
+    (
+        "tls_failed",
+        (ssl.SSLError, urllib3.exceptions.SSLError),
+        "No secure connection to GoEasy could be made.",
+    ),
+    ("connect_timeout", (TimeoutError,), "GoEasy did not take the connection in time."),
+    ("connection_refused", (ConnectionRefusedError,), "GoEasy's host refused the connection."),
+)
+
+
+def _not_sent(problem: BaseException, latency_ms: int) -> NotSent:
+    """What kept a request from leaving."""
+    chain = list(_chain(problem))
+    for kind, types, sentence in NOT_SENT:
+        if any(isinstance(link, types) for link in chain):
+            return NotSent(sentence, kind=kind, latency_ms=latency_ms)
+    return NotSent("GoEasy could not be reached.", kind="unreachable", latency_ms=latency_ms)
+
+
+def _no_answer(problem: BaseException, status: int | None, latency_ms: int) -> NoAnswer:
+    """How the answer to a request that left was lost."""
+    chain = list(_chain(problem))
+    if any(isinstance(link, (TimeoutError, urllib3.exceptions.ReadTimeoutError)) for link in chain):
+        kind, sentence = "read_timeout", "GoEasy did not answer in time."
+    elif status is None and any(isinstance(link, (ConnectionError, ssl.SSLError)) for link in chain):
+        kind, sentence = "connection_lost", "The connection was lost before GoEasy answered."
+    else:
+        kind, sentence = "broken_answer", "GoEasy's answer broke off or is no HTTP."
+    return NoAnswer(sentence, kind=kind, latency_ms=latency_ms, http_status=status)
+
+
+def _chain(problem: BaseException | None) -> Iterator[BaseException]:
+    """`problem`, and what led to it."""
+    while problem is not None:
+        yield problem
+        problem = problem.__cause__ or problem.__context__
+
+
+class Key(str):
+    """A key that a debugger's or an error page's list of variables does not show."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(MASK)
+
+
+def _hide_keys(record: logging.LogRecord) -> bool:
+    """Mask keys in urllib3's log records, which quote whole URLs, and history's URL carries the key."""
+    if record.exc_info:
+        # Headers that could not be parsed, quoted from the server, which may have quoted the request.
+        record.msg, record.args = str(record.msg).partition(" (")[0], ()
+        record.exc_info = record.exc_text = None
+    message = record.getMessage()
+    if "appkey=" in message:
+        record.msg, record.args = re.sub(r"(appkey=)[^&\s\"'#]*", rf"\1{MASK}", message), ()
+    return True
+
+
+def masked_key(appkey: str) -> str:
+    """The key's first three characters, none of a short key's."""
+    return (appkey[:3] if len(appkey) >= 12 else "") + MASK
+
+
+def _ms_since(started: float) -> int:
+    return round((time.monotonic() - started) * 1000)
