@@ -4,7 +4,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from moderation.accounts.models import User
-from moderation.archive.models import Application
+from moderation.archive.models import Application, Conversation
 from recall.models import Recall, RecallBatch
 
 OUTCOMES = [
@@ -33,6 +33,9 @@ class RecallFilter(forms.Form):
         to_field_name="username",
         required=False,
         widget=forms.CheckboxSelectMultiple,
+    )
+    conversation = forms.ModelChoiceField(
+        queryset=Conversation.objects.select_related("application"), required=False, widget=forms.HiddenInput
     )
     app = forms.ModelMultipleChoiceField(
         label=_("Application"),

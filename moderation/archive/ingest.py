@@ -42,13 +42,14 @@ def read_message(conversation: Conversation, raw: str) -> Message | None:
     """
     try:
         data = json.loads(raw)
-    except ValueError:
-        return None
-    timestamp = data.get("timestamp") if isinstance(data, dict) else None
-    if not isinstance(timestamp, int) or isinstance(timestamp, bool) or not 0 < timestamp < 2**63:
+        timestamp = data.get("timestamp") if isinstance(data, dict) else None
+        if not isinstance(timestamp, int) or isinstance(timestamp, bool) or not 0 < timestamp < 2**63:
+            return None
+        payload = json.dumps([data.get("type"), data.get("payload")], sort_keys=True)
+    except (ValueError, RecursionError):
+        # No JSON, or brackets nested to hurt.
         return None
     raw = raw.replace("\x00", "\ufffd")
-    payload = json.dumps([data.get("type"), data.get("payload")], sort_keys=True)
     return Message(
         conversation=conversation,
         timestamp=timestamp,

@@ -35,6 +35,7 @@ CALLS_SHOWN = 50
 ITEMS_SHOWN = 50
 PREVIEW_SHOWN = 200
 BODIES_SHOWN = 25
+FILTERS = {"state": "state__in", "actor": "actor__in", "app": "application__in", "conversation": "conversation"}
 
 
 class SeeOther(HttpResponseRedirect):
@@ -64,6 +65,7 @@ def recall_list(request: SignedIn) -> HttpResponse:
         "form": form,
         "page": page,
         "older": older,
+        "only_of": titled([of])[0] if (of := form.cleaned_data.get("conversation")) else None,
         "many_apps": Application.objects.all()[:2].count() > 1,
     }
     return render(request, "recall/recalls.html", context)
@@ -72,7 +74,7 @@ def recall_list(request: SignedIn) -> HttpResponse:
 def _narrowed(form: RecallFilter) -> QuerySet[Recall]:
     """The recalls that pass the filters, newest first."""
     recalls = Recall.objects.select_related("conversation__application", "actor", "reason")
-    for field, lookup in (("state", "state__in"), ("actor", "actor__in"), ("app", "application__in")):
+    for field, lookup in FILTERS.items():
         if values := form.cleaned_data.get(field):
             recalls = recalls.filter(**{lookup: values})
     if outcomes := form.cleaned_data.get("outcome"):

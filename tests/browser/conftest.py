@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ FLAGS = [
     *("--disable-background-networking", "--disable-component-update"),
 ]
 PASSWORD = "correct horse battery staple"
+FAILED = pytest.StashKey[bool]()
+FAILURES = ROOT / "test-results" / "failures"
 SCREENSHOTS = ROOT / "test-results" / "screenshots"
 PEOPLE = """
 from moderation.accounts.models import User
@@ -58,6 +61,8 @@ class Console:
     sandbox: Sandbox
     environment: dict[str, str]
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    # The sessions of those who have signed in: the form's password hash is slow on purpose.
+    sessions: dict[str, Any] = field(default_factory=dict)
 
     def manage(self, *arguments: str) -> str:
         """Run a command of the console and return what it printed; fails when the command does."""
@@ -115,7 +120,7 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
             "GOEASY_REST_HOST": sandbox.url,
             "GOEASY_READ_TIMEOUT": "3",
             "MEDIA_ORIGINS": sandbox.url,
-            "RECALL_GRACE_SECONDS": "2",
+            "RECALL_GRACE_SECONDS": "3",
         }
         running = Console(f"http://127.0.0.1:{port}", sandbox, environment)
         try:
@@ -141,17 +146,40 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
             running.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """Not for the whole session: while Playwright's event loop runs in this thread, Django refuses to query."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         browser.close()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.when == "call" and report.failed:
+        item.stash[FAILED] = True
+    return report
+
+
+def sign_in(page: Page, username: str) -> None:
+    """By the form, to the home page."""
+    page.goto("/accounts/login/")
+    page.fill("input[name=username]", username)
+    page.fill("input[name=password]", PASSWORD)
+    page.press("input[name=password]", "Enter")
+    page.wait_for_url("**/")
+
+
 @pytest.fixture
-def open_browser(console: Console, chromium: Browser) -> Iterator[Callable[..., Page]]:
-    """A function that signs somebody in and returns their page. No page may break the CSP or throw an error."""
+def open_browser(
+    console: Console, chromium: Browser, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Page]]:
+    """A function that signs somebody in and returns their page. No page may break the CSP or throw an error.
+
+    A test that fails leaves pictures of its pages in test-results/failures.
+    """
     contexts: list[BrowserContext] = []
     complaints: list[str] = []
     console.sandbox.clear_faults()
@@ -167,21 +195,26 @@ def open_browser(console: Console, chromium: Browser) -> Iterator[Callable[..., 
 
     def open_page(username: str | None = "mo", *, width: int = 1440, height: int = 900, **options: Any) -> Page:
         context = chromium.new_context(
-            base_url=console.url, viewport={"width": width, "height": height}, **{"locale": "en-GB", **options}
+            base_url=console.url,
+            viewport={"width": width, "height": height},
+            storage_state=console.sessions.get(username or ""),
+            **{"locale": "en-GB", "timezone_id": "Asia/Shanghai", **options},
         )
         contexts.append(context)
         context.on("page", listen)
         page = context.new_page()
         page.set_default_timeout(15_000)
-        if username:
-            page.goto("/accounts/login/")
-            page.fill("input[name=username]", username)
-            page.fill("input[name=password]", PASSWORD)
-            page.press("input[name=password]", "Enter")
-            page.wait_for_url(f"{console.url}/")
+        if username and username not in console.sessions:
+            sign_in(page, username)
+            console.sessions[username] = context.storage_state()
         return page
 
     yield open_page
+    if FAILED in request.node.stash:
+        FAILURES.mkdir(parents=True, exist_ok=True)
+        name = re.sub(r"\W+", "-", request.node.name)
+        for number, page in enumerate(page for context in contexts for page in context.pages):
+            page.screenshot(path=FAILURES / f"{name}-{number}.png")
     for context in contexts:
         context.close()
     assert complaints == []
@@ -189,8 +222,9 @@ def open_browser(console: Console, chromium: Browser) -> Iterator[Callable[..., 
 
 def axe_violations(page: Page) -> list[str]:
     """What axe finds on the page against WCAG 2.2 A and AA, a line each."""
+    # Without preload axe adds no style of its own, which the CSP would refuse.
     tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-    found = Axe().run(page, options={"runOnly": {"type": "tag", "values": tags}})
+    found = Axe().run(page, options={"runOnly": {"type": "tag", "values": tags}, "preload": False})
     return [
         f"{page.url}: {violation['id']} {node['html'][:200]}"
         for violation in found.response["violations"]

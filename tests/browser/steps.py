@@ -26,6 +26,11 @@ class Talk:
     timestamps: list[int] = field(default_factory=list)
 
     @property
+    def name(self) -> str:
+        """The group's id, or the first user's: what finds it."""
+        return self.conversation.get("group_id") or self.conversation["user_a"]
+
+    @property
     def fields(self) -> dict[str, str]:
         """What GoEasy's body names it by."""
         if self.conversation["kind"] == "group":

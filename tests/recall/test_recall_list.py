@@ -101,3 +101,11 @@ def test_an_auditor_reads_it_and_is_offered_nothing_to_do(
     client.force_login(auditor)
     page = client.get(reverse("recalls")).content.decode()
     assert reverse("recall-new") not in page
+
+
+def test_one_conversations_recalls_can_be_listed(
+    signed_in: Client, make_recall: Callable[..., Recall], group: Any
+) -> None:
+    of_the_pair, _of_the_group = make_recall([FIRST]), make_recall([FIRST + 1], conversation=group)
+    assert listed(signed_in, conversation=of_the_pair.conversation_id) == [of_the_pair.pk]
+    assert len(listed(signed_in, conversation="none")) == 2
