@@ -84,13 +84,13 @@ export function start() {
     sent = kept.sent ?? "";
     for (const [timestamp, told] of kept.picked ?? []) picked.set(timestamp, told);
   }
-  // Ticked without script, on a page that the server made.
+  // Ticked without script, on a page that the server made, or before this script had come.
   for (const input of form.querySelectorAll("input[type=hidden][name=timestamps]")) {
     if (!picked.has(input.value)) picked.set(input.value, { sender: "", name: "", text: "", count: 1 });
     input.remove();
   }
   for (const row of messages.querySelectorAll(".message")) {
-    if (boxOf(row)?.defaultChecked) picked.set(row.dataset.timestamp, about(row));
+    if (boxOf(row)?.checked) picked.set(row.dataset.timestamp, about(row));
   }
   form.addEventListener("submit", () => {
     // Another look at the form is another submission: going back must not repeat the recall that was made.

@@ -169,13 +169,11 @@ def sign_in(page: Page, username: str) -> None:
     page.fill("input[name=username]", username)
     page.fill("input[name=password]", PASSWORD)
     page.press("input[name=password]", "Enter")
-    page.wait_for_url("**/")
+    page.wait_for_url(re.compile("^http://[^/]+/$"))
 
 
 @pytest.fixture
-def open_browser(
-    console: Console, chromium: Browser, request: pytest.FixtureRequest
-) -> Iterator[Callable[..., Page]]:
+def open_browser(console: Console, chromium: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
     """A function that signs somebody in and returns their page. No page may break the CSP or throw an error.
 
     A test that fails leaves pictures of its pages in test-results/failures.

@@ -93,7 +93,13 @@ def open_talk(page: Page, talk: Talk) -> None:
         if name in conversation:
             page.locator(f"input[name={name}]").fill(conversation[name])
     page.locator("main form button.primary").click()
+    is_ready(page, talk)
+
+
+def is_ready(page: Page, talk: Talk) -> None:
+    """Until the conversation's page is there, and its script has made one row the current one."""
     expect(message(page, talk.timestamps[-1])).to_be_visible()
+    expect(page.locator("#messages .message[tabindex='0']")).to_have_count(1)
 
 
 def message(page: Page, timestamp: int) -> Locator:

@@ -1,0 +1,148 @@
+"""GoEasy refuses, keeps silent, is away or busy: the page says what is known, and nothing goes twice by itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Console
+from tests.browser.steps import (
+    Talk,
+    codes,
+    confirm,
+    group_talk,
+    message,
+    open_talk,
+    private_talk,
+    review,
+    tick,
+    wait_until,
+)
+
+OpenBrowser = Callable[..., Page]
+
+
+def recall_all(page: Page, talk: Talk) -> None:
+    """Select every message of a short talk and recall them; to the recall's page."""
+    open_talk(page, talk)
+    tick(page, talk.timestamps[0])
+    if len(talk.timestamps) > 1:
+        message(page, talk.timestamps[-1]).locator(".tick").click(modifiers=["Shift"])
+    review(page)
+    confirm(page, typed=len(talk.timestamps) if len(talk.timestamps) > 20 else None)
+
+
+def test_a_refused_key_stops_the_recall_and_the_rest_can_be_sent_later(
+    console: Console, open_browser: OpenBrowser
+) -> None:
+    talk = group_talk(console, 45)
+    console.sandbox.set_faults([{"on": "recall", "kind": "refuse", "code": 401, "content": "Unauthorized"}])
+    page = open_browser()
+    recall_all(page, talk)
+    wait_until(page, "stopped")
+    banner = page.locator(".banner.error", has_text="GoEasy refused the key.")
+    expect(banner).to_be_visible()
+    expect(banner).to_contain_text("GOEASY_APPKEY")
+    expect(banner).to_contain_text("What has not left stays unsent until then.")
+    assert codes(page) == ["401"]
+    expect(page.locator("table.calls .pill")).to_have_text(["refused", "not sent", "not sent"])
+    assert len(talk.calls) == 1
+    assert talk.recalled == {}
+    recall = page.url
+    page.goto("/")
+    needs = page.locator("section", has_text="Needs a person").locator(".recall-line", has_text=talk.name)
+    expect(needs).to_contain_text("GoEasy refused the key. Put it right, then send the rest again.")
+
+    console.sandbox.clear_faults()
+    page.goto(recall)
+    page.get_by_role("button", name="Send again what was refused or never left").click()
+    wait_until(page, "accepted")
+    assert codes(page) == ["401", "200", "200", "200"]
+    expect(banner).to_have_count(0)
+    assert list(talk.recalled) == talk.timestamps
+    assert len(talk.calls) == 4
+
+
+def test_an_answer_that_never_comes_is_unknown_and_is_not_sent_again(
+    console: Console, open_browser: OpenBrowser
+) -> None:
+    talk = private_talk(console, "one", "two")
+    console.sandbox.set_faults([{"on": "recall", "kind": "drop_after"}])
+    page = open_browser()
+    recall_all(page, talk)
+    wait_until(page, "unknown")
+    expect(page.locator("#recall-sentence")).to_contain_text("for 2 timestamps nobody knows: GoEasy did not answer")
+    banner = page.locator(".banner.warning", has_text="For 2 timestamps the outcome is unknown.")
+    expect(banner).to_contain_text("What is known: the request left, and no answer came.")
+    expect(banner).to_contain_text("Nothing is sent again by itself.")
+    expect(page.locator("#send-again")).to_have_count(0)
+    assert codes(page) == ["–"]
+    recall = page.url
+
+    # The conversation tells what GoEasy's history tells: they are gone.
+    banner.get_by_role("link", name="Open the conversation").click()
+    expect(message(page, talk.timestamps[0]).locator(".notes")).to_contain_text("Recalled")
+    expect(message(page, talk.timestamps[0]).locator(".notes")).to_contain_text("Our recall: unknown")
+
+    auditor = open_browser("audrey")
+    auditor.goto(recall)
+    auditor.get_by_role("link", name="Its entries").click()
+    expect(auditor.locator("#result_list .field-code .pill")).to_have_text("no answer")
+    # Longer than the worker takes to look for work that was left behind.
+    time.sleep(6)
+    assert talk.calls == [talk.timestamps]
+
+
+def test_a_page_that_is_not_goeasys_is_unknown_and_shown_as_text(console: Console, open_browser: OpenBrowser) -> None:
+    talk = private_talk(console, "one")
+    console.sandbox.set_faults([{"on": "recall", "kind": "html", "status": 502}])
+    page = open_browser()
+    recall_all(page, talk)
+    wait_until(page, "unknown")
+    expect(page.locator("table.calls td[data-label='HTTP status']")).to_have_text("502")
+    expect(page.locator("table.calls")).to_contain_text("<h1>502 Bad Gateway</h1>")
+    assert len(talk.calls) == 1
+
+
+def test_a_call_that_goeasy_puts_off_is_sent_again_when_goeasy_says(
+    console: Console, open_browser: OpenBrowser
+) -> None:
+    talk = private_talk(console, "one", "two")
+    console.sandbox.set_faults([{"on": "recall", "kind": "status", "status": 429, "retry_after": 1, "times": 1}])
+    page = open_browser()
+    recall_all(page, talk)
+    wait_until(page, "accepted")
+    assert page.locator("table.calls td[data-label='HTTP status']").all_inner_texts() == ["429", "200"]
+    first, second = (call["at_ms"] for call in console.sandbox.calls("recall")[-2:])
+    assert second - first >= 1000
+    assert talk.calls == [talk.timestamps, talk.timestamps]
+    assert list(talk.recalled) == talk.timestamps
+
+
+def test_when_goeasy_is_away_the_archive_is_shown_and_that_is_said(console: Console, open_browser: OpenBrowser) -> None:
+    talk = private_talk(console, "kept", "and this")
+    page = open_browser()
+    open_talk(page, talk)
+    conversation = page.url
+    console.sandbox.set_faults([{"on": "history", "kind": "drop_before"}])
+    page.goto(conversation)
+    banner = page.locator(".banner.warning", has_text="this is what the archive has")
+    expect(banner).to_be_visible()
+    expect(message(page, talk.timestamps[0])).to_contain_text("kept")
+    page.goto("/")
+    expect(page.locator(".home-banners")).to_contain_text("GoEasy does not answer")
+
+    # One that was never opened is not called empty: nothing is known.
+    stranger = private_talk(console, "unseen")
+    page.goto("/conversations/open/?kind=private&user_a={user_a}&user_b={user_b}".format_map(stranger.conversation))
+    page.locator("main form button.primary").click()
+    expect(banner).to_be_visible()
+    expect(page.locator("#messages")).to_contain_text("No message is known here.")
+    expect(page.locator("#messages")).to_contain_text("GoEasy may know more.")
+
+    console.sandbox.clear_faults()
+    banner.get_by_role("link", name="Try again").click()
+    expect(message(page, stranger.timestamps[0])).to_contain_text("unseen")
+    expect(banner).to_have_count(0)
