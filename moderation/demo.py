@@ -110,7 +110,8 @@ def main() -> None:
     if is_taken(port):
         sys.exit(f"Port {port} is in use. Choose another: make demo PORT={port + 1}")
     DATA.mkdir(parents=True, exist_ok=True)
-    sandbox_port = free_port()
+    # The same port every time, if it can be had: the sandbox's messages remember where their attachments are.
+    sandbox_port = free_port() if is_taken(port + 1) else port + 1
     os.environ.update(environment(port, sandbox_port))
     os.environ["DJANGO_SETTINGS_MODULE"] = "moderation.settings"
     processes: list[subprocess.Popen[bytes]] = []

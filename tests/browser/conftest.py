@@ -35,7 +35,8 @@ SCREENSHOTS = ROOT / "test-results" / "screenshots"
 PEOPLE = """
 from moderation.accounts.models import User
 from moderation.archive.models import Application
-for name, role in [("mo", "moderator"), ("lea", "lead"), ("audrey", "auditor"), ("ada", "admin")]:
+people = [("mo", "moderator"), ("lea", "lead"), ("lin", "lead"), ("audrey", "auditor"), ("ada", "admin")]
+for name, role in people:
     User.objects.create_user(name, password="{password}", role=role, timezone="Asia/Shanghai")
 Application.objects.filter(slug="default").update(recaller_id="support", recaller_data={{"name": "客服 Support"}})
 """

@@ -49,7 +49,9 @@ def test_messages_are_taken_back_and_the_response_code_is_in_the_audit_log(
     assert talk.calls == []
     confirm(page)
     wait_until(page, "accepted")
-    expect(page.locator("#recall-sentence")).to_have_text("Accepted. GoEasy answered that it took back all 2 timestamps.")
+    expect(page.locator("#recall-sentence")).to_have_text(
+        "Accepted. GoEasy answered that it took back all 2 timestamps."
+    )
     assert codes(page) == ["200"]
     # Clients see the pseudonym; "mo" is for the log alone.
     assert talk.recalled == dict.fromkeys(wanted, SEEN_BY_CLIENTS)

@@ -1,0 +1,97 @@
+"""No page counts, skips or sorts out duplicates over a table that grows (architecture, invariant 8)."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from recall import services
+from recall.models import Recall
+
+pytestmark = pytest.mark.django_db
+
+GROWING = (
+    "archive_message|archive_conversation|archive_sender|audit_auditentry|recall_recall|recall_recallbatch|"
+    "recall_recallattempt|recall_recallitem|recall_evidence"
+)
+OVER_A_GROWING_TABLE = re.compile(rf'(FROM|JOIN) "({GROWING})"')
+COSTLY = re.compile(r"\bCOUNT\(|\bOFFSET\b|\bDISTINCT\b")
+# What is bounded by one recall, by the recalls on one page, or by a page's timestamps does not grow with the table.
+BOUNDED = re.compile(r'"(recall_id|timestamp)" (= |IN \()')
+
+
+@pytest.fixture
+def recall(private: Any, moderator: Any, reason: Any, make_message: Callable[..., Any]) -> Recall:
+    for number in range(70):
+        make_message(private, 1_700_000_000_000 + number)
+    return services.request_recall(
+        conversation=private,
+        actor=moderator,
+        reason=reason,
+        note="",
+        timestamps=[1_700_000_000_000 + number for number in range(30)],
+        recaller=None,
+        submission=uuid.uuid4(),
+        grace_seconds=0,
+    )
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/",
+        "/open/?q=user-a",
+        "/open/?q=1700000000000",
+        "/conversations/",
+        "/conversations/?q=user&kind=private",
+        "/conversations/{conversation}/",
+        "/conversations/{conversation}/?before=1700000000050-9999",
+        "/conversations/{conversation}/?at=1700000000030",
+        "/conversations/{conversation}/news/?after=1700000000000-1",
+        "/conversations/{conversation}/messages/?sender=user-a",
+        "/recalls/",
+        "/recalls/?state=waiting&outcome=accepted&actor=mo",
+        "/recalls/{recall}/",
+        "/admin/",
+        "/admin/audit/auditentry/",
+        "/admin/audit/auditentry/?action=recall.requested&response_code=200&actor=mo",
+        "/admin/audit/auditentry/{entry}/change/",
+        "/admin/archive/conversation/",
+        "/admin/archive/message/",
+        "/admin/recall/recall/",
+        "/admin/recall/recall/{recall}/change/",
+    ],
+)
+def test_no_page_counts_or_skips_rows_of_a_table_that_grows(
+    address: str, recall: Recall, administrator: Any, client: Client
+) -> None:
+    from moderation.audit.models import AuditEntry
+
+    entry = AuditEntry.objects.latest("seq").pk
+    client.force_login(administrator)
+    url = address.format(conversation=recall.conversation_id, recall=recall.pk, entry=entry)
+    with CaptureQueriesContext(connection) as queries:
+        assert client.get(url).status_code in {200, 302}
+    assert queries.captured_queries
+    costly = [
+        sql
+        for sql in (query["sql"] for query in queries.captured_queries)
+        if COSTLY.search(sql) and OVER_A_GROWING_TABLE.search(sql) and not BOUNDED.search(sql)
+    ]
+    assert costly == []
+
+
+def test_the_test_would_see_a_count(recall: Recall) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        Recall.objects.count()
+    (query,) = queries.captured_queries
+    assert COSTLY.search(query["sql"])
+    assert OVER_A_GROWING_TABLE.search(query["sql"])
+    assert not BOUNDED.search(query["sql"])
