@@ -74,6 +74,10 @@ class Console:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def run(self, program: str) -> str:
+        """Run Python inside the console, models and all."""
+        return self.manage("shell", "--verbosity", "0", "--command", program)
+
     def start(self, *command: str) -> None:
         self.processes.append(subprocess.Popen([sys.executable, *command], cwd=ROOT, env=self.environment))
 
@@ -128,7 +132,7 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
             running.manage("migrate", "--verbosity", "0")
             if not (ROOT / "staticfiles" / "staticfiles.json").exists():
                 running.manage("collectstatic", "--no-input", "--verbosity", "0")
-            running.manage("shell", "--verbosity", "0", "-c", PEOPLE.format(password=PASSWORD))
+            running.run(PEOPLE.format(password=PASSWORD))
             running.start("manage.py", "worker")
             running.start(
                 *("-m", "gunicorn", "moderation.wsgi", "--bind", f"127.0.0.1:{port}", "--worker-class", "gthread"),
