@@ -265,7 +265,9 @@ def oddities(now_ms: int) -> list[Message]:
         (now_ms - 10 * MINUTE, "u-1007", "直接就是一段文字的消息"),
         (now_ms - 9 * MINUTE, "u-1002", json.dumps({"text": "JSON inside a string"})),
     ]
-    messages: list[Message] = [{"timestamp": at, "senderId": who, "payload": what} for at, who, what in odd]
+    messages: list[Message] = [
+        {"timestamp": at, "senderId": who, "type": "text", "payload": what} for at, who, what in odd
+    ]
     wrong = {"timestamp": now_ms - 8 * MINUTE, "senderId": "u-1011", "type": "image", "payload": {"width": "wide"}}
     return [*messages, wrong]
 
