@@ -22,6 +22,7 @@ from django.db import connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from moderation.archive.models import Application
 from moderation.audit.models import Action
 from moderation.audit.services import record
 from moderation.goeasy.client import Answer, Client
@@ -79,6 +80,16 @@ class Pace:
         time.sleep(max(0.0, mine - time.monotonic()))
 
 
+_paces: dict[int, Pace] = {}
+
+
+def pace_of(application: Application) -> Pace:
+    """The application's pace in this process, kept from one recall to the next."""
+    pace = _paces.setdefault(application.pk, Pace(settings.GOEASY_MAX_CALLS_PER_SECOND))
+    pace.gap = 1 / per_second if (per_second := settings.GOEASY_MAX_CALLS_PER_SECOND) else 0.0
+    return pace
+
+
 @dataclass(frozen=True)
 class Claim:
     """A batch that this thread may send, its intent committed."""
@@ -104,7 +115,7 @@ def send_recall(recall_id: UUID, *, worker: str = "") -> None:
         stop(recall, Recall.StopReason.NOT_CONFIGURED)
         return
     worker = worker or worker_name()
-    pace = Pace(settings.GOEASY_MAX_CALLS_PER_SECOND)
+    pace = pace_of(recall.application)
     with recall.application.client() as client:
         # The first call goes alone: a refused key is then refused once, not once per thread.
         pace.wait()
@@ -352,7 +363,7 @@ def recover_orphans() -> int:
     return found
 
 
-def due_recalls() -> list[UUID]:
+def due_recalls() -> list[Recall]:
     """Recalls whose time came a while ago and that nobody is sending: a worker died, or the queue lost the task."""
     states = RecallBatch.State
     overdue = Recall.objects.filter(
@@ -360,7 +371,7 @@ def due_recalls() -> list[UUID]:
         not_before__lt=timezone.now() - timedelta(seconds=5),
     )
     return [
-        recall.pk
+        recall
         for recall in overdue
         if not recall.batches.filter(state=states.SENDING).exists()
         and not recall.batches.filter(state=states.PENDING, next_attempt_at__gt=timezone.now()).exists()

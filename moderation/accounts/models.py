@@ -38,9 +38,7 @@ class User(AbstractUser):
         DARK = "dark", _("dark")
 
     role = models.CharField(_("role"), max_length=16, choices=Role, default=Role.MODERATOR)
-    language = models.CharField(
-        _("language"), max_length=16, choices=settings.LANGUAGES, blank=True, default=""
-    )
+    language = models.CharField(_("language"), max_length=16, choices=settings.LANGUAGES, blank=True, default="")
     timezone = models.CharField(_("time zone"), max_length=64, blank=True, default="")
     media = models.CharField(_("media"), max_length=16, choices=Media, default=Media.BLUR)
     theme = models.CharField(_("theme"), max_length=16, choices=Theme, default=Theme.SYSTEM)
@@ -50,9 +48,7 @@ class User(AbstractUser):
     class Meta(AbstractUser.Meta):
         verbose_name = _("user")  # type: ignore[assignment]
         verbose_name_plural = _("users")  # type: ignore[assignment]
-        constraints = [
-            models.CheckConstraint(condition=models.Q(role__in=Role.values), name="user_has_a_known_role")
-        ]
+        constraints = [models.CheckConstraint(condition=models.Q(role__in=Role.values), name="user_has_a_known_role")]
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         # Django admin asks is_staff; the role decides it, so that the two cannot disagree.
@@ -82,9 +78,7 @@ class Pseudonym(models.Model):
         verbose_name = _("pseudonym")
         verbose_name_plural = _("pseudonyms")
         constraints = [
-            models.UniqueConstraint(
-                fields=["application", "user"], name="one_pseudonym_per_moderator_and_application"
-            )
+            models.UniqueConstraint(fields=["application", "user"], name="one_pseudonym_per_moderator_and_application")
         ]
 
     def __str__(self) -> str:

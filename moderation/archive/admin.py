@@ -239,9 +239,9 @@ class ConversationAdmin(ReadOnlyAdmin):
     """What the archive knows of conversations."""
 
     filter_form = ConversationFilter
-    list_display = ("id", "ids", "name", "kind", "application", "latest")
+    list_display = ("id", "ids", "kind", "application", "latest")
     list_select_related = ("application",)
-    fields = ("application", "kind", "ids", "name", "latest", "read", "history_problem")
+    fields = ("application", "kind", "ids", "latest", "read", "history_problem")
     readonly_fields = fields
 
     @admin.display(description=_("conversation"))

@@ -151,7 +151,6 @@ class Conversation(models.Model):
     user_a = models.CharField(max_length=255, blank=True, default="")
     user_b = models.CharField(max_length=255, blank=True, default="")
     group_id = models.CharField(max_length=255, blank=True, default="")
-    name = models.CharField(_("name"), max_length=255, blank=True, default="")
     last_timestamp = models.BigIntegerField(_("latest message"), default=0)
     # When GoEasy's history was last read, and how that went ("" is well; else an error's `kind`).
     history_read_at = models.DateTimeField(null=True, editable=False)
@@ -196,7 +195,7 @@ class Conversation(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.name or self.ids
+        return self.ids
 
     def get_absolute_url(self) -> str:
         return reverse("conversation", args=[self.pk])

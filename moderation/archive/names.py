@@ -1,4 +1,4 @@
-"""What conversations are called: by their name, or the two people by theirs, or by ids for want of both."""
+"""What conversations are called: a group by its id, a pair by the two people's names, or ids for want of them."""
 
 from collections.abc import Iterable
 
@@ -8,18 +8,18 @@ from moderation.archive.models import Application, Conversation, Kind, Sender
 def titled(conversations: Iterable[Conversation]) -> list[Conversation]:
     """The same conversations, each with `title`; one query for all of them."""
     conversations = list(conversations)
-    sides = {side for each in conversations for side in (each.user_a, each.user_b) if side}
+    users = {side for each in conversations for side in (each.user_a, each.user_b) if side}
     names = {
         (application, user): name
         for application, user, name in Sender.objects.filter(
-            application__in={each.application_id for each in conversations}, user_id__in=sides
+            application__in={each.application_id for each in conversations}, user_id__in=users
         ).values_list("application_id", "user_id", "name")
     }
     for each in conversations:
-        title = each.name
-        if not title and each.kind == Kind.PRIVATE:
-            title = " ↔ ".join(names.get((each.application_id, user)) or user for user in (each.user_a, each.user_b))
-        each.title = title or each.ids  # type: ignore[attr-defined]
+        each.title = each.ids  # type: ignore[attr-defined]
+        if each.kind == Kind.PRIVATE:
+            sides = (each.user_a, each.user_b)
+            each.title = " ↔ ".join(names.get((each.application_id, user)) or user for user in sides)  # type: ignore[attr-defined]
     return conversations
 
 

@@ -44,7 +44,7 @@ def _narrowed(form: ConversationFilter) -> QuerySet[Conversation]:
     conversations = Conversation.objects.select_related("application").order_by("-last_timestamp", "-id")
     if text := form.cleaned_data.get("q"):
         anywhere = Q(user_a__icontains=text) | Q(user_b__icontains=text) | Q(group_id__icontains=text)
-        conversations = conversations.filter(anywhere | Q(name__icontains=text))
+        conversations = conversations.filter(anywhere)
     if kinds := form.cleaned_data.get("kind"):
         conversations = conversations.filter(kind__in=kinds)
     if apps := form.cleaned_data.get("app"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -11,16 +12,17 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from moderation.goeasy.sandbox import Sandbox
+from tests.browser.pages import ARRANGE
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -38,6 +40,7 @@ from moderation.archive.models import Application
 people = [("mo", "moderator"), ("lea", "lead"), ("lin", "lead"), ("audrey", "auditor"), ("ada", "admin")]
 for name, role in people:
     User.objects.create_user(name, password="{password}", role=role, timezone="Asia/Shanghai")
+User.objects.create_user("zhao", password="{password}", role="admin", timezone="Asia/Shanghai", language="zh-hans")
 Application.objects.filter(slug="default").update(recaller_id="support", recaller_data={{"name": "客服 Support"}})
 """
 
@@ -91,18 +94,22 @@ class Console:
                 process.kill()
 
 
-def fresh_database(tmp: Path) -> str:
-    """A new database's URL, on the engine that the suite runs on."""
+@contextmanager
+def fresh_database(tmp: Path) -> Iterator[str]:
+    """A new database's URL, on the engine that the suite runs on; PostgreSQL's is dropped afterwards."""
     url = os.environ.get("DATABASE_URL", "")
     if not url.startswith("postgres"):
-        return f"sqlite:///{tmp / 'console.sqlite3'}"
+        yield f"sqlite:///{tmp / 'console.sqlite3'}"
+        return
     import psycopg
 
-    name = f"console_browser_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    name = f"console_browser_{os.getpid()}"
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         connection.execute(f"CREATE DATABASE {name}")
-    return urlsplit(url)._replace(path=f"/{name}").geturl()
+        try:
+            yield urlsplit(url)._replace(path=f"/{name}").geturl()
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")
@@ -113,19 +120,19 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
         pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
     tmp = tmp_path_factory.mktemp("console")
     port = free_port()
-    with Sandbox(data=tmp / "sandbox.sqlite3", appkey="BC-0123456789abcdef", secret_key="secret") as sandbox:
+    with Sandbox(data=tmp / "sandbox.sqlite3") as sandbox, fresh_database(tmp) as database:
         environment = {
             **os.environ,
             "DEBUG": "false",
             "HTTPS": "false",
             "SECRET_KEY": "browser-tests-" * 5,
             "ALLOWED_HOSTS": "127.0.0.1",
-            "DATABASE_URL": fresh_database(tmp),
+            "DATABASE_URL": database,
             "GOEASY_APPKEY": sandbox.appkey,
             "GOEASY_REST_HOST": sandbox.url,
             "GOEASY_READ_TIMEOUT": "3",
             "MEDIA_ORIGINS": sandbox.url,
-            "RECALL_GRACE_SECONDS": "3",
+            "RECALL_GRACE_SECONDS": "2",
         }
         running = Console(f"http://127.0.0.1:{port}", sandbox, environment)
         try:
@@ -149,6 +156,14 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
             yield running
         finally:
             running.stop()
+
+
+@pytest.fixture(scope="session")
+def world(console: Console) -> dict[str, Any]:
+    """The demo's conversations in the archive, and the ids of a recall in each state (`pages.py`)."""
+    console.sandbox.seed()
+    found: dict[str, Any] = json.loads(console.run(ARRANGE))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -221,15 +236,3 @@ def open_browser(console: Console, chromium: Browser, request: pytest.FixtureReq
     for context in contexts:
         context.close()
     assert complaints == []
-
-
-def axe_violations(page: Page) -> list[str]:
-    """What axe finds on the page against WCAG 2.2 A and AA, a line each."""
-    # Without preload axe adds no style of its own, which the CSP would refuse.
-    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-    found = Axe().run(page, options={"runOnly": {"type": "tag", "values": tags}, "preload": False})
-    return [
-        f"{page.url}: {violation['id']} {node['html'][:200]}"
-        for violation in found.response["violations"]
-        for node in violation["nodes"]
-    ]

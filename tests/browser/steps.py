@@ -144,9 +144,3 @@ def wait_until(page: Page, state: str) -> None:
 def codes(page: Page) -> list[str]:
     """The response codes that the recall's page shows, call by call."""
     return page.locator("table.calls td[data-label='Response code']").all_inner_texts()
-
-
-def has_no_sideways_scroll(page: Page) -> bool:
-    """Whether everything fits into the width of the window."""
-    width: bool = page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-    return width

@@ -9,11 +9,11 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Console
+from tests.browser.pages import has_no_sideways_scroll
 from tests.browser.steps import (
     codes,
     confirm,
     group_talk,
-    has_no_sideways_scroll,
     message,
     open_talk,
     private_talk,

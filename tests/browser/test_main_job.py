@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Console, sign_in
+from tests.browser.pages import look
 from tests.browser.steps import (
     SEEN_BY_CLIENTS,
     Talk,
@@ -89,14 +90,14 @@ def test_a_recall_that_is_called_off_in_time_sends_nothing(console: Console, ope
     open_talk(page, talk)
     tick(page, *talk.timestamps)
     review(page)
-    expect(page.locator(".review")).to_contain_text("For 3 seconds after that it can still be called off.")
+    expect(page.locator(".review")).to_contain_text("For 2 seconds after that it can still be called off.")
     confirm(page)
     expect(page.locator(".countdown")).to_be_visible()
     page.get_by_role("button", name="Call it off").click()
     wait_until(page, "cancelled")
     expect(page.locator("#recall-sentence")).to_have_text("Called off before anything left. GoEasy was asked nothing.")
     # Past the time at which it would have left.
-    time.sleep(3.5)
+    time.sleep(2.5)
     assert talk.calls == []
     assert talk.recalled == {}
 
@@ -132,3 +133,23 @@ def test_going_back_and_confirming_again_is_the_same_recall(console: Console, op
     assert page.url == recall
     wait_until(page, "accepted")
     assert talk.calls == [[talk.timestamps[0]]]
+
+
+def test_progress_is_shown_as_it_happens(console: Console, open_browser: OpenBrowser) -> None:
+    talk = group_talk(console, 41)
+    console.sandbox.set_faults([{"on": "recall", "kind": "latency", "ms": 1500}])
+    page = open_browser()
+    open_talk(page, talk)
+    tick(page, talk.timestamps[0])
+    message(page, talk.timestamps[-1]).locator(".tick").click(modifiers=["Shift"])
+    review(page)
+    confirm(page, typed=41)
+    page.locator("#messages details summary").first.click()
+    wait_until(page, "sending")
+    expect(page.locator("#recall-sentence")).to_contain_text("1 of 3 calls are settled")
+    expect(page.locator("#recall-status progress")).to_have_js_property("value", 1)
+    assert look(page) == []
+    wait_until(page, "accepted")
+    assert codes(page) == ["200", "200", "200"]
+    # What was being read is still open: the page was not loaded again.
+    expect(page.locator("#messages details[open]")).to_have_count(1)

@@ -26,6 +26,7 @@ T = 1_700_000_000_000
 PAIR = {"userAId": "a", "userBId": "b"}
 CONVERSATION = {"kind": "private", "user_a": "a", "user_b": "b"}
 GROUP = {"kind": "group", "group_id": "g"}
+ACKNOWLEDGEMENT = b'{"code":200,"content":"success"}'
 
 
 def text(timestamp: int, sender: str = "a") -> dict[str, Any]:
@@ -60,12 +61,33 @@ def history(sandbox: Sandbox) -> Callable[..., requests.Response]:
     return get
 
 
+@pytest.fixture
+def send(sandbox: Sandbox) -> Callable[..., requests.Response]:
+    """A function that sends a text from a to b, with these fields changed."""
+
+    def post(**fields: Any) -> requests.Response:
+        body = {
+            "appkey": sandbox.appkey,
+            "senderId": "a",
+            "to": {"type": "private", "id": "b"},
+            "type": "text",
+            "payload": {"text": "你好"},
+            **fields,
+        }
+        return requests.post(f"{sandbox.url}/v2/im/message", json=body, timeout=5)
+
+    return post
+
+
 @pytest.mark.parametrize(
     "fields",
     [
         {"userBId": None},
         {"userAId": None, "userBId": None},
         {"groupId": "g"},
+        {"groupId": "g", "userBId": None},
+        {"groupId": "", "userAId": None, "userBId": None},
+        {"groupId": 7, "userAId": None, "userBId": None},
         {"userAId": 7},
         {"userAId": ""},
         {"userAId": "x" * 256},
@@ -77,6 +99,10 @@ def history(sandbox: Sandbox) -> Callable[..., requests.Response]:
         {"messages": [float(T)]},
         {"messages": [True]},
         {"messages": [T // 1000]},
+        {"messages": [T * 10]},
+        {"messages": [-T]},
+        {"messages": [T, None]},
+        {"messages": {"0": T}},
         {"recaller": {}},
         {"recaller": "support"},
         {"recaller": {"id": 7}},
@@ -92,9 +118,28 @@ def test_a_wrong_recall_is_refused_with_a_reason(recall: Callable[..., Any], fie
     assert answer.json()["content"]
 
 
+def test_a_recall_may_name_up_to_twenty_messages_a_group_and_the_longest_id(
+    sandbox: Sandbox, recall: Callable[..., Any]
+) -> None:
+    sandbox.add_messages(GROUP, [text(T + number) for number in range(21)])
+    group = {"userAId": None, "userBId": None, "groupId": "g"}
+    assert recall(**group, messages=[T + number for number in range(20)]).json() == {"code": 200, "content": "OK"}
+    assert [message["timestamp"] for message in sandbox.messages(GROUP) if not message.get("recalled")] == [T + 20]
+    assert recall(userAId="x" * 255).json()["code"] == 200
+
+
+@pytest.mark.parametrize("recaller", [{"id": "s"}, {"data": {"name": "x"}}, {"id": "s", "data": {}}], ids=json.dumps)
+def test_a_recaller_has_an_id_or_data_or_both(
+    sandbox: Sandbox, recall: Callable[..., Any], recaller: dict[str, Any]
+) -> None:
+    sandbox.add_messages(CONVERSATION, [text(T)])
+    assert recall(recaller=recaller).json()["code"] == 200
+    assert sandbox.messages(CONVERSATION)[0]["recaller"] == recaller
+
+
 def test_a_body_that_is_no_json_is_refused(sandbox: Sandbox, recall: Callable[..., Any]) -> None:
     assert recall(headers={"Content-Type": "text/plain"}).json()["code"] == 400
-    for body in (b"{", b"[]", b""):
+    for body in (b"{", b"[]", b"", b"\xff", b"[" * 100_000):
         answer = requests.post(
             f"{sandbox.url}/v2/im/history/recall", data=body, headers={"Content-Type": "application/json"}, timeout=5
         )
@@ -103,9 +148,19 @@ def test_a_body_that_is_no_json_is_refused(sandbox: Sandbox, recall: Callable[..
 
 def test_only_the_common_key_and_the_rest_key_are_accepted(sandbox: Sandbox, recall: Callable[..., Any]) -> None:
     assert recall(appkey=sandbox.rest_key).json() == {"code": 200, "content": "OK"}
-    for key in (sandbox.subscribe_key, "BC-wrong", "", None, 7):
+    wrong: list[Any] = [sandbox.subscribe_key, "BC-wrong", "", None, 7, []]
+    for key in wrong:
         answer = recall(appkey=key)
         assert (answer.status_code, answer.json()) == (401, {"code": 401, "content": "Unauthorized"})
+
+
+def test_history_and_sending_want_a_key_too(
+    sandbox: Sandbox, history: Callable[..., Any], send: Callable[..., Any]
+) -> None:
+    for ask in (history, send):
+        assert ask(appkey=sandbox.rest_key).json()["code"] == 200
+        assert ask(appkey=sandbox.subscribe_key).status_code == 401
+    assert len(sandbox.messages(CONVERSATION)) == 1
 
 
 def test_a_recall_takes_every_message_of_the_millisecond_whichever_side_is_named_first(
@@ -141,42 +196,83 @@ def test_history_comes_newest_first_in_pages_strictly_before_the_cursor(
     assert times(limit=30) == list(range(49, 19, -1))
     assert times(limit=30, lasttimestamp=T + 3) == [2, 1, 0]
     assert times(lasttimestamp=T) == []
+    assert times(limit=2, userAId="b", userBId="a") == [49, 48]
 
 
 @pytest.mark.parametrize(
-    "query", [{"limit": 31}, {"limit": 0}, {"limit": "x"}, {"lasttimestamp": "-1"}, {"groupId": "g"}]
+    "query",
+    [
+        {"limit": 31},
+        {"limit": 0},
+        {"limit": "x"},
+        {"lasttimestamp": "-1"},
+        {"lasttimestamp": "9" * 30},
+        {"groupId": "g"},
+        {"userBId": None},
+    ],
 )
 def test_a_wrong_question_for_history_is_refused(history: Callable[..., Any], query: dict[str, Any]) -> None:
     assert history(**query).json()["code"] == 400
 
 
-def test_groups_tell_their_senders_and_pairs_their_receivers(sandbox: Sandbox) -> None:
+def test_groups_tell_their_senders_and_pairs_their_receivers(sandbox: Sandbox, history: Callable[..., Any]) -> None:
     (of_group,) = sandbox.add_messages(GROUP, [{**text(T), "senderData": {"name": "小林"}}])
     (of_pair,) = sandbox.add_messages(CONVERSATION, [text(T, "b")])
     assert (of_group["groupId"], of_group["senderData"]) == ("g", {"name": "小林"})
+    assert "receiverId" not in of_group
     assert of_pair["receiverId"] == "a"
+    assert not {"groupId", "senderData"} & set(of_pair)
     assert len(of_pair["messageId"]) == 32
+    assert history(userAId=None, userBId=None, groupId="g").json()["content"] == [of_group]
+    assert history().json()["content"] == [of_pair]
 
 
-def test_a_message_can_be_sent_and_is_in_history(sandbox: Sandbox, history: Callable[..., Any]) -> None:
-    def send(**fields: Any) -> Any:
-        body = {
-            "appkey": sandbox.appkey,
-            "senderId": "a",
-            "to": {"type": "private", "id": "b"},
-            "type": "text",
-            "payload": {"text": "你好"},
-            **fields,
-        }
-        return requests.post(f"{sandbox.url}/v2/im/message", json=body, timeout=5).json()
+def test_history_still_tells_what_was_recalled_and_by_whom(
+    sandbox: Sandbox, recall: Callable[..., Any], history: Callable[..., Any]
+) -> None:
+    sandbox.add_messages(CONVERSATION, [text(T), text(T + 1)])
+    recall(recaller={"id": "s"})
+    newer, older = history().json()["content"]
+    assert (older["recalled"], older["recaller"]) == (True, {"id": "s"})
+    assert not {"recalled", "recaller"} & set(newer)
 
-    assert send() == {"code": 200, "content": "OK"}
+
+def test_a_message_can_be_sent_and_is_in_history(send: Callable[..., Any], history: Callable[..., Any]) -> None:
+    assert send().json() == {"code": 200, "content": "OK"}
     (message,) = history().json()["content"]
     assert (message["payload"], message["senderId"], message["receiverId"]) == ({"text": "你好"}, "a", "b")
-    assert send(payload={"text": "字" * 1025})["code"] == 400
-    assert send(to={"type": "room", "id": "b"})["code"] == 400
-    assert send(senderId="")["code"] == 400
-    assert send(type="order", payload={"orderId": 1})["code"] == 200
+    sender = {"name": "小林"}
+    assert send(to={"type": "group", "id": "g"}, senderData=sender, type="order", payload={"n": 1}).status_code == 200
+    (of_group,) = history(userAId=None, userBId=None, groupId="g").json()["content"]
+    assert (of_group["senderData"], of_group["type"], of_group["payload"]) == (sender, "order", {"n": 1})
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"payload": {"text": "字" * 1024}}, 200),
+        ({"payload": {"text": "字" * 1024 + "a"}}, 400),
+        ({"payload": "字" * 1024 + "a"}, 400),
+        ({"payload": {"words": "x"}}, 400),
+        ({"type": "order", "payload": {"text": "字" * 1025}}, 200),
+        ({"to": {"type": "room", "id": "b"}}, 400),
+        ({"to": {"type": [], "id": "b"}}, 400),
+        ({"to": {"type": "group"}}, 400),
+        ({"to": "b"}, 400),
+        ({"senderId": ""}, 400),
+        ({"type": ""}, 400),
+        ({"urgent": True}, 400),
+    ],
+)
+def test_sending_has_rules(send: Callable[..., Any], fields: dict[str, Any], code: int) -> None:
+    answer = send(**fields)
+    assert (answer.status_code, answer.json()["code"]) == (code, code)
+
+
+def test_a_text_that_utf8_cannot_hold_does_no_harm(sandbox: Sandbox, send: Callable[..., Any]) -> None:
+    assert send(payload={"text": "\ud800"}).status_code == 200
+    assert send().status_code == 200
+    assert [message["payload"]["text"] for message in sandbox.messages(CONVERSATION)] == ["你好", "\ud800"]
 
 
 @pytest.mark.parametrize(
@@ -199,8 +295,12 @@ def test_a_fault_answers_as_told(
     sandbox.set_faults([{"on": "recall", **fault}])
     body = {"appkey": sandbox.appkey, **PAIR, "messages": [T]}
     url = f"{sandbox.url}/v2/im/history/recall"
+    begin = time.monotonic()
     answer = requests.post(url, json=body, timeout=5, allow_redirects=False)
+    assert time.monotonic() - begin >= fault.get("ms", 0) / 1000
     assert answer.status_code == status
+    assert answer.headers.get("Location") == fault.get("to")
+    assert answer.headers["Content-Type"].startswith("text/html") is (fault["kind"] == "html")
     assert answer.headers.get("Retry-After") == (str(fault["retry_after"]) if "retry_after" in fault else None)
     if code:
         assert answer.json()["code"] == code
@@ -223,6 +323,32 @@ def test_faults_hold_for_so_many_calls_after_so_many(sandbox: Sandbox, recall: C
     assert [recall().json()["code"] for _ in range(4)] == [200, 418, 418, 200]
 
 
+def test_latency_goes_together_with_another_fault_and_of_the_others_the_first_holds(
+    sandbox: Sandbox, recall: Callable[..., Any]
+) -> None:
+    sandbox.set_faults(
+        [
+            {"on": "recall", "kind": "latency", "ms": 60, "times": 2},
+            {"on": "recall", "kind": "status", "status": 503, "after": 1, "times": 1},
+            {"on": "*", "kind": "refuse", "code": 418, "times": 1},
+        ]
+    )
+    for status, waits in ((418, 0.06), (503, 0.06), (200, 0)):
+        begin = time.monotonic()
+        assert recall().status_code == status
+        assert time.monotonic() - begin >= waits
+    assert [rule.times for rule in sandbox.faults.rules] == [0, 0, 0]
+
+
+def test_a_fault_leaves_the_other_endpoints_alone_unless_it_is_for_all(
+    sandbox: Sandbox, recall: Callable[..., Any], history: Callable[..., Any], send: Callable[..., Any]
+) -> None:
+    sandbox.set_faults([{"on": "history", "kind": "refuse", "code": 418}])
+    assert [ask().status_code for ask in (recall, history, send)] == [200, 418, 200]
+    sandbox.set_faults([{"kind": "refuse", "code": 418}])
+    assert [ask().status_code for ask in (recall, history, send)] == [418, 418, 418]
+
+
 def test_faults_can_be_set_over_http_and_a_wrong_one_is_named(sandbox: Sandbox, recall: Callable[..., Any]) -> None:
     url = f"{sandbox.url}/sandbox/faults"
     assert requests.post(url, json={"rules": [{"kind": "nonsense"}]}, timeout=5).status_code == 400
@@ -232,18 +358,31 @@ def test_faults_can_be_set_over_http_and_a_wrong_one_is_named(sandbox: Sandbox, 
     assert recall().json()["code"] == 200
 
 
-def test_calls_are_counted_while_under_way_and_never_show_the_key(sandbox: Sandbox, recall: Callable[..., Any]) -> None:
-    sandbox.set_faults([{"on": "recall", "kind": "latency", "ms": 200}])
+def test_calls_are_counted_while_under_way_and_never_show_the_key(
+    sandbox: Sandbox, recall: Callable[..., Any], history: Callable[..., Any], send: Callable[..., Any]
+) -> None:
+    together = threading.Barrier(4)
+
+    def wait_for_the_others(_call: dict[str, Any]) -> None:
+        together.wait(10)
+
+    sandbox.on_call = wait_for_the_others
     threads = [threading.Thread(target=recall) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    sandbox.on_call = None
     recall(appkey="BC-somebody-elses-key")
     calls = requests.get(f"{sandbox.url}/sandbox/calls", params={"endpoint": "recall"}, timeout=5).json()["content"]
-    assert sorted(call["in_flight"] for call in calls[:4]) == [1, 2, 3, 4]
+    assert [call["in_flight"] for call in calls] == [1, 2, 3, 4, 1]
     assert [call["body"]["appkey"] for call in calls] == [*["valid"] * 4, "invalid"]
-    assert "BC-" not in json.dumps(calls)
+    history()
+    send(appkey=sandbox.rest_key)
+    everything = requests.get(f"{sandbox.url}/sandbox/calls", timeout=5).text
+    assert [call["endpoint"] for call in json.loads(everything)["content"][-2:]] == ["history", "send"]
+    assert "BC-" not in everything
+    assert "PR-" not in everything
 
 
 def test_its_memory_survives_a_restart(tmp_path: Path) -> None:
@@ -252,7 +391,7 @@ def test_its_memory_survives_a_restart(tmp_path: Path) -> None:
         first.store.recall(CONVERSATION, [T], {"id": "s"})
     with Sandbox(data=tmp_path / "s.sqlite3") as second:
         (message,) = second.messages(CONVERSATION)
-        assert (message["timestamp"], message["recalled"]) == (T, True)
+        assert (message["timestamp"], message["recalled"], message["recaller"]) == (T, True, {"id": "s"})
 
 
 @pytest.fixture
@@ -264,7 +403,7 @@ def receiver() -> Iterator[Any]:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             server.seen.append((body, self.headers["x-goeasy-signature"]))  # type: ignore[attr-defined]
             answer: bytes = server.answer  # type: ignore[attr-defined]
-            self.send_response(200)
+            self.send_response(server.status)  # type: ignore[attr-defined]
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
             self.wfile.write(answer)
@@ -273,15 +412,16 @@ def receiver() -> Iterator[Any]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
-    server.seen, server.answer = [], b'{"code":200,"content":"success"}'  # type: ignore[attr-defined]
+    server.seen, server.answer, server.status = [], ACKNOWLEDGEMENT, 200  # type: ignore[attr-defined]
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     yield server
     server.shutdown()
     server.server_close()
 
 
+@pytest.mark.parametrize(("status", "answer"), [(200, b"thanks"), (500, ACKNOWLEDGEMENT)])
 def test_the_webhook_is_signed_and_after_three_refusals_it_is_silent_until_turned_on(
-    tmp_path: Path, receiver: Any
+    tmp_path: Path, receiver: Any, status: int, answer: bytes
 ) -> None:
     def wait_for(count: int) -> None:
         deadline = time.monotonic() + 10
@@ -303,16 +443,27 @@ def test_the_webhook_is_signed_and_after_three_refusals_it_is_silent_until_turne
         body, signature = receiver.seen[0]
         (content,) = parse_qs(body)["content"]
         assert verify(content, signature, ["secret"])
+        assert not verify(content, signature, ["another"])
         assert json.loads(content)[0]["payload"] == {"text": "你好"}
-        receiver.answer = b"thanks"
+        receiver.status, receiver.answer = status, answer
         send()
         wait_for(4)
-        receiver.answer = b'{"code":200,"content":"success"}'
+        assert receiver.seen[1] == receiver.seen[2] == receiver.seen[3]
+        receiver.status, receiver.answer = 200, ACKNOWLEDGEMENT
         send()
         wait_for(4)
         requests.post(f"{sandbox.url}/sandbox/webhook", json={"on": True}, timeout=5)
         send()
         wait_for(5)
+
+
+def test_a_text_that_utf8_cannot_hold_does_not_end_the_webhook(tmp_path: Path, receiver: Any) -> None:
+    address = f"http://127.0.0.1:{receiver.server_address[1]}/hook"
+    with Sandbox(data=tmp_path / "s.sqlite3", webhook_url=address) as sandbox:
+        for payload in ("\ud800", "你好"):
+            body = {"senderId": "a", "to": {"type": "group", "id": "g"}, "type": "text", "payload": payload}
+            requests.post(f"{sandbox.url}/v2/im/message", json={"appkey": sandbox.appkey, **body}, timeout=5)
+    assert len(receiver.seen) == 2  # closing delivers what waits
 
 
 def test_the_command_serves_until_it_is_told_to_end(tmp_path: Path) -> None:

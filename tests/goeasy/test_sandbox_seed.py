@@ -10,15 +10,21 @@ import pytest
 
 from moderation.goeasy.client import Group, Private
 from moderation.goeasy.sandbox import Sandbox
+from moderation.goeasy.sandbox.media import serve
 from moderation.goeasy.sandbox.seed import DEMO_CONVERSATIONS, SPAM_SENDER, TOWN_SQUARE, demo
 
 NOW = 1_795_400_000_000
+MEDIA = "http://127.0.0.1:8001/sandbox/media"
 Made = list[tuple[dict[str, str], list[dict[str, Any]]]]
 
 
 @pytest.fixture(scope="module")
 def made() -> Made:
-    return list(demo(now_ms=NOW, media_base="http://127.0.0.1:8001/sandbox/media"))
+    return list(demo(now_ms=NOW, media_base=MEDIA))
+
+
+def square_of(made: Made) -> list[dict[str, Any]]:
+    return next(messages for conversation, messages in made if conversation.get("group_id") == TOWN_SQUARE)
 
 
 def everything(made: Made) -> list[dict[str, Any]]:
@@ -26,14 +32,14 @@ def everything(made: Made) -> list[dict[str, Any]]:
 
 
 def test_it_is_the_same_every_time(made: Made) -> None:
-    assert list(demo(now_ms=NOW, media_base="http://127.0.0.1:8001/sandbox/media")) == made
+    assert list(demo(now_ms=NOW, media_base=MEDIA)) == made
 
 
 def test_there_are_enough_conversations_and_messages_of_both_kinds(made: Made) -> None:
-    assert len(made) >= 12
+    assert len(made) >= 14
     assert {conversation["kind"] for conversation, _ in made} == {"private", "group"}
-    assert len(everything(made)) >= 2_000
-    assert max(len(messages) for _, messages in made) >= 1_200
+    assert len(everything(made)) >= 2_400
+    assert len(square_of(made)) >= 1_200
     named = [
         Group(conversation["group_id"])
         if conversation["kind"] == "group"
@@ -45,7 +51,7 @@ def test_there_are_enough_conversations_and_messages_of_both_kinds(made: Made) -
 
 def test_every_type_of_message_is_there(made: Made) -> None:
     types = Counter(message["type"] for message in everything(made))
-    assert {"text", "image", "audio", "video", "file", "order"} <= set(types)
+    assert set(types) == {"text", "image", "audio", "video", "file", "order", "location", "red-packet"}
 
 
 def test_the_spam_wave_runs_through_six_conversations_within_minutes(made: Made) -> None:
@@ -55,16 +61,21 @@ def test_the_spam_wave_runs_through_six_conversations_within_minutes(made: Made)
     }
     hit = {name: times for name, times in waves.items() if times}
     assert len(hit) == 6
-    assert max(map(len, hit.values())) > 40
-    assert all(max(times) - min(times) < 15 * 60_000 for times in hit.values())
+    assert sorted(map(len, hit.values()))[-2] < 10
+    square = hit.pop(json.dumps({"kind": "group", "group_id": TOWN_SQUARE}))
+    assert 40 <= len(square) <= 50
+    assert all(max(times) - min(times) < 10 * 60_000 for times in (square, *hit.values()))
+    senders = [m["senderData"] for m in square_of(made) if m["senderId"] == SPAM_SENDER]
+    assert {data["name"] for data in senders} == {"稳赚小助手"}
 
 
 def test_two_messages_share_a_millisecond_and_some_are_recalled(made: Made) -> None:
-    square = next(messages for conversation, messages in made if conversation.get("group_id") == TOWN_SQUARE)
-    assert 2 in Counter(message["timestamp"] for message in square).values()
+    twins = [time for time, count in Counter(m["timestamp"] for m in square_of(made)).items() if count == 2]
+    assert any(len({m["senderId"] for m in square_of(made) if m["timestamp"] == time}) == 2 for time in twins)
     recalled = [message for message in everything(made) if message.get("recalled")]
     assert len(recalled) > 5
     assert all(message["recaller"]["id"] for message in recalled)
+    assert len({message["messageId"] for message in everything(made)}) == len(everything(made))
 
 
 def test_ids_and_texts_are_as_odd_as_real_ones(made: Made) -> None:
@@ -74,20 +85,40 @@ def test_ids_and_texts_are_as_odd_as_real_ones(made: Made) -> None:
     texts = [payload["text"] for payload in payloads if isinstance(payload, dict) and "text" in payload]
     assert any("<script>" in text for text in texts)
     assert any("\u202e" in text for text in texts)
-    assert any(len(text.encode()) > 2_900 for text in texts)
-    assert any(isinstance(payload, str) and not payload.startswith("{") for payload in payloads)
-    assert any(isinstance(payload, str) and payload.startswith("{") for payload in payloads)
+    assert 2_900 < max(len(text.encode()) for text in texts) <= 3 * 1024
+    strings = [payload for payload in payloads if isinstance(payload, str)]
+    assert sum(string.startswith("{") and "text" in json.loads(string) for string in strings) > 2
+    assert sum(not string.startswith("{") for string in strings) > 2
     assert all(
-        "senderData" not in message
+        ("senderData" in message) is (conversation["kind"] == "group")
         for conversation, messages in made
-        if conversation["kind"] == "private"
         for message in messages
     )
 
 
-def test_everything_lies_within_the_last_day_and_before_now(made: Made) -> None:
+def test_nobody_talks_in_a_private_conversation_but_its_two_sides(made: Made) -> None:
+    for conversation, messages in made:
+        if conversation["kind"] == "private":
+            assert {message["senderId"] for message in messages} <= {conversation["user_a"], conversation["user_b"]}
+
+
+def test_attachments_are_where_the_sandbox_serves_them_but_for_one_that_is_not_what_its_type_says(made: Made) -> None:
+    attached = [m for m in everything(made) if m["type"] in {"image", "audio", "file", "video"}]
+    (wrong,) = [m for m in attached if "url" not in m["payload"].get("video", m["payload"])]
+    assert wrong["type"] == "image"
+    endings = {
+        (m["type"], m["payload"].get("video", m["payload"])["url"].removeprefix(MEDIA).rpartition(".")[2])
+        for m in attached
+        if m is not wrong
+    }
+    assert endings == {("image", "png"), ("audio", "wav"), ("file", "pdf"), ("video", "mp4")}
+    assert [serve(f"x.{ending}")[0] for ending in ("png", "wav", "pdf", "mp4")] == [200, 200, 200, 404]
+
+
+def test_everything_lies_within_the_last_twenty_hours_the_newest_a_minute_ago(made: Made) -> None:
     times = [message["timestamp"] for message in everything(made)]
-    assert NOW - 24 * 3600 * 1000 < min(times) <= max(times) <= NOW
+    assert min(times) >= NOW - 20 * 3600 * 1000
+    assert max(times) == NOW - 60_000
 
 
 def test_a_sandbox_starts_with_it_and_does_not_add_it_twice(tmp_path: Any) -> None:

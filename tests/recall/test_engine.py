@@ -307,7 +307,7 @@ def test_a_recall_that_nobody_sends_is_found(request_recall: Callable[..., Recal
     recall = request_recall(1)
     assert engine.due_recalls() == []
     Recall.objects.update(not_before=timezone.now() - timedelta(seconds=30))
-    assert engine.due_recalls() == [recall.pk]
+    assert engine.due_recalls() == [recall]
 
 
 def test_two_senders_of_one_recall_share_it(request_recall: Callable[..., Recall], sandbox: Any) -> None:

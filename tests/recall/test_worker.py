@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.utils import timezone
+from django_tasks_db.models import DBTaskResult
 
 from recall import services
 from recall.management.commands import worker
@@ -110,10 +111,17 @@ def test_a_worker_finds_what_a_killed_one_left_open_without_being_asked(
     assert Recall.objects.get(pk=recall.pk).state == Recall.State.FINISHED
 
 
-def test_a_recall_whose_task_was_lost_is_sent_all_the_same(request_recall: Callable[..., Recall]) -> None:
+def test_a_recall_whose_task_was_lost_is_queued_anew_once(request_recall: Callable[..., Recall], sandbox: Any) -> None:
     recall = request_recall(1)
     Recall.objects.update(not_before=timezone.now() - timedelta(minutes=1))
+    assert worker.tidy() == 0, "its task still waits"
+    # As a worker that was killed leaves it: running for ever.
+    DBTaskResult.objects.update(status="RUNNING")
     assert worker.tidy() == 1
-    recall.refresh_from_db()
-    assert recall.state == Recall.State.FINISHED
     assert worker.tidy() == 0
+    process = start_worker(sandbox)
+    try:
+        wait_until(lambda: Recall.objects.get(pk=recall.pk).state == Recall.State.FINISHED)
+    finally:
+        process.terminate()
+        process.wait(timeout=15)

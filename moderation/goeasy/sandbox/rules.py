@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 MAX_TEXT_BYTES = 3 * 1024
+MAX_DIGITS = 18  # what SQLite can compare
 RECALL_FIELDS = {"appkey", "recaller", "userAId", "userBId", "groupId", "messages"}
 SEND_FIELDS = {"appkey", "senderId", "senderData", "to", "type", "payload", "notification"}
 
@@ -65,7 +66,7 @@ def check_history(query: dict[str, str]) -> tuple[dict[str, Any], int, int]:
         "lasttimestamp": query.get("lasttimestamp", str(time.time_ns() // 1_000_000 + 1)),
     }
     for name, text in numbers.items():
-        require(text.isascii() and text.isdigit(), f"{name} must be a whole number")
+        require(text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS, f"{name} must be a whole number")
     limit, before = int(numbers["limit"]), int(numbers["lasttimestamp"])
     require(1 <= limit <= 30, "limit must be 1 to 30")
     return conversation, limit, before
@@ -76,7 +77,7 @@ def check_send(body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     require(not (unknown := set(body) - SEND_FIELDS), f"unknown fields: {', '.join(sorted(unknown))}")
     to = body.get("to")
     require(is_id(body.get("senderId")), "senderId is required")
-    require(isinstance(to, dict) and to.get("type") in {"private", "group"}, "to.type must be private or group")
+    require(isinstance(to, dict) and to.get("type") in ("private", "group"), "to.type must be private or group")
     assert isinstance(to, dict)  # noqa: S101 - for the type checker
     require(is_id(to.get("id")), "to.id is required")
     require(isinstance(body.get("type"), str) and body["type"], "type is required")

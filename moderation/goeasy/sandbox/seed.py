@@ -140,11 +140,13 @@ TALK = {
         "A-20931",
         "已联系快递，放在了丰巢柜，取件码 7 位数，稍后短信发您",
         "好的谢谢",
+        "不客气，祝您生活愉快 😊",
         "Hi, can I change the delivery address?",
         "Sure — it hasn't been shipped yet. What is the new address?",
         "12 Canal Street, 4B",
         "Done. You'll get an e-mail in a minute.",
         "Great, thanks!",
+        "You're welcome!",
         "可以开发票吗？",
         "可以的，请填写抬头和税号",
         "退货运费谁出？",
@@ -192,8 +194,8 @@ GROUPS: list[tuple[str, str, int, list[str]]] = [
     ("g-book-club", "town", 80, ["u-1004", "u-1007", "u-1011"]),
 ]
 PAIRS: list[tuple[str, str, str, int]] = [
-    ("shop:客服/01", "u-1001", "support", 60),
-    ("shop:客服/01", "user 42", "support", 50),
+    ("u-1001", "shop:客服/01", "support", 60),
+    ("user 42", "shop:客服/01", "support", 50),
     ("u-1002", "u-1006", "small", 70),
     ("u-1004", "u-1007", "small", 60),
     ("🐼panda", "u-1005", "small", 40),
@@ -264,6 +266,7 @@ def oddities(now_ms: int) -> list[Message]:
         (now_ms - 11 * MINUTE, "u-1004", {"text": "🎉🥳" * 380}),
         (now_ms - 10 * MINUTE, "u-1007", "直接就是一段文字的消息"),
         (now_ms - 9 * MINUTE, "u-1002", json.dumps({"text": "JSON inside a string"})),
+        (now_ms - MINUTE, "u-1001", {"text": "刚刚是不是有人在群里发广告？管理员在吗"}),
     ]
     messages: list[Message] = [
         {"timestamp": at, "senderId": who, "type": "text", "payload": what} for at, who, what in odd
@@ -281,6 +284,9 @@ def finished(chance: random.Random, messages: list[Message], media_base: str, *,
             message["type"] = "text"
             if number % 23 == 11 and not spam and isinstance(message["payload"], dict):
                 message["type"], message["payload"] = attachment(number, media_base)
+            elif number % 89 == 17:  # the two other shapes of a text's payload
+                text = message["payload"]["text"]
+                message["payload"] = text if number % 2 else json.dumps({"text": text}, ensure_ascii=False)
         if number % 61 == 40 and not spam:
             message["recalled"] = True
             message["recaller"] = {"id": message["senderId"], "data": {"name": PEOPLE[message["senderId"]]}}

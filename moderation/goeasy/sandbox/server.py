@@ -144,7 +144,7 @@ class Sandbox:
 
     def may(self, appkey: object) -> bool:
         """Whether the key may use the REST API: a subscribe key may not."""
-        return appkey in {self.appkey, self.rest_key}
+        return isinstance(appkey, str) and appkey in {self.appkey, self.rest_key}
 
     def control(self, method: str, path: str, query: dict[str, str], body: Any) -> Reply | None:
         """What `/sandbox/…` answers; None for an address that is none."""
@@ -196,6 +196,7 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
     protocol_version = "HTTP/1.1"
     server_version = "GoEasySandbox"
+    under_way: str | None = None
 
     def setup(self) -> None:
         super().setup()
@@ -254,13 +255,20 @@ class Handler(BaseHTTPRequestHandler):
                 "http_status": None,
             }
             sandbox.received.append(call)
+        self.under_way = endpoint
         try:
             if sandbox.on_call:
                 sandbox.on_call(call)
             self.act(endpoint, call, fields, body, is_valid)
         finally:
-            with sandbox.lock:
-                sandbox.in_flight[endpoint] -= 1
+            self.leave()
+
+    def leave(self) -> None:
+        """Count the call as over. Done before its answer leaves: the client's next call may come at once."""
+        if self.under_way:
+            with self.server.sandbox.lock:
+                self.server.sandbox.in_flight[self.under_way] -= 1
+            self.under_way = None
 
     def parse(self, raw: bytes) -> Any:
         """The JSON body, or a Wrong that says what it is instead."""
@@ -268,7 +276,7 @@ class Handler(BaseHTTPRequestHandler):
             return rules.Wrong("Content-Type must be application/json")
         try:
             return json.loads(raw)
-        except ValueError:
+        except (ValueError, RecursionError):
             return rules.Wrong("the body is not JSON")
 
     def act(self, endpoint: str, call: dict[str, Any], fields: dict[str, Any], body: Any, is_valid: bool) -> None:
@@ -335,6 +343,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def reply_raw(self, status: int, content_type: str, body: bytes, headers: dict[str, str] | None = None) -> None:
         """Answer with these bytes."""
+        self.leave()
         self.send_response(status)
         for name, value in {"Content-Type": content_type, "Content-Length": str(len(body)), **(headers or {})}.items():
             self.send_header(name, value)
@@ -343,12 +352,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def drop(self) -> None:
         """Close the connection without a word."""
+        self.leave()
         self.close_connection = True
         self.connection.shutdown(socket.SHUT_RDWR)
 
     def half(self, code: int, content: object) -> None:
         """Begin an answer and close the connection in the middle."""
         body = json.dumps({"code": code, "content": content}).encode()
+        self.leave()
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

@@ -68,13 +68,13 @@ class Store:
         """Keep messages as they are given, completed with what GoEasy adds; returns them as history tells them."""
         key = conversation_key(conversation)
         kept = [completed(conversation, message) for message in messages]
-        with self.lock:
+        with self.lock, self.connection:
             self.connection.execute("BEGIN")
             self.connection.executemany(
                 "INSERT INTO message (conversation, timestamp, data) VALUES (?, ?, ?)",
-                [(key, message["timestamp"], json.dumps(message, ensure_ascii=False)) for message in kept],
+                # As ASCII: SQLite takes no lone surrogate, and JSON may carry one.
+                [(key, message["timestamp"], json.dumps(message)) for message in kept],
             )
-            self.connection.execute("COMMIT")
         return kept
 
     def history(self, conversation: dict[str, Any], *, limit: int, before: int) -> list[dict[str, Any]]:
@@ -90,7 +90,7 @@ class Store:
     def recall(self, conversation: dict[str, Any], timestamps: Sequence[int], recaller: dict[str, Any] | None) -> int:
         """Mark every message at `timestamps` (ms) recalled; one that is recalled already keeps its recaller."""
         key, changed = conversation_key(conversation), 0
-        with self.lock:
+        with self.lock, self.connection:
             self.connection.execute("BEGIN")
             for timestamp in timestamps:
                 for row_id, text in self.connection.execute(
@@ -102,10 +102,9 @@ class Store:
                     message["recalled"] = True
                     if recaller:
                         message["recaller"] = recaller
-                    data = json.dumps(message, ensure_ascii=False)
+                    data = json.dumps(message)
                     self.connection.execute("UPDATE message SET data = ? WHERE id = ?", [data, row_id])
                     changed += 1
-            self.connection.execute("COMMIT")
         return changed
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import queue
 import threading
@@ -52,7 +53,7 @@ class Webhook:
         content = json.dumps([message], ensure_ascii=False, separators=(",", ":"))
         request = urllib.request.Request(  # noqa: S310 - the address that whoever started the sandbox gave
             self.url,
-            data=urllib.parse.urlencode({"content": content}).encode(),
+            data=urllib.parse.urlencode({"content": content}, errors="surrogatepass").encode(),
             headers={
                 "Content-Type": "application/x-www-form-urlencoded",
                 "x-goeasy-signature": sign(self.secret_key, content),
@@ -61,5 +62,5 @@ class Webhook:
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310
                 return bool(response.status == 200 and response.read(1024).strip() == ACKNOWLEDGEMENT)
-        except (OSError, ValueError):
+        except (OSError, ValueError, http.client.HTTPException):
             return False

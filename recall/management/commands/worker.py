@@ -13,9 +13,11 @@ from django.core.management.base import BaseCommand
 from django.db import OperationalError, connection
 from django.utils import timezone
 from django_tasks_db.management.commands.db_worker import Worker
+from django_tasks_db.models import DBTaskResult
 
-from recall import engine
-from recall.models import Heartbeat
+from recall import engine, services
+from recall.models import Heartbeat, Recall
+from recall.tasks import send
 
 log = logging.getLogger(__name__)
 
@@ -74,12 +76,18 @@ def keep_house(name: str) -> None:
 
 
 def tidy() -> int:
-    """Call unknown what a dead worker left open, and send what nobody is sending; returns how many recalls that was.
+    """Call unknown what a dead worker left open, and queue anew what nobody is about to send; returns how many.
 
-    A recall is sent here, in this thread, when the queue has lost the task that should have woken a worker.
+    A task is lost with the worker that ran it: django-tasks-db leaves it running for ever.
     """
     engine.recover_orphans()
-    due = engine.due_recalls()
-    for recall_id in due:
-        engine.send_recall(recall_id)
-    return len(due)
+    lost = [recall for recall in engine.due_recalls() if not is_queued(recall)]
+    for recall in lost:
+        services.wake(recall)
+    return len(lost)
+
+
+def is_queued(recall: Recall) -> bool:
+    """Whether a task that sends the recall waits for a worker."""
+    arguments = {"args": [str(recall.pk)], "kwargs": {}}
+    return DBTaskResult.objects.ready().filter(task_path=send.module_path, args_kwargs=arguments).exists()

@@ -1,0 +1,115 @@
+"""Looking at every page: in which state of the console, in which dress, and at what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from axe_playwright_python.base import AXE_SCRIPT
+from django.urls import URLResolver, get_resolver
+from playwright.sync_api import Page
+
+# Run inside the console: the demo's conversations are archived, and in one of them a recall comes to each state.
+ARRANGE = """
+import json, os, time, uuid, requests
+from moderation.accounts.models import Pseudonym, User
+from moderation.archive.backfill import read_latest
+from moderation.archive.models import Application, Conversation, Message
+from moderation.audit.models import Action, AuditEntry
+from moderation.goeasy.sandbox.seed import DEMO_CONVERSATIONS, TOWN_SQUARE
+from recall import services
+from recall.models import Recall, RecallReason
+
+faults = os.environ["GOEASY_REST_HOST"] + "/sandbox/faults"
+application = Application.objects.get()
+mo, lin = (User.objects.get(username=name) for name in ("mo", "lin"))
+Pseudonym.objects.create(application=application, user=lin, recaller_id="care", recaller_data={"name": "客服"})
+for target in DEMO_CONVERSATIONS:
+    read_latest(Conversation.objects.open(application, target), pages=10)
+town = Conversation.objects.get(group_id=TOWN_SQUARE)
+guild = Conversation.objects.get(group_id="g-guild-azure")
+free = guild.message_set.filter(recalled=False).order_by("-timestamp").values_list("timestamp", flat=True)
+free = list(dict.fromkeys(free))
+made = {}
+
+def ask(state, *rules, count=2, grace=0):
+    requests.post(faults, json={"rules": rules})
+    made[state] = recall = services.request_recall(
+        conversation=guild, actor=mo, reason=RecallReason.objects.first(), recaller=None,
+        note="Reported by three members.\\nSee ticket 4711.",
+        timestamps=[free.pop(60) for _ in range(count)], submission=uuid.uuid4(), grace_seconds=grace)
+    while not grace and not Recall.objects.get(pk=recall.pk).is_final:
+        time.sleep(0.05)
+
+ask("accepted")
+ask("refused", {"on": "recall", "kind": "refuse", "code": 400, "content": "wrong " * 30})
+ask("unknown", {"on": "recall", "kind": "drop_after"})
+ask("stopped", {"on": "recall", "kind": "refuse", "code": 401}, count=25)
+ask("waiting", grace=3600)
+ask("cancelled", grace=3600)
+services.cancel_recall(made["cancelled"], mo)
+requests.delete(faults)
+models = User, Pseudonym, Application, Conversation, Message, Recall, RecallReason, AuditEntry
+entries = [AuditEntry.objects.filter(action=action).last() for action in Action.values]
+print(json.dumps({
+    "conversation": town.pk,
+    **{state: str(recall.pk) for state, recall in made.items()},
+    "ids": {model._meta.label_lower.replace(".", "_"): str(model._default_manager.last().pk) for model in models},
+    "entries": [entry.seq for entry in entries if entry],
+}))
+"""
+
+DRESSES: dict[str, dict[str, Any]] = {
+    "light": {},
+    "dark": {"color_scheme": "dark"},
+    "phone": {"width": 390, "height": 844, "has_touch": True, "is_mobile": True},
+    "dark phone": {"width": 390, "height": 844, "has_touch": True, "is_mobile": True, "color_scheme": "dark"},
+}
+
+
+def routes(resolver: Any = None, namespace: str = "") -> Iterator[tuple[str, str]]:
+    """Every route that the URL resolver knows: its name, and its pattern."""
+    for pattern in (resolver or get_resolver()).url_patterns:
+        if isinstance(pattern, URLResolver):
+            yield from routes(pattern, f"{pattern.namespace}:" if pattern.namespace else namespace)
+        else:
+            yield f"{namespace}{pattern.name or ''}", str(pattern.pattern)
+
+
+def axe_violations(page: Page) -> list[str]:
+    """What axe finds on the page against WCAG 2.2 A and AA, a line each."""
+    options = {
+        "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]},
+        "resultTypes": ["violations"],
+        # With it axe would add a style of its own, which the CSP refuses.
+        "preload": False,
+    }
+    page.evaluate(AXE_SCRIPT)
+    # Only what is wrong: what is right would take longer to carry over than to find.
+    found = page.evaluate("(options) => axe.run(document, options).then((results) => results.violations)", options)
+    return [f"{page.url}: {rule['id']} {node['html'][:200]}" for rule in found for node in rule["nodes"]]
+
+
+def has_no_sideways_scroll(page: Page) -> bool:
+    """Whether everything fits into the width of the window."""
+    width: bool = page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    return width
+
+
+def look(page: Page) -> list[str]:
+    """What axe finds, and whether the page is wider than its window."""
+    wide = [] if has_no_sideways_scroll(page) else [f"{page.url}: scrolls sideways"]
+    return axe_violations(page) + wide
+
+
+def visit(page: Page, addresses: list[str]) -> None:
+    """Look at each page; everything that is found is told at once. The page that refuses is looked at once."""
+    found, refused = [], False
+    for address in addresses:
+        answer = page.goto(address)
+        assert answer
+        assert answer.status < 500, address
+        if answer.status != 403 or not refused:
+            found += look(page)
+        refused = refused or answer.status == 403
+    assert found == []

@@ -1,0 +1,54 @@
+"""Every page of Django admin, the audit log above all: no axe violation (WCAG 2.2 A, AA), no CSP violation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.urls import reverse
+from playwright.sync_api import Page
+
+from tests.browser.pages import DRESSES, routes, visit
+
+OpenBrowser = Callable[..., Page]
+
+# What answers with no page of its own, or with one of the desk's.
+NO_PAGE = {
+    *("admin:", "admin:login", "admin:logout", "admin:autocomplete", "admin:jsi18n", "admin:view_on_site"),
+    *("admin:password_change", "admin:password_change_done", "admin:audit_auditentry_export"),
+}
+AUDIT_LOG = [
+    "/admin/audit/auditentry/",
+    "/admin/audit/auditentry/?response_code=200&response_code=401&action=recall.answered",
+    "/admin/audit/auditentry/?since=nonsense",
+    "/admin/audit/auditentry/?conversation=nowhere",
+]
+
+
+def admin_pages(world: dict[str, Any]) -> list[str]:
+    """An address for every route of Django admin."""
+    found = []
+    for name, pattern in routes():
+        if not name.startswith("admin:") or name in NO_PAGE:
+            continue
+        model = name.removeprefix("admin:").rpartition("_")[0]
+        if name == "admin:auth_user_password_change":
+            model = "accounts_user"
+        if name == "admin:app_list":
+            found.append("/admin/recall/")
+        else:
+            found.append(reverse(name, args=[world["ids"][model]] if "<" in pattern else []))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("username", "dress", "share"),
+    [("ada", "light", 1), ("audrey", "phone", 3), ("lea", "dark", 3), ("zhao", "dark phone", 2)],
+)
+def test_a_page_of_admin_meets_everybody(
+    open_browser: OpenBrowser, world: dict[str, Any], username: str, dress: str, share: int
+) -> None:
+    entries = [f"/admin/audit/auditentry/{seq}/change/" for seq in world["entries"]]
+    addresses = admin_pages(world)[dress == "dark" :: share]
+    visit(open_browser(username, **DRESSES[dress]), [*addresses, *AUDIT_LOG[: 4 // share], *entries[::share]])
