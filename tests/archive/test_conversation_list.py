@@ -93,3 +93,12 @@ def test_an_auditor_reads_the_list_and_opens_nothing(client: Client, auditor: An
     page = client.get(reverse("conversations")).content.decode()
     assert "user-a ↔ user-b" in page
     assert reverse("open-conversation") not in page
+
+
+def test_a_name_that_messages_have_told_finds_the_persons_conversations(
+    client: Client, moderator: Any, private: Any, group: Any, make_message: Any
+) -> None:
+    make_message(group, 1_700_000_000_000, senderId="user-b", senderData={"name": "王小明"})
+    client.force_login(moderator)
+    assert list(client.get("/conversations/", {"q": "小明"}).context["page"]) == [private]
+    assert list(client.get("/conversations/", {"q": "小红"}).context["page"]) == []

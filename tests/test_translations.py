@@ -1,0 +1,108 @@
+"""Every text is translatable, and Simplified Chinese is complete (architecture, invariant 10)."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from babel.messages.catalog import Catalog, Message
+from babel.messages.mofile import read_mo
+from babel.messages.pofile import read_po
+from django.test import Client
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = Path("locale") / "zh_Hans" / "LC_MESSAGES"
+PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|\{\w+\}|</?\w+")
+
+
+def catalog(root: Path = ROOT) -> Catalog:
+    with (root / FOLDER / "django.po").open("rb") as file:
+        return read_po(file, locale="zh_Hans")
+
+
+def texts(message: Message) -> tuple[list[str], list[str]]:
+    """The English and the Chinese forms of a message."""
+    english = [message.id] if isinstance(message.id, str) else list(message.id)
+    chinese = [message.string] if isinstance(message.string, str) else list(message.string)
+    return english, chinese
+
+
+def messages(found: Catalog) -> list[Message]:
+    return [message for message in found if message.id]
+
+
+def test_every_text_in_code_and_templates_is_translated(tmp_path: Path) -> None:
+    if not shutil.which("xgettext"):
+        reason = "gettext is not installed (Debian: apt-get install gettext)"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    for name in ("moderation", "recall", "templates", "locale"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "manage.py", tmp_path)
+    command = ["makemessages", "--locale", "zh_Hans", "--no-obsolete", "--no-wrap", "--add-location", "file"]
+    done = subprocess.run(
+        [sys.executable, "manage.py", *command],
+        cwd=tmp_path,
+        env={**os.environ, "DATABASE_URL": f"sqlite:///{tmp_path}/none.sqlite3", "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    untranslated = [
+        message.id for message in messages(catalog(tmp_path)) if message.fuzzy or not all(texts(message)[1])
+    ]
+    assert untranslated == []
+    assert len(messages(catalog(tmp_path))) > 400
+
+
+def test_the_compiled_catalog_is_up_to_date() -> None:
+    def told(found: Catalog) -> dict[str, list[str]]:
+        return {texts(message)[0][0]: texts(message)[1] for message in messages(found)}
+
+    with (ROOT / FOLDER / "django.mo").open("rb") as file:
+        assert told(read_mo(file)) == told(catalog())
+
+
+def test_translations_keep_every_placeholder_and_tag() -> None:
+    for message in messages(catalog()):
+        english, chinese = texts(message)
+        expected = set(PLACEHOLDER.findall(english[-1]))
+        assert all(set(PLACEHOLDER.findall(text)) == expected for text in chinese), message.id
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("address", ["/", "/conversations/", "/conversations/open/", "/recalls/", "/recalls/new/"])
+def test_a_page_in_chinese_has_no_english_sentence_left(
+    address: str, client: Client, administrator: Any, application: Any
+) -> None:
+    administrator.language = "zh-hans"
+    administrator.save()
+    client.force_login(administrator)
+    page = client.get(address).content.decode()
+    assert '<html lang="zh-hans"' in page.lower()
+    shown = re.sub(r"<(script|template|style).*?</\1>|<[^>]+>", "\n", page, flags=re.DOTALL)
+    shown = " ".join(shown.split())
+    sentences = {text for message in messages(catalog()) for text in texts(message)[0] if len(text.split()) > 2}
+    assert [text for text in sentences if text in shown] == []
+
+
+@pytest.mark.django_db
+def test_reasons_are_shown_in_the_readers_language(reason: Any) -> None:
+    from django.utils import translation
+
+    with translation.override("zh-hans"):
+        assert str(reason) == reason.label_zh
+    with translation.override("en"):
+        assert str(reason) == reason.label_en
+
+
+@pytest.mark.django_db
+def test_a_visitor_is_greeted_in_the_language_that_the_browser_asks_for(client: Client) -> None:
+    assert "登录" in client.get("/accounts/login/", headers={"accept-language": "zh-CN,zh;q=0.9"}).content.decode()
+    assert "Sign in" in client.get("/accounts/login/", headers={"accept-language": "fr"}).content.decode()
