@@ -25,7 +25,7 @@ application = Application.objects.get()
 mo, lin = (User.objects.get(username=name) for name in ("mo", "lin"))
 Pseudonym.objects.create(application=application, user=lin, recaller_id="care", recaller_data={"name": "客服"})
 for target in DEMO_CONVERSATIONS:
-    read_latest(Conversation.objects.open(application, target), pages=10)
+    read_latest(Conversation.objects.open(application, target), pages=5)
 town = Conversation.objects.get(group_id=TOWN_SQUARE)
 guild = Conversation.objects.get(group_id="g-guild-azure")
 free = guild.message_set.filter(recalled=False).order_by("-timestamp").values_list("timestamp", flat=True)

@@ -44,7 +44,7 @@ def admin_pages(world: dict[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize(
     ("username", "dress", "share"),
-    [("ada", "light", 1), ("audrey", "phone", 3), ("lea", "dark", 3), ("zhao", "dark phone", 2)],
+    [("ada", "light", 1), ("audrey", "phone", 4), ("lea", "dark", 4), ("zhao", "dark phone", 3)],
 )
 def test_a_page_of_admin_meets_everybody(
     open_browser: OpenBrowser, world: dict[str, Any], username: str, dress: str, share: int

@@ -29,13 +29,13 @@ CHINESE = re.compile("zh-hans", re.IGNORECASE)
 SAID = """() => [...document.querySelectorAll(
     "h1, h2, h3, legend, label, th, dt, button, .button, nav a, option, .help, .muted, .banner"
   )]
-    .filter((element) => element.checkVisibility() && !element.closest("[lang]:not(html)"))
+    .filter((element) => element.checkVisibility() && !element.closest("[lang]:not(html), .mono"))
     .map((element) => {
       const copy = element.cloneNode(true);
       copy.querySelectorAll("bdi, kbd, .kbd, code, time, .mono, .strong").forEach((part) => part.remove());
       return copy.textContent.trim();
     })
-    .filter((text) => /[A-Za-z]{2}/.test(text) && !/\\p{Script=Han}/u.test(text))"""
+    .filter((text) => !/^[0-9a-f-]{36}$/.test(text) && /[A-Za-z]{2}/.test(text) && !/\\p{Script=Han}/u.test(text))"""
 
 
 @pytest.fixture

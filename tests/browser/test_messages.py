@@ -21,10 +21,9 @@ def page(open_browser: OpenBrowser) -> Page:
 
 def say(talk: Talk, kind: str, payload: object) -> int:
     """One message of any type; its timestamp."""
-    talk.say("", sender="member-1")
-    timestamp = talk.timestamps.pop() + 1
-    message = {"type": kind, "senderId": "member-1", "timestamp": timestamp, "payload": payload}
-    talk.console.sandbox.add_messages(talk.conversation, [message])
+    timestamp = talk.timestamps[-1] + 1000
+    said = {"type": kind, "senderId": "member-1", "timestamp": timestamp, "payload": payload}
+    talk.console.sandbox.add_messages(talk.conversation, [said])
     talk.timestamps.append(timestamp)
     return timestamp
 
