@@ -109,6 +109,8 @@ def database(text: str) -> dict[str, Any]:
             **settings.get("OPTIONS", {}),
             "pool": {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 15},
         }
+        # After a restart of the server the pool holds connections that are dead.
+        settings["CONN_HEALTH_CHECKS"] = True
     return settings
 
 
@@ -167,6 +169,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "moderation.middleware.replace_nul",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

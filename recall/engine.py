@@ -13,12 +13,13 @@ import random
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -33,13 +34,20 @@ from recall.services import call_body
 log = logging.getLogger(__name__)
 
 Outcome = RecallAttempt.Outcome
+# `problem` of an attempt whose worker ended without recording an outcome.
+LOST = "worker_lost"
 
 # A call that surely had no effect is tried this often in all, waiting longer each time (seconds).
 MAX_ATTEMPTS = 5
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 30.0
+# How long an outcome is tried to be recorded while the database is away (seconds).
+PATIENCE_WITH_DATABASE = 60.0
 # Beyond both time-outs: how long a claim is believed without its outcome (seconds).
-LEASE_MARGIN = 30.0
+LEASE_MARGIN = 90.0
+
+# Set when this process is told to end: nothing new is claimed, what is under way is recorded.
+stopping = threading.Event()
 
 
 def worker_name() -> str:
@@ -108,7 +116,7 @@ def send_recall(recall_id: UUID, *, worker: str = "") -> None:
     Recall.objects.filter(pk=recall_id, state=Recall.State.WAITING, not_before__lte=timezone.now()).update(
         state=Recall.State.SENDING
     )
-    recall = Recall.objects.select_related("actor", "application", "conversation__application").get(pk=recall_id)
+    recall = Recall.objects.select_related("application", "conversation__application").get(pk=recall_id)
     if recall.state != Recall.State.SENDING:
         return
     if not recall.application.is_configured:
@@ -119,7 +127,7 @@ def send_recall(recall_id: UUID, *, worker: str = "") -> None:
     with recall.application.client() as client:
         # The first call goes alone: a refused key is then refused once, not once per thread.
         pace.wait()
-        if claim := claim_next(recall, worker):
+        if claim := claim_or_stop(recall, worker):
             send_batch(claim, client)
         left = recall.batches.filter(state=RecallBatch.State.PENDING)[: settings.GOEASY_CONCURRENCY].count()
         threads = [
@@ -135,12 +143,12 @@ def send_recall(recall_id: UUID, *, worker: str = "") -> None:
 def _send_all(recall: Recall, client: Client, pace: Pace, worker: str) -> None:
     """One thread's share: claim, send, record, until nothing can be claimed."""
     try:
-        while True:
+        while not stopping.is_set():
             pace.wait()
-            if claim := claim_next(recall, worker):
+            if claim := claim_or_stop(recall, worker):
                 send_batch(claim, client)
             elif (wait := _seconds_until_due(recall)) is not None:
-                time.sleep(wait)
+                stopping.wait(wait)
             else:
                 return
     except Exception:
@@ -164,6 +172,18 @@ def _seconds_until_due(recall: Recall) -> float | None:
         return None
     # In short steps: a recall that is called off meanwhile should not keep its worker.
     return min(max((due - timezone.now()).total_seconds(), 0.02), 1.0)
+
+
+def claim_or_stop(recall: Recall, worker: str) -> Claim | None:
+    """`claim_next()`; a recall whose call breaks a rule of GoEasy's is stopped, so that a person sees it."""
+    if stopping.is_set():
+        return None
+    try:
+        return claim_next(recall, worker)
+    except InvalidCall as problem:
+        log.error("recall %s cannot be sent: %s", recall.pk, problem)
+        stop(recall, Recall.StopReason.INVALID)
+        return None
 
 
 def claim_next(recall: Recall, worker: str) -> Claim | None:
@@ -195,7 +215,7 @@ def claim_next(recall: Recall, worker: str) -> Claim | None:
             )
         )
         record(
-            actor=recall.actor.get_username(),
+            actor=recall.sent_for,
             action=Action.SENDING,
             app=recall.application.slug,
             conversation=recall.conversation.for_audit(),
@@ -224,15 +244,35 @@ def send_batch(claim: Claim, client: Client) -> None:
             recaller=claim.recall.recaller,
         )
     except GoEasyError as error:
-        record_error(claim, error)
+        failure = error
+        surely(lambda: record_error(claim, failure))
     else:
-        record_outcome(claim, Outcome.ACCEPTED, RecallBatch.State.ACCEPTED, answer=answer)
+        surely(lambda: record_outcome(claim, Outcome.ACCEPTED, RecallBatch.State.ACCEPTED, answer=answer))
+
+
+def surely(record_it: Callable[[], None]) -> None:
+    """Record what is known of a call even if the database goes away meanwhile: it is not known anywhere else.
+
+    Raises what the database raises when it stays away for PATIENCE_WITH_DATABASE; the attempt is then found open.
+    """
+    deadline = time.monotonic() + PATIENCE_WITH_DATABASE
+    while True:
+        try:
+            return record_it()
+        except (OperationalError, InterfaceError):
+            if connection.in_atomic_block or time.monotonic() > deadline:
+                raise
+            log.warning("the database did not take an outcome; trying again")
+            connection.close()
+            time.sleep(0.5)
 
 
 def record_error(claim: Claim, error: GoEasyError) -> None:
     """Commit what an error tells of the call: refused, never left, or unknown."""
     answer = getattr(error, "answer", None)
-    wait = wait_before_retry(error, claim.attempt.number)
+    # Those of an earlier request, before a person asked to send again, do not count.
+    attempts = claim.batch.attempts.filter(started_at__gte=claim.recall.not_before).count()
+    wait = wait_before_retry(error, attempts)
     if isinstance(error, Refused):
         outcome, state = Outcome.REFUSED, RecallBatch.State.REFUSED
     elif isinstance(error, (NotSent, InvalidCall)):
@@ -240,16 +280,26 @@ def record_error(claim: Claim, error: GoEasyError) -> None:
         outcome, state = Outcome.NOT_SENT, RecallBatch.State.PENDING
     else:
         outcome, state = Outcome.UNKNOWN, RecallBatch.State.UNKNOWN
-    if wait is not None:
-        state = RecallBatch.State.PENDING
     with transaction.atomic():
+        if wait is not None and called_off(claim.recall):
+            # Somebody was told that nothing more leaves.
+            wait = None
+            state = RecallBatch.State.CANCELLED if outcome == Outcome.NOT_SENT else state
+        elif wait is not None:
+            state = RecallBatch.State.PENDING
         record_outcome(claim, outcome, state, answer=answer, error=error, wait=wait)
         if isinstance(error, Refused) and {401, 403} & {error.answer.code, error.answer.http_status}:
             stop(claim.recall, Recall.StopReason.KEY_REFUSED)
         elif isinstance(error, InvalidCall):
             stop(claim.recall, Recall.StopReason.NOT_CONFIGURED)
-        elif outcome == Outcome.NOT_SENT and wait is None:
+        elif outcome == Outcome.NOT_SENT and state == RecallBatch.State.PENDING and wait is None:
             stop(claim.recall, Recall.StopReason.UNREACHABLE)
+
+
+def called_off(recall: Recall) -> bool:
+    """Whether what had not left was called off. Waits for somebody who is doing so, and keeps others from it."""
+    Recall.objects.select_for_update().get(pk=recall.pk)
+    return recall.batches.filter(state=RecallBatch.State.CANCELLED).exists()
 
 
 def record_outcome(
@@ -276,7 +326,11 @@ def record_outcome(
             latency_ms=latency,
             problem=error.kind if error else "",
         )
-        if mine:
+        if not mine:
+            if RecallAttempt.objects.filter(pk=claim.attempt.pk, outcome=outcome).exclude(problem=LOST).exists():
+                return  # Recorded: the database had only not said so.
+            learn_late(claim, outcome, answer)
+        else:
             RecallBatch.objects.filter(pk=claim.batch.pk, state=RecallBatch.State.SENDING).update(
                 state=state,
                 claimed_by="",
@@ -284,7 +338,7 @@ def record_outcome(
                 next_attempt_at=None if wait is None else now + timedelta(seconds=wait),
             )
         record(
-            actor=claim.recall.actor.get_username(),
+            actor=claim.recall.sent_for,
             action=Action.ANSWERED if answer else Action.UNANSWERED,
             app=claim.recall.application.slug,
             conversation=claim.recall.conversation.for_audit(),
@@ -304,6 +358,22 @@ def record_outcome(
                 **({} if mine else {"late": True}),
             },
         )
+
+
+def learn_late(claim: Claim, outcome: str, answer: Answer | None) -> None:
+    """Put an answer that came after its lease had run out in the place of "unknown": nobody has sent it again."""
+    if answer is None or outcome not in {Outcome.ACCEPTED, Outcome.REFUSED}:
+        return
+    RecallAttempt.objects.filter(pk=claim.attempt.pk, outcome=Outcome.UNKNOWN, problem=LOST).update(
+        outcome=outcome,
+        http_status=answer.http_status,
+        response_code=answer.code,
+        response_content=answer.content,
+        latency_ms=answer.latency_ms,
+        problem="",
+    )
+    final = RecallBatch.State.ACCEPTED if outcome == Outcome.ACCEPTED else RecallBatch.State.REFUSED
+    RecallBatch.objects.filter(pk=claim.batch.pk, state=RecallBatch.State.UNKNOWN).update(state=final)
 
 
 def stop(recall: Recall, reason: Recall.StopReason) -> None:
@@ -345,7 +415,7 @@ def recover_orphans() -> int:
             attempt = batch.attempts.filter(outcome=Outcome.OPEN).get()
             attempt.outcome = Outcome.UNKNOWN
             attempt.ended_at = timezone.now()
-            attempt.problem = "worker_lost"
+            attempt.problem = LOST
             attempt.save(update_fields=["outcome", "ended_at", "problem"])
             record(
                 actor="system",
@@ -356,7 +426,7 @@ def recover_orphans() -> int:
                 batch=batch.index,
                 attempt=attempt.number,
                 timestamps=list(batch.items.order_by("position").values_list("timestamp", flat=True)),
-                detail={"outcome": Outcome.UNKNOWN, "problem": "worker_lost", "worker": batch.claimed_by},
+                detail={"outcome": Outcome.UNKNOWN, "problem": LOST, "worker": batch.claimed_by},
             )
         found += 1
         settle(batch.recall)

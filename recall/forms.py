@@ -148,6 +148,10 @@ class RecallForm(ConversationForm):
             data = None
         if not isinstance(data, dict):
             raise ValidationError(_('This is not a JSON object. Write it like {"name": "Support"}.'), code="json")
+        if not is_plain(data):
+            raise ValidationError(
+                _("Keep it plain: no numbers over 15 digits, nothing nested deeper than 20."), code="json"
+            )
         return data
 
     def clean(self) -> dict[str, Any]:
@@ -174,3 +178,12 @@ class RecallForm(ConversationForm):
             return True
         self.add_error("typed_count", _("Type %(count)d to confirm that this many go.") % {"count": expected})
         return False
+
+
+def is_plain(value: object, depth: int = 20) -> bool:
+    """Whether every database gives the JSON `value` back as it was: no huge numbers, no deep nesting."""
+    if isinstance(value, dict):
+        return depth > 0 and all(is_plain(part, depth - 1) for part in value.values())
+    if isinstance(value, list):
+        return depth > 0 and all(is_plain(part, depth - 1) for part in value)
+    return not isinstance(value, (int, float)) or abs(value) < 10**15

@@ -54,11 +54,14 @@ class Recall(models.Model):
         KEY_REFUSED = "key_refused", _("GoEasy refused the key")
         UNREACHABLE = "unreachable", _("GoEasy could not be reached")
         NOT_CONFIGURED = "not_configured", _("The application has no key")
+        INVALID = "invalid", _("It cannot be sent as it is")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     application = models.ForeignKey(Application, models.PROTECT, verbose_name=_("application"))
     conversation = models.ForeignKey(Conversation, models.PROTECT, verbose_name=_("conversation"))
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, verbose_name=_("actor"))
+    # User name of whoever asked for the sending that is under way: the actor, or somebody who sent the rest again.
+    sent_for = models.CharField(max_length=150, blank=True, default="", editable=False)
     reason = models.ForeignKey(RecallReason, models.PROTECT, verbose_name=_("reason"))
     note = models.TextField(_("note"), blank=True, default="", max_length=MAX_NOTE_LENGTH)
     recaller_id = models.CharField(_("recaller id"), max_length=255, blank=True, default="")

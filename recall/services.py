@@ -118,7 +118,7 @@ def request_recall(
     recall. The same `submission` a second time returns the recall that it made the first time. Sending starts
     by itself after `grace_seconds`. Raises NotPossible when `submission` made a recall of something else.
     """
-    asked = (actor.pk, conversation.pk, set(timestamps))
+    asked = (actor.pk, conversation.pk, set(timestamps), reason.pk, note, recaller)
     if (earlier := Recall.objects.filter(submission=submission).first()) is not None:
         return _the_same(earlier, asked)
     look_up(conversation, timestamps)
@@ -127,6 +127,7 @@ def request_recall(
             recall = Recall.objects.create(
                 conversation=conversation,
                 actor=actor,
+                sent_for=actor.get_username(),
                 reason=reason,
                 note=note,
                 recaller_id=recaller.id if recaller else "",
@@ -159,13 +160,14 @@ def request_recall(
     return recall
 
 
-def _the_same(earlier: Recall, asked: tuple[int, int, set[int]]) -> Recall:
+def _the_same(earlier: Recall, asked: tuple[object, ...]) -> Recall:
     """`earlier`, if that is what is asked for again. Otherwise a form that a browser brought back was changed and
     sent once more: answering with the earlier recall would leave the change undone without a word.
     """
     timestamps = set(earlier.items.values_list("timestamp", flat=True))
-    if (earlier.actor_id, earlier.conversation_id, timestamps) != asked:
-        raise NotPossible(_("This form has made a recall already, of another selection. Nothing new was sent."))
+    made = (earlier.actor_id, earlier.conversation_id, timestamps, earlier.reason_id, earlier.note, earlier.recaller)
+    if made != asked:
+        raise NotPossible(_("This form has made another recall already. Nothing new was sent."))
     return earlier
 
 
@@ -264,7 +266,8 @@ def retry_recall(recall: Recall, actor: User) -> int:
         recall.stop_reason = ""
         recall.finished_at = None
         recall.not_before = timezone.now()
-        recall.save(update_fields=["state", "stop_reason", "finished_at", "not_before"])
+        recall.sent_for = actor.get_username()
+        recall.save(update_fields=["state", "stop_reason", "finished_at", "not_before", "sent_for"])
         record(
             actor=actor.get_username(),
             action=Action.REQUESTED,

@@ -131,6 +131,8 @@ def _learn_senders(conversation: Conversation, messages: Iterable[Message]) -> N
         )
     if not told:
         return
+    # In one order everywhere: two readers with the same senders would otherwise wait for each other for ever.
+    told = dict(sorted(told.items()))
     known = {
         sender.user_id: sender
         for sender in Sender.objects.filter(application_id=conversation.application_id, user_id__in=told)

@@ -53,8 +53,10 @@ def test_the_main_job_is_all_in_chinese_after_a_click(
 ) -> None:
     talk = private_talk(console, "你好", "加微信领福利", "日入过万不是梦")
     page = open_browser("lin")
+    page.goto("/")
     html = page.locator("html")
     expect(html).to_have_attribute("lang", "en")
+    assert "Recent conversations" in page.evaluate(SAID)
     page.get_by_role("button", name="简体中文").click()
     expect(html).to_have_attribute("lang", CHINESE)
     expect(page.locator("nav").first).to_contain_text(re.compile("会话.*撤回", re.DOTALL))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,8 +18,10 @@ from urllib.parse import parse_qs
 
 import pytest
 import requests
+from django.core.management import CommandError, call_command
 
 from moderation.goeasy.sandbox import Sandbox
+from moderation.goeasy.sandbox.seed import TOWN_SQUARE
 from moderation.goeasy.signing import verify
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -358,6 +361,152 @@ def test_faults_can_be_set_over_http_and_a_wrong_one_is_named(sandbox: Sandbox, 
     assert recall().json()["code"] == 200
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "latency",
+        {},
+        {"kind": []},
+        {"kind": "refuse", "on": ["recall"]},
+        {"kind": "refuse", "on": "recal"},
+        {"kind": "latency"},
+        {"kind": "latency", "ms": "50"},
+        {"kind": "latency", "ms": -1},
+        {"kind": "latency", "seconds": 1},
+        {"kind": "status", "status": True},
+        {"kind": "status", "status": 42},
+        {"kind": "status", "retry_after": "soon"},
+        {"kind": "refuse", "code": 50_001},
+        {"kind": "redirect"},
+        {"kind": "drop_before", "effect": True},
+        {"kind": "half", "times": "2"},
+        {"kind": "half", "after": None},
+    ],
+    ids=json.dumps,
+)
+def test_a_fault_that_could_not_be_made_is_refused_when_it_is_set(
+    sandbox: Sandbox, recall: Callable[..., Any], rule: Any
+) -> None:
+    url = f"{sandbox.url}/sandbox/faults"
+    requests.post(url, json={"rules": [{"kind": "refuse", "code": 418}]}, timeout=5).raise_for_status()
+    answer = requests.post(url, json={"rules": [rule]}, timeout=5)
+    assert (answer.status_code, answer.json()["code"]) == (400, 400)
+    assert recall().json()["code"] == 418  # what was in force still is
+
+
+def test_messages_are_put_there_and_seen_over_http(sandbox: Sandbox, history: Callable[..., Any]) -> None:
+    url = f"{sandbox.url}/sandbox/messages"
+    for conversation in (CONVERSATION, GROUP):
+        body = {"conversation": conversation, "messages": [text(T), {**text(T + 1), "recalled": True}]}
+        assert requests.post(url, json=body, timeout=5).status_code == 200
+    of_pair = requests.get(url, params={"user_a": "b", "user_b": "a"}, timeout=5).json()["content"]
+    of_group = requests.get(url, params={"group": "g"}, timeout=5).json()["content"]
+    assert of_pair == history().json()["content"]
+    assert [(m["timestamp"], m.get("recalled"), m.get("groupId")) for m in of_group] == [
+        (T + 1, True, "g"),
+        (T, None, "g"),
+    ]
+    for wrong in ({"conversation": GROUP, "messages": [{"timestamp": str(T)}]}, {"messages": []}, []):
+        assert requests.post(url, json=wrong, timeout=5).status_code == 400
+    assert len(sandbox.messages(GROUP)) == 2
+
+
+def test_it_can_be_emptied_and_seeded_anew(sandbox: Sandbox, recall: Callable[..., Any]) -> None:
+    url = f"{sandbox.url}/sandbox/reset"
+    square = {"kind": "group", "group_id": TOWN_SQUARE}
+    sandbox.add_messages(CONVERSATION, [text(T)])
+    sandbox.set_faults([{"kind": "refuse", "code": 418}])
+    recall()
+    assert requests.post(url, json={"seed": "nonsense"}, timeout=5).status_code == 400
+    assert sandbox.messages(CONVERSATION)
+    assert requests.post(url, json={"seed": "demo"}, timeout=5).status_code == 200
+    assert (sandbox.messages(CONVERSATION), sandbox.calls()) == ([], [])
+    assert len(sandbox.messages(square)) >= 1_200
+    assert recall().json()["code"] == 200
+    assert requests.post(url, timeout=5).status_code == 200
+    assert sandbox.messages(square) == []
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"])
+def test_a_wrong_method_or_address_is_refused_in_json(sandbox: Sandbox, method: str) -> None:
+    answer = requests.request(method, f"{sandbox.url}/v2/im/message", timeout=5)
+    assert (answer.status_code, answer.json()) == (405, {"code": 405, "content": "Method Not Allowed"})
+    assert requests.get(f"{sandbox.url}/v2/im/messages", timeout=5).json() == {"code": 404, "content": "Not Found"}
+
+
+def test_head_gets_no_body(sandbox: Sandbox) -> None:
+    head = b"HEAD /v2/im/history HTTP/1.1\r\nHost: sandbox\r\n\r\n"
+    answer = exchange(sandbox, head)
+    assert answer.startswith(b"HTTP/1.1 405 ")
+    assert answer.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        (b"Content-Length: abc", 411),
+        (b"Content-Length: -1", 411),
+        (b"Transfer-Encoding: chunked", 411),
+        (b"Content-Length: 1048577", 413),
+        (b"Content-Length: " + b"9" * 5_000, 413),
+    ],
+    ids=["no number", "negative", "chunked", "too long", "absurd"],
+)
+def test_a_body_of_unknown_or_too_great_length_is_refused_and_the_connection_closed(
+    sandbox: Sandbox, header: bytes, status: int
+) -> None:
+    call = b"POST /v2/im/message HTTP/1.1\r\nHost: sandbox\r\nContent-Type: application/json\r\n" + header + b"\r\n\r\n"
+    head, _, body = exchange(sandbox, call).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert json.loads(body)["code"] == status
+    assert sandbox.calls() == []
+
+
+def exchange(sandbox: Sandbox, call: bytes) -> bytes:
+    """Everything that is answered to these bytes until the sandbox closes the connection."""
+    with socket.create_connection(sandbox.server.server_address[:2], timeout=5) as connection:
+        connection.sendall(call)
+        return b"".join(iter(lambda: connection.recv(65_536), b""))
+
+
+def test_a_mistake_in_a_test_s_own_hook_is_not_silent(
+    sandbox: Sandbox, recall: Callable[..., Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    def hook(_call: dict[str, Any]) -> None:
+        raise AssertionError("no intent was committed")
+
+    sandbox.on_call = hook
+    with pytest.raises(requests.ConnectionError):
+        recall()
+    deadline = time.monotonic() + 5
+    shown = ""
+    while "no intent was committed" not in shown:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+        shown += capfd.readouterr().err
+    assert sandbox.appkey not in shown
+
+
+def test_it_answers_sixteen_calls_at_once_and_loses_none(sandbox: Sandbox) -> None:
+    sandbox.set_faults([{"on": "recall", "kind": "latency", "ms": 50}])
+    body = {"appkey": sandbox.appkey, **PAIR, "messages": [T + number for number in range(20)]}
+
+    def call_twenty_times() -> None:
+        with requests.Session() as session:
+            for _ in range(20):
+                assert session.post(f"{sandbox.url}/v2/im/history/recall", json=body, timeout=5).status_code == 200
+
+    threads = [threading.Thread(target=call_twenty_times) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    calls = sandbox.calls("recall")
+    assert len(calls) == 320
+    assert max(call["in_flight"] for call in calls) > 8  # a busy machine may not get all sixteen under way
+    assert sandbox.in_flight == {"recall": 0}
+
+
 def test_calls_are_counted_while_under_way_and_never_show_the_key(
     sandbox: Sandbox, recall: Callable[..., Any], history: Callable[..., Any], send: Callable[..., Any]
 ) -> None:
@@ -496,3 +645,17 @@ def test_the_command_serves_until_it_is_told_to_end(tmp_path: Path) -> None:
         assert process.wait(timeout=10) == 0
     finally:
         process.kill()
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--data", "{tmp}/junk"], "--data"),
+        (["--data", "{tmp}/junk/s.db"], "--data"),
+        (["--data", "{tmp}/s.db", "--port", "99999"], "99999"),
+    ],
+)
+def test_a_start_that_cannot_be_made_is_a_sentence(tmp_path: Path, options: list[str], named: str) -> None:
+    (tmp_path / "junk").write_text("not a database, but long enough to be looked at " * 10)
+    with pytest.raises(CommandError, match=named):
+        call_command("goeasy_sandbox", "--port", "0", *[option.format(tmp=tmp_path) for option in options])

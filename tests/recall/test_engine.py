@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from moderation.archive.models import Conversation
@@ -171,7 +171,7 @@ def test_a_submission_that_made_another_recall_is_refused_not_swallowed(
 ) -> None:
     submission = uuid.uuid4()
     request_recall(submission=submission)
-    for change in ({"timestamps": [FIRST + 7]}, {"actor": make_user("somebody-else", "lead")}):
+    for change in ({"timestamps": [FIRST + 7]}, {"actor": make_user("somebody-else", "lead")}, {"note": "changed"}):
         with pytest.raises(services.NotPossible):
             request_recall(submission=submission, **change)
     assert Recall.objects.count() == 1
@@ -303,6 +303,108 @@ def test_an_attempt_that_a_dead_worker_left_open_is_called_unknown(
     assert AuditEntry.objects.filter(actor="system", action="recall.unanswered").count() == 1
 
 
+def test_an_answer_after_the_lease_takes_the_place_of_unknown(
+    request_recall: Callable[..., Recall], connected: Any
+) -> None:
+    recall = request_recall(1)
+    Recall.objects.update(state="sending")
+    recall.refresh_from_db()
+    claim = engine.claim_next(recall, "a-slow-worker")
+    assert claim is not None
+    RecallBatch.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    engine.recover_orphans()
+    assert states(recall) == ["unknown"]
+    with connected.client() as client:
+        engine.send_batch(claim, client)
+    assert states(recall) == ["accepted"]
+    assert RecallAttempt.objects.get().response_code == 200
+    assert AuditEntry.objects.latest("seq").detail["late"] is True
+
+
+def test_what_was_called_off_is_not_sent_again_when_goeasy_puts_a_call_off(
+    request_recall: Callable[..., Recall], sandbox: Any, moderator: Any, settings: Any
+) -> None:
+    settings.GOEASY_CONCURRENCY = 1
+    sandbox.set_faults([{"on": "recall", "kind": "status", "status": 429, "retry_after": 0, "times": 1}])
+    recall = request_recall(45)
+
+    def call_off(call: dict[str, Any]) -> None:
+        if call["endpoint"] == "recall":
+            try:
+                services.cancel_recall(recall, moderator)
+            finally:
+                connection.close()
+
+    sandbox.on_call = call_off
+    engine.send_recall(recall.pk)
+    recall.refresh_from_db()
+    assert (recall.state, states(recall)) == ("finished", ["refused", "cancelled", "cancelled"])
+    assert len(sandbox.calls("recall")) == 1
+
+
+def test_who_sends_again_is_recorded_and_has_every_attempt_anew(
+    request_recall: Callable[..., Recall], sandbox: Any, make_user: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "FIRST_WAIT", 0.001)
+    address, settings.GOEASY_REST_HOST = settings.GOEASY_REST_HOST, "http://127.0.0.1:9"
+    recall = request_recall(1)
+    engine.send_recall(recall.pk)
+    settings.GOEASY_REST_HOST = address
+    sandbox.set_faults([{"on": "recall", "kind": "status", "status": 429, "retry_after": 0, "times": 3}])
+    services.retry_recall(recall, make_user("lea", "lead"))
+    engine.send_recall(recall.pk)
+    assert states(recall) == ["accepted"]
+    told = AuditEntry.objects.filter(recall=recall.pk).order_by("seq").values_list("action", "actor")
+    assert told[0] == ("recall.requested", "mo")
+    assert told[len(told) - 1] == ("recall.answered", "lea")
+
+
+def test_a_worker_that_is_told_to_end_claims_nothing_more(
+    request_recall: Callable[..., Recall], sandbox: Any, settings: Any
+) -> None:
+    settings.GOEASY_CONCURRENCY = 2
+    recall = request_recall(400)
+    sandbox.on_call = lambda call: engine.stopping.set()
+    try:
+        engine.send_recall(recall.pk)
+    finally:
+        engine.stopping.clear()
+    recall.refresh_from_db()
+    assert recall.state == "sending"
+    assert set(states(recall)) == {"accepted", "pending"}
+    sandbox.on_call = None
+    engine.send_recall(recall.pk)
+    assert set(states(recall)) == {"accepted"}
+
+
+def test_a_call_that_breaks_a_rule_stops_the_recall_and_sends_nothing(
+    request_recall: Callable[..., Recall], sandbox: Any
+) -> None:
+    recall = request_recall(1)
+    # As only a hand in the database could leave it: three kilobytes, where the form takes two.
+    Recall.objects.update(recaller_data={"name": "x" * 3000})
+    engine.send_recall(recall.pk)
+    recall.refresh_from_db()
+    assert (recall.state, recall.stop_reason, states(recall)) == ("stopped", "invalid", ["pending"])
+    assert sandbox.calls("recall") == []
+
+
+def test_an_outcome_is_recorded_once_the_database_is_back(
+    request_recall: Callable[..., Recall], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recall = request_recall(1)
+    record_outcome, failures = engine.record_outcome, [OperationalError("gone"), OperationalError("still gone")]
+
+    def unreliable(*args: Any, **kwargs: Any) -> None:
+        if failures:
+            raise failures.pop()
+        record_outcome(*args, **kwargs)
+
+    monkeypatch.setattr(engine, "record_outcome", unreliable)
+    engine.send_recall(recall.pk)
+    assert states(recall) == ["accepted"]
+
+
 def test_a_recall_that_nobody_sends_is_found(request_recall: Callable[..., Recall]) -> None:
     recall = request_recall(1)
     assert engine.due_recalls() == []
@@ -327,9 +429,9 @@ def test_two_senders_of_one_recall_share_it(request_recall: Callable[..., Recall
 
 def test_never_more_calls_at_once_than_set(request_recall: Callable[..., Recall], sandbox: Any, settings: Any) -> None:
     settings.GOEASY_CONCURRENCY = 3
-    sandbox.set_faults([{"on": "recall", "kind": "latency", "ms": 30}])
+    sandbox.set_faults([{"on": "recall", "kind": "latency", "ms": 100}])
     engine.send_recall(request_recall(300).pk)
-    assert max(call["in_flight"] for call in sandbox.calls("recall")) == 3
+    assert 1 < max(call["in_flight"] for call in sandbox.calls("recall")) <= 3
 
 
 def test_no_more_calls_a_second_than_set(request_recall: Callable[..., Recall], sandbox: Any, settings: Any) -> None:

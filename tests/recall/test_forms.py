@@ -95,6 +95,8 @@ def test_many_wrong_pieces_are_named_five_at_a_time() -> None:
         ({"recaller_data": "Support"}, "recaller_data", "not a JSON object"),
         ({"recaller_data": "[" * 100_000}, "recaller_data", "not a JSON object"),
         ({"recaller_data": '{"name": "' + "字" * 700 + '"}'}, "recaller_data", "2048 bytes"),
+        ({"recaller_data": '{"n": 1e308}'}, "recaller_data", "plain"),
+        ({"recaller_data": '{"a":' * 30 + "1" + "}" * 30}, "recaller_data", "plain"),
         ({"submission": "again"}, "submission", "UUID"),
     ],
 )

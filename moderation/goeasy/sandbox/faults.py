@@ -6,7 +6,27 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-KINDS = {"latency", "status", "refuse", "drop_before", "drop_after", "html", "half", "redirect"}
+# The options of each kind.
+KINDS: dict[str, set[str]] = {
+    "latency": {"ms"},
+    "status": {"status", "retry_after"},
+    "refuse": {"code", "content"},
+    "drop_before": set(),
+    "drop_after": set(),
+    "html": {"status", "effect"},
+    "half": set(),
+    "redirect": {"to"},
+}
+NEEDED = {"latency": "ms", "redirect": "to"}
+# The smallest and the largest number that an option takes.
+RANGES = {
+    "ms": (0, 10 * 60 * 1000),
+    "status": (200, 599),
+    "code": (200, 599),
+    "retry_after": (0, 24 * 3600),
+    "times": (0, 10**9),
+    "after": (0, 10**9),
+}
 ENDPOINTS = {"recall", "history", "send", "*"}
 
 
@@ -28,17 +48,33 @@ class Rule:
 
 
 def parse_rules(data: Any) -> list[Rule]:
-    """The rules in {"rules": […]}; raises ValueError with a sentence for what is none."""
+    """The rules in {"rules": […]}; raises ValueError with a sentence for what is none.
+
+    Strict, because a rule that fails only when a call meets it would look like a dropped connection.
+    """
     rules = data.get("rules") if isinstance(data, dict) else None
     if not isinstance(rules, list):
         raise ValueError('send {"rules": […]}')
-    parsed = []
-    for rule in rules:
-        if not isinstance(rule, dict) or rule.get("kind") not in KINDS or rule.get("on", "*") not in ENDPOINTS:
-            raise ValueError(f"a rule has on ({', '.join(sorted(ENDPOINTS))}) and kind ({', '.join(sorted(KINDS))})")
-        options = {name: value for name, value in rule.items() if name not in {"on", "kind", "times", "after"}}
-        parsed.append(Rule(rule.get("on", "*"), rule["kind"], options, rule.get("times"), rule.get("after", 0)))
-    return parsed
+    return [parse_rule(rule) for rule in rules]
+
+
+def parse_rule(rule: Any) -> Rule:
+    """One rule; raises ValueError with a sentence."""
+    on, kind = (rule.get("on", "*"), rule.get("kind")) if isinstance(rule, dict) else (None, None)
+    # Tuples: what is asked for may be unhashable.
+    if on not in tuple(ENDPOINTS) or kind not in tuple(KINDS):
+        raise ValueError(f"a rule has on ({', '.join(sorted(ENDPOINTS))}) and kind ({', '.join(KINDS)})")
+    options = {name: value for name, value in rule.items() if name not in {"on", "kind", "times", "after"}}
+    if unknown := set(options) - KINDS[kind]:
+        raise ValueError(f"{kind} has no option {', '.join(sorted(unknown))}")
+    if kind in NEEDED and NEEDED[kind] not in options:
+        raise ValueError(f"{kind} needs {NEEDED[kind]}")
+    for name, value in rule.items():
+        if name == "times" and value is None:
+            continue
+        if name in RANGES and not (type(value) is int and RANGES[name][0] <= value <= RANGES[name][1]):
+            raise ValueError(f"{name} must be a whole number from {RANGES[name][0]} to {RANGES[name][1]}")
+    return Rule(on, kind, options, rule.get("times"), rule.get("after", 0))
 
 
 class Faults:

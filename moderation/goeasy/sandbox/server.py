@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -171,7 +172,10 @@ class Sandbox:
             case "POST", "/sandbox/messages":
                 return 200, self.add_messages(body["conversation"], body["messages"])
             case "POST", "/sandbox/reset":
-                self.reset((body or {}).get("seed"))
+                seed = (body or {}).get("seed")
+                if seed not in (None, "demo"):
+                    raise ValueError("seed is demo, or left out")
+                self.reset(seed)
                 return 200, "OK"
             case "POST", "/sandbox/webhook":
                 self.store.set_setting("webhook_on", bool(body["on"]))
@@ -187,7 +191,9 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 256
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no error of ours."""
+        """A client that went away is no error of ours; anything else is a mistake that must not pass for a fault."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -215,7 +221,14 @@ class Handler(BaseHTTPRequestHandler):
         """Answer one call, whatever it is."""
         address = urlsplit(self.path)
         query = dict(parse_qsl(address.query, keep_blank_values=True))
-        raw = self.rfile.read(min(int(self.headers.get("Content-Length") or 0), MAX_BODY))
+        length = self.headers.get("Content-Length") or "0"
+        if "Transfer-Encoding" in self.headers or not (length.isascii() and length.isdigit()):
+            self.send_error(411, "Content-Length must say how long the body is")
+            return
+        if len(length) > 9 or int(length) > MAX_BODY:
+            self.send_error(413, f"the body is at most {MAX_BODY} bytes")
+            return
+        raw = self.rfile.read(int(length))
         if address.path.startswith("/sandbox/media/"):
             self.reply_raw(*media.serve(address.path.removeprefix("/sandbox/media/")))
         elif address.path.startswith("/sandbox/"):
@@ -225,6 +238,13 @@ class Handler(BaseHTTPRequestHandler):
         else:
             known = address.path in {path for _method, path in ENDPOINTS}
             self.reply(405 if known else 404, "Method Not Allowed" if known else "Not Found")
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Refuse, in JSON too, what http.server or `answer` cannot read: where the next call begins is unknown."""
+        self.close_connection = True
+        # http.server calls a method that it does not know 501.
+        code, message = (405, "Method Not Allowed") if code == 501 else (code, message or "Bad Request")
+        self.reply(code, message)
 
     def control(self, path: str, query: dict[str, str], raw: bytes) -> None:
         """Answer `/sandbox/…`."""
@@ -347,8 +367,11 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in {"Content-Type": content_type, "Content-Length": str(len(body)), **(headers or {})}.items():
             self.send_header(name, value)
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def drop(self) -> None:
         """Close the connection without a word."""

@@ -65,9 +65,14 @@ class Store:
             self.connection.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", [name, json.dumps(value)])
 
     def add(self, conversation: dict[str, Any], messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Keep messages as they are given, completed with what GoEasy adds; returns them as history tells them."""
+        """Keep messages as they are given, completed with what GoEasy adds; returns them as history tells them.
+
+        Raises ValueError for a timestamp that is no whole number: history could not put it in order.
+        """
         key = conversation_key(conversation)
         kept = [completed(conversation, message) for message in messages]
+        if any(type(message["timestamp"]) is not int for message in kept):
+            raise ValueError("a timestamp must be a whole number of milliseconds")
         with self.lock, self.connection:
             self.connection.execute("BEGIN")
             self.connection.executemany(

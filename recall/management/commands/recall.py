@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 import uuid
 from argparse import ArgumentParser
 from collections.abc import Iterable
@@ -47,6 +48,8 @@ class Command(BaseCommand):
         parser.add_argument("timestamps", nargs="*", metavar="TIMESTAMP", help="ms since the epoch, 13 digits")
 
     def handle(self, **options: Any) -> None:
+        if broken := [name for name, value in options.items() if isinstance(value, str) and not is_text(value)]:
+            self.fail(f"--{name.replace('_', '-')}: this is no UTF-8 text." for name in broken)
         actor = User.objects.filter(username=options["actor"], is_active=True).first()
         if actor is None or not actor.has_perm("recall.add_recall"):
             self.fail([f"--actor: nobody named “{options['actor']}” may recall."])
@@ -74,8 +77,7 @@ class Command(BaseCommand):
             grace_seconds=0,
         )
         if options["wait"]:
-            engine.send_recall(recall.pk)
-            recall.refresh_from_db()
+            send_to_the_end(recall)
         self.show(recall, as_json=options["json"])
         if options["wait"]:
             sys.exit(exit_status(recall))
@@ -142,7 +144,8 @@ class Command(BaseCommand):
                 "batches": [{"index": index, "timestamps": list(call)} for index, call in enumerate(calls)],
                 "bodies": bodies,
             }
-            self.stdout.write(json.dumps(document, ensure_ascii=False))
+            # ASCII, whatever the terminal's encoding: an answer that cannot be printed would look like a failure.
+            self.stdout.write(json.dumps(document))
             return
         for body in bodies:
             self.stdout.write(json.dumps(body, ensure_ascii=False))
@@ -152,7 +155,8 @@ class Command(BaseCommand):
         """Print the recall as it stands."""
         document = as_document(recall)
         if as_json:
-            self.stdout.write(json.dumps(document, ensure_ascii=False))
+            # ASCII, whatever the terminal's encoding: an answer that cannot be printed would look like a failure.
+            self.stdout.write(json.dumps(document))
             return
         self.stdout.write(f"recall {document['recall']}: {document['state']}")
         for batch in document["batches"]:
@@ -167,6 +171,22 @@ class Command(BaseCommand):
 OPTIONS = {"user_a": "--user-a", "user_b": "--user-b", "group_id": "--group"} | {
     name: f"--{name.replace('_', '-')}" for name in ("app", "reason", "note", "recaller_id", "recaller_data")
 }
+
+
+def is_text(value: str) -> bool:
+    """Whether the argument was text: bytes that are no UTF-8 arrive as lone surrogates."""
+    return value.isascii() or not any("\ud800" <= sign <= "\udfff" for sign in value)
+
+
+def send_to_the_end(recall: Recall) -> None:
+    """Send the recall from this process and return when all of it is final, a worker that takes part included."""
+    while True:
+        engine.send_recall(recall.pk)
+        recall.refresh_from_db()
+        if recall.is_final and not recall.batches.filter(state=RecallBatch.State.SENDING).exists():
+            return
+        engine.recover_orphans()
+        time.sleep(0.1)
 
 
 def as_document(recall: Recall) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from argparse import ArgumentParser
+from types import FrameType
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -49,8 +50,13 @@ class Command(BaseCommand):
             worker_id=name,
             excluded_queue_names=[],
         )
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(signum, worker.shutdown)
+
+        def end(signum: int, frame: FrameType | None) -> None:
+            engine.stopping.set()
+            worker.shutdown(signum, frame)
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, end)
         threading.Thread(target=keep_house, args=(name,), daemon=True).start()
         log.info("worker %s started", name)
         while worker.running:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import threading
 from argparse import ArgumentParser
 from pathlib import Path
@@ -37,8 +38,11 @@ class Command(BaseCommand):
         seed = None if options["seed"] == "none" else options["seed"]
         try:
             sandbox = Sandbox(**{name: options[name] for name in names}, seed=seed)
-        except OSError as problem:
-            raise CommandError(f"{options['host']}:{options['port']} cannot be listened on: {problem}") from None
+        except sqlite3.Error as problem:
+            raise CommandError(f"--data {options['data']} cannot be used: {problem}") from None
+        except (OSError, OverflowError) as problem:
+            where = f"--data {options['data']} and {options['host']}:{options['port']}"
+            raise CommandError(f"cannot start with {where}: {problem}") from None
         if options["reset"]:
             sandbox.reset(seed)
         ended = threading.Event()
