@@ -103,12 +103,12 @@ def test_a_worker_finds_what_a_killed_one_left_open_without_being_asked(
     RecallBatch.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
     second = start_worker(sandbox)
     try:
-        wait_until(lambda: recall.batches.get().state == RecallBatch.State.UNKNOWN)
+        wait_until(lambda: Recall.objects.get(pk=recall.pk).state == Recall.State.FINISHED)
     finally:
         second.terminate()
         second.wait(timeout=15)
     assert len(sandbox.calls("recall")) == 1, "what is unknown is not sent again"
-    assert Recall.objects.get(pk=recall.pk).state == Recall.State.FINISHED
+    assert recall.batches.get().state == RecallBatch.State.UNKNOWN
 
 
 def test_a_recall_whose_task_was_lost_is_queued_anew_once(request_recall: Callable[..., Recall], sandbox: Any) -> None:
