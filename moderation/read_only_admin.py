@@ -210,7 +210,7 @@ def pretty_text(text: str) -> SafeString:
     """A JSON text indented; what is not JSON, as it is."""
     try:
         return pretty(json.loads(text))
-    except ValueError:
+    except (ValueError, RecursionError):
         return format_html('<pre class="json">{}</pre>', text)
 
 

@@ -240,6 +240,14 @@ class Sender(models.Model):
         return self.name or self.user_id
 
 
+def _loaded(text: str) -> Any:
+    """The JSON in `text`; None for brackets nested deeper than the stack of whoever asks allows."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
 class Message(models.Model):
     """One message, as GoEasy told it. `archive/ingest.py` is the only writer."""
 
@@ -289,12 +297,12 @@ class Message(models.Model):
     @property
     def data(self) -> dict[str, Any]:
         """The message as GoEasy's object; an empty one when the raw text is not an object."""
-        data = json.loads(self.raw)
+        data = _loaded(self.raw)
         return data if isinstance(data, dict) else {}
 
     @property
     def recaller(self) -> dict[str, Any]:
         """Who recalled it as clients see it: `{"id": …, "data": {…}}`, or empty."""
-        data = json.loads(self.recalled_raw or self.raw)
+        data = _loaded(self.recalled_raw or self.raw)
         recaller = data.get("recaller") if isinstance(data, dict) else None
         return recaller if isinstance(recaller, dict) else {}

@@ -269,7 +269,9 @@ def select_messages(request: SignedIn, pk: int) -> HttpResponse:
         span = {name: request.GET.get(name, "") for name in ("since", "until")}
         sender = request.GET.get("sender")
         since, until = _typed_ms(span["since"]), _typed_ms(span["until"], whole_second=True)
-        if not (sender is not None or since is not None or until is not None):
+        # A bound that cannot be read must not select more than was meant.
+        unread = (span["since"] and since is None) or (span["until"] and until is None)
+        if unread or not (sender is not None or since is not None or until is not None):
             return JsonResponse({"problem": "sender, since, until"}, status=400)
         messages = timeline.select(found, sender=sender, since=since, until=until, limit=MAX_TIMESTAMPS + 1)
         messages, more, about = messages[-MAX_TIMESTAMPS:], len(messages) > MAX_TIMESTAMPS, {}

@@ -15,6 +15,7 @@ async function take(address, options = {}) {
   try {
     const response = await fetch(address, { redirect: "error", ...options });
     answer = await response.json();
+    if (!response.ok) throw new Error(response.statusText);
   } catch {
     tell(words.failed);
     return null;
