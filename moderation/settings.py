@@ -140,6 +140,11 @@ GOEASY_READ_TIMEOUT = read("GOEASY_READ_TIMEOUT", number(0.1, 300), "20")
 
 # Seconds in which a recall can still be called off before its first request leaves.
 RECALL_GRACE_SECONDS = read("RECALL_GRACE_SECONDS", number(0, 3600), "5")
+# Whether history is read after an accepted call for whether its messages are gone, and how many seconds later.
+RECALL_VERIFY = read("RECALL_VERIFY", boolean, "true")
+RECALL_VERIFY_AFTER = read("RECALL_VERIFY_AFTER", number(0, 3600), "10")
+# One sweep (all that a sender wrote, across conversations) takes back this many messages at most.
+SWEEP_MAX_MESSAGES = int(read("SWEEP_MAX_MESSAGES", number(1, 100_000), "10000"))
 # Origins from which a browser may show attachments, after a click.
 MEDIA_ORIGINS = read("MEDIA_ORIGINS", origins, "")
 # Whether browsers reach the console over TLS: secure cookies, redirect, HSTS.
@@ -177,6 +182,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "moderation.middleware.keep_private",
     "moderation.accounts.middleware.PreferencesMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",

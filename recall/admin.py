@@ -16,7 +16,8 @@ from django_tasks_db import admin as tasks_admin  # noqa: F401 - registers what 
 from django_tasks_db.models import DBTaskResult
 
 from moderation.archive.admin import application_field, named
-from moderation.read_only_admin import FilterForm, ModelAdmin, ReadOnlyAdmin, is_referred_to, moment, pretty, short
+from moderation.read_only_admin import FilterForm, ReadOnlyAdmin, is_referred_to, moment, pretty, short
+from moderation.search_admin import SearchAdmin
 from recall.models import Recall, RecallReason
 
 # Its list counts a table that grows; what became of a recall is told by the recall, not by the queue.
@@ -24,7 +25,7 @@ admin.site.unregister(DBTaskResult)
 
 
 @admin.register(RecallReason)
-class RecallReasonAdmin(ModelAdmin):
+class RecallReasonAdmin(SearchAdmin):
     """The list that moderators choose a reason from. One that was used can be withdrawn, not deleted."""
 
     list_display = ("code", "label_en", "label_zh", "position", "is_active")

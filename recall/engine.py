@@ -1,50 +1,58 @@
 """Sending recalls: intent committed → request → outcome committed, by any number of threads and workers at once.
 
-The rows are the truth. A batch is claimed by a conditional update that changes exactly one row, in the same
-transaction that commits the attempt and its audit entry; only then the request leaves, outside any transaction.
-An answer that never came leaves the outcome `unknown`, and nothing here sends an unknown one again.
+The rows are the truth. Batches are claimed by a conditional update, in the same transaction that commits their
+attempts and audit entries; only then the requests leave, outside any transaction. An answer that never came leaves
+the outcome `unknown`, and nothing here sends an unknown one again.
+
+One thread of a turn keeps the books, in few commits; as many as there are slots only speak to GoEasy. A process that
+is killed may therefore leave a few claims behind whose requests had not left yet: they are called unknown like the
+others, because nobody can tell them apart.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import random
+import queue
+import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import defaultdict
 from datetime import timedelta
 from uuid import UUID
 
-from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
-from django.db.models import Q
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from moderation.archive.models import Application
-from moderation.audit.models import Action
-from moderation.audit.services import record
+from moderation.audit.models import Action, AuditEntry
+from moderation.audit.services import entry, record_all
 from moderation.goeasy.client import Answer, Client
-from moderation.goeasy.errors import GoEasyError, InvalidCall, NotSent, Refused
-from recall.models import Recall, RecallAttempt, RecallBatch
+from moderation.goeasy.errors import GoEasyError, InvalidCall, NoAnswer
+from recall import limits
+from recall.models import Circuit, Recall, RecallAttempt, RecallBatch, RecallItem
+from recall.outcomes import (
+    PATIENCE_WITH_DATABASE,
+    Claim,
+    Withdrawn,
+    record_results,
+    settle,
+    stop,
+    stop_all,
+    surely,
+)
 from recall.services import call_body
 
 log = logging.getLogger(__name__)
 
-Outcome = RecallAttempt.Outcome
-# `problem` of an attempt whose worker ended without recording an outcome.
-LOST = "worker_lost"
-
-# A call that surely had no effect is tried this often in all, waiting longer each time (seconds).
-MAX_ATTEMPTS = 5
-FIRST_WAIT = 0.5
-LONGEST_WAIT = 30.0
-# How long an outcome is tried to be recorded while the database is away (seconds).
-PATIENCE_WITH_DATABASE = 60.0
-# Beyond both time-outs: how long a claim is believed without its outcome (seconds).
-LEASE_MARGIN = 90.0
+# How often a turn says that it is alive (seconds); what it holds is believed for limits.LEASE.
+RENEW_EVERY = 5.0
+# How often a turn looks for recalls that have become due (seconds).
+BEGIN_EVERY = 0.25
+# Outcomes that come within this time are recorded in one commit (seconds).
+GATHER = 0.015
 
 # Set when this process is told to end: nothing new is claimed, what is under way is recorded.
 stopping = threading.Event()
@@ -55,394 +63,337 @@ def worker_name() -> str:
     return f"{socket.gethostname()[:40]}-{os.getpid()}"
 
 
-def wait_before_retry(error: GoEasyError, attempts: int) -> float | None:
-    """Seconds to wait before the same call is sent again, or None when it never is: the retry policy.
+def send_recall(recall_id: UUID, *, only: bool = False) -> None:
+    """Send what is left to send in the recall's application; return when nothing is, or when others are at it.
 
-    Only what surely had no effect is sent again by itself: what never left, and what GoEasy put off (429, 503).
-    Capped full jitter, and Retry-After where GoEasy names it.
+    `only`: of this recall alone. What is not due, called off, stopped or finished is left alone. Safe to run any
+    number of times at once.
     """
-    put_off = isinstance(error, Refused) and 429 in (codes := (error.answer.code, error.answer.http_status))
-    put_off = put_off or (isinstance(error, Refused) and 503 in codes)
-    if attempts >= MAX_ATTEMPTS or not (put_off or isinstance(error, NotSent)):
-        return None
-    if isinstance(error, Refused) and error.retry_after is not None:
-        return min(max(error.retry_after, 0.0), LONGEST_WAIT)
-    return random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2**attempts))  # noqa: S311 - jitter, not a secret
-
-
-class Pace:
-    """Spaces calls so that no more than `per_second` begin in any second; 0 sets no limit."""
-
-    def __init__(self, per_second: float) -> None:
-        self.gap = 1 / per_second if per_second else 0.0
-        self.next_at = 0.0
-        self.lock = threading.Lock()
-
-    def wait(self) -> None:
-        """Return when this thread's call may begin."""
-        if not self.gap:
+    recall = Recall.objects.select_related("application").get(pk=recall_id)
+    while not stopping.is_set():
+        turn = Turn(recall.application, only=recall.pk if only else None)
+        # Somebody whose turn ended may have looked for work a moment before this recall was due.
+        if not turn.has_more() or not turn.take():
             return
-        with self.lock:
-            mine = max(self.next_at, time.monotonic())
-            self.next_at = mine + self.gap
-        time.sleep(max(0.0, mine - time.monotonic()))
 
 
-_paces: dict[int, Pace] = {}
+class Turn:
+    """One worker's turn at an application: claim, send, record, until nothing is left to send."""
 
+    def __init__(self, application: Application, *, only: UUID | None = None) -> None:
+        self.application = application
+        self.only = only
+        self.owner = f"{worker_name()}-{secrets.token_hex(3)}"
+        self.circuit = limits.circuit_of(application)
+        self.slots = 0
+        self.ready: queue.SimpleQueue[Claim | None] = queue.SimpleQueue()
+        self.results: queue.SimpleQueue[tuple[Claim, Answer | GoEasyError]] = queue.SimpleQueue()
+        # Batches that are claimed and not recorded yet, by id.
+        self.in_hand: set[int] = set()
+        self.renewed = self.begun = 0.0
+        # What is claimed is given back instead of sent.
+        self.holding_back = False
+        # Whether GoEasy has accepted a call of this turn; until then they go one at a time (docs/adr/0002).
+        self.accepted = False
 
-def pace_of(application: Application) -> Pace:
-    """The application's pace in this process, kept from one recall to the next."""
-    pace = _paces.setdefault(application.pk, Pace(settings.GOEASY_MAX_CALLS_PER_SECOND))
-    pace.gap = 1 / per_second if (per_second := settings.GOEASY_MAX_CALLS_PER_SECOND) else 0.0
-    return pace
+    def recalls(self) -> QuerySet[Recall]:
+        """The recalls that this turn is for."""
+        recalls = Recall.objects.filter(application=self.application)
+        return recalls if self.only is None else recalls.filter(pk=self.only)
 
+    def begin_due(self) -> None:
+        """Let the recalls begin whose time has come."""
+        self.begun = time.monotonic()
+        waiting = self.recalls().filter(state=Recall.State.WAITING, not_before__lte=timezone.now())
+        waiting.update(state=Recall.State.SENDING)
 
-@dataclass(frozen=True)
-class Claim:
-    """A batch that this thread may send, its intent committed."""
+    def has_more(self) -> bool:
+        """Whether anything is left to send, now or later."""
+        self.begin_due()
+        sending = self.recalls().filter(state=Recall.State.SENDING)
+        if not self.application.is_configured:
+            for recall in sending.select_related("application", "conversation"):
+                stop(recall, Recall.StopReason.NOT_CONFIGURED)
+            return False
+        # A recall whose worker died after the last outcome has nothing left that would finish it.
+        settle(sending.exclude(batches__state__in=UNSENT).values_list("pk", flat=True))
+        return sending.filter(batches__state=RecallBatch.State.PENDING).exists()
 
-    recall: Recall
-    batch: RecallBatch
-    attempt: RecallAttempt
-    timestamps: tuple[int, ...]
+    def take(self) -> bool:
+        """Take the turn; False when others hold all the slots."""
+        self.slots = limits.take_slots(self.application, self.owner)
+        if not self.slots:
+            return False
+        self.renewed = time.monotonic()
+        with self.application.client() as client:
+            threads = [threading.Thread(target=self.speak, args=(client,), daemon=True) for _ in range(self.slots)]
+            for thread in threads:
+                thread.start()
+            try:
+                self.keep_books()
+            finally:
+                for _thread in threads:
+                    self.ready.put(None)
+                for thread in threads:
+                    thread.join()
+                surely(lambda: limits.release_slots(self.owner))
+        return True
 
-
-def send_recall(recall_id: UUID, *, worker: str = "") -> None:
-    """Send what is left to send of a recall, with up to GOEASY_CONCURRENCY calls at once; returns when none is left.
-
-    Returns at once when it is not due, called off, stopped or finished. Safe to run any number of times at once.
-    """
-    Recall.objects.filter(pk=recall_id, state=Recall.State.WAITING, not_before__lte=timezone.now()).update(
-        state=Recall.State.SENDING
-    )
-    recall = Recall.objects.select_related("application", "conversation__application").get(pk=recall_id)
-    if recall.state != Recall.State.SENDING:
-        return
-    if not recall.application.is_configured:
-        stop(recall, Recall.StopReason.NOT_CONFIGURED)
-        return
-    worker = worker or worker_name()
-    pace = pace_of(recall.application)
-    with recall.application.client() as client:
-        # The first call goes alone: a refused key is then refused once, not once per thread.
-        pace.wait()
-        if claim := claim_or_stop(recall, worker):
-            send_batch(claim, client)
-        left = recall.batches.filter(state=RecallBatch.State.PENDING)[: settings.GOEASY_CONCURRENCY].count()
-        threads = [
-            threading.Thread(target=_send_all, args=(recall, client, pace, worker), daemon=True) for _ in range(left)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    settle(recall)
-
-
-def _send_all(recall: Recall, client: Client, pace: Pace, worker: str) -> None:
-    """One thread's share: claim, send, record, until nothing can be claimed."""
-    try:
-        while not stopping.is_set():
-            pace.wait()
-            if claim := claim_or_stop(recall, worker):
-                send_batch(claim, client)
-            elif (wait := _seconds_until_due(recall)) is not None:
-                stopping.wait(wait)
+    def speak(self, client: Client) -> None:
+        """One thread's share: send what is ready, and hand on what came of it. Never touches the database."""
+        while (claim := self.ready.get()) is not None:
+            if (ahead := (claim.at - timezone.now()).total_seconds()) > 0:
+                stopping.wait(ahead)
+            result: Answer | GoEasyError
+            if stopping.is_set() or self.holding_back or time.monotonic() > self.renewed + limits.LEASE - RENEW_EVERY:
+                result = Withdrawn("The call was claimed and then not tried.")
             else:
+                try:
+                    result = client.recall(
+                        target=claim.recall.conversation.target,
+                        timestamps=claim.timestamps,
+                        recaller=claim.recall.recaller,
+                    )
+                except GoEasyError as error:
+                    result = error
+                except Exception:
+                    log.exception("recall %s: a call ended in an error of this program", claim.recall.pk)
+                    result = NoAnswer("The program failed while it made the call.", kind="internal")
+            self.results.put((claim, result))
+
+    def keep_books(self) -> None:
+        """Claim and record until nothing is left to send, or the process is told to end."""
+        more = True
+        while True:
+            # A result is waited for when there is no room, or nothing more to claim.
+            room = 0 if stopping.is_set() else self.room()
+            results = self.gather(0 if more and room else 0.25) if self.in_hand else []
+            if results:
+                surely(lambda results=results: record_results(self.circuit, results))  # type: ignore[misc]
+                self.accepted = self.accepted or any(isinstance(result, Answer) for _claim, result in results)
+                self.in_hand -= {claim.batch.pk for claim, _result in results}
+            self.renew()
+            room = 0 if stopping.is_set() else self.room()
+            if room:
+                claims = self.claim_patiently(room)
+                more = len(claims) == room
+                for claim in claims:
+                    self.ready.put(claim)
+            if not self.in_hand and (stopping.is_set() or not self.wait_for_more()):
                 return
-    except Exception:
-        # The lease runs out and the attempt is found open: nothing is lost, but somebody should read this.
-        log.exception("recall %s: a sending thread ended early", recall.pk)
-    finally:
-        connection.close()
 
+    def room(self) -> int:
+        """How many more calls to claim: those under way, and as many ready to follow them at once."""
+        return 2 * self.slots - len(self.in_hand)
 
-def _seconds_until_due(recall: Recall) -> float | None:
-    """How long until a batch may be tried again; None when there is none to wait for."""
-    due = (
-        recall.batches.filter(
-            state=RecallBatch.State.PENDING, next_attempt_at__isnull=False, recall__state=Recall.State.SENDING
-        )
-        .order_by("next_attempt_at")
-        .values_list("next_attempt_at", flat=True)
-        .first()
-    )
-    if due is None:
-        return None
-    # In short steps: a recall that is called off meanwhile should not keep its worker.
-    return min(max((due - timezone.now()).total_seconds(), 0.02), 1.0)
-
-
-def claim_or_stop(recall: Recall, worker: str) -> Claim | None:
-    """`claim_next()`; a recall whose call breaks a rule of GoEasy's is stopped, so that a person sees it."""
-    if stopping.is_set():
-        return None
-    try:
-        return claim_next(recall, worker)
-    except InvalidCall as problem:
-        log.error("recall %s cannot be sent: %s", recall.pk, problem)
-        stop(recall, Recall.StopReason.INVALID)
-        return None
-
-
-def claim_next(recall: Recall, worker: str) -> Claim | None:
-    """Claim the next batch that may be sent and commit the intent to send it; None when there is none."""
-    now = timezone.now()
-    with transaction.atomic():
-        candidates = recall.batches.filter(
-            Q(next_attempt_at__isnull=True) | Q(next_attempt_at__lte=now), state=RecallBatch.State.PENDING
-        ).order_by("index")
-        if connection.features.has_select_for_update_skip_locked:
-            candidates = candidates.select_for_update(skip_locked=True)
-        batch = candidates.first()
-        if batch is None:
-            return None
-        lease = timedelta(seconds=settings.GOEASY_CONNECT_TIMEOUT + settings.GOEASY_READ_TIMEOUT + LEASE_MARGIN)
-        claimed = RecallBatch.objects.filter(
-            pk=batch.pk, state=RecallBatch.State.PENDING, recall__state=Recall.State.SENDING
-        ).update(state=RecallBatch.State.SENDING, claimed_by=worker, lease_until=now + lease)
-        if claimed != 1:
-            # Called off, stopped, or another worker got there first.
-            return None
-        timestamps = tuple(batch.items.order_by("position").values_list("timestamp", flat=True))
-        attempt = RecallAttempt.objects.create(
-            batch=batch, number=batch.attempts.count() + 1, started_at=now, outcome=Outcome.OPEN
-        )
-        evidence = list(
-            batch.items.filter(evidence__isnull=False).values_list(
-                "timestamp", "evidence__message_id", "evidence__sha256"
-            )
-        )
-        record(
-            actor=recall.sent_for,
-            action=Action.SENDING,
-            app=recall.application.slug,
-            conversation=recall.conversation.for_audit(),
-            recall=recall.pk,
-            batch=batch.index,
-            attempt=attempt.number,
-            timestamps=timestamps,
-            request=call_body(recall.application, recall.conversation.target, timestamps, recall.recaller),
-            detail={
-                "worker": worker,
-                "evidence": [
-                    {"timestamp": timestamp, "message_id": message_id, "sha256": sha256}
-                    for timestamp, message_id, sha256 in evidence
-                ],
-            },
-        )
-    return Claim(recall, batch, attempt, timestamps)
-
-
-def send_batch(claim: Claim, client: Client) -> None:
-    """Make the one call that `claim` committed the intent for, and commit its outcome."""
-    try:
-        answer = client.recall(
-            target=claim.recall.conversation.target,
-            timestamps=claim.timestamps,
-            recaller=claim.recall.recaller,
-        )
-    except GoEasyError as error:
-        failure = error
-        surely(lambda: record_error(claim, failure))
-    else:
-        surely(lambda: record_outcome(claim, Outcome.ACCEPTED, RecallBatch.State.ACCEPTED, answer=answer))
-
-
-def surely(record_it: Callable[[], None]) -> None:
-    """Record what is known of a call even if the database goes away meanwhile: it is not known anywhere else.
-
-    Raises what the database raises when it stays away for PATIENCE_WITH_DATABASE; the attempt is then found open.
-    """
-    deadline = time.monotonic() + PATIENCE_WITH_DATABASE
-    while True:
+    def gather(self, patience: float) -> list[tuple[Claim, Answer | GoEasyError]]:
+        """The results that have come, and those that come within a moment: one commit for all of them."""
+        found = []
         try:
-            return record_it()
+            found.append(self.results.get(timeout=patience) if patience else self.results.get_nowait())
+            until = time.monotonic() + GATHER
+            while len(found) < min(self.slots, len(self.in_hand)):
+                found.append(self.results.get(timeout=max(0.0, until - time.monotonic())))
+        except queue.Empty:
+            pass
+        return found
+
+    def renew(self) -> None:
+        """Say that this turn is alive, when it is time to."""
+        if time.monotonic() - self.renewed < RENEW_EVERY:
+            return
+        now = time.monotonic()
+
+        def renew() -> None:
+            limits.renew_slots(self.owner)
+            # Only what this turn knows that it holds: a commit of which the answer was lost is not kept alive.
+            RecallBatch.objects.filter(
+                pk__in=self.in_hand, claimed_by=self.owner, state=RecallBatch.State.SENDING
+            ).update(lease_until=timezone.now() + timedelta(seconds=limits.LEASE))
+
+        surely(renew)
+        self.renewed = now
+
+    def claim_patiently(self, room: int) -> list[Claim]:
+        """`claim()`, or nothing while the database is away."""
+        try:
+            return self.claim(room)
         except (OperationalError, InterfaceError):
-            if connection.in_atomic_block or time.monotonic() > deadline:
-                raise
-            log.warning("the database did not take an outcome; trying again")
+            log.warning("the database is away; nothing is claimed")
             connection.close()
-            time.sleep(0.5)
+            if not self.in_hand:
+                # Nothing is under way that would tell how long it stays away.
+                self.wait_for_database()
+            else:
+                time.sleep(0.5)
+            return []
 
+    def wait_for_database(self) -> None:
+        """Return when the database answers. Raises what it raises after PATIENCE_WITH_DATABASE."""
+        deadline = time.monotonic() + PATIENCE_WITH_DATABASE
+        while not stopping.wait(0.5):
+            try:
+                self.recalls().exists()
+                return
+            except (OperationalError, InterfaceError):
+                connection.close()
+                if time.monotonic() > deadline:
+                    raise
 
-def record_error(claim: Claim, error: GoEasyError) -> None:
-    """Commit what an error tells of the call: refused, never left, or unknown."""
-    answer = getattr(error, "answer", None)
-    # Those of an earlier request, before a person asked to send again, do not count.
-    attempts = claim.batch.attempts.filter(started_at__gte=claim.recall.not_before).count()
-    wait = wait_before_retry(error, attempts)
-    if isinstance(error, Refused):
-        outcome, state = Outcome.REFUSED, RecallBatch.State.REFUSED
-    elif isinstance(error, (NotSent, InvalidCall)):
-        # Never sent and not to be sent again by itself: the batch stays unsent, and the recall stops.
-        outcome, state = Outcome.NOT_SENT, RecallBatch.State.PENDING
-    else:
-        outcome, state = Outcome.UNKNOWN, RecallBatch.State.UNKNOWN
-    with transaction.atomic():
-        if wait is not None and called_off(claim.recall):
-            # Somebody was told that nothing more leaves.
-            wait = None
-            state = RecallBatch.State.CANCELLED if outcome == Outcome.NOT_SENT else state
-        elif wait is not None:
-            state = RecallBatch.State.PENDING
-        record_outcome(claim, outcome, state, answer=answer, error=error, wait=wait)
-        if isinstance(error, Refused) and {401, 403} & {error.answer.code, error.answer.http_status}:
-            stop(claim.recall, Recall.StopReason.KEY_REFUSED)
-        elif isinstance(error, InvalidCall):
-            stop(claim.recall, Recall.StopReason.NOT_CONFIGURED)
-        elif outcome == Outcome.NOT_SENT and state == RecallBatch.State.PENDING and wait is None:
-            stop(claim.recall, Recall.StopReason.UNREACHABLE)
+    def claim(self, room: int) -> list[Claim]:
+        """Claim at most `room` batches and commit the intent to send them."""
+        if time.monotonic() - self.begun > BEGIN_EVERY:
+            self.begin_due()
+        probe = False
+        if self.circuit.is_open:
+            self.circuit = limits.circuit_of(self.application)
+        if self.circuit.is_open:
+            room = probe = self.may_probe(self.circuit)
+        elif not self.accepted:
+            # A refused key is then refused once, not once per thread.
+            room = 0 if self.in_hand else 1
+        self.holding_back = self.circuit.is_open and not probe
+        if not room:
+            return []
+        with transaction.atomic():
+            self.circuit = Circuit.objects.select_for_update().get(pk=self.circuit.pk)
+            if self.circuit.is_open and not probe:
+                return []
+            claims, broken = self.claim_rows(limits.room_in_pace(self.circuit, room))
+        for recall, problem in broken.items():
+            log.error("recall %s cannot be sent: %s", recall.pk, problem)
+            stop(recall, Recall.StopReason.INVALID)
+        self.in_hand |= {claim.batch.pk for claim in claims}
+        return claims
 
+    def may_probe(self, circuit: Circuit) -> bool:
+        """Whether one call may try an open circuit now. Stops the recalls of a key that is still refused."""
+        if self.in_hand:
+            return False
+        batch = self.pending().select_related("recall__conversation", "recall__application").first()
+        if batch is None or not limits.take_probe(circuit):
+            return False
+        if not limits.asks_history_first(circuit) or limits.probe_by_history(self.application, batch):
+            return True
+        if circuit.reason == Circuit.Reason.KEY_REFUSED:
+            stop_all(batch.recall, Recall.StopReason.KEY_REFUSED)
+        return False
 
-def called_off(recall: Recall) -> bool:
-    """Whether what had not left was called off. Waits for somebody who is doing so, and keeps others from it."""
-    Recall.objects.select_for_update().get(pk=recall.pk)
-    return recall.batches.filter(state=RecallBatch.State.CANCELLED).exists()
+    def pending(self) -> QuerySet[RecallBatch]:
+        """The batches that may be sent now: of all recalls in turn, and first what was tried least."""
+        return RecallBatch.objects.filter(
+            Q(next_attempt_at__isnull=True) | Q(next_attempt_at__lte=timezone.now()),
+            state=RecallBatch.State.PENDING,
+            recall__in=self.recalls().filter(state=Recall.State.SENDING),
+        ).order_by("tries", "index", "id")
 
-
-def record_outcome(
-    claim: Claim,
-    outcome: str,
-    state: str,
-    *,
-    answer: Answer | None = None,
-    error: GoEasyError | None = None,
-    wait: float | None = None,
-) -> None:
-    """Commit the attempt's outcome, the batch's new state and the audit entry, together."""
-    now = timezone.now()
-    latency = answer.latency_ms if answer else error.latency_ms if error else None
-    # An answer that broke off may have told its status.
-    http_status = answer.http_status if answer else getattr(error, "http_status", None)
-    with transaction.atomic():
-        mine = RecallAttempt.objects.filter(pk=claim.attempt.pk, outcome=Outcome.OPEN).update(
-            outcome=outcome,
-            ended_at=now,
-            http_status=http_status,
-            response_code=answer.code if answer else None,
-            response_content=answer.content if answer else "",
-            latency_ms=latency,
-            problem=error.kind if error else "",
+    def claim_rows(self, room: int) -> tuple[list[Claim], dict[Recall, InvalidCall]]:
+        """The claims, inside a transaction; and the recalls of which a call breaks a rule, with what it breaks."""
+        candidates = self.pending()
+        if connection.features.has_select_for_update_skip_locked:
+            candidates = candidates.select_for_update(skip_locked=True, of=("self",))
+        batches = {batch.pk: batch for batch in candidates[:room]}
+        if not batches:
+            return [], {}
+        recalls = Recall.objects.select_related("application", "conversation__application").in_bulk(
+            {batch.recall_id for batch in batches.values()}
         )
-        if not mine:
-            if RecallAttempt.objects.filter(pk=claim.attempt.pk, outcome=outcome).exclude(problem=LOST).exists():
-                return  # Recorded: the database had only not said so.
-            learn_late(claim, outcome, answer)
-        else:
-            RecallBatch.objects.filter(pk=claim.batch.pk, state=RecallBatch.State.SENDING).update(
-                state=state,
-                claimed_by="",
-                lease_until=None,
-                next_attempt_at=None if wait is None else now + timedelta(seconds=wait),
-            )
-        record(
+        items: dict[int, list[tuple[int, str, str]]] = defaultdict(list)
+        rows = (
+            RecallItem.objects.filter(batch__in=batches)
+            .order_by("position", "evidence__id")
+            .values_list("batch_id", "timestamp", "evidence__message_id", "evidence__sha256")
+        )
+        for batch_id, timestamp, message_id, sha256 in rows:
+            items[batch_id].append((timestamp, message_id, sha256))
+        bodies: dict[int, dict[str, object]] = {}
+        sent: dict[int, tuple[int, ...]] = {}
+        broken: dict[Recall, InvalidCall] = {}
+        for pk, batch in batches.items():
+            recall = recalls[batch.recall_id]
+            sent[pk] = tuple(dict.fromkeys(timestamp for timestamp, *_evidence in items[pk]))
+            try:
+                bodies[pk] = call_body(recall.application, recall.conversation.target, sent[pk], recall.recaller)
+            except InvalidCall as problem:
+                broken[recall] = problem
+        now = timezone.now()
+        lease = now + timedelta(seconds=limits.LEASE)
+        sound = RecallBatch.objects.filter(
+            pk__in=bodies, state=RecallBatch.State.PENDING, recall__state=Recall.State.SENDING
+        )
+        claimed = sound.update(
+            state=RecallBatch.State.SENDING,
+            claimed_by=self.owner,
+            lease_until=lease,
+            attempt_count=F("attempt_count") + 1,
+            tries=F("tries") + 1,
+        )
+        mine = list(bodies)
+        if claimed != len(mine):
+            # Called off or stopped meanwhile: only what the update changed is claimed.
+            changed = RecallBatch.objects.filter(pk__in=bodies, claimed_by=self.owner, lease_until=lease)
+            mine = list(changed.order_by("tries", "index", "id").values_list("pk", flat=True))
+        attempts = []
+        for pk in mine:
+            batch = batches[pk]
+            batch.attempt_count += 1
+            batch.tries += 1
+            attempts.append(RecallAttempt(batch=batch, number=batch.attempt_count, started_at=now))
+        attempts = RecallAttempt.objects.bulk_create(attempts)
+        claims = [
+            Claim(recalls[attempt.batch.recall_id], attempt.batch, attempt, sent[attempt.batch.pk], at)
+            for attempt, at in zip(attempts, limits.reserve(self.circuit, len(attempts)), strict=True)
+        ]
+        record_all([self.intent(claim, bodies[claim.batch.pk], items[claim.batch.pk]) for claim in claims])
+        return claims, broken
+
+    def intent(self, claim: Claim, body: dict[str, object], items: list[tuple[int, str, str]]) -> AuditEntry:
+        """The audit entry that says what is about to be sent, and of which messages there is evidence."""
+        return entry(
             actor=claim.recall.sent_for,
-            action=Action.ANSWERED if answer else Action.UNANSWERED,
+            action=Action.SENDING,
             app=claim.recall.application.slug,
             conversation=claim.recall.conversation.for_audit(),
             recall=claim.recall.pk,
             batch=claim.batch.index,
             attempt=claim.attempt.number,
             timestamps=claim.timestamps,
-            http_status=http_status,
-            response_code=answer.code if answer else None,
-            response_content=answer.content if answer else None,
-            latency_ms=latency,
+            request=body,
             detail={
-                "outcome": outcome,
-                **({"problem": error.kind, "message": str(error)} if error else {}),
-                **({"sent_again_after_s": round(wait, 3)} if wait is not None else {}),
-                # The lease had run out and the attempt was called unknown before this answer came.
-                **({} if mine else {"late": True}),
+                "worker": self.owner,
+                "evidence": [
+                    {"timestamp": timestamp, "message_id": message_id, "sha256": sha256}
+                    for timestamp, message_id, sha256 in items
+                    if sha256
+                ],
             },
         )
 
-
-def learn_late(claim: Claim, outcome: str, answer: Answer | None) -> None:
-    """Put an answer that came after its lease had run out in the place of "unknown": nobody has sent it again."""
-    if answer is None or outcome not in {Outcome.ACCEPTED, Outcome.REFUSED}:
-        return
-    RecallAttempt.objects.filter(pk=claim.attempt.pk, outcome=Outcome.UNKNOWN, problem=LOST).update(
-        outcome=outcome,
-        http_status=answer.http_status,
-        response_code=answer.code,
-        response_content=answer.content,
-        latency_ms=answer.latency_ms,
-        problem="",
-    )
-    final = RecallBatch.State.ACCEPTED if outcome == Outcome.ACCEPTED else RecallBatch.State.REFUSED
-    RecallBatch.objects.filter(pk=claim.batch.pk, state=RecallBatch.State.UNKNOWN).update(state=final)
-
-
-def stop(recall: Recall, reason: Recall.StopReason) -> None:
-    """Send nothing more of the recall until a person has acted."""
-    Recall.objects.filter(pk=recall.pk, state=Recall.State.SENDING).update(
-        state=Recall.State.STOPPED, stop_reason=reason, finished_at=timezone.now()
-    )
-
-
-def settle(recall: Recall) -> None:
-    """Call the recall finished when none of its batches is unsent or being sent."""
-    with transaction.atomic():
-        locked = Recall.objects.select_for_update(of=("self",)).get(pk=recall.pk)
-        if locked.state not in {Recall.State.SENDING, Recall.State.STOPPED}:
-            return
-        states = RecallBatch.State
-        if not locked.batches.filter(state__in=[states.PENDING, states.SENDING]).exists():
-            if locked.state == Recall.State.STOPPED and locked.batches.filter(state=states.REFUSED).exists():
-                return
-            locked.state = Recall.State.FINISHED
-            locked.stop_reason = ""
-            locked.finished_at = timezone.now()
-            locked.save(update_fields=["state", "stop_reason", "finished_at"])
-
-
-def recover_orphans() -> int:
-    """Find attempts that a dead worker left open and call them unknown; returns how many. Sends nothing."""
-    found = 0
-    expired = RecallBatch.objects.filter(
-        state=RecallBatch.State.SENDING, lease_until__lt=timezone.now()
-    ).select_related("recall__application", "recall__conversation")
-    for batch in expired:
-        with transaction.atomic():
-            taken = RecallBatch.objects.filter(
-                pk=batch.pk, state=RecallBatch.State.SENDING, lease_until=batch.lease_until
-            ).update(state=RecallBatch.State.UNKNOWN, claimed_by="", lease_until=None)
-            if not taken:
-                continue
-            attempt = batch.attempts.filter(outcome=Outcome.OPEN).get()
-            attempt.outcome = Outcome.UNKNOWN
-            attempt.ended_at = timezone.now()
-            attempt.problem = LOST
-            attempt.save(update_fields=["outcome", "ended_at", "problem"])
-            record(
-                actor="system",
-                action=Action.UNANSWERED,
-                app=batch.recall.application.slug,
-                conversation=batch.recall.conversation.for_audit(),
-                recall=batch.recall.pk,
-                batch=batch.index,
-                attempt=attempt.number,
-                timestamps=list(batch.items.order_by("position").values_list("timestamp", flat=True)),
-                detail={"outcome": Outcome.UNKNOWN, "problem": LOST, "worker": batch.claimed_by},
+    def wait_for_more(self) -> bool:
+        """Wait a little for a batch that is to be sent later; False when there is none."""
+        if not self.has_more():
+            return False
+        later = (
+            RecallBatch.objects.filter(
+                state=RecallBatch.State.PENDING, recall__in=self.recalls().filter(state=Recall.State.SENDING)
             )
-        found += 1
-        settle(batch.recall)
-    return found
+            .order_by("next_attempt_at")
+            .values_list("next_attempt_at", flat=True)
+            .first()
+        )
+        seconds = (later - timezone.now()).total_seconds() if later else 0.0
+        # In short steps: a recall that is called off meanwhile should not keep its worker.
+        stopping.wait(min(max(seconds, 0.02), 1.0))
+        return True
+
+
+UNSENT = [RecallBatch.State.PENDING, RecallBatch.State.SENDING]
 
 
 def due_recalls() -> list[Recall]:
     """Recalls whose time came a while ago and that nobody is sending: a worker died, or the queue lost the task."""
-    states = RecallBatch.State
     overdue = Recall.objects.filter(
         state__in=[Recall.State.WAITING, Recall.State.SENDING],
         not_before__lt=timezone.now() - timedelta(seconds=5),
-    )
-    return [
-        recall
-        for recall in overdue
-        if not recall.batches.filter(state=states.SENDING).exists()
-        and not recall.batches.filter(state=states.PENDING, next_attempt_at__gt=timezone.now()).exists()
-    ]
+    ).select_related("application")
+    return [recall for recall in overdue if not limits.is_being_sent(recall.application)]

@@ -38,6 +38,35 @@ class RecallReason(models.Model):
         return self.label_zh if (translation.get_language() or "").startswith("zh") else self.label_en
 
 
+class Sweep(models.Model):
+    """One decision to take back what one sender wrote, across conversations: the parent of a recall for each."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    application = models.ForeignKey(Application, models.PROTECT, verbose_name=_("application"))
+    sender_id = models.CharField(_("sender"), max_length=255)
+    # The span of time, ends included (ms).
+    since = models.BigIntegerField(_("from"))
+    until = models.BigIntegerField(_("to"))
+    actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, verbose_name=_("actor"))
+    submission = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
+    created_at = models.DateTimeField(_("requested"), default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = _("sweep")
+        verbose_name_plural = _("sweeps")
+        default_permissions = ()
+        constraints = [
+            models.CheckConstraint(condition=models.Q(since__lte=models.F("until")), name="sweep_ends_after_it_begins"),
+        ]
+        indexes = [models.Index(fields=["-created_at", "-id"], name="sweep_newest_first")]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+    def get_absolute_url(self) -> str:
+        return reverse("sweep", args=[self.id])
+
+
 class Recall(models.Model):
     """One decision by one person to take messages of one conversation back."""
 
@@ -59,6 +88,7 @@ class Recall(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     application = models.ForeignKey(Application, models.PROTECT, verbose_name=_("application"))
     conversation = models.ForeignKey(Conversation, models.PROTECT, verbose_name=_("conversation"))
+    sweep = models.ForeignKey(Sweep, models.PROTECT, null=True, related_name="recalls", verbose_name=_("sweep"))
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, verbose_name=_("actor"))
     # User name of whoever asked for the sending that is under way: the actor, or somebody who sent the rest again.
     sent_for = models.CharField(max_length=150, blank=True, default="", editable=False)
@@ -121,6 +151,10 @@ class Recall(models.Model):
         return None
 
 
+# Of a batch: nobody knows what became of it, or history still shows its messages.
+NEEDS_A_PERSON = models.Q(state="unknown", settlement="") | models.Q(settlement="visible")
+
+
 class RecallBatch(models.Model):
     """One call's worth of a recall: at most 20 timestamps (goeasy-api.md, "Recall")."""
 
@@ -132,6 +166,13 @@ class RecallBatch(models.Model):
         UNKNOWN = "unknown", _("unknown")
         CANCELLED = "cancelled", _("called off")
 
+    class Settlement(models.TextChoices):
+        """What history showed of a call that was not answered, or that was accepted without effect."""
+
+        GONE = "gone", _("history shows that the messages are gone")
+        VISIBLE = "visible", _("history still shows messages")
+        DECIDED = "decided", _("a person decided")
+
     recall = models.ForeignKey(Recall, models.PROTECT, related_name="batches")
     index = models.PositiveIntegerField()
     size = models.PositiveSmallIntegerField()
@@ -141,6 +182,17 @@ class RecallBatch(models.Model):
     lease_until = models.DateTimeField(null=True)
     # After an attempt that never left: when the next one may.
     next_attempt_at = models.DateTimeField(null=True)
+    # Attempts in all, and since somebody last asked for the sending: the latter are bounded.
+    attempt_count = models.PositiveIntegerField(default=0)
+    tries = models.PositiveIntegerField(default=0)
+    # When history is to be read for what became of its messages; null when there is nothing (more) to look for.
+    check_at = models.DateTimeField(null=True)
+    checks = models.PositiveIntegerField(default=0)
+    # How an unknown outcome was settled, by whom, and what they wrote; its state stays `unknown`: no answer came.
+    # Also `visible` when history still shows what GoEasy said that it took back.
+    settlement = models.CharField(max_length=12, choices=Settlement, blank=True, default="")
+    settled_by = models.CharField(max_length=150, blank=True, default="")
+    settlement_note = models.TextField(blank=True, default="", max_length=MAX_NOTE_LENGTH)
 
     class Meta:
         verbose_name = _("batch")
@@ -166,8 +218,12 @@ class RecallBatch(models.Model):
                 name="batch_not_final",
             ),
             models.Index(fields=["lease_until"], condition=models.Q(state="sending"), name="batch_leased"),
-            # The home page's list of what nobody knows.
-            models.Index(fields=["recall"], condition=models.Q(state="unknown"), name="batch_unknown"),
+            # What is sent next: of all recalls in turn, and first what was tried least.
+            models.Index(fields=["tries", "index", "id"], condition=models.Q(state="pending"), name="batch_pending"),
+            # Which messages are to be looked for in history.
+            models.Index(fields=["check_at"], condition=models.Q(check_at__isnull=False), name="batch_to_check"),
+            # The home page's list of what a person has to decide on.
+            models.Index(fields=["recall"], condition=NEEDS_A_PERSON, name="batch_needs_a_person"),
         ]
 
     def __str__(self) -> str:
@@ -266,6 +322,60 @@ class Evidence(models.Model):
 
     def __str__(self) -> str:
         return self.sha256
+
+
+class CallSlot(models.Model):
+    """One of the calls that may be under way at once in an application, all workers together."""
+
+    application = models.ForeignKey(Application, models.CASCADE)
+    number = models.PositiveSmallIntegerField()
+    held_by = models.CharField(max_length=64, blank=True, default="")
+    held_until = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["application", "number"], name="one_slot_per_application_and_number")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.application_id} #{self.number}"
+
+
+class Circuit(models.Model):
+    """Whether an application's calls are let through to GoEasy, all workers together. Open: they are not."""
+
+    class Reason(models.TextChoices):
+        KEY_REFUSED = "key_refused", _("GoEasy refused the key")
+        FAILING = "failing", _("GoEasy failed many times in a row")
+
+    application = models.OneToOneField(Application, models.CASCADE)
+    # In a row; an answer that tells of the effect ends the row.
+    failures = models.PositiveIntegerField(default=0)
+    last_problem = models.CharField(max_length=32, blank=True, default="")
+    opened_at = models.DateTimeField(null=True)
+    reason = models.CharField(max_length=12, choices=Reason, blank=True, default="")
+    # When it is open: when GoEasy may next be tried.
+    probe_at = models.DateTimeField(null=True)
+    # With a limit of calls a second: when the next call may leave.
+    call_at = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(opened_at__isnull=True, reason="")
+                | models.Q(opened_at__isnull=False) & ~models.Q(reason=""),
+                name="circuit_says_why_it_is_open",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.application}: {self.reason or 'closed'}"
+
+    @property
+    def is_open(self) -> bool:
+        return self.opened_at is not None
 
 
 class Heartbeat(models.Model):

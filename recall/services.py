@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Sum
+from django.db.models import Count, Q, Sum
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -21,9 +21,19 @@ from moderation.accounts.models import Pseudonym, User
 from moderation.archive.backfill import look_up
 from moderation.archive.models import Application, Conversation, Message, Sender
 from moderation.audit.models import Action
-from moderation.audit.services import record
+from moderation.audit.services import entry, record, record_all
 from moderation.goeasy.client import MAX_TIMESTAMPS_PER_CALL, Group, Private, Recaller, masked, recall_body
-from recall.models import Evidence, Recall, RecallBatch, RecallItem, RecallReason
+from recall.models import (
+    MAX_NOTE_LENGTH,
+    NEEDS_A_PERSON,
+    Circuit,
+    Evidence,
+    Recall,
+    RecallBatch,
+    RecallItem,
+    RecallReason,
+    Sweep,
+)
 
 
 class NotPossible(Exception):
@@ -122,34 +132,17 @@ def request_recall(
     if (earlier := Recall.objects.filter(submission=submission).first()) is not None:
         return _the_same(earlier, asked)
     look_up(conversation, timestamps)
+    asked_for = Draft(conversation, tuple(sorted(set(timestamps))))
     try:
         with transaction.atomic():
-            recall = Recall.objects.create(
-                conversation=conversation,
+            (recall,) = create_recalls(
+                [asked_for],
                 actor=actor,
-                sent_for=actor.get_username(),
                 reason=reason,
                 note=note,
-                recaller_id=recaller.id if recaller else "",
-                recaller_data=(recaller.data or None) if recaller else None,
-                application=conversation.application,
+                recaller=recaller,
                 submission=submission,
                 not_before=timezone.now() + timedelta(seconds=grace_seconds),
-            )
-            _split(recall, plan(timestamps))
-            record(
-                actor=actor.get_username(),
-                action=Action.REQUESTED,
-                app=conversation.application.slug,
-                conversation=conversation.for_audit(),
-                recall=recall.id,
-                timestamps=sorted(set(timestamps)),
-                detail={
-                    "reason": reason.code,
-                    "note": note,
-                    "recaller": (recaller.as_field() if recaller else None),
-                    "calls": len(plan(timestamps)),
-                },
             )
             wake(recall)
     except IntegrityError:
@@ -158,6 +151,67 @@ def request_recall(
             raise
         return _the_same(earlier, asked)
     return recall
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What one recall is to take back: distinct timestamps (ms), ascending, of one conversation."""
+
+    conversation: Conversation
+    timestamps: tuple[int, ...]
+
+
+def create_recalls(
+    drafts: Sequence[Draft],
+    *,
+    actor: User,
+    reason: RecallReason,
+    note: str,
+    recaller: Recaller | None,
+    not_before: datetime,
+    submission: UUID | None = None,
+    sweep: Sweep | None = None,
+) -> list[Recall]:
+    """Write a recall for each of `drafts`, with its batches, items, evidence and audit entry; inside a transaction."""
+    recalls = Recall.objects.bulk_create(
+        Recall(
+            conversation=draft.conversation,
+            application=draft.conversation.application,
+            actor=actor,
+            sent_for=actor.get_username(),
+            reason=reason,
+            note=note,
+            recaller_id=recaller.id if recaller else "",
+            recaller_data=(recaller.data or None) if recaller else None,
+            sweep=sweep,
+            not_before=not_before,
+            **({"submission": submission} if submission else {}),
+        )
+        for draft in drafts
+    )
+    calls = [plan(draft.timestamps) for draft in drafts]
+    _split(list(zip(recalls, calls, strict=True)))
+    record_all(
+        [
+            entry(
+                actor=actor.get_username(),
+                action=Action.REQUESTED,
+                app=recall.application.slug,
+                conversation=recall.conversation.for_audit(),
+                recall=recall.id,
+                timestamps=draft.timestamps,
+                detail={
+                    "reason": reason.code,
+                    "note": note,
+                    "recaller": (recaller.as_field() if recaller else None),
+                    "calls": len(planned),
+                    **({"sweep": str(sweep.pk)} if sweep else {}),
+                },
+            )
+            for recall, draft, planned in zip(recalls, drafts, calls, strict=True)
+        ]
+    )
+    return recalls
 
 
 def _the_same(earlier: Recall, asked: tuple[object, ...]) -> Recall:
@@ -171,34 +225,43 @@ def _the_same(earlier: Recall, asked: tuple[object, ...]) -> Recall:
     return earlier
 
 
-def _split(recall: Recall, calls: list[tuple[int, ...]]) -> None:
-    """Write the recall's batches, items and evidence."""
+def _split(planned: Sequence[tuple[Recall, list[tuple[int, ...]]]]) -> None:
+    """Write the batches, items and evidence of recalls, given the calls of each."""
     batches = RecallBatch.objects.bulk_create(
-        RecallBatch(recall=recall, index=index, size=len(call)) for index, call in enumerate(calls)
+        RecallBatch(recall=recall, index=index, size=len(call))
+        for recall, calls in planned
+        for index, call in enumerate(calls)
     )
+    calls_in_order = [call for _recall, calls in planned for call in calls]
     items = RecallItem.objects.bulk_create(
-        RecallItem(recall=recall, batch=batch, position=position, timestamp=timestamp)
-        for batch, call in zip(batches, calls, strict=True)
+        RecallItem(recall=batch.recall, batch=batch, position=position, timestamp=timestamp)
+        for batch, call in zip(batches, calls_in_order, strict=True)
         for position, timestamp in enumerate(call)
     )
-    item_at = {item.timestamp: item for item in items}
-    messages = archived(recall.conversation, list(item_at))
-    names = dict(
-        Sender.objects.filter(
-            application=recall.application, user_id__in={message.sender_id for message in messages}
-        ).values_list("user_id", "name")
-    )
+    item_at = {(item.recall_id, item.timestamp): item for item in items}
+    found = [
+        (item_at[recall.pk, message.timestamp], message)
+        for recall, calls in planned
+        for message in archived(recall.conversation, [timestamp for call in calls for timestamp in call])
+    ]
+    names = {
+        (application_id, user_id): name
+        for application_id, user_id, name in Sender.objects.filter(
+            application__in={recall.application_id for recall, _calls in planned},
+            user_id__in={message.sender_id for _item, message in found},
+        ).values_list("application_id", "user_id", "name")
+    }
     Evidence.objects.bulk_create(
         Evidence(
-            item=item_at[message.timestamp],
+            item=item,
             message_id=message.message_id,
             sender_id=message.sender_id,
-            sender_name=names.get(message.sender_id, ""),
+            sender_name=names.get((item.recall.application_id, message.sender_id), ""),
             type=message.type,
             raw=message.raw,
             sha256=message.sha256,
         )
-        for message in messages
+        for item, message in found
     )
 
 
@@ -212,12 +275,12 @@ def wake(recall: Recall) -> None:
 def cancel_recall(recall: Recall, actor: User) -> int:
     """Call off whatever has not left; returns how many timestamps that was. Raises NotPossible when none is left."""
     with transaction.atomic():
-        recall = Recall.objects.select_for_update(of=("self",)).select_related("conversation").get(pk=recall.pk)
+        recall = _locked(recall)
         unsent = recall.batches.filter(state=RecallBatch.State.PENDING)
         indexes = list(unsent.select_for_update().values_list("index", flat=True))
         if not indexes:
             raise NotPossible(_("Everything has been sent already: there is nothing left to call off."))
-        timestamps = list(recall.items.filter(batch__index__in=indexes).values_list("timestamp", flat=True))
+        timestamps = _timestamps(recall, indexes)
         unsent.update(state=RecallBatch.State.CANCELLED)
         nothing_left = (
             recall.state == Recall.State.WAITING
@@ -240,45 +303,116 @@ def cancel_recall(recall: Recall, actor: User) -> int:
     return len(timestamps)
 
 
+# What may be sent again: what GoEasy refused or was never sent, and what history still shows. What is unknown is
+# not among it: nobody knows that it did not take effect.
+MAY_BE_SENT_AGAIN = Q(state__in=[RecallBatch.State.REFUSED, RecallBatch.State.PENDING]) | Q(
+    state__in=[RecallBatch.State.UNKNOWN, RecallBatch.State.ACCEPTED], settlement=RecallBatch.Settlement.VISIBLE
+)
+
+
 def can_retry(recall: Recall) -> bool:
-    """Whether something was refused or never left, and may be sent again."""
+    """Whether something was refused, never left, or is still visible, and may be sent again."""
     return recall.state in {Recall.State.STOPPED, Recall.State.FINISHED} and (
-        recall.batches.filter(state__in=[RecallBatch.State.REFUSED, RecallBatch.State.PENDING]).exists()
+        recall.batches.filter(MAY_BE_SENT_AGAIN).exists()
     )
 
 
 def retry_recall(recall: Recall, actor: User) -> int:
-    """Send again what was refused or never left; returns how many calls that will be.
+    """Send again what was refused, never left, or is still visible; returns how many calls that will be.
 
-    What is unknown is never sent again by this: nobody knows that it did not take effect. Raises NotPossible.
+    Each call is a new attempt; the earlier ones stay. Raises NotPossible.
     """
     with transaction.atomic():
-        recall = Recall.objects.select_for_update(of=("self",)).select_related("conversation").get(pk=recall.pk)
+        recall = _locked(recall)
         if recall.state not in {Recall.State.STOPPED, Recall.State.FINISHED}:
             raise NotPossible(_("This recall is still under way."))
-        again = recall.batches.filter(state__in=[RecallBatch.State.REFUSED, RecallBatch.State.PENDING])
-        indexes = list(again.values_list("index", flat=True))
+        indexes = list(recall.batches.filter(MAY_BE_SENT_AGAIN).values_list("index", flat=True))
         if not indexes:
-            raise NotPossible(_("Nothing of this recall was refused or left unsent."))
-        timestamps = list(recall.items.filter(batch__index__in=indexes).values_list("timestamp", flat=True))
-        again.update(state=RecallBatch.State.PENDING, next_attempt_at=None)
-        recall.state = Recall.State.SENDING
-        recall.stop_reason = ""
-        recall.finished_at = None
-        recall.not_before = timezone.now()
-        recall.sent_for = actor.get_username()
-        recall.save(update_fields=["state", "stop_reason", "finished_at", "not_before", "sent_for"])
+            raise NotPossible(_("Nothing of this recall was refused, left unsent or is still visible."))
+        _send_again(recall, indexes, actor, {"again": True})
+    return len(indexes)
+
+
+def settle_unknown(recall: Recall, actor: User, *, send_again: bool, note: str) -> int:
+    """A person's decision on the calls of which nobody knows what became of them; returns how many those are.
+
+    `send_again`: they become new attempts; otherwise they are left as they are and need nobody any more. `note`
+    says why (1 to 2,000 characters). Raises NotPossible.
+    """
+    if not note.strip():
+        raise NotPossible(_("Write a note: why do you decide so?"))
+    if len(note) > MAX_NOTE_LENGTH:
+        raise NotPossible(_("The note is longer than %(most)d characters.") % {"most": MAX_NOTE_LENGTH})
+    with transaction.atomic():
+        recall = _locked(recall)
+        if recall.state not in {Recall.State.STOPPED, Recall.State.FINISHED}:
+            raise NotPossible(_("This recall is still under way."))
+        unknown = recall.batches.filter(NEEDS_A_PERSON)
+        indexes = list(unknown.values_list("index", flat=True))
+        if not indexes:
+            raise NotPossible(_("Nothing of this recall needs a decision any more."))
+        unknown.update(
+            settlement=RecallBatch.Settlement.DECIDED,
+            settled_by=actor.get_username(),
+            settlement_note=note,
+            check_at=None,
+        )
         record(
             actor=actor.get_username(),
-            action=Action.REQUESTED,
+            action=Action.SETTLED,
             app=recall.application.slug,
             conversation=recall.conversation.for_audit(),
             recall=recall.id,
-            timestamps=timestamps,
-            detail={"again": True, "batches": indexes},
+            timestamps=_timestamps(recall, indexes),
+            detail={"batches": indexes, "send_again": send_again, "note": note},
         )
-        wake(recall)
+        if send_again:
+            _send_again(recall, indexes, actor, {"again": True, "note": note})
     return len(indexes)
+
+
+def _locked(recall: Recall) -> Recall:
+    """The recall as it stands, nobody else changing it before this transaction ends."""
+    locked = Recall.objects.select_for_update(of=("self",))
+    return locked.select_related("conversation", "application").get(pk=recall.pk)
+
+
+def _timestamps(recall: Recall, indexes: list[int]) -> list[int]:
+    """The timestamps (ms) of the recall's batches `indexes`."""
+    return list(recall.items.filter(batch__index__in=indexes).order_by("timestamp").values_list("timestamp", flat=True))
+
+
+def _send_again(recall: Recall, indexes: list[int], actor: User, detail: dict[str, object]) -> None:
+    """Let the locked recall's batches `indexes` be sent as if for the first time, for `actor`."""
+    recall.items.filter(batch__index__in=indexes).update(verification="", verified_at=None)
+    recall.batches.filter(index__in=indexes).update(
+        state=RecallBatch.State.PENDING,
+        next_attempt_at=None,
+        tries=0,
+        check_at=None,
+        checks=0,
+        settlement="",
+        settled_by="",
+        settlement_note="",
+    )
+    recall.state = Recall.State.SENDING
+    recall.stop_reason = ""
+    recall.finished_at = None
+    recall.not_before = timezone.now()
+    recall.sent_for = actor.get_username()
+    recall.save(update_fields=["state", "stop_reason", "finished_at", "not_before", "sent_for"])
+    # A person says that it may go: GoEasy is tried at once.
+    Circuit.objects.filter(application=recall.application).update(probe_at=None)
+    record(
+        actor=actor.get_username(),
+        action=Action.REQUESTED,
+        app=recall.application.slug,
+        conversation=recall.conversation.for_audit(),
+        recall=recall.id,
+        timestamps=_timestamps(recall, indexes),
+        detail={**detail, "batches": indexes},
+    )
+    wake(recall)
 
 
 @dataclass(frozen=True)

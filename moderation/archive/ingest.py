@@ -12,6 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from moderation.archive.models import Conversation, Message, Sender
+from moderation.goeasy.answers import value_of
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,13 @@ def read_message(conversation: Conversation, raw: str) -> Message | None:
     `timestamp` is in milliseconds since the epoch (goeasy-api.md, "History").
     """
     try:
-        data = json.loads(raw)
+        data = value_of(raw.strip())
         timestamp = data.get("timestamp") if isinstance(data, dict) else None
         if not isinstance(timestamp, int) or isinstance(timestamp, bool) or not 0 < timestamp < 2**63:
             return None
         payload = json.dumps([data.get("type"), data.get("payload")], sort_keys=True)
-    except (ValueError, RecursionError):
-        # No JSON, or brackets nested to hurt.
+    except ValueError:
+        # No JSON.
         return None
     raw = raw.replace("\x00", "\ufffd")
     return Message(

@@ -5,7 +5,6 @@ Every time stamp here is GoEasy's: milliseconds since the epoch, UTC.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django.conf import settings
@@ -16,6 +15,7 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from moderation.archive.secrecy import seal, unseal
+from moderation.goeasy.answers import value_of
 from moderation.goeasy.client import Client, Group, Private, base_url
 
 DEFAULT = "default"
@@ -241,10 +241,10 @@ class Sender(models.Model):
 
 
 def _loaded(text: str) -> Any:
-    """The JSON in `text`; None for brackets nested deeper than the stack of whoever asks allows."""
+    """The JSON in `text`; None when it is none."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return value_of(text.strip())
+    except ValueError:
         return None
 
 

@@ -14,10 +14,15 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from moderation.goeasy.answers import value_of
+
 # Longer words are folded up; far longer ones are cut, so that one message cannot fill the page.
 FOLD_CHARACTERS = 600
 FOLD_LINES = 12
 MOST_CHARACTERS = 12_000
+
+# Longer addresses are no links: sixty images could fill the page with theirs.
+MOST_URL_CHARACTERS = 2_000
 
 ATTACHMENTS = ("image", "audio", "video", "file")
 
@@ -75,8 +80,10 @@ class Attachment:
 def read(raw: str, media_origins: Collection[str] = ()) -> Words | Attachment:
     """What to show of the message whose JSON text is `raw`."""
     try:
-        data = json.loads(raw)
-    except (ValueError, RecursionError):
+        data = value_of(raw.strip())
+    except ValueError:
+        return _words("json", raw)
+    if isinstance(data, str):
         return _words("json", raw)
     if not isinstance(data, dict) or "payload" not in data:
         return _formatted(data, raw)
@@ -121,8 +128,8 @@ def _unpacked(payload: Any) -> Any:
     """The object of a payload that is JSON inside a string; any other payload as it is."""
     if isinstance(payload, str) and payload.lstrip().startswith("{"):
         try:
-            inner = json.loads(payload)
-        except (ValueError, RecursionError):
+            inner = value_of(payload.strip())
+        except ValueError:
             return payload
         return inner if isinstance(inner, dict) else payload
     return payload
@@ -135,7 +142,7 @@ def _words(form: str, text: str) -> Words:
 def _formatted(value: Any, raw: str) -> Words:
     try:
         return _words("json", json.dumps(value, ensure_ascii=False, indent=2))
-    except (ValueError, RecursionError):
+    except ValueError:
         return _words("json", raw)
 
 
@@ -163,7 +170,7 @@ def _attachment(kind: str, payload: dict[str, Any], media_origins: Collection[st
 
 def _host_and_origin(url: str) -> tuple[str, str]:
     """Host and origin of an http(s) address; two empty texts for anything else."""
-    if not ADDRESS.fullmatch(url) or re.search(MARK, url):
+    if len(url) > MOST_URL_CHARACTERS or not ADDRESS.fullmatch(url) or re.search(MARK, url):
         return "", ""
     try:
         parts = urlsplit(url)

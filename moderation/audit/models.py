@@ -14,7 +14,9 @@ class Action(models.TextChoices):
     ANSWERED = "recall.answered", _("call answered")
     UNANSWERED = "recall.unanswered", _("call not answered")
     CANCELLED = "recall.cancelled", _("recall called off")
+    STOPPED = "recall.stopped", _("recall stopped")
     VERIFIED = "recall.verified", _("recall verified")
+    SETTLED = "recall.settled", _("unknown outcome settled")
 
 
 class AuditEntriesNeverChange(Exception):

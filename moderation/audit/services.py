@@ -1,4 +1,4 @@
-"""Writing the audit log: one function, called inside the transaction of the step that it tells of."""
+"""Writing the audit log: called inside the transaction of the step that it tells of."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from django.utils import timezone
 from moderation.audit.models import Action, AuditEntry
 
 
-def record(
+def entry(
     *,
     actor: str,
     action: Action,
@@ -26,13 +26,12 @@ def record(
     latency_ms: int | None = None,
     detail: Mapping[str, Any] | None = None,
 ) -> AuditEntry:
-    """Append one entry and return it.
+    """One entry, not yet in the log: for `record_all()`.
 
     `conversation` is {"kind", "user_a", "user_b"} or {"kind", "group_id"}; `timestamps` are milliseconds since
-    the epoch; `request` is the body sent, its key masked already. What cannot be recorded raises, and with it
-    the step fails: an action without its entry does not happen.
+    the epoch; `request` is the body sent, its key masked already.
     """
-    return AuditEntry.objects.create(
+    return AuditEntry(
         at=timezone.now(),
         actor=actor,
         action=action,
@@ -49,3 +48,17 @@ def record(
         latency_ms=latency_ms,
         detail=dict(detail or {}),
     )
+
+
+def record(**fields: Any) -> AuditEntry:
+    """Append the `entry()` of these fields and return it.
+
+    What cannot be recorded raises, and with it the step fails: an action without its entry does not happen.
+    """
+    (appended,) = record_all([entry(**fields)])
+    return appended
+
+
+def record_all(entries: Sequence[AuditEntry]) -> list[AuditEntry]:
+    """Append `entries` in their order; as `record()`."""
+    return AuditEntry.objects.bulk_create(entries)

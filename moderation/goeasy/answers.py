@@ -63,13 +63,13 @@ def parse_answer(http_status: int, body: bytes, *, latency_ms: int, appkey: str 
     text = decoded(body)
     code, content = None, text
     try:
-        data = json.loads(text)
-        code = _code(data)
-        if code is not None and "content" in data:
-            content = data["content"]
-            content = content if isinstance(content, str) else compact(content)
-    except (ValueError, RecursionError):
-        # No JSON, or JSON made to hurt: ints of 5,000 digits, 100,000 brackets.
+        members = dict(_parts(text)) if text.lstrip().startswith("{") else {}
+        code = _code(value_of(members.get("code", "null")))
+        if code is not None and "content" in members:
+            value = value_of(members["content"])
+            content = value if isinstance(value, str) else compact(value)
+    except ValueError:
+        # No JSON, or JSON made to hurt: ints of 5,000 digits.
         code, content = None, text
     if appkey:
         content = content.replace(appkey, masked_key(appkey))
@@ -87,9 +87,8 @@ def decoded(body: bytes) -> str:
     return body.decode("utf-8", "replace").removeprefix("\ufeff")
 
 
-def _code(data: object) -> int | None:
-    """The code of an answer's JSON: a whole number or a string of digits, of a size that codes have."""
-    code = data.get("code") if isinstance(data, dict) else None
+def _code(code: object) -> int | None:
+    """An answer's code if it is one: a whole number or a string of digits, of a size that codes have."""
     if isinstance(code, str) and re.fullmatch("[0-9]{1,9}", code):
         return int(code)
     if isinstance(code, int) and not isinstance(code, bool) and abs(code) < 10**9:
@@ -145,46 +144,107 @@ class HistoryPage:
 def history_elements(text: str) -> list[tuple[str, Any]] | None:
     """The elements of the array `content` of an answer's JSON, each as its exact text and its value.
 
-    None when `text` is no JSON object, or its content is no array. Of two contents the last counts, as for
-    json.loads.
+    The value is `value_of()` the text. None instead of a list when `text` is no JSON object, or its content is
+    no array. Of two contents the last counts, as for json.loads.
     """
-    found: list[tuple[str, Any]] | None = None
     try:
-        if not isinstance(json.loads(text), dict):
+        content = dict(_parts(text)).get("content", "") if text.lstrip().startswith("{") else ""
+        if not content.startswith("["):
             return None
-        at = _skip(text, text.index("{") + 1)
-        while text[at] != "}":
-            name, at = _DECODER.raw_decode(text, _skip(text, at, ","))
-            at = _skip(text, at, ":")
-            if name != "content":
-                at = _DECODER.raw_decode(text, at)[1]
-            elif text[at] != "[":
-                found, at = None, _DECODER.raw_decode(text, at)[1]
-            else:
-                found, at = _elements(text, at + 1)
-            at = _skip(text, at)
-    except (ValueError, RecursionError):
+        return [(raw, value_of(raw)) for _name, raw in _parts(content)]
+    except ValueError:
         return None
+
+
+# Deeper than any message is, and far from what Python's own reader, which recurses, can bear.
+MAX_DEPTH = 100
+_DECODER = json.JSONDecoder()
+_STEP = {"[": 1, "{": 1, "]": -1, "}": -1}
+_SPACE = re.compile(r"[ \t\r\n]*")
+# A string that never ends is one token to the end of the text: looking again from each of its quotes would be slow.
+_STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+
+
+def _parts(text: str) -> list[tuple[str, str]]:
+    """The members of the JSON object `text` as (name, exact text of the value), or a JSON array's as ("", text).
+
+    Recurses nowhere, so that one value made to hurt costs nothing but itself. Raises ValueError when `text` is
+    neither, or a value that is not too deep to be read is no JSON.
+    """
+    found: list[tuple[str, str]] = []
+    try:
+        at = _skip(text, 0)
+        close = {"{": "}", "[": "]"}.get(text[at], "")
+        at = _skip(text, at + 1)
+        while close and (text[at] != close or found):
+            name = ""
+            if close == "}":
+                name, at = _name(text, at)
+                at = _after(text, at, ":")
+            end = _end(text, at)
+            found.append((name, raw := text[at:end]))
+            if not _is_deep(raw):
+                json.loads(raw)
+            at = _skip(text, end)
+            if text[at] == close:
+                break
+            at = _after(text, at, ",")
+        if not close or text[at + 1 :].strip(" \t\r\n"):
+            raise ValueError("neither an object nor an array")
+    except IndexError:
+        raise ValueError("it breaks off") from None
     return found
 
 
-def _elements(text: str, at: int) -> tuple[list[tuple[str, Any]], int]:
-    """The elements of the array whose bracket stands before `at`, and where it ends; `text` is JSON."""
-    found = []
+def value_of(raw: str) -> Any:
+    """The value of the JSON text `raw`, where brackets nest deeper than MAX_DEPTH left as the text that they are:
+    of an object, in the members concerned. Raises ValueError.
+    """
+    if not _is_deep(raw):
+        return json.loads(raw)
+    if not raw.startswith("{"):
+        return raw
+    return {name: part if _is_deep(part) else json.loads(part) for name, part in _parts(raw)}
+
+
+def _is_deep(raw: str) -> bool:
+    depth = 0
+    for token in _STRING_OR_BRACKET.finditer(raw) if raw[:1] in ("[", "{") else ():
+        depth += _STEP.get(token[0], 0)
+        if depth > MAX_DEPTH:
+            return True
+    return False
+
+
+def _name(text: str, at: int) -> tuple[str, int]:
+    """The member's name that begins at `at`, and where it ends."""
+    if text[at] != '"':
+        raise ValueError("no name")
+    name, at = _DECODER.raw_decode(text, at)
+    return str(name), at
+
+
+def _end(text: str, at: int) -> int:
+    """Where the JSON value that begins at `at` ends."""
+    if text[at] not in "[{":
+        return _DECODER.raw_decode(text, at)[1]
+    depth = 0
+    for token in _STRING_OR_BRACKET.finditer(text, at):
+        depth += _STEP.get(token[0], 0)
+        if not depth:
+            return token.end()
+    raise ValueError("it breaks off")
+
+
+def _skip(text: str, at: int) -> int:
+    """The place after white space."""
+    found = _SPACE.match(text, at)
+    return found.end() if found else at
+
+
+def _after(text: str, at: int, sign: str) -> int:
+    """The place after white space, `sign`, and white space. Raises ValueError when something else stands there."""
     at = _skip(text, at)
-    while text[at] != "]":
-        start = _skip(text, at, ",")
-        value, at = _DECODER.raw_decode(text, start)
-        found.append((text[start:at], value))
-        at = _skip(text, at)
-    return found, at + 1
-
-
-_DECODER = json.JSONDecoder()
-
-
-def _skip(text: str, at: int, sign: str = "") -> int:
-    """The place after white space, `sign` where it stands next, and white space."""
-    while text[at] in " \t\r\n":
-        at += 1
-    return _skip(text, at + 1) if sign and text[at] == sign else at
+    if text[at] != sign:
+        raise ValueError(f"no {sign}")
+    return _skip(text, at + 1)

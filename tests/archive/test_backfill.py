@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from moderation.archive.backfill import look_up, read_before, read_latest
+from moderation.archive import backfill
+from moderation.archive.backfill import Reading, catch_up, look_up, read_before, read_latest
 from moderation.archive.models import Conversation, Message
 from moderation.archive.problems import SENTENCES, problem_sentence
 
@@ -126,6 +127,70 @@ def test_looking_up_is_bounded(fill: Any, sandbox: Any, group: Conversation) -> 
     fill(*range(FIRST, FIRST + 100_000, 100))
     look_up(group, range(FIRST + 50, FIRST + 100_000, 3_100), max_calls=4)
     assert len(sandbox.calls("history")) == 4
+
+
+def test_a_look_up_that_goeasy_answers_slowly_stops_and_says_so(
+    fill: Any, sandbox: Any, group: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backfill, "PATIENCE", 0.0)
+    fill(*range(FIRST, FIRST + 100_000, 1_000))
+    assert look_up(group, [FIRST + 1, FIRST + 50_001]).problem == "slow"
+    assert len(sandbox.calls("history")) == 1
+
+
+def test_a_page_that_goeasy_answers_slowly_shows_what_has_come(
+    fill: Any, sandbox: Any, group: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backfill, "PATIENCE", 0.0)
+    fill(*range(FIRST, FIRST + 100))
+    reading = read_latest(group, pages=3)
+    assert (reading.problem, reading.reached_start, len(archived(group))) == ("", False, 30)
+    assert len(sandbox.calls("history")) == 1
+
+
+def test_a_slow_goeasy_holds_so_many_readers_and_the_next_is_told(group: Conversation) -> None:
+    group.history_problem = "refused"
+    group.save()
+    for _place in range(backfill.MOST_READS):
+        assert backfill._places.acquire(blocking=False)
+    try:
+        assert read_latest(group).problem == "busy"
+    finally:
+        for _place in range(backfill.MOST_READS):
+            backfill._places.release()
+    group.refresh_from_db()
+    assert group.history_problem == "refused", "nothing has been learned of this conversation"
+
+
+def test_catching_up_reads_no_further_than_what_is_known(fill: Any, sandbox: Any, group: Conversation) -> None:
+    fill(*range(FIRST, FIRST + 200))
+    assert catch_up(group, pages=3).added == 88
+    fill(FIRST + 500)
+    group.refresh_from_db()
+    before = len(sandbox.calls("history"))
+    assert catch_up(group, pages=10).added == 1
+    assert len(sandbox.calls("history")) == before + 2
+    group.refresh_from_db()
+    assert catch_up(group, pages=10).added == 0
+    assert len(sandbox.calls("history")) == before + 3
+
+
+def test_of_those_who_catch_up_at_once_one_asks_goeasy(fill: Any, sandbox: Any, group: Conversation) -> None:
+    fill(FIRST)
+    other = Conversation.objects.get(pk=group.pk)
+    catch_up(group, pages=1)
+    assert catch_up(other, pages=1) == Reading()
+    assert len(sandbox.calls("history")) == 1
+
+
+@pytest.mark.parametrize("before", [6, 999_999_999_999, 170_000_000_000_000])
+def test_a_time_that_goeasy_knows_nothing_of_is_not_asked_for_and_raises_no_alarm(
+    fill: Any, sandbox: Any, group: Conversation, before: int
+) -> None:
+    assert read_before(group, before) == Reading()
+    assert sandbox.calls("history") == []
+    group.refresh_from_db()
+    assert (group.history_problem, group.history_read_at) == ("", None)
 
 
 def test_every_problem_has_a_sentence_that_says_what_to_do_next() -> None:

@@ -11,6 +11,7 @@ from django.db import IntegrityError, transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
+from moderation.archive import payloads
 from moderation.archive.ingest import ingest, read_message
 from moderation.archive.models import Conversation, Message, Sender
 from moderation.goeasy.client import Group, Private
@@ -88,6 +89,18 @@ def test_text_that_a_database_cannot_hold_is_kept_all_the_same(private: Conversa
     message = Message.objects.get()
     assert message.raw == raw
     assert message.message_id == "a\ufffdb"
+
+
+def test_a_message_nested_to_hurt_is_kept_and_shown_as_the_text_that_it_is(private: Conversation) -> None:
+    deep = "[" * 50_000 + "]" * 50_000
+    raw = f'{{"timestamp":1594958217087,"messageId":"m","senderId":"u","type":"order","payload":{deep}}}'
+    assert ingest(private, [raw, RAW]).added == 2
+    message = Message.objects.get(message_id="m")
+    assert (message.raw, message.sender_id, message.data["payload"]) == (raw, "u", deep)
+    shown = payloads.read(message.raw)
+    assert isinstance(shown, payloads.Words)
+    assert shown.text.startswith("[[[[")
+    assert shown.cut > 0
 
 
 def test_a_sender_keeps_the_newest_name(private: Conversation) -> None:

@@ -136,6 +136,41 @@ def test_elements_of_anything_are_those_that_json_sees(body: bytes):
         assert found is None
 
 
+@pytest.mark.parametrize(
+    "element",
+    [
+        "[" * 300_000 + "]" * 300_000,
+        '{"a":' * 5_000 + "1" + "}" * 5_000,
+        '{"payload":' + "[" * 101 + '"]"' + "]" * 101 + "}",
+    ],
+    ids=["array", "object", "payload"],
+)
+def test_an_element_nested_to_hurt_costs_the_page_nothing_else(element: str):
+    found = history_elements(f'{{"code":200,"content":[{{"timestamp":1}}, {element} ,{{"timestamp":2}}]}}')
+
+    assert found is not None
+    assert [raw for raw, _value in found] == ['{"timestamp":1}', element, '{"timestamp":2}']
+    assert [value for _raw, value in found][::2] == [{"timestamp": 1}, {"timestamp": 2}]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"content":[' + '{"a":"' + '\\"' * 400_000,
+        '{"content":[' + "[" * 400_000,
+        '{"content":[1,]}',
+        '{"content":[1 2]}',
+        '{"content":[1]} x',
+        "{" * 100_000,
+        '{"content":[[' + "[}" * 200 + "]]}",
+    ],
+    ids=["string", "brackets", "comma", "no comma", "more", "names", "crossed"],
+)
+def test_what_is_no_json_has_no_elements(text: str):
+    # A second look from each quote would take hours.
+    assert history_elements(text) is None
+
+
 timestamps = st.integers(NOW - 10**11, NOW + DAY)
 no_timestamps = st.one_of(
     st.none(),

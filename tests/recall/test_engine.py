@@ -15,7 +15,7 @@ from django.utils import timezone
 from moderation.archive.models import Conversation
 from moderation.audit.models import AuditEntry
 from moderation.goeasy.client import Recaller
-from recall import engine, services
+from recall import engine, limits, outcomes, services
 from recall.models import Evidence, Recall, RecallAttempt, RecallBatch, RecallItem
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -255,7 +255,8 @@ def test_what_goeasy_puts_off_is_sent_again_after_retry_after(
 def test_what_never_left_stays_unsent_and_stops_the_recall(
     request_recall: Callable[..., Recall], settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(outcomes, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(limits, "PROBE_EVERY", 0.01)
     settings.GOEASY_REST_HOST = "http://127.0.0.1:9"
     recall = request_recall(21)
     engine.send_recall(recall.pk)
@@ -293,10 +294,10 @@ def test_an_attempt_that_a_dead_worker_left_open_is_called_unknown(
     recall = request_recall(1)
     Recall.objects.update(state="sending")
     recall.refresh_from_db()
-    assert engine.claim_next(recall, "worker-that-dies") is not None
-    assert engine.recover_orphans() == 0, "its lease still runs"
+    assert len(engine.Turn(recall.application).claim(1)) == 1
+    assert outcomes.recover_orphans() == 0, "its lease still runs"
     RecallBatch.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
-    assert engine.recover_orphans() == 1
+    assert outcomes.recover_orphans() == 1
     recall.refresh_from_db()
     assert (recall.state, states(recall)) == ("finished", ["unknown"])
     assert sandbox.calls("recall") == []
@@ -309,13 +310,13 @@ def test_an_answer_after_the_lease_takes_the_place_of_unknown(
     recall = request_recall(1)
     Recall.objects.update(state="sending")
     recall.refresh_from_db()
-    claim = engine.claim_next(recall, "a-slow-worker")
-    assert claim is not None
+    (claim,) = engine.Turn(recall.application).claim(1)
     RecallBatch.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
-    engine.recover_orphans()
+    outcomes.recover_orphans()
     assert states(recall) == ["unknown"]
     with connected.client() as client:
-        engine.send_batch(claim, client)
+        answer = client.recall(target=recall.conversation.target, timestamps=claim.timestamps)
+    outcomes.record_results(limits.circuit_of(connected), [(claim, answer)])
     assert states(recall) == ["accepted"]
     assert RecallAttempt.objects.get().response_code == 200
     assert AuditEntry.objects.latest("seq").detail["late"] is True
@@ -345,7 +346,8 @@ def test_what_was_called_off_is_not_sent_again_when_goeasy_puts_a_call_off(
 def test_who_sends_again_is_recorded_and_has_every_attempt_anew(
     request_recall: Callable[..., Recall], sandbox: Any, make_user: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(outcomes, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(limits, "PROBE_EVERY", 0.01)
     address, settings.GOEASY_REST_HOST = settings.GOEASY_REST_HOST, "http://127.0.0.1:9"
     recall = request_recall(1)
     engine.send_recall(recall.pk)
@@ -393,14 +395,14 @@ def test_an_outcome_is_recorded_once_the_database_is_back(
     request_recall: Callable[..., Recall], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recall = request_recall(1)
-    record_outcome, failures = engine.record_outcome, [OperationalError("gone"), OperationalError("still gone")]
+    record_outcome, failures = outcomes.record_outcome, [OperationalError("gone"), OperationalError("still gone")]
 
     def unreliable(*args: Any, **kwargs: Any) -> None:
         if failures:
             raise failures.pop()
         record_outcome(*args, **kwargs)
 
-    monkeypatch.setattr(engine, "record_outcome", unreliable)
+    monkeypatch.setattr(outcomes, "record_outcome", unreliable)
     engine.send_recall(recall.pk)
     assert states(recall) == ["accepted"]
 

@@ -18,6 +18,7 @@ from moderation.archive.models import Application
 from recall import engine, services
 from recall.forms import RecallForm
 from recall.models import Recall, RecallAttempt, RecallBatch
+from recall.outcomes import recover_orphans
 
 ACCEPTED, REFUSED, BAD_INPUT, UNKNOWN = 0, 1, 2, 3
 
@@ -181,11 +182,11 @@ def is_text(value: str) -> bool:
 def send_to_the_end(recall: Recall) -> None:
     """Send the recall from this process and return when all of it is final, a worker that takes part included."""
     while True:
-        engine.send_recall(recall.pk)
+        engine.send_recall(recall.pk, only=True)
         recall.refresh_from_db()
         if recall.is_final and not recall.batches.filter(state=RecallBatch.State.SENDING).exists():
             return
-        engine.recover_orphans()
+        recover_orphans()
         time.sleep(0.1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import threading
 import time
 from argparse import ArgumentParser
@@ -11,18 +12,20 @@ from types import FrameType
 from typing import Any
 
 from django.core.management.base import BaseCommand
-from django.db import OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
 
-from recall import engine, services
+from recall import engine, services, verify
 from recall.models import Heartbeat, Recall
+from recall.outcomes import recover_orphans
 from recall.tasks import send
 
 log = logging.getLogger(__name__)
 
 HOUSEKEEPING_SECONDS = 5.0
+CHECKING_SECONDS = 2.0
 
 
 class Command(BaseCommand):
@@ -38,47 +41,90 @@ class Command(BaseCommand):
             help="seconds between looks at an empty queue (default: 0.25)",
         )
 
-    def handle(self, *, interval: float, **options: Any) -> None:
-        name = engine.worker_name()
-        worker = Worker(
-            queue_names=["default"],
-            interval=interval,
-            batch=False,
-            backend_name="default",
-            startup_delay=False,
-            max_tasks=None,
-            worker_id=name,
-            excluded_queue_names=[],
+        parser.add_argument(
+            "--applications",
+            type=int,
+            default=3,
+            help="how many applications' recalls are sent side by side (default: 3)",
         )
 
+    def handle(self, *, interval: float, applications: int, **options: Any) -> None:
+        name = engine.worker_name()
+        loops = [queue_worker(f"{name}-{number}", interval) for number in range(max(1, applications))]
+
         def end(signum: int, frame: FrameType | None) -> None:
+            if engine.stopping.is_set():
+                # Told twice: what is under way is found open and called unknown.
+                sys.exit(1)
+            log.info("worker %s: what is under way is finished, then it ends", name)
             engine.stopping.set()
-            worker.shutdown(signum, frame)
+            for loop in loops:
+                loop.running = False
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, end)
-        threading.Thread(target=keep_house, args=(name,), daemon=True).start()
+        for work in (keep_house, keep_checking):
+            threading.Thread(target=work, args=(name,), daemon=True).start()
+        threads = [threading.Thread(target=run, args=(loop,)) for loop in loops]
+        for thread in threads:
+            thread.start()
         log.info("worker %s started", name)
-        while worker.running:
-            try:
-                worker.run()
-            except OperationalError:
-                # The database is away or locked for longer than its time-out: it comes back, and so do we.
-                log.exception("worker %s: the database did not answer; trying again", name)
-                connection.close()
-                time.sleep(1)
+        for thread in threads:
+            # In steps: a signal is only handled between them.
+            while thread.is_alive():
+                thread.join(0.2)
+
+
+def queue_worker(name: str, interval: float) -> Worker:
+    """What runs queued tasks, one after the other."""
+    return Worker(
+        queue_names=["default"],
+        interval=interval,
+        batch=False,
+        backend_name="default",
+        startup_delay=True,
+        max_tasks=None,
+        worker_id=name,
+        excluded_queue_names=[],
+    )
+
+
+def run(loop: Worker) -> None:
+    """Run queued tasks until told to end."""
+    while loop.running:
+        try:
+            loop.run()
+        except (OperationalError, InterfaceError):
+            # The database is away or locked for longer than its time-out: it comes back, and so do we.
+            log.exception("worker %s: the database did not answer; trying again", loop.worker_id)
+            connection.close()
+            time.sleep(1)
+    connection.close()
 
 
 def keep_house(name: str) -> None:
     """Every few seconds for ever: a sign of life, and `tidy()`."""
-    while True:
+    started = False
+    while not engine.stopping.wait(HOUSEKEEPING_SECONDS if started else 0):
+        started = True
         try:
             Heartbeat.objects.update_or_create(worker=name, defaults={"at": timezone.now()})
             tidy()
         except Exception:
             log.exception("worker %s: housekeeping failed; trying again", name)
             connection.close()
-        time.sleep(HOUSEKEEPING_SECONDS)
+    connection.close()
+
+
+def keep_checking(name: str) -> None:
+    """Every few seconds for ever: read history for what became of recalled messages."""
+    while not engine.stopping.wait(CHECKING_SECONDS):
+        try:
+            verify.check_due()
+        except Exception:
+            log.exception("worker %s: checking failed; trying again", name)
+            connection.close()
+    connection.close()
 
 
 def tidy() -> int:
@@ -86,7 +132,7 @@ def tidy() -> int:
 
     A task is lost with the worker that ran it: django-tasks-db leaves it running for ever.
     """
-    engine.recover_orphans()
+    recover_orphans()
     lost = [recall for recall in engine.due_recalls() if not is_queued(recall)]
     for recall in lost:
         services.wake(recall)

@@ -1,0 +1,79 @@
+"""What GoEasy's refusals mean, and what to do about each: told once for a recall, however many calls met them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db.models.functions import Left
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from recall.models import Recall, RecallAttempt, RecallBatch
+
+# Of an answer's content, which may be a whole page of HTML.
+SHOWN = 200
+
+# GoEasy documents 401 alone; the others are what HTTP means by them.
+MEANINGS: dict[int, tuple[str | Promise, str | Promise]] = {
+    401: (
+        _("GoEasy does not accept the application's key."),
+        _("An admin sets a common key (BC-…) or a REST key of this application; then send it again."),
+    ),
+    403: (
+        _("The key may not do this."),
+        _("An admin checks that it is a common key (BC-…) or a REST key of this application; then send it again."),
+    ),
+    404: (
+        _("There is no such service at that address."),
+        _("An admin checks GOEASY_REST_HOST, or the application's region; then send it again."),
+    ),
+    429: (_("Too many calls in a short time."), _("Wait a minute, then send it again.")),
+}
+BUSY = (_("GoEasy cannot serve calls at the moment."), _("Wait a few minutes, then send it again."))
+OTHER = (
+    _("GoEasy documents no meaning for this code; its own words say what it objects to."),
+    _("Compare the conversation's ids and the application with GoEasy's. As it is, it may well be refused again."),
+)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One way in which calls were refused. `code` is the answer's own, or else `http_status` stands for it."""
+
+    code: int | None
+    http_status: int | None
+    content: str
+    calls: int
+
+    @property
+    def _number(self) -> int:
+        return self.code or self.http_status or 0
+
+    @property
+    def meaning(self) -> str:
+        return str(self._sentences[0])
+
+    @property
+    def advice(self) -> str:
+        return str(self._sentences[1])
+
+    @property
+    def _sentences(self) -> tuple[str | Promise, str | Promise]:
+        return MEANINGS.get(self._number, BUSY if 500 <= self._number <= 599 else OTHER)
+
+
+def refusals_of(recall: Recall) -> list[Refusal]:
+    """How the recall's refused calls were refused, the most frequent first: each by its last refusal alone."""
+    rows = (
+        RecallAttempt.objects.filter(
+            batch__recall=recall, batch__state=RecallBatch.State.REFUSED, outcome=RecallAttempt.Outcome.REFUSED
+        )
+        .order_by("number")
+        .values_list("batch_id", "response_code", "http_status", Left("response_content", SHOWN))
+    )
+    last = {batch: tuple(answer) for batch, *answer in rows}
+    found: dict[tuple[int | None, int | None], list[str]] = {}
+    for code, http_status, content in last.values():
+        found.setdefault((code, http_status), []).append(content)
+    told = [Refusal(code, http_status, contents[0], len(contents)) for (code, http_status), contents in found.items()]
+    return sorted(told, key=lambda refusal: -refusal.calls)
