@@ -202,8 +202,9 @@ def short(text: str) -> SafeString:
 
 
 def pretty(value: object) -> SafeString:
-    """`value` as indented JSON, readable in any script."""
-    return format_html('<pre class="json">{}</pre>', json.dumps(value, ensure_ascii=False, indent=2))
+    """`value` as indented JSON, readable in any script. Half a surrogate pair, which no page can hold, is escaped."""
+    text = json.dumps(value, ensure_ascii=False, indent=2).encode(errors="backslashreplace").decode()
+    return format_html('<pre class="json">{}</pre>', text)
 
 
 def pretty_text(text: str) -> SafeString:

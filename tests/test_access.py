@@ -199,6 +199,18 @@ def test_a_route_answers_whom_it_should(name: str, things: dict[str, Any], make_
             assert said in expected(name, letter, who), f"{method} {url} as {role or 'a visitor'}: {said}"
 
 
+def test_no_cache_keeps_what_somebody_signed_in_sees(things: dict[str, Any], administrator: Any) -> None:
+    for name in ROUTES.keys() - {"admin:"}:
+        client = Client()
+        client.force_login(administrator)
+        headers = client.get(address(name, things)).headers
+        assert {"no-store", "private"} <= set(headers["Cache-Control"].split(", ")), name
+        assert "HX-Request" in headers["Vary"], name
+    client.force_login(administrator)
+    assert "no-store" in client.get("/no/such/page/").headers["Cache-Control"]
+    assert "HX-Request" not in Client().get(reverse("healthz")).headers.get("Vary", "")
+
+
 def test_a_user_without_a_known_role_may_nothing() -> None:
     from moderation.accounts.roles import role_allows
 
@@ -217,3 +229,11 @@ def test_a_session_ends_with_the_account(client: Client, moderator: Any) -> None
     moderator.is_active = False
     moderator.save()
     assert client.get(reverse("home")).status_code == 302
+
+
+def test_signing_out_clears_what_the_browser_kept(client: Client, moderator: Any) -> None:
+    client.force_login(moderator)
+    review = client.post("/recalls/new/", {})
+    assert {"no-cache", "private"} <= set(review.headers["Cache-Control"].split(", "))
+    assert "Clear-Site-Data" not in review.headers
+    assert client.post("/accounts/logout/").headers["Clear-Site-Data"] == '"cache"'

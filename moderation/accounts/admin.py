@@ -14,7 +14,8 @@ from django.utils.translation import gettext_lazy as _
 from moderation.accounts.forms import PreferencesForm
 from moderation.accounts.models import Pseudonym, User
 from moderation.archive.recaller_data import RecallerDataField
-from moderation.read_only_admin import ModelAdmin, is_referred_to
+from moderation.read_only_admin import is_referred_to
+from moderation.search_admin import SearchAdmin
 
 if TYPE_CHECKING:
     UserAdminBase = DjangoUserAdmin[User]
@@ -47,7 +48,7 @@ class NewUserForm(CreationForm):
 
 
 @admin.register(User)
-class UserAdmin(UserAdminBase):
+class UserAdmin(SearchAdmin, UserAdminBase):
     """Accounts, each with its role."""
 
     form = UserForm
@@ -101,7 +102,7 @@ class PseudonymForm(forms.ModelForm[Pseudonym]):
 
 
 @admin.register(Pseudonym)
-class PseudonymAdmin(ModelAdmin):
+class PseudonymAdmin(SearchAdmin):
     """The names under which moderators' recalls go out."""
 
     form = PseudonymForm

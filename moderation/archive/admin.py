@@ -15,7 +15,6 @@ from moderation.archive.models import DEFAULT, Application, Conversation, Kind, 
 from moderation.archive.recaller_data import RecallerDataField
 from moderation.read_only_admin import (
     FilterForm,
-    ModelAdmin,
     ReadOnlyAdmin,
     is_referred_to,
     moment,
@@ -24,6 +23,7 @@ from moderation.read_only_admin import (
     short,
     yes_no,
 )
+from moderation.search_admin import SearchAdmin
 
 # goeasy-api.md, "Keys": such a key can subscribe and nothing else.
 SUBSCRIBE_ONLY = "BS-"
@@ -104,7 +104,7 @@ def kept(sealed: str, opened: object) -> Any:
 
 
 @admin.register(Application)
-class ApplicationAdmin(ModelAdmin):
+class ApplicationAdmin(SearchAdmin):
     """Applications and their keys. What the environment configures is shown and cannot be changed."""
 
     form = ApplicationForm

@@ -28,6 +28,8 @@ NO_CODE = "none"
 COMMON_CODES = ("200", "400", "401", "429", "500")
 # Entries of the same recall shown to either side of one.
 NEIGHBOURS = 10
+# SQLite bounds how long a condition may be.
+MOST_CONVERSATIONS = 100
 # How `Conversation.ids` writes a pair: what a person copies from the console can be pasted into the filter.
 PAIR = " ↔ "
 
@@ -68,9 +70,20 @@ def several(label: Any, choices: Any) -> forms.MultipleChoiceField:
     return forms.MultipleChoiceField(label=label, choices=choices, required=False, widget=forms.CheckboxSelectMultiple)
 
 
+class TimeField(forms.DateTimeField):
+    """A time in the reader's zone that is a time in UTC, as databases keep it, too: not before the year 1 there."""
+
+    def to_python(self, value: Any) -> datetime | None:
+        at = super().to_python(value)
+        try:
+            return at and at.astimezone(UTC)
+        except OverflowError:
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid") from None
+
+
 def time_field(label: Any, help_text: Any) -> forms.DateTimeField:
     """A filter by time in the reader's zone."""
-    return forms.DateTimeField(
+    return TimeField(
         label=label,
         help_text=help_text,
         required=False,
@@ -116,7 +129,10 @@ class AuditFilter(FilterForm):
         return words(self.cleaned_data["other_actors"])
 
     def clean_conversation(self) -> list[str]:
-        return [line.strip() for line in self.cleaned_data["conversation"].splitlines() if line.strip()]
+        lines = [line.strip() for line in self.cleaned_data["conversation"].splitlines() if line.strip()]
+        if len(lines) > MOST_CONVERSATIONS:
+            raise forms.ValidationError(_("Give at most %(most)d ids."), params={"most": MOST_CONVERSATIONS})
+        return lines
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data

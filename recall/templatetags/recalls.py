@@ -14,6 +14,7 @@ from moderation.archive import payloads
 from moderation.archive.models import Conversation
 from moderation.archive.problems import problem_sentence
 from recall.models import Recall, RecallBatch
+from recall.refusals import Refusal, refusals_of
 
 register = template.Library()
 
@@ -59,6 +60,12 @@ def in_order(sizes: dict[str, int]) -> list[tuple[str, int]]:
 def problem_said(kind: str) -> str:
     """Why an attempt has no answer, or not a good one, as a sentence."""
     return str(problem_sentence(kind))
+
+
+@register.simple_tag
+def refusals(recall: Recall) -> list[Refusal]:
+    """How GoEasy refused the recall's calls, what that means and what to do."""
+    return refusals_of(recall)
 
 
 @register.simple_tag

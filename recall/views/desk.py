@@ -18,7 +18,7 @@ from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_http_methods, require_safe
 
 from moderation.archive import payloads, timeline
-from moderation.archive.backfill import Reading, read_before, read_latest
+from moderation.archive.backfill import Reading, catch_up, read_before, read_latest
 from moderation.archive.models import Application, Conversation, Message, Sender
 from moderation.archive.names import titled
 from moderation.archive.problems import problem_sentence
@@ -174,7 +174,7 @@ def _catch_up(conversation: Conversation) -> Reading:
     age = (timezone.now() - read_at).total_seconds() if read_at else SECONDS_UNTIL_STALE
     if age < SECONDS_BETWEEN_READS:
         return Reading(problem=conversation.history_problem)
-    return read_latest(conversation, pages=PAGES_READ if age < SECONDS_UNTIL_STALE else PAGES_TO_CATCH_UP)
+    return catch_up(conversation, pages=PAGES_READ if age < SECONDS_UNTIL_STALE else PAGES_TO_CATCH_UP)
 
 
 def _rows(conversation: Conversation, messages: list[Message], kept: set[int]) -> list[Row]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from datetime import UTC
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -88,9 +89,11 @@ def _older_than(key: str, recalls: QuerySet[Recall]) -> QuerySet[Recall]:
     try:
         # A plus sign in an address is a space once it has been read.
         at, uuid = parse_datetime(text.replace(" ", "+")), UUID(pk)
-    except ValueError:
-        return recalls
-    if at is None or timezone.is_naive(at):
+        if at is None or timezone.is_naive(at):
+            return recalls
+        at = at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        # No date, or one that is before the year 1 or after 9999 where databases keep it: in UTC.
         return recalls
     return recalls.filter(Q(created_at__lt=at) | Q(created_at=at, id__lt=uuid), created_at__lte=at)
 

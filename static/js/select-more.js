@@ -9,11 +9,16 @@ const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_whole, name) => valu
 
 const tell = (...sentences) => { at("told").textContent = sentences.filter(Boolean).join(" "); };
 
-async function take(address, options = {}) {
+/* `refused`: what to say when the server cannot read what was asked for. */
+async function take(address, { refused = words.failed, ...options } = {}) {
   tell();
   let answer;
   try {
     const response = await fetch(address, { redirect: "error", ...options });
+    if (response.status === 400) {
+      tell(refused);
+      return null;
+    }
     answer = await response.json();
     if (!response.ok) throw new Error(response.statusText);
   } catch {
@@ -36,9 +41,26 @@ async function take(address, options = {}) {
 export const fromSender = (sender) => take(`${words.select}?${new URLSearchParams({ sender })}`);
 
 async function inSpan() {
+  const fields = [at("since"), at("until")];
+  const unread = fields.filter((field) => !field.validity.valid);
+  for (const field of fields) field.removeAttribute("aria-invalid");
+  for (const field of unread) field.setAttribute("aria-invalid", "true");
+  // The browser gives a half-typed time as none at all: asking then would select more than was meant.
+  if (unread.length) {
+    tell(fill(words.halfTyped, { field: unread[0].labels[0].textContent.trim() }));
+    unread[0].focus();
+    return;
+  }
   const span = { since: at("since").value, until: at("until").value };
-  if (span.since || span.until) await take(`${words.select}?${new URLSearchParams(span)}`);
-  else tell(words.saySpan);
+  const times = Object.values(span).filter(Boolean);
+  if (!times.length) {
+    tell(words.saySpan);
+    return;
+  }
+  // Where the browser takes any text, the server says no: to this one, as far as can be told.
+  const wrong = times.filter((time) => Number.isNaN(Date.parse(time)));
+  const given = (wrong.length ? wrong : times).join(", ");
+  await take(`${words.select}?${new URLSearchParams(span)}`, { refused: fill(words.noTime, { given }) });
 }
 
 async function pasted() {
@@ -63,16 +85,13 @@ export function filter() {
 
 export function start() {
   at("select-shown").addEventListener("click", () => choose(rows(), true));
-  at("select-span").addEventListener("click", inSpan);
+  // A form of its own: its button and its Enter select, and its mistakes never keep the recall's form from going.
+  at("span-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    inSpan();
+  });
   at("select-pasted").addEventListener("click", pasted);
-  for (const id of ["since", "until"]) {
-    // Enter here would submit the form that the fields stand in.
-    at(id).addEventListener("keydown", (event) => {
-      if (event.key !== "Enter") return;
-      event.preventDefault();
-      inSpan();
-    });
-  }
+  for (const id of ["since", "until"]) at(id).addEventListener("input", () => at(id).removeAttribute("aria-invalid"));
   messages.addEventListener("click", (event) => {
     const button = event.target.closest("[data-all]");
     if (button) fromSender(button.closest(".message").dataset.sender);

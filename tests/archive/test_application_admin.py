@@ -245,6 +245,25 @@ def test_a_message_that_is_not_json_is_shown_as_it_is(admin: Client, messages: l
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
 
 
+DEEP = "[" * 2_000 + "]" * 2_000
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (r'{"payload": "half \ud83d a pair", "recalled": true}', r"half \ud83d a pair"),
+        (f'{{"payload": {DEEP}}}', DEEP),
+        (DEEP, DEEP),
+    ],
+    ids=["half a surrogate pair", "a deep member", "deep"],
+)
+def test_a_message_made_to_hurt_is_shown_as_text(admin: Client, messages: list[Any], raw: str, text: str) -> None:
+    type(messages[0]).objects.filter(pk=messages[0].pk).update(raw=raw, recalled_raw=raw)
+    response = admin.get(reverse("admin:archive_message_change", args=[messages[0].pk]))
+    assert response.status_code == 200
+    assert response.content.decode().count(text) == 2
+
+
 @pytest.mark.parametrize(
     ("query", "expected"),
     [

@@ -79,6 +79,12 @@ def test_pages_follow_each_other_without_gap_or_repetition(signed_in: Client, ap
     assert seen == [f"g{number}" for number in reversed(range(count))]
 
 
+def test_the_way_back_to_the_newest_keeps_the_filters(signed_in: Client) -> None:
+    address = reverse("conversations")
+    page = signed_in.get(address, {"q": 'a&b"', "kind": ["group", "private"], "after": "1-1"}).content.decode()
+    assert f'href="{address}?q=a%26b%22&amp;kind=group&amp;kind=private"' in page
+
+
 def test_the_number_of_queries_does_not_grow_with_the_list(
     signed_in: Client, application: Any, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:

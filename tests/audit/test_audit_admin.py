@@ -213,8 +213,13 @@ def test_filters_take_several_values_and_narrow_together(
         {"response_code": ["999x"]},
         {"recall": "not a uuid"},
         {"since": "yesterday"},
+        {"since": "0001-01-01T00:00:00+14:00"},
+        {"until": "9999-12-31T23:59:59-14:00"},
+        # In the reader's zone, which is ahead of UTC.
+        {"since": "0001-01-01T00:00:00"},
         {"since": "2026-01-03T00:00", "until": "2026-01-02T00:00"},
         {"action": ["recall.forgotten"]},
+        {"conversation": "\n".join(["group-1"] * 101)},
     ],
 )
 def test_a_filter_that_cannot_be_understood_lists_nothing_and_says_so(
@@ -267,7 +272,7 @@ def test_an_entry_is_readable(reader: Client) -> None:
     assert "1234 ms" in page
     assert "2026-01-02 11:04:05.123" in page
     assert "1767323045123" in page
-    assert "Batch 1" in page
+    assert "Call 2 (batch 1 in the export)" in page
     assert "attempt 2" in page
     assert reverse("recall", args=[recall]) in page
     for near in (before, after):

@@ -193,7 +193,10 @@ def test_a_zone_is_honoured_and_a_naive_time_is_utc() -> None:
     assert as_json("--until", "2026-01-02T03:00:00") == []
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "1767323045123", "0001-01-01T00:00+14:00"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "yesterday", "2026-13-01", "1767323045123", "0001-01-01T00:00+14:00", "9999-12-31T23:59:59-14:00"],
+)
 @pytest.mark.parametrize("option", ["--since", "--until"])
 def test_a_bad_time_is_named(option: str, text: str) -> None:
     with pytest.raises(CommandError, match=f"^{option}: “"):

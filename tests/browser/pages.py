@@ -112,4 +112,4 @@ def visit(page: Page, addresses: list[str]) -> None:
         if answer.status != 403 or not refused:
             found += look(page)
         refused = refused or answer.status == 403
-    assert found == []
+    assert found == [], "\n".join(found)

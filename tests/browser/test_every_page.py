@@ -60,7 +60,7 @@ def test_what_opens_on_a_page_and_what_comes_of_a_form(
     page = open_browser("mo", **DRESSES[dress])
     found = []
     page.goto("/")
-    page.locator("details.menu summary").click()
+    page.locator(".person-menu summary").click()
     found += look(page)
     page.keyboard.press("Escape")
     for key in ("Control+k", "?"):

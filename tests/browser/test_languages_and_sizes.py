@@ -37,6 +37,17 @@ SAID = """() => [...document.querySelectorAll(
     })
     .filter((text) => !/^[0-9a-f-]{36}$/.test(text) && /[A-Za-z]{2}/.test(text) && !/\\p{Script=Han}/u.test(text))"""
 
+# The placeholders that their fields cut off.
+CUT = """() => [...document.querySelectorAll("input[placeholder]")].filter((field) => field.checkVisibility())
+    .filter((field) => {
+      const style = getComputedStyle(field);
+      const pen = document.createElement("canvas").getContext("2d");
+      pen.font = style.font;
+      // A search field keeps room for its cross.
+      const room = field.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight) - 16;
+      return pen.measureText(field.placeholder).width > room;
+    }).map((field) => field.placeholder)"""
+
 
 @pytest.fixture
 def speaks_english_again(console: Console) -> Iterator[None]:
@@ -138,6 +149,22 @@ def test_the_main_job_fits_a_phone(console: Console, open_browser: OpenBrowser) 
     assert list(talk.recalled) == talk.timestamps[-4:-2]
 
 
+def test_the_header_of_a_phone_is_one_line_with_a_menu(console: Console, open_browser: OpenBrowser) -> None:
+    page = open_browser("lin", width=390, height=844, has_touch=True, is_mobile=True)
+    page.goto("/")
+    bar = page.locator(".topbar")
+    assert bar.bounding_box()["height"] < 60  # type: ignore[index]
+    menu = bar.locator(".pages-menu")
+    expect(menu.locator("summary")).to_have_text("Home")
+    menu.locator("summary").tap()
+    menu.get_by_role("link", name="Recalls").tap()
+    expect(page.get_by_role("heading", name="Recalls", level=1)).to_be_visible()
+    expect(menu.locator("summary")).to_have_text("Recalls")
+    bar.locator(".person-menu summary").tap()
+    expect(bar.get_by_role("button", name="简体中文")).to_be_in_viewport()
+    assert has_no_sideways_scroll(page)
+
+
 def test_a_tablet_shows_messages_and_form_side_by_side(console: Console, open_browser: OpenBrowser) -> None:
     talk = group_talk(console, 5)
     page = open_browser("mo", width=768, height=1024)
@@ -148,6 +175,19 @@ def test_a_tablet_shows_messages_and_form_side_by_side(console: Console, open_br
     for address in (page.url, "/", "/conversations/", "/recalls/", "/recalls/new/"):
         page.goto(address)
         assert has_no_sideways_scroll(page), address
+
+
+@pytest.mark.parametrize("username", ["lea", "zhao"])
+def test_no_field_cuts_its_placeholder(console: Console, open_browser: OpenBrowser, username: str) -> None:
+    talk = private_talk(console, "one")
+    page = open_browser(username)
+    open_talk(page, talk)
+    for width in (1440, 1200, 768, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        for pane in ("", "#list"):
+            page.goto(page.url.split("#")[0] + pane)
+            expect(page.locator("input[placeholder]:visible").first).to_be_visible()
+            assert page.evaluate(CUT) == [], width
 
 
 def is_dark(page: Page) -> bool:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.conftest import Console
+from tests.browser.conftest import Console, sign_in
 from tests.browser.steps import (
     codes,
     confirm,
@@ -167,3 +167,68 @@ def test_a_tick_that_is_quicker_than_the_script_is_kept(console: Console, open_b
     is_ready(page, talk)
     expect(page.locator("#sum")).to_have_text("1 message → 1 call")
     expect(message(page, talk.timestamps[0]).locator("input")).to_be_checked()
+
+
+def test_a_time_that_is_none_is_named_and_selects_nothing(console: Console, open_browser: OpenBrowser) -> None:
+    talk = private_talk(console, "one", "two")
+    page = open_browser()
+    open_talk(page, talk)
+    page.locator("#select-more summary").click()
+    since, told = page.locator("#since"), page.locator("#told")
+    page.locator("#until").fill("2999-12-31T23:59:59")
+    # Half-typed: the browser has no value for it, and what is left would select both messages.
+    since.focus()
+    page.keyboard.type("12")
+    since.press("Enter")
+    expect(told).to_have_text(
+        "“From” is not a date and time yet: fill in every part of it, or clear the field.",
+    )
+    expect(since).to_have_attribute("aria-invalid", "true")
+    expect(since).to_be_focused()
+    # The year 2, on the way to 2026.
+    since.fill("0002-01-01T00:00:00")
+    expect(since).not_to_have_attribute("aria-invalid", "true")
+    page.locator("#select-span").click()
+    expect(told).to_contain_text("“From” is not a date and time yet")
+    # Mistakes here do not keep the recall's own form from going.
+    tick(page, talk.timestamps[0])
+    review(page)
+    page.go_back()
+    is_ready(page, talk)
+
+    # A browser that has no such field takes any text; the server then says no.
+    page.locator("#clear").click()
+    page.locator("#select-more summary").click()
+    since.evaluate("(field) => { field.type = 'text'; field.value = 'yesterday'; }")
+    page.locator("#select-span").click()
+    expect(told).to_have_text(
+        "That is not a date and time: yesterday. Give one like 2026-01-31T09:30:00, or clear the field.",
+    )
+    expect(page.locator("#sum")).to_have_text("Nothing is selected.")
+    since.fill("")
+    page.locator("#until").fill("2999-12-31T23:59:59")
+    page.locator("#select-span").click()
+    expect(told).to_have_text("Added: 2. Selected: 2.")
+
+
+def test_a_selection_is_not_the_next_persons(console: Console, open_browser: OpenBrowser) -> None:
+    talk = private_talk(console, "one", "two")
+    kept = "Object.keys(sessionStorage).filter((key) => key.startsWith('selection-'))"
+    # Signing out ends the session, so it is one that no other test uses.
+    page = open_browser(None)
+    sign_in(page, "lea")
+    open_talk(page, talk)
+    address = page.url
+    tick(page, *talk.timestamps)
+    expect(page.locator("#sum")).to_have_text("2 messages → 1 call")
+    assert len(page.evaluate(kept)) == 1
+    page.locator(".person-menu summary").click()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+    assert page.evaluate(kept) == []
+
+    sign_in(page, "mo")
+    page.goto(address)
+    is_ready(page, talk)
+    expect(page.locator("#sum")).to_have_text("Nothing is selected.")
+    expect(page.locator("#messages .tick input:checked")).to_have_count(0)

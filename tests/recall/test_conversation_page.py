@@ -241,6 +241,18 @@ def test_hostile_content_is_shown_as_text(mo: Client, private: Conversation) -> 
     assert "\u202e" not in html
 
 
+@pytest.mark.parametrize("value", [r'"half \ud83d a pair"', "[" * 2_000 + "]" * 2_000], ids=["half a pair", "deep"])
+@pytest.mark.parametrize("member", ["payload", "recaller", "senderData", ""])
+def test_a_message_made_to_hurt_costs_the_page_nothing(
+    mo: Client, private: Conversation, member: str, value: str
+) -> None:
+    first, *_others = fill(private, 3)
+    raw = f'{{"type": "text", "recaller": {{"data": {value}}}, "{member}": {value}}}' if member else value
+    Message.objects.filter(pk=first.pk).update(raw=raw, recalled=True, recalled_raw=raw)
+    assert len(shown(page(mo, private))) == 3
+    assert Message.objects.get(pk=first.pk).recaller in ({}, {"data": json.loads(value) if "half" in value else value})
+
+
 def test_nothing_is_fetched_from_elsewhere_before_a_click(mo: Client, private: Conversation, settings: Any) -> None:
     settings.MEDIA_ORIGINS = ["https://files.example.com"]
     payload = {"url": "https://files.example.com/cat.png", "name": "cat.png", "size": 48_000}
@@ -279,6 +291,15 @@ def test_sixty_messages_take_as_many_queries_as_five(
 def test_the_first_screen_of_two_thousand_messages_is_small(mo: Client, group: Conversation) -> None:
     fill(group, 2_000)
     assert len(page(mo, group).encode()) < 150_000
+
+
+def test_sixty_images_with_very_long_addresses_do_not_fill_the_page(mo: Client, group: Conversation) -> None:
+    url = "https://files.example.com/".ljust(2_900, "a")
+    fill(group, 60, type="image", payload={"url": url})
+    html = page(mo, group)
+    assert len(shown(html)) == 60
+    assert url not in html
+    assert len(html.encode()) < 150_000
 
 
 def test_no_query_counts_or_skips_through_the_archive(mo: Client, group: Conversation) -> None:

@@ -55,7 +55,8 @@ def test_filters_take_several_values(signed_in: Client, make_recall: Callable[..
 
 def test_nonsense_in_the_address_narrows_nothing(signed_in: Client, make_recall: Callable[..., Recall]) -> None:
     recall = make_recall([FIRST])
-    for after in ("x_y", "2026-01-01_", f"2026-01-01T00:00:00_{recall.pk}", "\x00"):
+    outside = [f"{time}_{recall.pk}" for time in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00")]
+    for after in ("x_y", "2026-01-01_", f"2026-01-01T00:00:00_{recall.pk}", "\x00", *outside):
         assert listed(signed_in, state="lost", actor="nobody", after=after) == [recall.pk]
 
 
@@ -83,6 +84,13 @@ def test_pages_follow_each_other_without_gap_or_repetition(
         if not (query := context["older"]):
             break
     assert len(seen) == len(set(seen)) == 2 * LIST_SIZE + 3
+
+
+def test_the_way_back_to_the_newest_keeps_the_filters(signed_in: Client) -> None:
+    address = reverse("recalls")
+    page = signed_in.get(f"{address}?state=waiting&state=stopped&actor=mo&after=x").content.decode()
+    assert f'href="{address}?state=waiting&amp;state=stopped&amp;actor=mo"' in page
+    assert f'<a class="button" href="{address}?">' in signed_in.get(f"{address}?after=x").content.decode()
 
 
 def test_the_number_of_queries_does_not_grow_with_the_list(

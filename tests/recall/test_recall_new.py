@@ -55,6 +55,18 @@ def archived(private: Any, make_message: Callable[..., Any]) -> Callable[[int], 
     return put
 
 
+def test_the_language_cannot_be_changed_where_that_would_lose_the_form(
+    signed_in: Client, archived: Callable[[int], None]
+) -> None:
+    archived(2)
+    switch = f'action="{reverse("set-language")}"'
+    assert switch in signed_in.get(NEW).content.decode()
+    for posted in (form(), form(timestamps="x"), form(edit="1")):
+        response = signed_in.post(NEW, posted)
+        assert response.status_code == 200
+        assert switch not in response.content.decode()
+
+
 def test_the_address_fills_the_form(signed_in: Client) -> None:
     query = {
         "app": "default",

@@ -145,7 +145,7 @@ def test_what_was_refused_can_be_sent_again(signed_in: Client, make_recall: Call
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("recall-cancel", "nothing left to call off"), ("recall-retry", "refused or left unsent")]
+    ("name", "said"), [("recall-cancel", "nothing left to call off"), ("recall-retry", "still visible")]
 )
 def test_what_is_not_possible_is_said(
     signed_in: Client, make_recall: Callable[..., Recall], name: str, said: str
@@ -197,3 +197,41 @@ def test_an_auditor_reads_everything_and_is_offered_nothing_to_do(
 
 def test_a_recall_that_does_not_exist_is_404(signed_in: Client) -> None:
     assert signed_in.get(reverse("recall", args=[uuid.uuid4()])).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (
+            (401, 401, "Unauthorized"),
+            ("Code 401", "Unauthorized", "does not accept the application&#x27;s key", "admin"),
+        ),
+        ((200, 4711, "no such group"), ("Code 4711", "no such group", "documents no meaning", "refused again")),
+        ((429, None, ""), ("HTTP status 429, no code", "Too many calls", "Wait a minute", "refused without a word")),
+        ((503, None, "busy"), ("HTTP status 503, no code", "busy", "cannot serve calls", "Wait a few minutes")),
+    ],
+)
+def test_a_refusal_is_told_with_its_code_its_words_their_meaning_and_what_to_do(
+    signed_in: Client, make_recall: Callable[..., Recall], answer: tuple[int, int | None, str], said: tuple[str, ...]
+) -> None:
+    recall = make_recall([FIRST], "refused", state="finished")
+    status, code, content = answer
+    RecallAttempt.objects.update(http_status=status, response_code=code, response_content=content, problem="refused")
+    page = shown(signed_in, recall)
+    for words in said:
+        assert words in page
+    # That is the sentence for a history that cannot be read.
+    assert "refused to answer" not in page
+
+
+def test_calls_refused_alike_are_told_once_and_as_they_were_refused_last(
+    signed_in: Client, make_recall: Callable[..., Recall]
+) -> None:
+    recall = make_recall([FIRST + n for n in range(45)], "refused", "refused", "refused", state="finished")
+    first = RecallAttempt.objects.get(batch__index=0)
+    RecallAttempt.objects.create(
+        batch=first.batch, number=2, started_at=first.started_at, outcome="refused", response_code=429
+    )
+    page = shown(signed_in, recall)
+    assert page.count("does not accept the application&#x27;s key") == 1
+    assert page.index("Code 401") < page.index("2 calls") < page.index("Code 429") < page.index("Too many calls")
