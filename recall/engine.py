@@ -22,6 +22,7 @@ from collections import defaultdict
 from datetime import timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
@@ -91,8 +92,11 @@ class Turn:
         # Batches that are claimed and not recorded yet, by id.
         self.in_hand: set[int] = set()
         self.renewed = self.begun = 0.0
+        self.threads: list[threading.Thread] = []
         # What is claimed is given back instead of sent.
         self.holding_back = False
+        # This process stood still for so long that others took what it holds: nothing more may leave.
+        self.overtaken = False
         # Whether GoEasy has accepted a call of this turn; until then they go one at a time (docs/adr/0002).
         self.accepted = False
 
@@ -121,23 +125,27 @@ class Turn:
 
     def take(self) -> bool:
         """Take the turn; False when others hold all the slots."""
-        self.slots = limits.take_slots(self.application, self.owner)
-        if not self.slots:
-            return False
         self.renewed = time.monotonic()
         with self.application.client() as client:
-            threads = [threading.Thread(target=self.speak, args=(client,), daemon=True) for _ in range(self.slots)]
-            for thread in threads:
-                thread.start()
+            if not self.take_slots(client):
+                return False
             try:
-                self.keep_books()
+                self.keep_books(client)
             finally:
-                for _thread in threads:
+                for _thread in self.threads:
                     self.ready.put(None)
-                for thread in threads:
+                for thread in self.threads:
                     thread.join()
                 surely(lambda: limits.release_slots(self.owner))
         return True
+
+    def take_slots(self, client: Client) -> int:
+        """Take the slots that are free, start a thread for each, and return how many this turn has now."""
+        for _slot in range(limits.take_slots(self.application, self.owner)):
+            self.slots += 1
+            self.threads.append(threading.Thread(target=self.speak, args=(client,), daemon=True))
+            self.threads[-1].start()
+        return self.slots
 
     def speak(self, client: Client) -> None:
         """One thread's share: send what is ready, and hand on what came of it. Never touches the database."""
@@ -145,7 +153,7 @@ class Turn:
             if (ahead := (claim.at - timezone.now()).total_seconds()) > 0:
                 stopping.wait(ahead)
             result: Answer | GoEasyError
-            if stopping.is_set() or self.holding_back or time.monotonic() > self.renewed + limits.LEASE - RENEW_EVERY:
+            if self.ending() or self.holding_back or time.monotonic() > self.renewed + limits.LEASE - RENEW_EVERY:
                 result = Withdrawn("The call was claimed and then not tried.")
             else:
                 try:
@@ -161,30 +169,34 @@ class Turn:
                     result = NoAnswer("The program failed while it made the call.", kind="internal")
             self.results.put((claim, result))
 
-    def keep_books(self) -> None:
+    def keep_books(self, client: Client) -> None:
         """Claim and record until nothing is left to send, or the process is told to end."""
         more = True
         while True:
             # A result is waited for when there is no room, or nothing more to claim.
-            room = 0 if stopping.is_set() else self.room()
+            room = self.room()
             results = self.gather(0 if more and room else 0.25) if self.in_hand else []
             if results:
                 surely(lambda results=results: record_results(self.circuit, results))  # type: ignore[misc]
                 self.accepted = self.accepted or any(isinstance(result, Answer) for _claim, result in results)
                 self.in_hand -= {claim.batch.pk for claim, _result in results}
-            self.renew()
-            room = 0 if stopping.is_set() else self.room()
+            self.renew(client)
+            room = self.room()
             if room:
                 claims = self.claim_patiently(room)
                 more = len(claims) == room
                 for claim in claims:
                     self.ready.put(claim)
-            if not self.in_hand and (stopping.is_set() or not self.wait_for_more()):
+            if not self.in_hand and (self.ending() or not self.wait_for_more()):
                 return
+
+    def ending(self) -> bool:
+        """Whether nothing new is claimed any more."""
+        return self.overtaken or stopping.is_set()
 
     def room(self) -> int:
         """How many more calls to claim: those under way, and as many ready to follow them at once."""
-        return 2 * self.slots - len(self.in_hand)
+        return 0 if self.ending() else 2 * self.slots - len(self.in_hand)
 
     def gather(self, patience: float) -> list[tuple[Claim, Answer | GoEasyError]]:
         """The results that have come, and those that come within a moment: one commit for all of them."""
@@ -198,21 +210,27 @@ class Turn:
             pass
         return found
 
-    def renew(self) -> None:
-        """Say that this turn is alive, when it is time to."""
+    def renew(self, client: Client) -> None:
+        """Say that this turn is alive, when it is time to, and take slots that others have given back."""
         if time.monotonic() - self.renewed < RENEW_EVERY:
             return
         now = time.monotonic()
 
         def renew() -> None:
-            limits.renew_slots(self.owner)
+            slots = limits.renew_slots(self.owner)
             # Only what this turn knows that it holds: a commit of which the answer was lost is not kept alive.
-            RecallBatch.objects.filter(
+            held = RecallBatch.objects.filter(
                 pk__in=self.in_hand, claimed_by=self.owner, state=RecallBatch.State.SENDING
             ).update(lease_until=timezone.now() + timedelta(seconds=limits.LEASE))
+            self.overtaken = slots < self.slots or held < len(self.in_hand)
 
         surely(renew)
+        if self.overtaken:
+            log.warning("worker %s: others took what it held while it stood still", self.owner)
+            return
         self.renewed = now
+        if self.slots < settings.GOEASY_CONCURRENCY:
+            self.take_slots(client)
 
     def claim_patiently(self, room: int) -> list[Claim]:
         """`claim()`, or nothing while the database is away."""
@@ -383,7 +401,7 @@ class Turn:
         )
         seconds = (later - timezone.now()).total_seconds() if later else 0.0
         # In short steps: a recall that is called off meanwhile should not keep its worker.
-        stopping.wait(min(max(seconds, 0.02), 1.0))
+        stopping.wait(min(max(seconds, 0.5 if self.circuit.is_open else 0.02), 1.0))
         return True
 
 

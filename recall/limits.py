@@ -45,9 +45,9 @@ def take_slots(application: Application, owner: str, *, most: int | None = None)
     return free.update(held_by=owner, held_until=now + timedelta(seconds=LEASE))
 
 
-def renew_slots(owner: str) -> None:
-    """Keep what `owner` holds for another LEASE."""
-    CallSlot.objects.filter(held_by=owner).update(held_until=timezone.now() + timedelta(seconds=LEASE))
+def renew_slots(owner: str) -> int:
+    """Keep what `owner` holds for another LEASE; returns how many slots that is."""
+    return CallSlot.objects.filter(held_by=owner).update(held_until=timezone.now() + timedelta(seconds=LEASE))
 
 
 def release_slots(owner: str) -> None:

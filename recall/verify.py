@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from moderation.archive.backfill import Sight, known_timestamps, survey
@@ -21,7 +21,7 @@ from moderation.archive.models import Application, Conversation
 from moderation.audit.models import Action
 from moderation.audit.services import record
 from recall import limits
-from recall.models import Evidence, RecallBatch, RecallItem
+from recall.models import NEEDS_A_PERSON, Evidence, RecallBatch, RecallItem
 
 log = logging.getLogger(__name__)
 
@@ -38,31 +38,41 @@ MOST_CHECKS = 6
 
 @dataclass
 class Checked:
-    """What came of looking: numbers of timestamps, by what history showed; `unavailable`: it could not be read."""
+    """What came of looking: how many calls were looked for, and numbers of their timestamps, by what history showed.
 
+    `calls` counts a call once for each look at it. `unavailable`: timestamps of calls that could not be looked for
+    whole: history could not be read, or reaches over more pages than one look takes.
+    """
+
+    calls: int = 0
     gone: int = 0
     still_visible: int = 0
     unknowable: int = 0
     unavailable: int = 0
-    batches: list[RecallBatch] = field(default_factory=list)
+
+    @property
+    def seen(self) -> int:
+        return self.gone + self.still_visible + self.unknowable
 
 
 def check_due() -> Checked:
     """Look for the messages of the batches whose time to be looked for has come."""
-    due = RecallBatch.objects.filter(check_at__lte=timezone.now()).order_by("check_at")
-    return check(due.select_related("recall__application", "recall__conversation__application")[:MOST_BATCHES])
-
-
-def check(batches: Iterable[RecallBatch]) -> Checked:
-    """Look for the messages of those of `batches` that nobody else is looking for."""
     checked = Checked()
+    for application in Application.objects.all():
+        # One application's trouble must not keep the others waiting.
+        if not limits.circuit_of(application).is_open:
+            due = RecallBatch.objects.filter(recall__application=application, check_at__lte=timezone.now())
+            check(due.order_by("check_at")[:MOST_BATCHES], checked)
+    return checked
+
+
+def check(batches: QuerySet[RecallBatch], checked: Checked) -> None:
+    """Look for the messages of those of `batches` that nobody else is looking for."""
     by_conversation: dict[Conversation, list[RecallBatch]] = defaultdict(list)
-    for batch in batches:
+    for batch in batches.select_related("recall__application", "recall__conversation__application"):
         by_conversation[batch.recall.conversation].append(batch)
     for conversation, some in by_conversation.items():
-        if not limits.circuit_of(conversation.application).is_open:
-            check_conversation(conversation, some, checked)
-    return checked
+        check_conversation(conversation, some, checked)
 
 
 def check_conversation(conversation: Conversation, batches: list[RecallBatch], checked: Checked) -> None:
@@ -94,9 +104,10 @@ def check_conversation(conversation: Conversation, batches: list[RecallBatch], c
 
 def take(batch: RecallBatch) -> bool:
     """Whether this worker, and no other, may look for the batch now."""
-    now = timezone.now()
-    free = RecallBatch.objects.filter(pk=batch.pk, check_at=batch.check_at)
-    return bool(free.update(check_at=now + timedelta(seconds=LEASE)))
+    lease = timezone.now() + timedelta(seconds=LEASE)
+    taken = RecallBatch.objects.filter(pk=batch.pk, check_at=batch.check_at).update(check_at=lease)
+    batch.check_at = lease
+    return bool(taken)
 
 
 def verdict(sight: Sight | None, known: bool) -> str:
@@ -109,75 +120,81 @@ def verdict(sight: Sight | None, known: bool) -> str:
 
 
 def record_check(batch: RecallBatch, verdicts: dict[int, str], problem: str, checked: Checked) -> None:
-    """Commit what was seen of the batch's messages, and what follows from it."""
+    """Commit what was seen of the batch's messages, and what follows from it; of all of them, or not yet."""
     now = timezone.now()
-    last = batch.checks + 1 >= MOST_CHECKS
-    if last:
-        verdicts = {timestamp: found or Verification.UNKNOWABLE for timestamp, found in verdicts.items()}
+    checked.calls += 1
+    incomplete = "" in verdicts.values()
+    if incomplete and not (problem and batch.checks + 1 >= MOST_CHECKS):
+        # More pages are needed, or history could not be read.
+        RecallBatch.objects.filter(pk=batch.pk, check_at=batch.check_at).update(
+            check_at=now + timedelta(seconds=FIRST_WAIT * 2**batch.checks if problem else 0),
+            checks=batch.checks + bool(problem),
+        )
+        checked.unavailable += len(verdicts)
+        return
     by_verdict: dict[str, list[int]] = defaultdict(list)
     for timestamp, found in sorted(verdicts.items()):
-        by_verdict[found].append(timestamp)
-    unseen = by_verdict.pop("", [])
-    fields: dict[str, object] = {"check_at": None, "checks": batch.checks + 1}
-    if unseen:
-        # More pages are needed, or history could not be read.
-        wait = FIRST_WAIT * 2**batch.checks if problem else 0
-        fields["check_at"] = now + timedelta(seconds=wait)
-        fields["checks"] = batch.checks + bool(problem)
-    settlement = settled_by_history(batch, by_verdict, complete=not unseen)
+        by_verdict[found or Verification.UNKNOWABLE].append(timestamp)
+    settlement = settled_by_history(batch, by_verdict)
     with transaction.atomic():
-        # Not what was sent again, or decided on, meanwhile.
+        # Not what was sent again, decided on, answered late, or looked for by somebody else, meanwhile.
         still = RecallBatch.objects.select_for_update().filter(
-            pk=batch.pk, state=batch.state, attempt_count=batch.attempt_count, settlement=batch.settlement
+            pk=batch.pk, state=batch.state, attempt_count=batch.attempt_count, check_at=batch.check_at
         )
         if not still.exists():
             return
-        still.update(**fields, **({"settlement": settlement} if settlement is not None else {}))
+        still.update(check_at=None, checks=batch.checks + 1, settlement=settlement)
         for found, timestamps in by_verdict.items():
             batch.items.filter(timestamp__in=timestamps).update(verification=found, verified_at=now)
-        if by_verdict:
-            record(
-                actor="system",
-                action=Action.VERIFIED,
-                app=batch.recall.application.slug,
-                conversation=batch.recall.conversation.for_audit(),
-                recall=batch.recall_id,
-                batch=batch.index,
-                attempt=batch.attempt_count,
-                timestamps=sorted(verdicts),
-                detail={
-                    **{found.replace(" ", "_"): timestamps for found, timestamps in by_verdict.items()},
-                    **({"settlement": settlement} if settlement else {}),
-                    **({"problem": problem} if problem else {}),
-                },
-            )
-    checked.batches.append(batch)
-    checked.gone += len(by_verdict.get(Verification.GONE, []))
-    checked.still_visible += len(by_verdict.get(Verification.STILL_VISIBLE, []))
-    checked.unknowable += len(by_verdict.get(Verification.UNKNOWABLE, []))
-    checked.unavailable += len(unseen)
+        record(
+            actor="system",
+            action=Action.VERIFIED,
+            app=batch.recall.application.slug,
+            conversation=batch.recall.conversation.for_audit(),
+            recall=batch.recall_id,
+            batch=batch.index,
+            attempt=batch.attempt_count,
+            timestamps=sorted(verdicts),
+            detail={
+                **{found.replace(" ", "_"): timestamps for found, timestamps in by_verdict.items()},
+                **({"settlement": settlement} if settlement else {}),
+                **({"problem": problem} if problem else {}),
+            },
+        )
+    checked.gone += len(by_verdict[Verification.GONE])
+    checked.still_visible += len(by_verdict[Verification.STILL_VISIBLE])
+    checked.unknowable += len(by_verdict[Verification.UNKNOWABLE])
 
 
-def settled_by_history(batch: RecallBatch, by_verdict: dict[str, list[int]], *, complete: bool) -> str | None:
-    """The settlement that history proves; None leaves it as it is."""
+def settled_by_history(batch: RecallBatch, by_verdict: dict[str, list[int]]) -> str:
+    """The settlement that history proves, if any."""
     if by_verdict.get(Verification.STILL_VISIBLE):
         return RecallBatch.Settlement.VISIBLE
-    if batch.state == RecallBatch.State.UNKNOWN and complete and set(by_verdict) == {Verification.GONE}:
+    if batch.state == RecallBatch.State.UNKNOWN and set(by_verdict) == {Verification.GONE}:
         return RecallBatch.Settlement.GONE
-    if batch.settlement == RecallBatch.Settlement.VISIBLE and complete:
-        return ""
-    return None
+    return ""
 
 
 def reconcile() -> Checked:
-    """Look at once for every call of which nobody knows what became of it."""
-    unknown = RecallBatch.objects.filter(state=RecallBatch.State.UNKNOWN, settlement__in=["", "visible"])
+    """Look at once for every call of which nobody knows what became of it, whatever GoEasy's health.
+
+    What could not be read, or is being looked for by somebody else, stays due; a worker goes on with it.
+    """
+    unknown = RecallBatch.objects.filter(NEEDS_A_PERSON, state=RecallBatch.State.UNKNOWN)
     unknown.update(check_at=timezone.now(), checks=0)
     checked = Checked()
-    for application in Application.objects.filter(recall__batches__in=unknown).distinct():
-        mine = unknown.filter(recall__application=application)
-        checked_here = check(mine.select_related("recall__application", "recall__conversation__application"))
-        for name in ("gone", "still_visible", "unknowable", "unavailable"):
-            setattr(checked, name, getattr(checked, name) + getattr(checked_here, name))
-        checked.batches += checked_here.batches
+    all_of_them: set[int] = set()
+    out_of_reach: set[int] = set()
+    while True:
+        due = unknown.filter(check_at__lte=timezone.now()).exclude(pk__in=out_of_reach).order_by("check_at", "pk")
+        some = set(due.values_list("pk", flat=True)[:MOST_BATCHES])
+        if not some:
+            break
+        all_of_them |= some
+        before = checked.seen
+        check(RecallBatch.objects.filter(pk__in=some), checked)
+        if checked.seen == before:
+            out_of_reach |= some
+    left = unknown.filter(pk__in=all_of_them, check_at__isnull=False)
+    checked.calls, checked.unavailable = len(all_of_them), sum(left.values_list("size", flat=True))
     return checked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
@@ -16,7 +17,7 @@ from moderation.archive.models import Conversation
 from moderation.audit.models import AuditEntry
 from moderation.goeasy.client import Recaller
 from recall import engine, limits, outcomes, services
-from recall.models import Evidence, Recall, RecallAttempt, RecallBatch, RecallItem
+from recall.models import CallSlot, Evidence, Recall, RecallAttempt, RecallBatch, RecallItem
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -459,3 +460,48 @@ def test_the_database_refuses_a_batch_that_is_no_batch(request_recall: Callable[
     ):
         with pytest.raises(IntegrityError), transaction.atomic():
             wrong()
+
+
+def test_a_worker_that_stood_still_while_others_took_over_sends_nothing_more(
+    request_recall: Callable[..., Recall], sandbox: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.GOEASY_CONCURRENCY = 1
+    monkeypatch.setattr(engine, "RENEW_EVERY", 0.05)
+    recall = request_recall(100)
+
+    def take_over(call: dict[str, Any]) -> None:
+        if len(sandbox.calls("recall")) != 2:
+            return
+        # The second call is under way and a third is ready: to others this worker seems dead.
+        RecallBatch.objects.filter(state="sending").update(lease_until=timezone.now() - timedelta(seconds=1))
+        assert outcomes.recover_orphans() == 2
+        CallSlot.objects.update(held_by="somebody else")
+        connection.close()
+        time.sleep(0.5)
+
+    sandbox.on_call = take_over
+    engine.send_recall(recall.pk)
+    assert len(sandbox.calls("recall")) == 2
+    # The answer that came late is learnt; what never left stays unknown until history tells.
+    assert states(recall) == ["accepted", "accepted", "unknown", "pending", "pending"]
+
+
+def test_a_worker_takes_the_slots_that_others_give_back(
+    request_recall: Callable[..., Recall], sandbox: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.GOEASY_CONCURRENCY = 4
+    monkeypatch.setattr(engine, "RENEW_EVERY", 0.05)
+    sandbox.set_faults([{"on": "recall", "kind": "latency", "ms": 60}])
+    recall = request_recall(400)
+    assert limits.take_slots(recall.application, "somebody else", most=3) == 3
+
+    def give_back(call: dict[str, Any]) -> None:
+        if len(sandbox.calls("recall")) == 3:
+            limits.release_slots("somebody else")
+            connection.close()
+
+    sandbox.on_call = give_back
+    engine.send_recall(recall.pk)
+    in_flight = [call["in_flight"] for call in sandbox.calls("recall")]
+    assert (max(in_flight[:3]), max(in_flight)) == (1, 4)
+    assert not CallSlot.objects.exclude(held_by="").exists()

@@ -28,7 +28,7 @@ class Command(BaseCommand):
         checked = verify.reconcile()
         document = {
             "orphans": orphans,
-            "calls": len(checked.batches),
+            "calls": checked.calls,
             "gone": checked.gone,
             "still_visible": checked.still_visible,
             "unknowable": checked.unknowable,
@@ -38,7 +38,7 @@ class Command(BaseCommand):
             self.stdout.write(as_json(document))
             return
         self.stdout.write(f"Attempts that a dead process left open: {orphans}, now unknown.")
-        self.stdout.write(f"Calls without an answer that were looked for in history: {len(checked.batches)}.")
+        self.stdout.write(f"Calls without an answer that were looked for in history: {checked.calls}.")
         self.stdout.write(
             f"Timestamps: {checked.gone} gone, {checked.still_visible} still visible, {checked.unknowable} unknowable, "
             f"{checked.unavailable} not read (history was not available; it is read again later)."

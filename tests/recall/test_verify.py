@@ -1,0 +1,367 @@
+"""What became of recalled messages, as history shows it over real HTTP: gone, still visible, unknowable."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.utils import timezone
+
+from moderation.archive.models import Application, Conversation
+from moderation.audit.models import AuditEntry
+from moderation.goeasy.client import Group
+from recall import engine, limits, services, verify
+from recall.models import CallSlot, Circuit, Recall, RecallAttempt, RecallBatch, RecallItem
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+FIRST = 1_700_000_000_000
+PAIR = {"kind": "private", "user_a": "user-a", "user_b": "user-b"}
+NO_EFFECT = {"on": "recall", "kind": "refuse", "code": 200, "content": "OK"}
+NO_ANSWER = {"on": "recall", "kind": "drop_before"}
+ANSWER_LOST = {"on": "recall", "kind": "drop_after"}
+
+
+@pytest.fixture(autouse=True)
+def looked_for_at_once(settings: Any) -> None:
+    settings.RECALL_VERIFY_AFTER = 0
+
+
+@pytest.fixture
+def messages(sandbox: Any) -> Callable[..., list[int]]:
+    """A function that puts messages into GoEasy, a second apart, and returns their timestamps."""
+
+    def put(count: int, first: int = FIRST) -> list[int]:
+        timestamps = [first + 1000 * number for number in range(count)]
+        sandbox.add_messages(
+            PAIR,
+            [
+                {"timestamp": at, "senderId": "user-a", "type": "text", "payload": {"text": str(at)}}
+                for at in timestamps
+            ],
+        )
+        return timestamps
+
+    return put
+
+
+@pytest.fixture
+def send(connected: Any, private: Conversation, moderator: Any, reason: Any, sandbox: Any) -> Callable[..., Recall]:
+    """A function that recalls timestamps of the private conversation while GoEasy has the fault named."""
+
+    def recall_them(timestamps: list[int], fault: dict[str, Any] | None = None, **fields: Any) -> Recall:
+        recall = services.request_recall(
+            **{
+                "conversation": private,
+                "actor": moderator,
+                "reason": reason,
+                "note": "",
+                "timestamps": timestamps,
+                "recaller": None,
+                "submission": uuid.uuid4(),
+                "grace_seconds": 0,
+                **fields,
+            }
+        )
+        sandbox.set_faults([fault] if fault else [])
+        engine.send_recall(recall.pk)
+        sandbox.clear_faults()
+        recall.refresh_from_db()
+        return recall
+
+    return recall_them
+
+
+def seen(recall: Recall) -> list[str]:
+    return list(recall.items.order_by("timestamp").values_list("verification", flat=True))
+
+
+def batch_of(recall: Recall) -> RecallBatch:
+    return recall.batches.get()
+
+
+def due_now(recall: Recall) -> None:
+    recall.batches.filter(check_at__isnull=False).update(check_at=timezone.now())
+
+
+def test_what_was_accepted_is_read_again_and_found_gone(send: Any, messages: Any) -> None:
+    recall = send(messages(25))
+    assert verify.check_due() == verify.Checked(calls=2, gone=25)
+    assert set(seen(recall)) == {"gone"}
+    assert not recall.batches.filter(check_at__isnull=False).exists()
+    entries = AuditEntry.objects.filter(recall=recall.pk, action="recall.verified").order_by("batch")
+    assert [(entry.actor, entry.batch, entry.attempt, len(entry.detail["gone"])) for entry in entries] == [
+        ("system", 0, 1, 20),
+        ("system", 1, 1, 5),
+    ]
+
+
+def test_it_is_read_once_and_one_reading_serves_all_calls_of_a_conversation(
+    send: Any, messages: Any, sandbox: Any
+) -> None:
+    send(messages(60))
+    before = len(sandbox.calls("history"))
+    verify.check_due()
+    # A page's oldest millisecond may go on to the next page: 60 messages are three pages.
+    assert len(sandbox.calls("history")) - before == 3
+    assert verify.check_due() == verify.Checked()
+    assert len(sandbox.calls("history")) - before == 3
+
+
+def test_nothing_is_read_where_that_is_switched_off(send: Any, messages: Any, settings: Any) -> None:
+    settings.RECALL_VERIFY = False
+    recall = send(messages(3))
+    assert verify.check_due() == verify.Checked()
+    assert set(seen(recall)) == {""}
+
+
+def test_what_is_still_visible_after_an_acceptance_is_offered_again_and_the_first_attempt_stays(
+    send: Any, messages: Any, moderator: Any
+) -> None:
+    recall = send(messages(2), NO_EFFECT)
+    assert verify.check_due() == verify.Checked(calls=1, still_visible=2)
+    batch = batch_of(recall)
+    assert (batch.state, batch.settlement) == ("accepted", "visible")
+    assert services.can_retry(recall)
+    assert services.retry_recall(recall, moderator) == 1
+    assert set(seen(recall)) == {""}
+    engine.send_recall(recall.pk)
+    assert verify.check_due() == verify.Checked(calls=1, gone=2)
+    batch = batch_of(recall)
+    assert (batch.state, batch.settlement, batch.attempt_count) == ("accepted", "", 2)
+    assert RecallAttempt.objects.filter(batch=batch, outcome="accepted").count() == 2
+    recall.refresh_from_db()
+    assert not services.can_retry(recall)
+
+
+def test_an_answer_that_was_lost_stays_unknown_and_history_settles_it_as_gone(
+    send: Any, messages: Any, sandbox: Any, moderator: Any
+) -> None:
+    recall = send(messages(3), ANSWER_LOST)
+    assert batch_of(recall).state == "unknown"
+    assert verify.check_due() == verify.Checked(calls=1, gone=3)
+    batch = batch_of(recall)
+    assert (batch.state, batch.settlement) == ("unknown", "gone")
+    assert not RecallBatch.objects.filter(verify.NEEDS_A_PERSON).exists()
+    for refused in (
+        lambda: services.retry_recall(recall, moderator),
+        lambda: services.settle_unknown(recall, moderator, send_again=True, note="again"),
+    ):
+        with pytest.raises(services.NotPossible):
+            refused()
+    assert len(sandbox.calls("recall")) == 1
+
+
+def test_an_unknown_one_is_not_sent_again_before_history_shows_that_it_had_no_effect(
+    send: Any, messages: Any, sandbox: Any, moderator: Any
+) -> None:
+    recall = send(messages(3), NO_ANSWER)
+    with pytest.raises(services.NotPossible):
+        services.retry_recall(recall, moderator)
+    assert verify.check_due() == verify.Checked(calls=1, still_visible=3)
+    engine.send_recall(recall.pk)
+    assert len(sandbox.calls("recall")) == 1
+    services.retry_recall(recall, moderator)
+    engine.send_recall(recall.pk)
+    assert (batch_of(recall).state, len(sandbox.calls("recall"))) == ("accepted", 2)
+    outcomes = RecallAttempt.objects.filter(batch__recall=recall).order_by("number").values_list("outcome", flat=True)
+    assert list(outcomes) == ["unknown", "accepted"]
+
+
+def test_one_message_that_is_left_at_a_timestamp_makes_it_still_visible(send: Any, messages: Any, sandbox: Any) -> None:
+    timestamps = messages(2)
+    recall = send(timestamps)
+    sandbox.add_messages(
+        PAIR, [{"timestamp": timestamps[0], "senderId": "user-b", "type": "text", "payload": {"text": "late"}}]
+    )
+    assert verify.check_due() == verify.Checked(calls=1, gone=1, still_visible=1)
+    assert seen(recall) == ["still visible", "gone"]
+
+
+def test_a_known_message_that_history_no_longer_shows_is_gone_where_history_reaches_past_it(
+    send: Any, messages: Any, make_message: Any, private: Conversation
+) -> None:
+    messages(1, first=FIRST - 5000)
+    make_message(private, FIRST)
+    recall = send([FIRST])
+    verify.check_due()
+    assert seen(recall) == ["gone"]
+
+
+def test_the_absence_of_what_nobody_ever_saw_proves_nothing(send: Any, messages: Any) -> None:
+    messages(1, first=FIRST - 5000)
+    recall = send([FIRST])
+    verify.check_due()
+    assert seen(recall) == ["unknowable"]
+
+
+def test_what_lies_before_the_beginning_of_history_is_unknowable_and_needs_a_person_where_the_answer_was_lost(
+    send: Any, messages: Any, make_message: Any, private: Conversation
+) -> None:
+    messages(1, first=FIRST + 5000)
+    make_message(private, FIRST)
+    recall = send([FIRST], ANSWER_LOST)
+    verify.check_due()
+    batch = batch_of(recall)
+    assert (seen(recall), batch.state, batch.settlement, batch.check_at) == (["unknowable"], "unknown", "", None)
+    assert RecallBatch.objects.filter(verify.NEEDS_A_PERSON).get() == batch
+
+
+def test_history_that_cannot_be_read_is_read_again_later_and_at_last_nothing_can_be_known(
+    send: Any, messages: Any, sandbox: Any
+) -> None:
+    recall = send(messages(2))
+    sandbox.set_faults([{"on": "history", "kind": "status", "status": 500}])
+    waits = []
+    for _look in range(verify.MOST_CHECKS - 1):
+        due_now(recall)
+        assert verify.check_due() == verify.Checked(calls=1, unavailable=2)
+        batch = batch_of(recall)
+        assert batch.check_at is not None
+        waits.append(round((batch.check_at - timezone.now()).total_seconds()))
+        assert seen(recall) == ["", ""]
+    assert waits == [30, 60, 120, 240, 480]
+    due_now(recall)
+    assert verify.check_due() == verify.Checked(calls=1, unknowable=2)
+    assert (batch_of(recall).check_at, set(seen(recall))) == (None, {"unknowable"})
+    entry = AuditEntry.objects.get(recall=recall.pk, action="recall.verified")
+    assert entry.detail["problem"]
+
+
+def test_of_two_who_look_at_once_one_does(send: Any, messages: Any) -> None:
+    recall = send(messages(1))
+    first, second = batch_of(recall), batch_of(recall)
+    assert verify.take(first)
+    assert not verify.take(second)
+
+
+def test_looking_holds_one_of_the_applications_slots_and_gives_it_back(
+    send: Any, messages: Any, sandbox: Any, application: Application
+) -> None:
+    send(messages(1))
+    held: list[int] = []
+
+    def look(call: dict[str, Any]) -> None:
+        if call["endpoint"] == "history":
+            held.append(CallSlot.objects.exclude(held_by="").count())
+
+    sandbox.on_call = look
+    verify.check_due()
+    assert held == [1]
+    assert not CallSlot.objects.exclude(held_by="").exists()
+
+
+def test_nothing_is_looked_for_while_all_slots_are_taken(send: Any, messages: Any, application: Application) -> None:
+    recall = send(messages(1))
+    limits.take_slots(application, "somebody else")
+    assert verify.check_due() == verify.Checked()
+    limits.release_slots("somebody else")
+    assert verify.check_due() == verify.Checked(calls=1, gone=1)
+    assert seen(recall) == ["gone"]
+
+
+def test_an_application_whose_circuit_is_open_does_not_keep_others_waiting(
+    send: Any, messages: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recall = send(messages(1))
+    monkeypatch.setattr(verify, "MOST_BATCHES", 1)
+    ill = Application.objects.create(slug="ill", name="Ill")
+    of_ill = Recall.objects.create(
+        application=ill,
+        conversation=Conversation.objects.open(ill, Group("g")),
+        actor=recall.actor,
+        reason=recall.reason,
+    )
+    RecallBatch.objects.create(
+        recall=of_ill, index=0, size=1, state="unknown", check_at=timezone.now() - timedelta(days=1)
+    )
+    circuit = limits.circuit_of(ill)
+    limits.open_circuit(circuit, Circuit.Reason.FAILING, "read_timeout")
+    assert verify.check_due() == verify.Checked(calls=1, gone=1)
+
+
+def test_what_a_person_decided_while_history_was_read_stands(
+    send: Any, messages: Any, sandbox: Any, moderator: Any
+) -> None:
+    recall = send(messages(1), ANSWER_LOST)
+
+    def decide(call: dict[str, Any]) -> None:
+        if call["endpoint"] == "history":
+            services.settle_unknown(recall, moderator, send_again=False, note="asked the users")
+
+    sandbox.on_call = decide
+    verify.check_due()
+    batch = batch_of(recall)
+    assert (batch.settlement, batch.settled_by, batch.check_at) == ("decided", "mo", None)
+    assert seen(recall) == [""]
+
+
+def reconcile() -> dict[str, int]:
+    out = StringIO()
+    call_command("reconcile", "--json", stdout=out)
+    return json.loads(out.getvalue())  # type: ignore[no-any-return]
+
+
+def test_reconcile_finds_what_a_dead_process_left_open_and_what_history_proves_and_sends_nothing(
+    send: Any, messages: Any, sandbox: Any
+) -> None:
+    timestamps = messages(6)
+    gone, visible = send(timestamps[:2], ANSWER_LOST), send(timestamps[2:4], NO_ANSWER)
+    lost = send(timestamps[4:])
+    batch = batch_of(lost)
+    RecallAttempt.objects.filter(batch=batch).update(outcome="open", ended_at=None)
+    RecallBatch.objects.filter(pk=batch.pk).update(
+        state="sending", claimed_by="dead", lease_until=timezone.now() - timedelta(seconds=1)
+    )
+    calls = len(sandbox.calls("recall"))
+    assert reconcile() == {
+        "orphans": 1,
+        "calls": 3,
+        "gone": 4,
+        "still_visible": 2,
+        "unknowable": 0,
+        "unavailable": 0,
+    }
+    assert len(sandbox.calls("recall")) == calls
+    assert [batch_of(recall).settlement for recall in (gone, visible, lost)] == ["gone", "visible", "gone"]
+
+
+def test_reconcile_goes_on_until_all_was_read_however_many_pages_that_takes(
+    send: Any, messages: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "MOST_PAGES", 2)
+    recall = send(messages(200), {**ANSWER_LOST, "times": 10})
+    assert recall.batches.filter(state="unknown").count() == 10
+    found = reconcile()
+    assert (found["calls"], found["gone"], found["unavailable"]) == (10, 200, 0)
+    assert RecallItem.objects.filter(verification="gone").count() == 200
+    assert AuditEntry.objects.filter(recall=recall.pk, action="recall.verified").count() == 10
+
+
+def test_reconcile_says_what_it_could_not_read_and_leaves_it_due(send: Any, messages: Any, sandbox: Any) -> None:
+    recall = send(messages(2), ANSWER_LOST)
+    sandbox.set_faults([{"on": "history", "kind": "status", "status": 503}])
+    assert reconcile() == {"orphans": 0, "calls": 1, "gone": 0, "still_visible": 0, "unknowable": 0, "unavailable": 2}
+    assert batch_of(recall).check_at is not None
+
+
+def test_reconcile_ends_when_somebody_else_holds_all_slots(send: Any, messages: Any, application: Application) -> None:
+    send(messages(1), ANSWER_LOST)
+    limits.take_slots(application, "somebody else")
+    found = reconcile()
+    assert (found["calls"], found["gone"], found["unavailable"]) == (1, 0, 1)
+
+
+def test_reconcile_with_nothing_to_do_says_so_in_words(connected: Any) -> None:
+    out = StringIO()
+    call_command("reconcile", stdout=out)
+    assert out.getvalue().splitlines()[:2] == [
+        "Attempts that a dead process left open: 0, now unknown.",
+        "Calls without an answer that were looked for in history: 0.",
+    ]
