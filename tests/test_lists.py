@@ -74,7 +74,7 @@ def test_no_page_counts_or_skips_rows_of_a_table_that_grows(
 ) -> None:
     from moderation.audit.models import AuditEntry
 
-    entry = AuditEntry.objects.latest("seq").pk
+    entry = AuditEntry.objects.latest("pk").pk
     client.force_login(administrator)
     url = address.format(conversation=recall.conversation_id, recall=recall.pk, entry=entry)
     with CaptureQueriesContext(connection) as queries:

@@ -19,6 +19,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
+from moderation.audit import export
+from moderation.audit.chain import Sealer
 from moderation.audit.export import FORMATS
 from moderation.audit.models import Action, AuditEntry
 from moderation.read_only_admin import FilterForm, ReadOnlyAdmin, moment, moment_ms, pretty, short, zone_name
@@ -177,6 +179,11 @@ def conversation_ids(entry: AuditEntry) -> str:
     return entry.group_id if entry.kind == "group" else PAIR.join(filter(None, (entry.user_a, entry.user_b)))
 
 
+def number(entry: AuditEntry) -> str:
+    """The entry's number in the log; "…" for the seconds until it is sealed."""
+    return str(entry.seal.seq) if hasattr(entry, "seal") else "…"
+
+
 def code_pill(entry: AuditEntry) -> SafeString | str:
     """GoEasy's response code as a pill; empty for a step that has no answer to tell of."""
     if entry.response_code is not None:
@@ -193,7 +200,6 @@ def code_pill(entry: AuditEntry) -> SafeString | str:
 class AuditEntryAdmin(ReadOnlyAdmin):
     """Reads and exports the log; the database refuses the rest even if this did not."""
 
-    key = ("seq",)
     filter_form = AuditFilter
     list_defer = ("timestamps", "request", "response_content", "detail")
     list_per_page = 100
@@ -214,8 +220,12 @@ class AuditEntryAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows = super().get_queryset(request)
-        counted: QuerySet[Any] = rows.annotate(timestamp_count=Length("timestamps"))
+        counted: QuerySet[Any] = rows.select_related("seal").annotate(timestamp_count=Length("timestamps"))
         return counted
+
+    @admin.display(description=_("no."))
+    def seq(self, entry: AuditEntry) -> str:
+        return number(entry)
 
     def get_urls(self) -> list[URLPattern]:
         export = path("export/", self.admin_site.admin_view(self.export_view), name="audit_auditentry_export")
@@ -280,8 +290,10 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         if kind not in FORMATS or not form.is_valid():
             # The list says what cannot be understood.
             return HttpResponseRedirect(f"{reverse('admin:audit_auditentry_changelist')}?{request.GET.urlencode()}")
+        Sealer().seal()
         narrowed: Any = form.narrow(AuditEntry.objects.all())
-        lines = FORMATS[kind].lines(narrowed)
+        filters = {name: values for name, values in request.GET.lists() if name in form.fields and any(values)}
+        lines = export.lines(kind, narrowed, actor=request.user.get_username(), filters=filters)
         now = datetime.now(UTC)
         return StreamingHttpResponse(
             (line.encode(errors="backslashreplace") for line in with_mark(kind, lines)),
@@ -304,7 +316,8 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             raise Http404
         context = {
             **self.admin_site.each_context(request),
-            "title": _("Entry %(seq)s: %(action)s") % {"seq": entry.seq, "action": action_label(entry)},
+            "title": _("Entry %(seq)s: %(action)s") % {"seq": number(entry), "action": action_label(entry)},
+            "number": number(entry),
             "opts": self.opts,
             "zone": zone_name(),
             "entry": entry,
@@ -357,6 +370,6 @@ def neighbours(entry: AuditEntry) -> list[AuditEntry]:
     if entry.recall is None:
         return []
     same = AuditEntry.objects.filter(recall=entry.recall).defer("timestamps", "request", "response_content", "detail")
-    before = same.filter(seq__lt=entry.seq).order_by("-seq")[:NEIGHBOURS]
-    after = same.filter(seq__gt=entry.seq).order_by("seq")[:NEIGHBOURS]
+    before = same.filter(pk__lt=entry.pk).order_by("-pk")[:NEIGHBOURS]
+    after = same.filter(pk__gt=entry.pk).order_by("pk")[:NEIGHBOURS]
     return [*reversed(before), entry, *after]

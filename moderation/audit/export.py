@@ -1,15 +1,19 @@
 """The audit log as text: JSON lines or CSV, in constant memory however long the log is.
 
-Keys and their order are those of interface.md, `export_audit`.
+Keys and their order are those of interface.md, `export_audit`. Only sealed entries have a `seq`, and only they are
+exported: seal (`audit.chain`) before.
 """
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC
 from typing import Any, NamedTuple
 
-from moderation.audit.models import AuditEntry, AuditEntryQuerySet
+from django.db.models import QuerySet
+
+from moderation.audit.models import Action, AuditEntry, AuditSeal
+from moderation.audit.services import record
 
 KEYS = (
     "seq",
@@ -36,26 +40,64 @@ ROWS_AT_ONCE = 500
 # OWASP, "CSV Injection": a spreadsheet takes a cell that begins with one of these for a formula.
 BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 # What `str.splitlines` takes for the end of a line and JSON does not escape.
+# Greater ones are no JSON numbers that everybody reads alike (RFC 7493, 2.2; RFC 8785): they are written as text.
+GREATEST = 2**53 - 1
 LINE_ENDS = str.maketrans({char: f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"})
 
 
 def as_dict(entry: AuditEntry) -> dict[str, Any]:
-    """One entry under the keys of interface.md; None: does not apply. `at` is UTC with microseconds."""
-    special = {
+    """One entry under the keys of interface.md; None: does not apply. `at` is UTC with microseconds.
+
+    The seal's keys (`seq`, `prev_hash`, `hash`) are None: `sealed` fills them.
+    """
+    return {
+        "seq": None,
         "at": entry.at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "actor": entry.actor,
+        "action": entry.action,
         "app": entry.app or None,
+        "conversation": entry.conversation,
         "recall": entry.recall and str(entry.recall),
+        "batch": entry.batch,
+        "attempt": entry.attempt,
+        "timestamps": within_reach(entry.timestamps),
+        "request": within_reach(entry.request),
+        "http_status": entry.http_status,
+        "response_code": within_reach(entry.response_code),
+        "response_content": entry.response_content,
+        "latency_ms": within_reach(entry.latency_ms),
+        "detail": within_reach(entry.detail),
+        "prev_hash": None,
+        "hash": None,
     }
-    return {key: special[key] if key in special else getattr(entry, key) for key in KEYS}
 
 
-def by_key(entries: AuditEntryQuerySet) -> Iterator[AuditEntry]:
-    """Every entry, oldest first, `ROWS_AT_ONCE` at a time."""
-    entries = entries.order_by("seq")
-    page = list(entries[:ROWS_AT_ONCE])
+def within_reach(value: Any) -> Any:
+    """`value` with whole numbers that JSON does not carry exactly as text."""
+    if type(value) is int:
+        return value if -GREATEST <= value <= GREATEST else str(value)
+    if type(value) is list:
+        return [within_reach(item) for item in value]
+    if type(value) is dict:
+        return {key: within_reach(item) for key, item in value.items()}
+    return value
+
+
+def sealed(entry: AuditEntry) -> dict[str, Any]:
+    """`as_dict` of an entry that has its seal."""
+    seal = entry.seal
+    return {**as_dict(entry), "seq": seal.seq, "prev_hash": seal.prev_hash, "hash": seal.hash}
+
+
+def by_key(entries: QuerySet[AuditEntry], after: int = 0, until: int | None = None) -> Iterator[AuditEntry]:
+    """Sealed entries in the chain's order, `ROWS_AT_ONCE` at a time: those beyond seq `after`, up to seq `until`."""
+    entries = entries.select_related("seal").order_by("seal__seq")
+    if until is not None:
+        entries = entries.filter(seal__seq__lte=until)
+    page = list(entries.filter(seal__seq__gt=after)[:ROWS_AT_ONCE])
     while page:
         yield from page
-        page = list(entries.filter(seq__gt=page[-1].seq)[:ROWS_AT_ONCE])
+        page = list(entries.filter(seal__seq__gt=page[-1].seal.seq)[:ROWS_AT_ONCE])
 
 
 def as_json(value: object) -> str:
@@ -63,10 +105,10 @@ def as_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False).translate(LINE_ENDS)
 
 
-def jsonl(entries: AuditEntryQuerySet) -> Iterator[str]:
+def jsonl(entries: Iterable[AuditEntry]) -> Iterator[str]:
     """One JSON object a line."""
-    for entry in by_key(entries):
-        yield as_json(as_dict(entry)) + "\n"
+    for entry in entries:
+        yield as_json(sealed(entry)) + "\n"
 
 
 def cell(value: Any) -> Any:
@@ -85,22 +127,32 @@ class _Line:
         return text
 
 
-def csv_lines(entries: AuditEntryQuerySet) -> Iterator[str]:
+def csv_lines(entries: Iterable[AuditEntry]) -> Iterator[str]:
     """A line of headings, then one row an entry (RFC 4180); null is an empty cell."""
     writer = csv.writer(_Line())
     yield writer.writerow(KEYS)
-    for entry in by_key(entries):
-        yield writer.writerow([cell(value) for value in as_dict(entry).values()])
+    for entry in entries:
+        yield writer.writerow([cell(value) for value in sealed(entry).values()])
 
 
 class Format(NamedTuple):
     """A way to write the log."""
 
     content_type: str
-    lines: Callable[[AuditEntryQuerySet], Iterator[str]]
+    lines: Callable[[Iterable[AuditEntry]], Iterator[str]]
 
 
 FORMATS = {
     "jsonl": Format("application/x-ndjson; charset=utf-8", jsonl),
     "csv": Format("text/csv; charset=utf-8", csv_lines),
 }
+
+
+def lines(kind: str, entries: QuerySet[AuditEntry], *, actor: str, filters: dict[str, Any]) -> Iterator[str]:
+    """`entries` that are sealed by now, as lines of `kind` (a key of FORMATS).
+
+    That `actor` takes them away is recorded before the first line is made; `filters` tells what was asked for.
+    """
+    seq = AuditSeal.objects.order_by("-seq").values_list("seq", flat=True).first() or 0
+    record(actor=actor, action=Action.LOG_EXPORTED, detail={"format": kind, "entries_up_to": seq, "filters": filters})
+    return FORMATS[kind].lines(by_key(entries, until=seq))

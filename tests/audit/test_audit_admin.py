@@ -43,7 +43,7 @@ def entry(**fields: Any) -> AuditEntry:
 
 def listed(client: Client, **query: Any) -> list[int]:
     """The numbers that the list shows, in its order."""
-    return [each.seq for each in client.get(LIST, query).context["cl"].result_list]
+    return [each.pk for each in client.get(LIST, query).context["cl"].result_list]
 
 
 def test_the_list_shows_what_a_reader_looks_for(reader: Client) -> None:
@@ -81,26 +81,26 @@ def test_each_answer_has_its_pill(reader: Client) -> None:
 
 
 def test_the_newest_comes_first(reader: Client) -> None:
-    numbers = [entry().seq for _ in range(3)]
+    numbers = [entry().pk for _ in range(3)]
     assert listed(reader) == numbers[::-1]
 
 
 def test_pages_are_found_by_key_in_both_directions(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AuditEntryAdmin, "list_per_page", 2)
-    numbers = [entry().seq for _ in range(5)][::-1]
+    numbers = [entry().pk for _ in range(5)][::-1]
     seen, url, pages = [], LIST, 0
     while url:
         cl = reader.get(url).context["cl"]
-        seen += [each.seq for each in cl.result_list]
+        seen += [each.pk for each in cl.result_list]
         pages += 1
         url = LIST + cl.older if cl.older else ""
     assert seen == numbers
     assert pages == 3
     back = reader.get(LIST, {"before": numbers[3]}).context["cl"]
     newer = reader.get(LIST + back.newer).context["cl"]
-    assert [each.seq for each in newer.result_list] == numbers[2:4]
+    assert [each.pk for each in newer.result_list] == numbers[2:4]
     newest = reader.get(LIST + newer.newer).context["cl"]
-    assert [each.seq for each in newest.result_list] == numbers[:2]
+    assert [each.pk for each in newest.result_list] == numbers[:2]
     assert newest.newer is None
 
 
@@ -109,13 +109,13 @@ def test_links_between_pages_keep_the_filters(reader: Client, monkeypatch: pytes
     first, second = entry(response_code=200), entry(response_code=401)
     entry(response_code=500)
     cl = reader.get(LIST, {"response_code": ["200", "401"]}).context["cl"]
-    assert [each.seq for each in cl.result_list] == [second.seq]
-    assert [each.seq for each in reader.get(LIST + cl.older).context["cl"].result_list] == [first.seq]
+    assert [each.pk for each in cl.result_list] == [second.pk]
+    assert [each.pk for each in reader.get(LIST + cl.older).context["cl"].result_list] == [first.pk]
 
 
 @pytest.mark.parametrize("cursor", ["x", "0", "-1", "99999999999999999999999", "1; DROP TABLE"])
 def test_a_page_that_begins_nowhere_is_the_newest(reader: Client, cursor: str) -> None:
-    number = entry().seq
+    number = entry().pk
     assert listed(reader, before=cursor) == [number]
     assert listed(reader, after=cursor) == [number]
 
@@ -167,7 +167,7 @@ def log(make_user: Callable[..., Any]) -> dict[str, int]:
     numbers = {}
     for day, (name, fields) in enumerate(made.items(), start=1):
         with time_machine.travel(datetime.fromisoformat(f"2026-01-0{day}T00:00:00+08:00"), tick=False):
-            numbers[name] = entry(**fields).seq
+            numbers[name] = entry(**fields).pk
     return numbers
 
 
@@ -287,9 +287,9 @@ def test_an_entry_says_which_conversation_leads_to_its_entries(reader: Client) -
     page = reader.get(reverse("admin:audit_auditentry_change", args=[shown.pk])).content.decode()
     found = re.search(r'href="([^"]+\?conversation=[^"]+)"', page)
     assert found
-    numbers = [each.seq for each in reader.get(found[1].replace("&amp;", "&")).context["cl"].result_list]
-    assert shown.seq in numbers
-    assert noise.seq not in numbers
+    numbers = [each.pk for each in reader.get(found[1].replace("&amp;", "&")).context["cl"].result_list]
+    assert shown.pk in numbers
+    assert noise.pk not in numbers
 
 
 def test_an_entry_of_an_action_unknown_to_this_version_is_shown(reader: Client) -> None:
@@ -325,7 +325,11 @@ def test_the_export_honours_the_filters(reader: Client, log: dict[str, int]) -> 
     assert response.streaming
     assert re.search(r'filename="audit-log-\d{8}T\d{6}Z\.jsonl"', response["Content-Disposition"])
     lines = b"".join(response).decode().splitlines()
-    assert [json.loads(line)["seq"] for line in lines] == [log["accepted"], log["refused"]]
+    wanted = [log["accepted"], log["refused"]]
+    assert [json.loads(line)["seq"] for line in lines] == [AuditEntry.objects.get(pk=pk).seal.seq for pk in wanted]
+    told = AuditEntry.objects.latest("pk")
+    assert (told.actor, told.action) == ("audrey", "audit.exported")
+    assert told.detail == {"format": "jsonl", "entries_up_to": 5, "filters": {"response_code": ["200", "401"]}}
 
 
 def test_the_export_as_csv_opens_in_a_spreadsheet(reader: Client) -> None:

@@ -17,6 +17,7 @@ from django.utils import timezone
 from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
 
+from moderation.audit.chain import Sealer
 from recall import engine, services, verify
 from recall.models import Heartbeat, Recall
 from recall.outcomes import recover_orphans
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 HOUSEKEEPING_SECONDS = 5.0
 CHECKING_SECONDS = 2.0
+SEALING_SECONDS = 1.0
 
 
 class Command(BaseCommand):
@@ -63,7 +65,7 @@ class Command(BaseCommand):
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, end)
-        for work in (keep_house, keep_checking):
+        for work in (keep_house, keep_checking, keep_sealing):
             threading.Thread(target=work, args=(name,), daemon=True).start()
         threads = [threading.Thread(target=run, args=(loop,)) for loop in loops]
         for thread in threads:
@@ -73,6 +75,8 @@ class Command(BaseCommand):
             # In steps: a signal is only handled between them.
             while thread.is_alive():
                 thread.join(0.2)
+        # What the last calls recorded does not wait for the next worker.
+        Sealer().seal()
 
 
 def queue_worker(name: str, interval: float) -> Worker:
@@ -123,6 +127,18 @@ def keep_checking(name: str) -> None:
             verify.check_due()
         except Exception:
             log.exception("worker %s: checking failed; trying again", name)
+            connection.close()
+    connection.close()
+
+
+def keep_sealing(name: str) -> None:
+    """Every second for ever: chain what was recorded (`moderation.audit.chain`)."""
+    sealer = Sealer()
+    while not engine.stopping.wait(SEALING_SECONDS):
+        try:
+            sealer.seal()
+        except Exception:
+            log.exception("worker %s: sealing the audit log failed; trying again", name)
             connection.close()
     connection.close()
 

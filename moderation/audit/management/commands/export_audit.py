@@ -10,8 +10,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from moderation.audit import export
+from moderation.audit.chain import Sealer
 from moderation.audit.export import FORMATS
 from moderation.audit.models import AuditEntry
+from moderation.audit.services import COMMAND_LINE
 
 
 def moment(option: str, text: str) -> datetime:
@@ -68,12 +71,14 @@ class Command(BaseCommand):
         )
         if since and until and since >= until:
             raise CommandError("--since must be before --until.")
+        Sealer().seal()
         entries = AuditEntry.objects.all()
         if since:
             entries = entries.filter(at__gte=since)
         if until:
             entries = entries.filter(at__lt=until)
-        lines = FORMATS[options["format"]].lines(entries)
+        filters = {name: at.isoformat() for name, at in (("since", since), ("until", until)) if at}
+        lines = export.lines(options["format"], entries, actor=COMMAND_LINE, filters=filters)
         if options["output"]:
             try:
                 count = write_file(Path(options["output"]), lines)
