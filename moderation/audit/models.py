@@ -138,11 +138,13 @@ class AuditSeal(AppendOnly):
 class AuditCheckpoint(AppendOnly):
     """What was signed about the first `size` entries: `note`, in the form of C2SP tlog-checkpoint.
 
-    `frontier` holds the roots of the full subtrees, so that the next checkpoint reads only what is new.
+    `head` is the hash of the last of them; `frontier` the roots of the full subtrees, so that the next checkpoint reads
+    only what is new.
     """
 
     size = models.BigIntegerField(primary_key=True)
     root = models.CharField(max_length=64)
+    head = models.CharField(max_length=64)
     frontier = models.JSONField()
     note = models.TextField()
     at = models.DateTimeField()

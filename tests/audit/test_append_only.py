@@ -107,7 +107,7 @@ def test_postgresql_refuses_to_truncate(statement: str) -> None:
 @pytest.mark.parametrize("table", ["audit_auditseal", "audit_auditcheckpoint"])
 def test_seals_and_checkpoints_cannot_be_changed_either(entry: AuditEntry, table: str) -> None:
     Sealer().seal()
-    AuditCheckpoint.objects.create(size=1, root="0" * 64, frontier=[], note="", at=entry.at)
+    AuditCheckpoint.objects.create(size=1, root="0" * 64, head="0" * 64, frontier=[], note="", at=entry.at)
     column = "hash" if table == "audit_auditseal" else "note"
     refused_by_the_database(f"UPDATE {table} SET {column} = %s", "x")
     refused_by_the_database(f"DELETE FROM {table}")
@@ -115,7 +115,7 @@ def test_seals_and_checkpoints_cannot_be_changed_either(entry: AuditEntry, table
         refused_by_the_database(f"SET CONSTRAINTS ALL IMMEDIATE; TRUNCATE {table}")
     else:
         seal = f"(seq, entry_id, prev_hash, hash) VALUES (2, {entry.pk}, 'x', 'y')"
-        checkpoint = "(size, root, frontier, note, at) VALUES (1, 'x', '[]', 'y', '2026-01-01')"
+        checkpoint = "(size, root, head, frontier, note, at) VALUES (1, 'x', 'x', '[]', 'y', '2026-01-01')"
         values = seal if table == "audit_auditseal" else checkpoint
         refused_by_the_database(f"INSERT OR REPLACE INTO {table} {values}")
     for model in (AuditSeal, AuditCheckpoint):

@@ -59,6 +59,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("size", models.BigIntegerField(primary_key=True, serialize=False)),
                 ("root", models.CharField(max_length=64)),
+                ("head", models.CharField(max_length=64)),
                 ("frontier", models.JSONField()),
                 ("note", models.TextField()),
                 ("at", models.DateTimeField()),

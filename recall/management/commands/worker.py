@@ -17,7 +17,9 @@ from django.utils import timezone
 from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
 
+from moderation.audit import checkpoints
 from moderation.audit.chain import Sealer
+from moderation.audit.verifier import BrokenError
 from recall import engine, services, verify
 from recall.models import Heartbeat, Recall
 from recall.outcomes import recover_orphans
@@ -28,6 +30,7 @@ log = logging.getLogger(__name__)
 HOUSEKEEPING_SECONDS = 5.0
 CHECKING_SECONDS = 2.0
 SEALING_SECONDS = 1.0
+SIGNING_SECONDS = 10.0
 
 
 class Command(BaseCommand):
@@ -65,7 +68,7 @@ class Command(BaseCommand):
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, end)
-        for work in (keep_house, keep_checking, keep_sealing):
+        for work in (keep_house, keep_checking, keep_sealing, keep_signing):
             threading.Thread(target=work, args=(name,), daemon=True).start()
         threads = [threading.Thread(target=run, args=(loop,)) for loop in loops]
         for thread in threads:
@@ -139,6 +142,26 @@ def keep_sealing(name: str) -> None:
             sealer.seal()
         except Exception:
             log.exception("worker %s: sealing the audit log failed; trying again", name)
+            connection.close()
+    connection.close()
+
+
+def keep_signing(name: str) -> None:
+    """Every few seconds for ever: sign a checkpoint of the audit log when one is due, and publish it."""
+    unpublished = ""
+    while not engine.stopping.wait(SIGNING_SECONDS):
+        try:
+            if checkpoints.is_due():
+                unpublished = checkpoints.take().note
+            if unpublished:
+                checkpoints.publish(unpublished)
+                unpublished = ""
+        except BrokenError as problem:
+            log.critical("worker %s: the audit log is BROKEN and is not signed: %s", name, problem)
+        except checkpoints.NotPublished as problem:
+            log.warning("worker %s: a checkpoint of the audit log was not published: %s; trying again", name, problem)
+        except Exception:
+            log.exception("worker %s: signing the audit log failed; trying again", name)
             connection.close()
     connection.close()
 
