@@ -42,6 +42,7 @@ BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "
 # What `str.splitlines` takes for the end of a line and JSON does not escape.
 # Greater ones are no JSON numbers that everybody reads alike (RFC 7493, 2.2; RFC 8785): they are written as text.
 GREATEST = 2**53 - 1
+DEEPEST = 100
 LINE_ENDS = str.maketrans({char: f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"})
 
 
@@ -72,15 +73,17 @@ def as_dict(entry: AuditEntry) -> dict[str, Any]:
     }
 
 
-def within_reach(value: Any) -> Any:
-    """`value` with whole numbers that JSON does not carry exactly as text."""
+def within_reach(value: Any, depth: int = 0) -> Any:
+    """`value` as every reader of JSON can take it: numbers that are too great, and what nests too deeply, as text."""
     if type(value) is int:
         return value if -GREATEST <= value <= GREATEST else str(value)
+    if type(value) is not list and type(value) is not dict:
+        return value
+    if depth == DEEPEST:
+        return json.dumps(value, ensure_ascii=False)
     if type(value) is list:
-        return [within_reach(item) for item in value]
-    if type(value) is dict:
-        return {key: within_reach(item) for key, item in value.items()}
-    return value
+        return [within_reach(item, depth + 1) for item in value]
+    return {key: within_reach(item, depth + 1) for key, item in value.items()}
 
 
 def sealed(entry: AuditEntry) -> dict[str, Any]:

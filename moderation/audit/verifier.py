@@ -289,7 +289,7 @@ def main() -> int:
     parser.add_argument("--public-key", metavar="F", help="what checkpoints must be signed with; else not checked")
     try:
         print(f"Intact: {verify(parser.parse_args())}.")
-    except (BrokenError, ValueError, OSError) as problem:
+    except (BrokenError, ValueError, OSError, RecursionError) as problem:
         broken = isinstance(problem, BrokenError)
         print(f"{'Broken' if broken else 'Cannot be read'}: {problem}.", file=sys.stderr)
         return 1 if broken else 2

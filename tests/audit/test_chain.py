@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -86,8 +87,9 @@ def test_more_than_one_batch_is_sealed_in_one_go(monkeypatch: pytest.MonkeyPatch
         {"whole": [2**53 - 1, -(2**53) + 1, 2**53, -(2**80)]},
         {"text": 'quote " backslash \\ tab \t line \n separator \u2028 del \x7f'},
         {"": None, "yes": True, "no": False},
+        json.loads('{"deep": ' + '[{"": ' * 400 + "0.5" + "}]" * 400 + "}"),
     ],
-    ids=["order of keys", "floats", "great numbers", "text", "constants"],
+    ids=["order of keys", "floats", "great numbers", "text", "constants", "depth"],
 )
 def test_whatever_an_entry_holds_is_hashed_as_it_is_read_back(detail: dict[str, Any]) -> None:
     write(1, detail=detail, request=detail, response_code=2**60, latency_ms=2**62)

@@ -278,6 +278,7 @@ UNREADABLE: dict[str, tuple[Callable[[str], str | bytes], str]] = {
     "endless number": (lambda t: t.replace("87", "9" * 9000, 1), "line 1: a number is beyond 2^53 - 1"),
     "infinite number": (lambda t: t.replace('{"note"', '{"n": 1e999, "note"', 1), "a number is too great"),
     "nested": (lambda t: t.replace('"mo"', "[" * 100_000 + "]" * 100_000, 1), "line 1: it is not JSON, or nested"),
+    "nested number": (lambda t: t.replace('{"note"', '{"n": ' + "[" * 700 + "0.5" + "]" * 700 + ', "note"', 1), ""),
     "no hash": (lambda t: t.replace('"hash": "', '"hash": "g', 1), "line 1: “seq” must be 1 or more, “hash”"),
     "seq 0": (lambda t: t.replace('"seq": 1', '"seq": 0', 1), "line 1: “seq” must be 1 or more"),
     "not UTF-8": (lambda t: t.encode().replace(b"mo", b"\xff", 1), "line 1: 'utf-8' codec"),
