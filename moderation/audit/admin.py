@@ -22,7 +22,7 @@ from django.utils.translation import gettext_lazy as _
 from moderation.audit import export
 from moderation.audit.chain import Sealer
 from moderation.audit.export import FORMATS
-from moderation.audit.models import Action, AuditEntry
+from moderation.audit.models import Action, AuditCheckpoint, AuditEntry, AuditSeal
 from moderation.read_only_admin import FilterForm, ReadOnlyAdmin, moment, moment_ms, pretty, short, zone_name
 
 NO_CODE = "none"
@@ -278,6 +278,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             "has_export_permission": self.has_export_permission(request),
             "export_formats": list(FORMATS),
             "export_query": query.urlencode(),
+            "integrity": integrity(),
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
@@ -329,6 +330,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             "times": [(timestamp, moment_ms(timestamp)) for timestamp in entry.timestamps or ()],
             "request_json": pretty(entry.request) if entry.request is not None else "",
             "detail_json": pretty(entry.detail) if entry.detail else "",
+            "seal": getattr(entry, "seal", None),
             "neighbours": [
                 {
                     "entry": near,
@@ -363,6 +365,23 @@ def with_mark(kind: str, lines: Iterator[str]) -> Iterator[str]:
 def action_label(entry: AuditEntry) -> str:
     """The action in the reader's language; one that this version does not know, as it was written."""
     return str(dict(Action.choices).get(entry.action, entry.action))
+
+
+def integrity() -> dict[str, Any]:
+    """What is known of the log's wholeness: its head, what waits for its seal, the last checkpoint and verification."""
+    head = AuditSeal.objects.order_by("-seq").first()
+    waiting = AuditEntry.objects.filter(pk__gt=head.entry_id if head else 0, seal=None).order_by("pk").only("at").first()
+    checkpoint = AuditCheckpoint.objects.order_by("-size").defer("frontier", "note").first()
+    verification = AuditEntry.objects.filter(action=Action.LOG_VERIFIED).order_by("-pk").first()
+    return {
+        "head": head,
+        "waiting_since": waiting and moment(waiting.at),
+        "checkpoint": checkpoint,
+        "checkpoint_time": checkpoint and moment(checkpoint.at),
+        "verification": verification,
+        "verification_time": verification and moment(verification.at),
+        "problem": verification and verification.detail.get("problem"),
+    }
 
 
 def neighbours(entry: AuditEntry) -> list[AuditEntry]:

@@ -77,11 +77,11 @@ def within_reach(value: Any, depth: int = 0) -> Any:
     """`value` as every reader of JSON can take it: numbers that are too great, and what nests too deeply, as text."""
     if type(value) is int:
         return value if -GREATEST <= value <= GREATEST else str(value)
-    if type(value) is not list and type(value) is not dict:
+    if not isinstance(value, list | dict):
         return value
     if depth == DEEPEST:
         return json.dumps(value, ensure_ascii=False)
-    if type(value) is list:
+    if isinstance(value, list):
         return [within_reach(item, depth + 1) for item in value]
     return {key: within_reach(item, depth + 1) for key, item in value.items()}
 
