@@ -370,7 +370,9 @@ def action_label(entry: AuditEntry) -> str:
 def integrity() -> dict[str, Any]:
     """What is known of the log's wholeness: its head, what waits for its seal, the last checkpoint and verification."""
     head = AuditSeal.objects.order_by("-seq").first()
-    waiting = AuditEntry.objects.filter(pk__gt=head.entry_id if head else 0, seal=None).order_by("pk").only("at").first()
+    waiting = (
+        AuditEntry.objects.filter(pk__gt=head.entry_id if head else 0, seal=None).order_by("pk").only("at").first()
+    )
     checkpoint = AuditCheckpoint.objects.order_by("-size").defer("frontier", "note").first()
     verification = AuditEntry.objects.filter(action=Action.LOG_VERIFIED).order_by("-pk").first()
     return {

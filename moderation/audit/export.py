@@ -8,6 +8,7 @@ import csv
 import json
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from django.db.models import QuerySet
@@ -35,6 +36,11 @@ KEYS = (
     "prev_hash",
     "hash",
 )
+# What of an entry its hash covers.
+COLUMNS = (
+    *("at", "actor", "action", "app", "kind", "user_a", "user_b", "group_id", "recall", "batch", "attempt"),
+    *("timestamps", "request", "http_status", "response_code", "response_content", "latency_ms", "detail"),
+)
 # An entry may carry 5,000 timestamps: this many of them at once stay below some 40 MB.
 ROWS_AT_ONCE = 500
 # OWASP, "CSV Injection": a spreadsheet takes a cell that begins with one of these for a formula.
@@ -43,75 +49,90 @@ BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "
 # Greater ones are no JSON numbers that everybody reads alike (RFC 7493, 2.2; RFC 8785): they are written as text.
 GREATEST = 2**53 - 1
 DEEPEST = 100
-LINE_ENDS = str.maketrans({char: f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"})
+LINE_ENDS = {char: f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"}
 
 
-def as_dict(entry: AuditEntry) -> dict[str, Any]:
-    """One entry under the keys of interface.md; None: does not apply. `at` is UTC with microseconds.
+def as_dict(columns: tuple[Any, ...], seq: int, prev_hash: str, hash_: str | None) -> dict[str, Any]:
+    """An entry's COLUMNS and what its seal says, under the keys of interface.md, as `audit.verifier.load` reads a line.
 
-    The seal's keys (`seq`, `prev_hash`, `hash`) are None: `sealed` fills them.
+    None: does not apply. `at` is UTC with microseconds.
     """
+    at, actor, action, app, kind, user_a, user_b, group_id, recall, batch, attempt, timestamps, *rest = columns
+    request, http_status, response_code, response_content, latency_ms, detail = rest
+    conversation = None
+    if kind == "group":
+        conversation = {"kind": kind, "group_id": group_id}
+    elif kind == "private":
+        conversation = {"kind": kind, "user_a": user_a, "user_b": user_b}
     return {
-        "seq": None,
-        "at": entry.at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
-        "actor": entry.actor,
-        "action": entry.action,
-        "app": entry.app or None,
-        "conversation": entry.conversation,
-        "recall": entry.recall and str(entry.recall),
-        "batch": entry.batch,
-        "attempt": entry.attempt,
-        "timestamps": within_reach(entry.timestamps),
-        "request": within_reach(entry.request),
-        "http_status": entry.http_status,
-        "response_code": within_reach(entry.response_code),
-        "response_content": entry.response_content,
-        "latency_ms": within_reach(entry.latency_ms),
-        "detail": within_reach(entry.detail),
-        "prev_hash": None,
-        "hash": None,
+        "seq": seq,
+        "at": at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "actor": actor,
+        "action": action,
+        "app": app or None,
+        "conversation": conversation,
+        "recall": recall and str(recall),
+        "batch": batch,
+        "attempt": attempt,
+        "timestamps": within_reach(timestamps),
+        "request": within_reach(request),
+        "http_status": http_status,
+        "response_code": within_reach(response_code),
+        "response_content": response_content,
+        "latency_ms": within_reach(latency_ms),
+        "detail": within_reach(detail),
+        "prev_hash": prev_hash,
+        "hash": hash_,
     }
 
 
 def within_reach(value: Any, depth: int = 0) -> Any:
-    """`value` as every reader of JSON can take it: numbers that are too great, and what nests too deeply, as text."""
-    if type(value) is int:
+    """`value` as every reader of JSON can take it: numbers that are too great, and what nests too deeply, as text.
+
+    Fractions become Decimal, which `canonical` in `audit.verifier` writes as RFC 8785 asks.
+    """
+    kind = type(value)
+    if kind is int:
         return value if -GREATEST <= value <= GREATEST else str(value)
-    if not isinstance(value, list | dict):
+    if kind is float:
+        return Decimal(repr(value))
+    if kind is not list and kind is not dict:
         return value
     if depth == DEEPEST:
         return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, list):
+    if kind is list:
         return [within_reach(item, depth + 1) for item in value]
     return {key: within_reach(item, depth + 1) for key, item in value.items()}
 
 
-def sealed(entry: AuditEntry) -> dict[str, Any]:
-    """`as_dict` of an entry that has its seal."""
-    seal = entry.seal
-    return {**as_dict(entry), "seq": seal.seq, "prev_hash": seal.prev_hash, "hash": seal.hash}
-
-
-def by_key(entries: QuerySet[AuditEntry], after: int = 0, until: int | None = None) -> Iterator[AuditEntry]:
+def rows(entries: QuerySet[AuditEntry], after: int = 0, until: int | None = None) -> Iterator[dict[str, Any]]:
     """Sealed entries in the chain's order, `ROWS_AT_ONCE` at a time: those beyond seq `after`, up to seq `until`."""
-    entries = entries.select_related("seal").order_by("seal__seq")
+    entries = entries.order_by("seal__seq")
     if until is not None:
         entries = entries.filter(seal__seq__lte=until)
-    page = list(entries.filter(seal__seq__gt=after)[:ROWS_AT_ONCE])
-    while page:
-        yield from page
-        page = list(entries.filter(seal__seq__gt=page[-1].seal.seq)[:ROWS_AT_ONCE])
+    found: Any = entries.values_list("seal__seq", "seal__prev_hash", "seal__hash", *COLUMNS)
+    while page := list(found.filter(seal__seq__gt=after)[:ROWS_AT_ONCE]):
+        for seq, prev_hash, hash_, *columns in page:
+            yield as_dict(columns, seq, prev_hash, hash_)
+        after = page[-1][0]
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, default=float).encode
 
 
 def as_json(value: object) -> str:
     """`value` as JSON on one line, readable in any script."""
-    return json.dumps(value, ensure_ascii=False).translate(LINE_ENDS)
+    text = _encode(value)
+    if not text.isascii():
+        for char, escaped in LINE_ENDS.items():
+            text = text.replace(char, escaped)
+    return text
 
 
-def jsonl(entries: Iterable[AuditEntry]) -> Iterator[str]:
+def jsonl(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
     """One JSON object a line."""
     for entry in entries:
-        yield as_json(sealed(entry)) + "\n"
+        yield as_json(entry) + "\n"
 
 
 def cell(value: Any) -> Any:
@@ -130,19 +151,19 @@ class _Line:
         return text
 
 
-def csv_lines(entries: Iterable[AuditEntry]) -> Iterator[str]:
+def csv_lines(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
     """A line of headings, then one row an entry (RFC 4180); null is an empty cell."""
     writer = csv.writer(_Line())
     yield writer.writerow(KEYS)
     for entry in entries:
-        yield writer.writerow([cell(value) for value in sealed(entry).values()])
+        yield writer.writerow([cell(value) for value in entry.values()])
 
 
 class Format(NamedTuple):
     """A way to write the log."""
 
     content_type: str
-    lines: Callable[[Iterable[AuditEntry]], Iterator[str]]
+    lines: Callable[[Iterable[dict[str, Any]]], Iterator[str]]
 
 
 FORMATS = {
@@ -158,4 +179,4 @@ def lines(kind: str, entries: QuerySet[AuditEntry], *, actor: str, filters: dict
     """
     seq = AuditSeal.objects.order_by("-seq").values_list("seq", flat=True).first() or 0
     record(actor=actor, action=Action.LOG_EXPORTED, detail={"format": kind, "entries_up_to": seq, "filters": filters})
-    return FORMATS[kind].lines(by_key(entries, until=seq))
+    return FORMATS[kind].lines(rows(entries, until=seq))

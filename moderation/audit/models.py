@@ -105,15 +105,6 @@ class AuditEntry(AppendOnly):
     def __str__(self) -> str:
         return f"{self.pk} {self.action}"
 
-    @property
-    def conversation(self) -> dict[str, str] | None:
-        """The conversation as exports write it: {"kind", "user_a", "user_b"} or {"kind", "group_id"}."""
-        if self.kind == "group":
-            return {"kind": "group", "group_id": self.group_id}
-        if self.kind == "private":
-            return {"kind": "private", "user_a": self.user_a, "user_b": self.user_b}
-        return None
-
 
 class AuditSeal(AppendOnly):
     """An entry's place in the chain: what `audit.chain` found when it read the entry back.

@@ -91,8 +91,8 @@ def test_a_killed_writer_leaves_the_chain_whole_and_everything_it_acknowledged_i
         acknowledged |= {int(pk) for line in rest.split("\n")[:-1] for pk in line.split()}
     Sealer().seal()
     found = verifier.Chain()
-    for each in export.by_key(AuditEntry.objects.all()):
-        found.add(verifier.load(export.as_json(export.sealed(each))))
+    for row in export.rows(AuditEntry.objects.all()):
+        found.add(row)
     kept = set(AuditSeal.objects.values_list("entry_id", flat=True))
     assert len(acknowledged) >= 2 * (1 + 8 + 25)
     assert acknowledged <= kept
