@@ -7,7 +7,7 @@ worker seals what it finds every second; commands seal before they read. One sea
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Exists, Max, OuterRef, QuerySet
+from django.db.models import Exists, Max, OuterRef
 
 from moderation.audit import export, verifier
 from moderation.audit.models import AuditEntry, AuditSeal
@@ -38,36 +38,35 @@ class Sealer:
             self._mark = (AuditEntry.objects.aggregate(last=Max("pk"))["last"] or 0, writers())
         else:
             self._mark = (self._mark[0], self._mark[1] & writers())
-        sealed = 0
-        while more := self._seal_some():
-            sealed += more
+        sealed, after = 0, self._settled
+        while more := self._seal_some(after):
+            sealed += len(more)
+            after = more[-1].entry_id
         # Whoever had taken an id up to the mark and not committed is gone, and what they wrote was found above.
         if not self._mark[1]:
             self._settled, self._mark = self._mark[0], None
         return sealed
 
-    def _unsealed(self) -> QuerySet[AuditEntry]:
-        seal = AuditSeal.objects.filter(entry_id=OuterRef("pk"), entry_id__gt=self._settled)
-        return AuditEntry.objects.filter(~Exists(seal), pk__gt=self._settled).order_by("pk")
-
-    def _seal_some(self) -> int:
+    def _seal_some(self, after: int) -> list[AuditSeal]:
+        """Seal some of the entries with ids beyond `after`."""
+        sealed = AuditSeal.objects.filter(entry_id=OuterRef("pk"), entry_id__gt=after)
+        unsealed: Any = AuditEntry.objects.filter(~Exists(sealed), pk__gt=after).order_by("pk")
+        seals: list[AuditSeal] = []
         # Asked first: on SQLite the transaction below keeps writers out.
-        if not self._unsealed().exists():
-            return 0
+        if not unsealed.exists():
+            return seals
         with transaction.atomic():
             if connection.vendor == "postgresql":
                 with connection.cursor() as cursor:
                     cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
             seq, prev_hash = head()
-            seals = []
-            found: Any = self._unsealed().values_list("pk", *export.COLUMNS)
-            for pk, *columns in found[: export.ROWS_AT_ONCE]:
+            for pk, *columns in unsealed.values_list("pk", *export.COLUMNS)[: export.ROWS_AT_ONCE]:
                 seq += 1
                 hash_ = verifier.entry_hash(export.as_dict(columns, seq, prev_hash, None))
                 seals.append(AuditSeal(seq=seq, entry_id=pk, prev_hash=prev_hash, hash=hash_))
                 prev_hash = hash_
             AuditSeal.objects.bulk_create(seals)
-        return len(seals)
+        return seals
 
 
 def writers() -> set[str]:

@@ -79,9 +79,8 @@ def sign(origin: str, size: int, root: bytes) -> str:
 def hashes(after: int, until: int) -> Iterable[bytes]:
     """The hashes of the seals beyond seq `after` up to seq `until`, in order. Raises BrokenError if one is missing."""
     while after < until:
-        rows = AuditSeal.objects.filter(seq__gt=after, seq__lte=until).order_by("seq").values_list("seq", "hash")
-        page = list(rows[:HASHES_AT_ONCE])
-        for seq, hash_ in page or [(0, "")]:
+        page = AuditSeal.objects.filter(seq__gt=after, seq__lte=min(after + HASHES_AT_ONCE, until)).order_by("seq")
+        for seq, hash_ in list(page.values_list("seq", "hash")) or [(0, "")]:
             if seq != after + 1:
                 raise BrokenError(f"seq {after + 1}: its seal is missing")
             yield bytes.fromhex(hash_)

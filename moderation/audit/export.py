@@ -106,15 +106,27 @@ def within_reach(value: Any, depth: int = 0) -> Any:
 
 
 def rows(entries: QuerySet[AuditEntry], after: int = 0, until: int | None = None) -> Iterator[dict[str, Any]]:
-    """Sealed entries in the chain's order, `ROWS_AT_ONCE` at a time: those beyond seq `after`, up to seq `until`."""
-    entries = entries.order_by("seal__seq")
-    if until is not None:
-        entries = entries.filter(seal__seq__lte=until)
-    found: Any = entries.values_list("seal__seq", "seal__prev_hash", "seal__hash", *COLUMNS)
-    while page := list(found.filter(seal__seq__gt=after)[:ROWS_AT_ONCE]):
+    """Sealed entries in the chain's order: those beyond seq `after` up to seq `until`, ROWS_AT_ONCE at a time.
+
+    Each query is bounded on both sides: a database that has no statistics yet would sort all the rest every time.
+    """
+    found: Any = entries.order_by("seal__seq").values_list("seal__seq", "seal__prev_hash", "seal__hash", *COLUMNS)
+    last, width = last_seq() if until is None else until, ROWS_AT_ONCE
+    while after < last:
+        to = min(after + width, last)
+        page = list(found.filter(seal__seq__gt=after, seal__seq__lte=to)[:ROWS_AT_ONCE])
         for seq, prev_hash, hash_, *columns in page:
             yield as_dict(columns, seq, prev_hash, hash_)
-        after = page[-1][0]
+        if len(page) == ROWS_AT_ONCE:
+            after, width = page[-1][0], ROWS_AT_ONCE
+        else:
+            # What is looked for is rare: look further at once.
+            after, width = to, width * 2
+
+
+def last_seq() -> int:
+    """How many entries are sealed."""
+    return AuditSeal.objects.order_by("-seq").values_list("seq", flat=True).first() or 0
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, default=float).encode
@@ -177,6 +189,6 @@ def lines(kind: str, entries: QuerySet[AuditEntry], *, actor: str, filters: dict
 
     That `actor` takes them away is recorded before the first line is made; `filters` tells what was asked for.
     """
-    seq = AuditSeal.objects.order_by("-seq").values_list("seq", flat=True).first() or 0
+    seq = last_seq()
     record(actor=actor, action=Action.LOG_EXPORTED, detail={"format": kind, "entries_up_to": seq, "filters": filters})
     return FORMATS[kind].lines(rows(entries, until=seq))
