@@ -18,6 +18,7 @@ from moderation.audit import checkpoints, export, verifier
 from moderation.audit.chain import Sealer
 from moderation.audit.models import AuditEntry, AuditSeal
 
+from .databases import database_url
 from .logs import checkpoint
 from .mutations import campaign
 
@@ -64,14 +65,6 @@ for thread in threads:
     thread.start()
 threads[0].join()
 """
-
-
-def database_url() -> str:
-    """The test's own database, for another process."""
-    database = connection.settings_dict
-    if connection.vendor == "sqlite":
-        return f"sqlite:///{database['NAME']}"
-    return "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format_map(database)
 
 
 @pytest.mark.django_db(transaction=True)
