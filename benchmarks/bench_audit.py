@@ -53,14 +53,16 @@ def django() -> None:
     django.setup()
 
 
-def write(begin: float) -> None:
-    """One writer: an entry a transaction, for SECONDS from `begin` on; prints how many."""
+def write() -> None:
+    """One writer: an entry a transaction, for SECONDS from when it is told to; prints how many."""
     django()
     from moderation.audit.services import record
 
-    time.sleep(max(0.0, begin - time.time()))
-    count = 0
-    while time.time() < begin + SECONDS:
+    record(**fields(0))
+    print("ready", flush=True)
+    input()
+    count, end = 0, time.time() + SECONDS
+    while time.time() < end:
         record(**fields(count))
         count += 1
     print(count)
@@ -73,22 +75,29 @@ def seal() -> None:
 
     sealer = Sealer()
     while True:
-        time.sleep(1)
         sealer.seal()
+        print("ready", flush=True)
+        time.sleep(1)
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, __file__, *map(str, arguments)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def inserted(*, sealing: bool) -> float:
     """Entries a second by WRITERS processes at once."""
-    begin = time.time() + 4
-    sealer = start("seal") if sealing else None
-    writers = [start("write", begin) for _ in range(WRITERS)]
+    sealers = [start("seal")] if sealing else []
+    writers = [start("write") for _ in range(WRITERS)]
+    for process in [*sealers, *writers]:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("\n")
+        writer.stdin.flush()
     counts = [int(writer.communicate()[0]) for writer in writers]
-    if sealer:
+    for sealer in sealers:
         sealer.kill()
         sealer.communicate()
     return sum(counts) / SECONDS
@@ -97,7 +106,8 @@ def inserted(*, sealing: bool) -> float:
 def peak_of(program: str, *arguments: str) -> tuple[float, float]:
     """Seconds and peak megabytes of a module or file in a process of its own."""
     started = time.perf_counter()
-    run = subprocess.run([sys.executable, __file__, "peak", program, *arguments], cwd=ROOT, stderr=-1, check=True)
+    command = [sys.executable, __file__, "peak", program, *arguments]
+    run = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=True)
     return time.perf_counter() - started, float(run.stderr.split()[-1])
 
 
@@ -197,7 +207,7 @@ def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["write"]:
-        write(float(sys.argv[2]))
+        write()
     elif sys.argv[1:2] == ["seal"]:
         seal()
     elif sys.argv[1:2] == ["peak"]:

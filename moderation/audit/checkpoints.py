@@ -5,6 +5,7 @@ signed that contradicts the checkpoint before.
 """
 
 import base64
+import logging
 import os
 import sys
 import tempfile
@@ -22,6 +23,8 @@ from moderation.audit import chain
 from moderation.audit.export import as_json
 from moderation.audit.models import AuditCheckpoint, AuditSeal
 from moderation.audit.verifier import ORIGIN, PROOF, BrokenError, Checkpoint, Tree
+
+log = logging.getLogger(__name__)
 
 HASHES_AT_ONCE = 5_000
 # Seconds to connect to AUDIT_CHECKPOINT_URL, and for its answer.
@@ -175,6 +178,22 @@ def is_due() -> bool:
     if last and timezone.now() - last.at < timedelta(minutes=settings.AUDIT_CHECKPOINT_MINUTES):
         return False
     return chain.head()[0] > (last.size if last else 0)
+
+
+def keep_up(unpublished: str) -> str:
+    """One round of the worker: sign a checkpoint if one is due, and publish it or the one that is `unpublished` yet.
+
+    Returns what is still to be published, empty for none. Raises as `take` does.
+    """
+    if is_due():
+        unpublished = take().note
+    if unpublished:
+        try:
+            publish(unpublished)
+        except NotPublished as problem:
+            log.warning("a checkpoint of the audit log was not published: %s; trying again", problem)
+            return unpublished
+    return ""
 
 
 def publish(note: str) -> None:

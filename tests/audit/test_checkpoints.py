@@ -257,6 +257,24 @@ def test_a_file_that_cannot_be_written_is_told(settings: Any, tmp_path: Path) ->
         checkpoints.publish(note)
 
 
+def test_what_could_not_be_published_is_published_in_a_later_round(
+    settings: Any, published: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert checkpoints.keep_up("") == ""
+    settings.AUDIT_CHECKPOINT_URL = "http://127.0.0.1:9/?token=secret-token"
+    write(2)
+    left = checkpoints.keep_up("")
+    assert verifier.Checkpoint.read(left).size == 2
+    assert "was not published: AUDIT_CHECKPOINT_URL: ConnectionError; trying again" in caplog.text
+    assert "secret-token" not in caplog.text
+    write(1)
+    with witness(200) as (settings.AUDIT_CHECKPOINT_URL, taken):
+        assert checkpoints.keep_up(left) == ""
+        assert checkpoints.keep_up("") == ""
+    assert [body.decode() for _, body in taken] == [left]
+    assert published.read_text(encoding="utf-8") == left
+
+
 def test_an_intact_log_is_verified_and_that_is_recorded(tmp_path: Path) -> None:
     write(5)
     command("audit_checkpoint", "--output", tmp_path / "c")

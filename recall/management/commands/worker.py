@@ -78,8 +78,11 @@ class Command(BaseCommand):
             # In steps: a signal is only handled between them.
             while thread.is_alive():
                 thread.join(0.2)
-        # What the last calls recorded does not wait for the next worker.
-        Sealer().seal()
+        try:
+            # What the last calls recorded does not wait for the next worker.
+            Sealer().seal()
+        except (OperationalError, InterfaceError):
+            log.exception("worker %s: the last entries of the audit log are not sealed yet", name)
 
 
 def queue_worker(name: str, interval: float) -> Worker:
@@ -151,15 +154,9 @@ def keep_signing(name: str) -> None:
     unpublished = ""
     while not engine.stopping.wait(SIGNING_SECONDS):
         try:
-            if checkpoints.is_due():
-                unpublished = checkpoints.take().note
-            if unpublished:
-                checkpoints.publish(unpublished)
-                unpublished = ""
+            unpublished = checkpoints.keep_up(unpublished)
         except BrokenError as problem:
             log.critical("worker %s: the audit log is BROKEN and is not signed: %s", name, problem)
-        except checkpoints.NotPublished as problem:
-            log.warning("worker %s: a checkpoint of the audit log was not published: %s; trying again", name, problem)
         except Exception:
             log.exception("worker %s: signing the audit log failed; trying again", name)
             connection.close()
