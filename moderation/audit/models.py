@@ -115,12 +115,15 @@ class AuditSeal(AppendOnly):
 
     seq = models.BigIntegerField(_("no."), primary_key=True)
     entry = models.OneToOneField(AuditEntry, on_delete=models.PROTECT, related_name="seal")
-    prev_hash = models.CharField(max_length=64, unique=True)
+    prev_hash = models.CharField(max_length=64)
     hash = models.CharField(max_length=64)
 
     class Meta:
         default_permissions = ()
-        constraints = [models.CheckConstraint(condition=models.Q(seq__gte=1), name="a_seal_is_numbered_from_one")]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(seq__gte=1), name="a_seal_is_numbered_from_one"),
+            models.UniqueConstraint(fields=["prev_hash"], name="a_seal_is_followed_by_one_at_most"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.seq} {self.hash}"

@@ -44,13 +44,14 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.PROTECT, related_name="seal", to="audit.auditentry"
                     ),
                 ),
-                ("prev_hash", models.CharField(max_length=64, unique=True)),
+                ("prev_hash", models.CharField(max_length=64)),
                 ("hash", models.CharField(max_length=64)),
             ],
             options={
                 "default_permissions": (),
                 "constraints": [
-                    models.CheckConstraint(condition=models.Q(seq__gte=1), name="a_seal_is_numbered_from_one")
+                    models.CheckConstraint(condition=models.Q(seq__gte=1), name="a_seal_is_numbered_from_one"),
+                    models.UniqueConstraint(fields=("prev_hash",), name="a_seal_is_followed_by_one_at_most"),
                 ],
             },
         ),
