@@ -105,16 +105,17 @@ def take() -> AuditCheckpoint:
     """
     seq, hash_ = chain.head()
     last: AuditCheckpoint | None = AuditCheckpoint.objects.order_by("-size").first()
+    published = read_published()
     if not seq:
-        if last:
-            raise BrokenError(f"seq 1: missing; a checkpoint covers {last.size} entries")
+        if before := published or last:
+            raise BrokenError(f"seq 1: missing; a checkpoint covers {before.size} entries")
         raise NothingToSign
     origin = ORIGIN + next(iter(hashes(0, 1))).hex()[:16]
     tree = Tree()
     if last:
-        tree = Tree(last.size, [bytes.fromhex(node) for node in last.frontier])
-        agrees(Checkpoint.read(last.note), origin, last, seq)
-    if published := read_published():
+        agrees(read_stored(last.note), origin, last, seq)
+        tree = tree_of(last)
+    if published:
         row = AuditCheckpoint.objects.filter(size=published.size).first()
         agrees(published, origin, row, seq)
     if last and last.size == seq:
@@ -150,13 +151,29 @@ def agrees(checkpoint: Checkpoint, origin: str, row: AuditCheckpoint | None, seq
     if row:
         (found,) = hashes(row.size - 1, row.size)
         same = (found.hex(), row.root, row.size) == (row.head, checkpoint.root.hex(), checkpoint.size)
-        same = same and Tree(row.size, [bytes.fromhex(node) for node in row.frontier]).root() == checkpoint.root
+        same = same and tree_of(row).root() == checkpoint.root
     else:
         same = grown(Tree(), checkpoint.size).root() == checkpoint.root
     if not same:
         raise BrokenError(
             f"seq 1 to {checkpoint.size}: not the entries that the checkpoint of {checkpoint.size} covers"
         )
+
+
+def tree_of(row: AuditCheckpoint) -> Tree:
+    """The tree as it was at a checkpoint. Raises BrokenError."""
+    try:
+        return Tree(row.size, [bytes.fromhex(node) for node in row.frontier])
+    except (TypeError, ValueError):
+        raise BrokenError(f"the checkpoint of {row.size} in the database was changed: its subtrees are none") from None
+
+
+def read_stored(note: str) -> Checkpoint:
+    """A note out of the database. Raises BrokenError."""
+    try:
+        return Checkpoint.read(note)
+    except ValueError as problem:
+        raise BrokenError(f"a checkpoint in the database was changed: {problem}") from None
 
 
 def read_published() -> Checkpoint | None:

@@ -167,14 +167,37 @@ def test_a_database_that_was_put_back_is_not_signed() -> None:
         checkpoints.take()
 
 
-def test_a_forged_list_of_subtrees_is_not_built_upon() -> None:
+@pytest.mark.parametrize("frontier", [["a" * 64, "b" * 64], ["x"], [7], [None], []])
+def test_a_forged_list_of_subtrees_is_not_built_upon(frontier: list[object]) -> None:
     write(5)
     checkpoints.take()
     with behind_the_triggers() as execute:
-        execute("UPDATE audit_auditcheckpoint SET frontier = %s", [json.dumps(["a" * 64, "b" * 64])])
+        execute("UPDATE audit_auditcheckpoint SET frontier = %s", [json.dumps(frontier)])
     write(1)
     with pytest.raises(verifier.BrokenError):
         checkpoints.take()
+
+
+def test_a_stored_checkpoint_that_was_changed_is_neither_built_upon_nor_passed_over() -> None:
+    write(5)
+    checkpoints.take()
+    with behind_the_triggers() as execute:
+        execute("UPDATE audit_auditcheckpoint SET note = 'x'")
+    write(1)
+    assert command("audit_checkpoint")[0] == 1
+    status, _, said = command("verify_audit")
+    assert (status, said.startswith("Broken: a checkpoint in the database was changed")) == (1, True)
+
+
+def test_an_emptied_database_is_told_by_the_published_checkpoint() -> None:
+    write(5)
+    checkpoints.publish(checkpoints.take().note)
+    with behind_the_triggers() as execute:
+        for table in reversed(triggers.TABLES):
+            execute(f"DELETE FROM {table}")
+    with pytest.raises(verifier.BrokenError, match="seq 1: missing; a checkpoint covers 5 entries"):
+        checkpoints.take()
+    assert command("verify_audit")[2] == "Broken: seq 1: missing; a checkpoint covers 5 entries."
 
 
 def test_a_checkpoint_is_written_to_the_file_whole_and_for_everybody(published: Path) -> None:
