@@ -34,8 +34,8 @@ format: setup ## put code and templates into form
 	$(PY) -m ruff format .
 
 messages: setup ## collect texts into locale/ and compile them (needs gettext)
-	$(PY) manage.py makemessages --locale zh_Hans --no-obsolete --no-wrap --add-location file --ignore .venv --ignore data --ignore staticfiles
-	$(PY) manage.py compilemessages --locale zh_Hans --ignore .venv
+	DEBUG=true $(PY) manage.py makemessages --locale zh_Hans --no-obsolete --no-wrap --add-location file --ignore .venv --ignore data --ignore staticfiles
+	DEBUG=true $(PY) manage.py compilemessages --locale zh_Hans --ignore .venv
 
 test: setup browser test-sqlite test-postgresql ## the whole suite, on SQLite and on PostgreSQL
 

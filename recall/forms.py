@@ -81,6 +81,39 @@ class TimestampsField(forms.CharField):
         return parsed.timestamps
 
 
+class NoteField(forms.CharField):
+    """What somebody writes for the audit log. A line's end counts as one character, as it does in the browser."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            **{
+                "label": _("Note"),
+                "max_length": MAX_NOTE_LENGTH,
+                "widget": forms.Textarea(attrs={"rows": 3}),
+                "help_text": _("For the audit log; clients never see it."),
+                **kwargs,
+            }
+        )
+
+    def to_python(self, value: Any) -> str:
+        return str(super().to_python(value)).replace("\r\n", "\n")
+
+
+class DecisionForm(forms.Form):
+    """A person's decision on calls of which history does not prove what became of them."""
+
+    decision = forms.ChoiceField(
+        label=_("Decision"),
+        choices=[("again", _("send them again")), ("leave", _("leave them as they are"))],
+        widget=forms.RadioSelect,
+        error_messages={"required": _("Choose one: send them again, or leave them as they are.")},
+    )
+    note = NoteField(
+        help_text=_("Why you decide so, for the audit log; clients never see it."),
+        error_messages={"required": _("Write a note: why do you decide so?")},
+    )
+
+
 class RecallForm(ConversationForm):
     """Everything one recall needs. `needs_count` tells whether the number has to be typed before it goes."""
 
@@ -94,13 +127,7 @@ class RecallForm(ConversationForm):
         to_field_name="code",
         empty_label=_("Choose a reason"),
     )
-    note = forms.CharField(
-        label=_("Note"),
-        max_length=MAX_NOTE_LENGTH,
-        required=False,
-        widget=forms.Textarea(attrs={"rows": 3}),
-        help_text=_("For the audit log; clients never see it."),
-    )
+    note = NoteField(required=False)
     recaller_id = forms.CharField(
         label=_("Recaller id"),
         max_length=MAX_ID_LENGTH,

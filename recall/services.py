@@ -5,7 +5,7 @@ The one pipeline: browser, admin and command line all come through `request_reca
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,6 +24,7 @@ from moderation.audit.models import Action
 from moderation.audit.services import entry, record, record_all
 from moderation.goeasy.client import MAX_TIMESTAMPS_PER_CALL, Group, Private, Recaller, masked, recall_body
 from recall.models import (
+    LOOKED_FOR,
     MAX_NOTE_LENGTH,
     NEEDS_A_PERSON,
     Circuit,
@@ -337,7 +338,8 @@ def settle_unknown(recall: Recall, actor: User, *, send_again: bool, note: str) 
     """A person's decision on the calls of which nobody knows what became of them; returns how many those are.
 
     `send_again`: they become new attempts; otherwise they are left as they are and need nobody any more. `note`
-    says why (1 to 2,000 characters). Raises NotPossible.
+    says why (1 to 2,000 characters). History is read first: calls for which that was not tried yet are not among
+    them. Raises NotPossible.
     """
     if not note.strip():
         raise NotPossible(_("Write a note: why do you decide so?"))
@@ -347,11 +349,13 @@ def settle_unknown(recall: Recall, actor: User, *, send_again: bool, note: str) 
         recall = _locked(recall)
         if recall.state not in {Recall.State.STOPPED, Recall.State.FINISHED}:
             raise NotPossible(_("This recall is still under way."))
-        unknown = recall.batches.filter(NEEDS_A_PERSON)
-        indexes = list(unknown.values_list("index", flat=True))
+        undecided = recall.batches.filter(NEEDS_A_PERSON)
+        indexes = list(undecided.filter(LOOKED_FOR).select_for_update().values_list("index", flat=True))
+        if not indexes and undecided.exists():
+            raise NotPossible(_("History is still to be read for what became of the messages. Decide after that."))
         if not indexes:
             raise NotPossible(_("Nothing of this recall needs a decision any more."))
-        unknown.update(
+        recall.batches.filter(index__in=indexes).update(
             settlement=RecallBatch.Settlement.DECIDED,
             settled_by=actor.get_username(),
             settlement_note=note,
@@ -417,12 +421,18 @@ def _send_again(recall: Recall, indexes: list[int], actor: User, detail: dict[st
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a recall is, in batches (calls) and timestamps, by the batches' state."""
+    """How far a recall is, in batches (calls) and timestamps, by the batches' state.
+
+    `unknown`: timestamps of calls of which nobody knows what became of them, history included. `visible`: those of
+    calls some of whose messages history still shows.
+    """
 
     calls: int
     timestamps: int
     batches: dict[str, int]
     sizes: dict[str, int]
+    unknown: int = 0
+    visible: int = 0
 
     @property
     def final_calls(self) -> int:
@@ -440,23 +450,30 @@ class Progress:
 
 def progress_of(recalls: Sequence[Recall]) -> dict[UUID, Progress]:
     """The progress of each of `recalls`, in one query."""
-    counted: dict[UUID, dict[str, tuple[int, int]]] = defaultdict(dict)
-    for row in (
-        RecallBatch.objects.filter(recall__in=recalls)
-        .order_by()
-        .values("recall_id", "state")
-        .annotate(batches=Count("pk"), timestamps=Sum("size"))
-    ):
-        counted[row["recall_id"]][row["state"]] = (row["batches"], row["timestamps"])
-    return {
-        recall.pk: Progress(
-            calls=sum(batches for batches, _size in counted[recall.pk].values()),
-            timestamps=sum(size for _batches, size in counted[recall.pk].values()),
-            batches={state: batches for state, (batches, _size) in counted[recall.pk].items()},
-            sizes={state: size for state, (_batches, size) in counted[recall.pk].items()},
-        )
-        for recall in recalls
-    }
+    rows: dict[UUID, list[tuple[str, str, int, int]]] = defaultdict(list)
+    counted = RecallBatch.objects.filter(recall__in=recalls).order_by().values_list("recall_id", "state", "settlement")
+    for recall_id, *row in counted.annotate(Count("pk"), Sum("size")):
+        rows[recall_id].append(tuple(row))
+    return {recall.pk: _progress(rows[recall.pk]) for recall in recalls}
+
+
+def _progress(rows: list[tuple[str, str, int, int]]) -> Progress:
+    """The progress that `rows` tell: batches and timestamps by state and settlement."""
+    batches: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    settled: Counter[tuple[str, str]] = Counter()
+    for state, settlement, number, size in rows:
+        batches[state] += number
+        sizes[state] += size
+        settled[state, settlement] += size
+    return Progress(
+        calls=batches.total(),
+        timestamps=sizes.total(),
+        batches=dict(batches),
+        sizes=dict(sizes),
+        unknown=settled["unknown", ""],
+        visible=settled["unknown", "visible"] + settled["accepted", "visible"],
+    )
 
 
 def progress(recall: Recall) -> Progress:

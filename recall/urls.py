@@ -15,6 +15,7 @@ urlpatterns = [
     path("recalls/<uuid:pk>/", recalls.recall_detail, name="recall"),
     path("recalls/<uuid:pk>/cancel/", recalls.recall_cancel, name="recall-cancel"),
     path("recalls/<uuid:pk>/retry/", recalls.recall_retry, name="recall-retry"),
+    path("recalls/<uuid:pk>/settle/", recalls.recall_settle, name="recall-settle"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
 ]

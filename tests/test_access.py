@@ -33,6 +33,7 @@ ROUTES: dict[str, tuple[str, str, str]] = {
     "recall": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
     "recall-cancel": (NOT_ALLOWED, ACTING, NOT_ALLOWED),
     "recall-retry": (NOT_ALLOWED, ACTING, NOT_ALLOWED),
+    "recall-settle": (NOT_ALLOWED, ACTING, NOT_ALLOWED),
     "healthz": (EVERYONE, NOT_ALLOWED, NOT_ALLOWED),
     "readyz": (EVERYONE, NOT_ALLOWED, NOT_ALLOWED),
     # Whoever is signed in already is sent home, whatever the method.

@@ -18,11 +18,12 @@ from moderation.archive.models import Application, Conversation, Kind, Message
 from moderation.archive.names import titled
 from moderation.archive.problems import problem_sentence
 from moderation.requests import SignedIn
-from recall.models import Recall, RecallBatch, RecallItem
+from recall.models import LOOKED_FOR, NEEDS_A_PERSON, Recall, RecallBatch, RecallItem
 from recall.services import progress_of
 from recall.views.health import worker_is_alive
 
 SHOWN = 12
+CHECK_IS_OVERDUE = timedelta(minutes=2)
 # Each slash in what is typed may be the one between two users' ids.
 MOST_SLASHES = 8
 TIMESTAMP = re.compile("[0-9]{13}")
@@ -34,16 +35,20 @@ TIMESTAMP = re.compile("[0-9]{13}")
 def home(request: SignedIn) -> HttpResponse:
     """Recalls that need a person, recalls under way, recent conversations, and what is wrong with GoEasy."""
     recalls = Recall.objects.select_related("conversation__application", "actor", "reason").order_by("-created_at")
-    unknown = Exists(RecallBatch.objects.filter(recall=OuterRef("pk"), state=RecallBatch.State.UNKNOWN))
+    # What history is about to tell needs nobody yet; unless it has not for a while.
+    overdue = Q(check_at__isnull=True) | Q(check_at__lt=timezone.now() - CHECK_IS_OVERDUE)
+    undecided = Exists(RecallBatch.objects.filter(NEEDS_A_PERSON, LOOKED_FOR | overdue, recall=OuterRef("pk")))
     under_way = recalls.filter(state__in=[Recall.State.WAITING, Recall.State.SENDING])[:SHOWN]
-    needs = recalls.filter(Q(state=Recall.State.STOPPED) | Q(unknown, state=Recall.State.FINISHED))[: SHOWN + 1]
+    needs = recalls.filter(Q(state=Recall.State.STOPPED) | Q(undecided, state=Recall.State.FINISHED))[: SHOWN + 1]
     newest = Conversation.objects.select_related("application").order_by("-last_timestamp", "-id")
     context = {
         "under_way": with_progress(under_way),
         "needs": with_progress(needs)[:SHOWN],
         "more_needs": len(needs) > SHOWN,
         "conversations": titled(newest[:SHOWN]),
-        "applications": [(application, health(application)) for application in Application.objects.all()],
+        "applications": [
+            (application, health(application)) for application in Application.objects.select_related("circuit")
+        ],
         "worker_is_alive": worker_is_alive(),
     }
     return render(request, "recall/home.html", context)
