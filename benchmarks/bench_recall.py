@@ -83,7 +83,7 @@ def main(sandbox_url: str) -> None:
     cpu, started = time.process_time(), time.perf_counter()
     engine.send_recall(recall.pk)
     recorded, cpu = time.perf_counter() - started, time.process_time() - cpu
-    assert services.progress(recall).outcome == "accepted"
+    assert progress_of([recall])[recall.pk].outcome == "accepted"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{connection.vendor}: {len(calls)} calls, {LATENCY_MS} ms latency, concurrency {CONCURRENCY}")
     print(f"  ideal {ideal:.2f} s · without record {unrecorded:.2f} s · recorded {recorded:.2f} s")

@@ -5,14 +5,14 @@ The one pipeline: browser, admin and command line all come through `request_reca
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Q, Sum
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -240,10 +240,11 @@ def _split(planned: Sequence[tuple[Recall, list[tuple[int, ...]]]]) -> None:
         for position, timestamp in enumerate(call)
     )
     item_at = {(item.recall_id, item.timestamp): item for item in items}
+    recall_of = {recall.conversation_id: recall for recall, _calls in planned}
     found = [
-        (item_at[recall.pk, message.timestamp], message)
-        for recall, calls in planned
-        for message in archived(recall.conversation, [timestamp for call in calls for timestamp in call])
+        (item, message)
+        for message in _archived_at([(item.recall.conversation_id, item.timestamp) for item in items])
+        if (item := item_at.get((recall_of[message.conversation_id].pk, message.timestamp)))
     ]
     names = {
         (application_id, user_id): name
@@ -264,6 +265,16 @@ def _split(planned: Sequence[tuple[Recall, list[tuple[int, ...]]]]) -> None:
         )
         for item, message in found
     )
+
+
+def _archived_at(places: list[tuple[int, int]]) -> Iterator[Message]:
+    """The archive's messages at `places` (conversation, ms), 500 places a query, and some beside them."""
+    for start in range(0, len(places), 500):
+        some = places[start : start + 500]
+        yield from Message.objects.filter(
+            conversation__in={conversation for conversation, _timestamp in some},
+            timestamp__in={timestamp for _conversation, timestamp in some},
+        ).order_by("timestamp", "pk")
 
 
 def wake(recall: Recall) -> None:
@@ -311,11 +322,12 @@ MAY_BE_SENT_AGAIN = Q(state__in=[RecallBatch.State.REFUSED, RecallBatch.State.PE
 )
 
 
+RETRIED_FROM = (Recall.State.STOPPED, Recall.State.FINISHED)
+
+
 def can_retry(recall: Recall) -> bool:
     """Whether something was refused, never left, or is still visible, and may be sent again."""
-    return recall.state in {Recall.State.STOPPED, Recall.State.FINISHED} and (
-        recall.batches.filter(MAY_BE_SENT_AGAIN).exists()
-    )
+    return recall.state in RETRIED_FROM and recall.batches.filter(MAY_BE_SENT_AGAIN).exists()
 
 
 def retry_recall(recall: Recall, actor: User) -> int:
@@ -325,7 +337,7 @@ def retry_recall(recall: Recall, actor: User) -> int:
     """
     with transaction.atomic():
         recall = _locked(recall)
-        if recall.state not in {Recall.State.STOPPED, Recall.State.FINISHED}:
+        if recall.state not in RETRIED_FROM:
             raise NotPossible(_("This recall is still under way."))
         indexes = list(recall.batches.filter(MAY_BE_SENT_AGAIN).values_list("index", flat=True))
         if not indexes:
@@ -347,7 +359,7 @@ def settle_unknown(recall: Recall, actor: User, *, send_again: bool, note: str) 
         raise NotPossible(_("The note is longer than %(most)d characters.") % {"most": MAX_NOTE_LENGTH})
     with transaction.atomic():
         recall = _locked(recall)
-        if recall.state not in {Recall.State.STOPPED, Recall.State.FINISHED}:
+        if recall.state not in RETRIED_FROM:
             raise NotPossible(_("This recall is still under way."))
         undecided = recall.batches.filter(NEEDS_A_PERSON)
         indexes = list(undecided.filter(LOOKED_FOR).select_for_update().values_list("index", flat=True))
@@ -417,65 +429,3 @@ def _send_again(recall: Recall, indexes: list[int], actor: User, detail: dict[st
         detail={**detail, "batches": indexes},
     )
     wake(recall)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a recall is, in batches (calls) and timestamps, by the batches' state.
-
-    `unknown`: timestamps of calls of which nobody knows what became of them, history included. `visible`: those of
-    calls some of whose messages history still shows.
-    """
-
-    calls: int
-    timestamps: int
-    batches: dict[str, int]
-    sizes: dict[str, int]
-    unknown: int = 0
-    visible: int = 0
-
-    @property
-    def final_calls(self) -> int:
-        """Calls whose outcome will not change by itself."""
-        return self.calls - self.batches.get("pending", 0) - self.batches.get("sending", 0)
-
-    @property
-    def outcome(self) -> str:
-        """How it went, the worst first: unknown, refused, pending, cancelled, accepted."""
-        for state in ("unknown", "refused", "sending", "pending", "cancelled"):
-            if self.batches.get(state):
-                return state
-        return "accepted"
-
-
-def progress_of(recalls: Sequence[Recall]) -> dict[UUID, Progress]:
-    """The progress of each of `recalls`, in one query."""
-    rows: dict[UUID, list[tuple[str, str, int, int]]] = defaultdict(list)
-    counted = RecallBatch.objects.filter(recall__in=recalls).order_by().values_list("recall_id", "state", "settlement")
-    for recall_id, *row in counted.annotate(Count("pk"), Sum("size")):
-        rows[recall_id].append(tuple(row))
-    return {recall.pk: _progress(rows[recall.pk]) for recall in recalls}
-
-
-def _progress(rows: list[tuple[str, str, int, int]]) -> Progress:
-    """The progress that `rows` tell: batches and timestamps by state and settlement."""
-    batches: Counter[str] = Counter()
-    sizes: Counter[str] = Counter()
-    settled: Counter[tuple[str, str]] = Counter()
-    for state, settlement, number, size in rows:
-        batches[state] += number
-        sizes[state] += size
-        settled[state, settlement] += size
-    return Progress(
-        calls=batches.total(),
-        timestamps=sizes.total(),
-        batches=dict(batches),
-        sizes=dict(sizes),
-        unknown=settled["unknown", ""],
-        visible=settled["unknown", "visible"] + settled["accepted", "visible"],
-    )
-
-
-def progress(recall: Recall) -> Progress:
-    """The progress of one recall."""
-    return progress_of([recall])[recall.pk]

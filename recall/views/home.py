@@ -18,8 +18,8 @@ from moderation.archive.models import Application, Conversation, Kind, Message
 from moderation.archive.names import titled
 from moderation.archive.problems import problem_sentence
 from moderation.requests import SignedIn
-from recall.models import LOOKED_FOR, NEEDS_A_PERSON, Recall, RecallBatch, RecallItem
-from recall.services import progress_of
+from recall.models import LOOKED_FOR, NEEDS_A_PERSON, Recall, RecallBatch, RecallItem, Sweep
+from recall.progress import progress_of, progress_of_sweeps
 from recall.views.health import worker_is_alive
 
 SHOWN = 12
@@ -38,11 +38,16 @@ def home(request: SignedIn) -> HttpResponse:
     # What history is about to tell needs nobody yet; unless it has not for a while.
     overdue = Q(check_at__isnull=True) | Q(check_at__lt=timezone.now() - CHECK_IS_OVERDUE)
     undecided = Exists(RecallBatch.objects.filter(NEEDS_A_PERSON, LOOKED_FOR | overdue, recall=OuterRef("pk")))
-    under_way = recalls.filter(state__in=[Recall.State.WAITING, Recall.State.SENDING])[:SHOWN]
-    needs = recalls.filter(Q(state=Recall.State.STOPPED) | Q(undecided, state=Recall.State.FINISHED))[: SHOWN + 1]
+    is_under_way = Q(state__in=[Recall.State.WAITING, Recall.State.SENDING])
+    needs_somebody = Q(state=Recall.State.STOPPED) | Q(undecided, state=Recall.State.FINISHED)
+    # Those of a sweep are told by the sweep, in one line.
+    single = recalls.filter(sweep=None)
+    needs = single.filter(needs_somebody)[: SHOWN + 1]
     newest = Conversation.objects.select_related("application").order_by("-last_timestamp", "-id")
     context = {
-        "under_way": with_progress(under_way),
+        "under_way": with_progress(single.filter(is_under_way)[:SHOWN]),
+        "sweeps_under_way": sweeps_with(is_under_way),
+        "sweeps_in_need": sweeps_with(needs_somebody),
         "needs": with_progress(needs)[:SHOWN],
         "more_needs": len(needs) > SHOWN,
         "conversations": titled(newest[:SHOWN]),
@@ -62,6 +67,16 @@ def with_progress(recalls: Iterable[Recall]) -> list[Recall]:
     for recall in recalls:
         recall.progress = progress[recall.pk]  # type: ignore[attr-defined]
     return recalls
+
+
+def sweeps_with(which: Q) -> list[Sweep]:
+    """The newest sweeps that have a recall `which` is true of, each with `progress`; two queries."""
+    found = Exists(Recall.objects.filter(which, sweep=OuterRef("pk")))
+    sweeps = list(Sweep.objects.filter(found).select_related("actor").order_by("-created_at", "-id")[:SHOWN])
+    progress = progress_of_sweeps(sweeps)
+    for sweep in sweeps:
+        sweep.progress = progress[sweep.pk]  # type: ignore[attr-defined]
+    return sweeps
 
 
 def health(application: Application) -> tuple[str, Conversation | None]:

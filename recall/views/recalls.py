@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -19,6 +19,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from moderation.accounts.models import User
 from moderation.archive.backfill import look_up
 from moderation.archive.models import Application, Conversation, Kind
 from moderation.archive.names import sender_names, titled
@@ -35,6 +36,7 @@ from recall.models import (
     RecallAttempt,
     RecallBatch,
 )
+from recall.progress import Progress, progress_of
 from recall.views.health import worker_is_alive
 from recall.views.home import with_progress
 
@@ -93,17 +95,24 @@ def _narrowed(form: RecallFilter) -> QuerySet[Recall]:
 
 def _older_than(key: str, recalls: QuerySet[Recall]) -> QuerySet[Recall]:
     """Those after `key` ("<requested at>_<id>") in the list's order; all of them when it is no key."""
+    if (found := read_key(key)) is None:
+        return recalls
+    at, uuid = found
+    return recalls.filter(Q(created_at__lt=at) | Q(created_at=at, id__lt=uuid), created_at__lte=at)
+
+
+def read_key(key: str) -> tuple[datetime, UUID] | None:
+    """A recall's place in a list, "<requested at>_<id>"; None when `key` is none."""
     text, _underscore, pk = key.partition("_")
     try:
         # A plus sign in an address is a space once it has been read.
         at, uuid = parse_datetime(text.replace(" ", "+")), UUID(pk)
         if at is None or timezone.is_naive(at):
-            return recalls
-        at = at.astimezone(UTC)
+            return None
+        return at.astimezone(UTC), uuid
     except (ValueError, OverflowError):
         # No date, or one that is before the year 1 or after 9999 where databases keep it: in UTC.
-        return recalls
-    return recalls.filter(Q(created_at__lt=at) | Q(created_at=at, id__lt=uuid), created_at__lte=at)
+        return None
 
 
 # Asking for one
@@ -140,14 +149,24 @@ def recall_new(request: SignedIn) -> HttpResponse:
 
 def _initial(request: SignedIn) -> dict[str, Any]:
     """The form's beginning: the query string, and the recaller that clients are shown for this moderator."""
-    initial: dict[str, Any] = {"kind": Kind.PRIVATE, **request.GET.dict()}
-    initial["timestamps"] = "\n".join(request.GET.getlist("timestamps"))
-    application = Application.objects.filter(slug=request.GET.get("app") or "default").first()
-    if application and (recaller := services.recaller_for(request.user, application)):
-        initial.setdefault("recaller_id", recaller.id)
-        if recaller.data:
-            initial.setdefault("recaller_data", json.dumps(recaller.data, ensure_ascii=False))
-    return initial
+    return {
+        "kind": Kind.PRIVATE,
+        **recaller_fields(request.user, request.GET.get("app", "")),
+        **request.GET.dict(),
+        "timestamps": "\n".join(request.GET.getlist("timestamps")),
+    }
+
+
+def recaller_fields(user: User, app: str) -> dict[str, str]:
+    """What clients are shown of `user` in the application (a slug; empty: the default one), as a form has it."""
+    application = Application.objects.filter(slug=app or "default").first()
+    recaller = services.recaller_for(user, application) if application else None
+    if recaller is None:
+        return {}
+    return {
+        "recaller_id": recaller.id,
+        "recaller_data": json.dumps(recaller.data, ensure_ascii=False) if recaller.data else "",
+    }
 
 
 def _show_review(request: SignedIn, form: RecallForm) -> HttpResponse:
@@ -225,7 +244,7 @@ def recall_settle(request: SignedIn, pk: UUID) -> HttpResponse:
 
 def _status(request: SignedIn, recall: Recall) -> dict[str, Any]:
     """Where the recall is, and what may be done about it now."""
-    progress = services.progress(recall)
+    progress = progress_of([recall])[recall.pk]
     attempts = RecallAttempt.objects.filter(batch__recall=recall).aggregate(
         started=Count("pk"), ended=Count("ended_at")
     )
@@ -242,7 +261,9 @@ def _status(request: SignedIn, recall: Recall) -> dict[str, Any]:
         "live": not recall.is_final or "sending" in progress.batches,
         "undecided": undecided,
         "circuit": Circuit.objects.filter(application=recall.application_id).first(),
-        "pace": _pace(recall, progress) if recall.state == states.SENDING else None,
+        "pace": pace_of(RecallAttempt.objects.filter(batch__recall=recall), progress)
+        if recall.state == states.SENDING
+        else None,
         "worker_is_alive": recall.state not in {states.WAITING, states.SENDING} or worker_is_alive(),
         "can_cancel": recall.state != states.FINISHED and "pending" in progress.batches,
         "can_retry": services.can_retry(recall),
@@ -275,11 +296,10 @@ def _undecided(recall: Recall) -> int:
     return undecided.aggregate(size=Sum("size"))["size"] or 0
 
 
-def _pace(recall: Recall, progress: services.Progress) -> dict[str, float] | None:
+def pace_of(attempts: QuerySet[RecallAttempt], progress: Progress) -> dict[str, float] | None:
     """Calls a second over the last PACE_OVER, and for how many seconds there are calls left; None when unknown."""
     now = timezone.now()
-    ended = RecallAttempt.objects.filter(batch__recall=recall, ended_at__gte=now - PACE_OVER)
-    seen = ended.aggregate(calls=Count("pk"), first=Min("started_at"))
+    seen = attempts.filter(ended_at__gte=now - PACE_OVER).aggregate(calls=Count("pk"), first=Min("started_at"))
     if not seen["calls"]:
         return None
     a_second = seen["calls"] / max(0.1, (now - max(seen["first"], now - PACE_OVER)).total_seconds())
