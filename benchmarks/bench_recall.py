@@ -62,6 +62,7 @@ def main(sandbox_url: str) -> None:
     from moderation.goeasy.client import Group
     from recall import engine, services
     from recall.models import RecallReason
+    from recall.progress import progress_of
 
     application = Application.objects.get(slug="default")
     group = Conversation.objects.open(application, Group(f"bench-{time.time_ns()}"))

@@ -13,7 +13,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -175,40 +175,31 @@ def request_sweep(
     when `submission` made another sweep.
     """
     asked = (actor.pk, application.pk, sender_id, since, until, reason.pk, note, recaller)
-    if (earlier := Sweep.objects.filter(submission=submission).first()) is not None:
-        return _the_same(earlier, asked)
-    try:
-        with transaction.atomic():
-            planned = plan_sweep(application=application, sender_id=sender_id, since=since, until=until)
-            if (problem := problem_of(planned)) is not None:
-                raise problem
-            if planned.digest != digest:
-                raise NotPossible(_("What would go has changed since you looked. Look at it again."))
-            sweep = Sweep.objects.create(
-                application=application,
-                sender_id=sender_id,
-                since=since,
-                until=until,
-                actor=actor,
-                submission=submission,
-            )
-            conversations = conversations_of(planned.parts)
-            recalls = create_recalls(
-                [Draft(conversations[part.conversation_id], part.timestamps) for part in planned.parts],
-                actor=actor,
-                reason=reason,
-                note=note,
-                recaller=recaller,
-                not_before=timezone.now() + timedelta(seconds=grace_seconds),
-                sweep=sweep,
-            )
-            # One is enough: a worker sends all that is due in the application.
-            wake(recalls[0])
-    except IntegrityError:
-        # The same form came in twice at once, and the other one was first.
-        if (earlier := Sweep.objects.filter(submission=submission).first()) is None:
-            raise
-        return _the_same(earlier, asked)
+    with transaction.atomic():
+        # One sweep of an application at a time: what comes in twice at once is seen as asked for already.
+        Application.objects.select_for_update(no_key=True).get(pk=application.pk)
+        if (earlier := Sweep.objects.filter(submission=submission).first()) is not None:
+            return _the_same(earlier, asked)
+        planned = plan_sweep(application=application, sender_id=sender_id, since=since, until=until)
+        if (problem := problem_of(planned)) is not None:
+            raise problem
+        if planned.digest != digest:
+            raise NotPossible(_("What would go has changed since you looked. Look at it again."))
+        sweep = Sweep.objects.create(
+            application=application, sender_id=sender_id, since=since, until=until, actor=actor, submission=submission
+        )
+        conversations = conversations_of(planned.parts)
+        recalls = create_recalls(
+            [Draft(conversations[part.conversation_id], part.timestamps) for part in planned.parts],
+            actor=actor,
+            reason=reason,
+            note=note,
+            recaller=recaller,
+            not_before=timezone.now() + timedelta(seconds=grace_seconds),
+            sweep=sweep,
+        )
+        # One is enough: a worker sends all that is due in the application.
+        wake(recalls[0])
     return sweep
 
 

@@ -14,7 +14,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from moderation.archive.models import Application, Conversation, Kind, Message
+from moderation.archive.models import Application, Conversation, Kind, Message, Sender
 from moderation.archive.names import titled
 from moderation.archive.problems import problem_sentence
 from moderation.requests import SignedIn
@@ -105,6 +105,7 @@ def jump(request: SignedIn) -> HttpResponse:
         return redirect(addresses[0][0])
     pair = [side.strip() for side in text.split("/")] if text.count("/") == 1 else [text, ""]
     context = {"q": text, "found": addresses, "user_a": pair[0], "user_b": pair[1]}
+    context["sender"] = Sender.objects.filter(user_id=text).select_related("application").first() if text else None
     return render(request, "recall/jump.html", context)
 
 
