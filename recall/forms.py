@@ -260,7 +260,7 @@ class SweepForm(RecallingForm):
         help_text=_("As GoEasy knows the user: shown beside the name in every conversation."),
     )
     since = MomentField(label=_("From"))
-    until = MomentField(label=_("until"), ends=True)
+    until = MomentField(label=_("Until"), ends=True)
     digest = forms.CharField(required=False, widget=forms.HiddenInput, max_length=64)
 
     def clean(self) -> dict[str, Any]:

@@ -104,8 +104,13 @@ def jump(request: SignedIn) -> HttpResponse:
     if len(addresses) == 1:
         return redirect(addresses[0][0])
     pair = [side.strip() for side in text.split("/")] if text.count("/") == 1 else [text, ""]
-    context = {"q": text, "found": addresses, "user_a": pair[0], "user_b": pair[1]}
-    context["sender"] = Sender.objects.filter(user_id=text).select_related("application").first() if text else None
+    context = {
+        "q": text,
+        "found": addresses,
+        "user_a": pair[0],
+        "user_b": pair[1],
+        "sender": Sender.objects.filter(user_id=text).select_related("application").first() if text else None,
+    }
     return render(request, "recall/jump.html", context)
 
 

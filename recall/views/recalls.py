@@ -35,6 +35,7 @@ from recall.models import (
     Recall,
     RecallAttempt,
     RecallBatch,
+    RecallItem,
 )
 from recall.progress import Progress, progress_of
 from recall.views.health import worker_is_alive
@@ -45,6 +46,7 @@ CALLS_SHOWN = 50
 ITEMS_SHOWN = 50
 PREVIEW_SHOWN = 200
 BODIES_SHOWN = 25
+SHARED_SHOWN = 40
 PACE_OVER = timedelta(seconds=10)
 FILTERS = {"state": "state__in", "actor": "actor__in", "app": "application__in", "conversation": "conversation"}
 
@@ -195,7 +197,10 @@ def _senders(conversation: Conversation, preview: services.Preview) -> dict[str,
     """The first messages with their senders' names, and how many of the messages are whose."""
     counts = Counter(message.sender_id for message in preview.known)
     names = sender_names(conversation.application, counts)
+    shared = [message for messages in preview.shared.values() for message in messages]
     return {
+        "shared": [(message, names.get(message.sender_id, message.sender_id)) for message in shared[:SHARED_SHOWN]],
+        "more_shared": len(shared[SHARED_SHOWN:]),
         "known": [
             (message, names.get(message.sender_id, message.sender_id), message.timestamp in preview.shared)
             for message in preview.known[:PREVIEW_SHOWN]
@@ -249,7 +254,7 @@ def _status(request: SignedIn, recall: Recall) -> dict[str, Any]:
         started=Count("pk"), ended=Count("ended_at")
     )
     states = Recall.State
-    history = _history(recall)
+    history = history_of(recall.items.all(), recall.batches.all()) if recall.is_final else {}
     undecided = _undecided(recall)
     return {
         **history,
@@ -270,21 +275,19 @@ def _status(request: SignedIn, recall: Recall) -> dict[str, Any]:
         "decision_form": DecisionForm(),
         "only": _only(request),
         "seen": f"{recall.state}-{recall.stop_reason}-{attempts['started']}-{attempts['ended']}-{progress.final_calls}"
-        f"-{history['verified_of']}-{undecided}-{history['check_at'] or ''}",
+        f"-{history.get('verified_of')}-{undecided}-{history.get('check_at')}",
     }
 
 
-def _history(recall: Recall) -> dict[str, Any]:
-    """What reading history after the calls showed of the recall's messages, and when it is read next."""
-    if not recall.is_final:
-        return {"verified": {}, "verified_of": 0, "check_at": None}
-    counted = recall.items.exclude(verification="").order_by().values_list("verification").annotate(Count("pk"))
+def history_of(items: QuerySet[RecallItem], batches: QuerySet[RecallBatch]) -> dict[str, Any]:
+    """What reading history after the calls showed of the messages, and when it is read next."""
+    counted = items.exclude(verification="").order_by().values_list("verification").annotate(Count("pk"))
     # Slugs: a template cannot ask for "still visible".
     verified = {verification.replace(" ", "_"): number for verification, number in counted}
     return {
         "verified": verified,
         "verified_of": sum(verified.values()),
-        "check_at": recall.batches.aggregate(at=Min("check_at"))["at"],
+        "check_at": batches.aggregate(at=Min("check_at"))["at"],
     }
 
 

@@ -22,12 +22,12 @@ from moderation.archive.names import sender_names, titled
 from moderation.requests import SignedIn
 from recall import sweeps
 from recall.forms import SweepForm
-from recall.models import LOOKED_FOR, NEEDS_A_PERSON, Circuit, Recall, RecallAttempt, Sweep
+from recall.models import LOOKED_FOR, NEEDS_A_PERSON, Circuit, Recall, RecallAttempt, RecallBatch, RecallItem, Sweep
 from recall.progress import progress_of_sweeps
 from recall.services import MAY_BE_SENT_AGAIN, RETRIED_FROM, NotPossible
 from recall.views.health import worker_is_alive
 from recall.views.home import with_progress
-from recall.views.recalls import SeeOther, pace_of, read_key, recaller_fields
+from recall.views.recalls import SeeOther, history_of, pace_of, read_key, recaller_fields
 
 PARTS_SHOWN = 100
 OTHERS_SHOWN = 20
@@ -150,7 +150,10 @@ def _status(request: SignedIn, sweep: Sweep) -> dict[str, Any]:
     only_needs = "needs" in request.GET
     recalls = sweep.recalls.select_related("conversation__application", "actor", "reason").order_by("created_at", "pk")
     found = list(_after(request.GET.get("after", ""), recalls.filter(needs) if only_needs else recalls))
+    batches = RecallBatch.objects.filter(recall__sweep=sweep)
+    history = {} if live else history_of(RecallItem.objects.filter(recall__sweep=sweep), batches)
     return {
+        **history,
         "sweep": sweep,
         "first": first,
         "sender_name": sender_names(sweep.application, [sweep.sender_id]).get(sweep.sender_id, ""),
@@ -171,7 +174,8 @@ def _status(request: SignedIn, sweep: Sweep) -> dict[str, Any]:
         "next": f"{found[RECALLS_SHOWN - 1].created_at.isoformat()}_{found[RECALLS_SHOWN - 1].pk}"
         if found[RECALLS_SHOWN:]
         else "",
-        "seen": f"{sorted(states.items())}{sorted(progress.sizes.items())}-{progress.unknown}-{progress.visible}",
+        "seen": f"{sorted(states.items())}{sorted(progress.sizes.items())}-{progress.unknown}-{progress.visible}"
+        f"-{history.get('verified_of')}-{history.get('check_at')}",
     }
 
 
