@@ -48,6 +48,10 @@ test-postgresql: setup
 browser: ## Chromium and a Chinese font for the browser tests, from Debian's packages where that is possible
 	@tests/install_browser.sh
 
+soak: setup ## the long fault tests, on both databases, with their figures
+	$(PY) tests/run.py sqlite -n 0 -m soak -s tests
+	$(PY) tests/run.py postgresql -n 0 -m soak -s tests
+
 bench: setup ## every benchmark, ratios printed
 	@set -e; for program in benchmarks/bench_*.py; do $(PY) $$program; done
 
