@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 
 from moderation.audit.models import AuditEntry
 from recall.models import Recall, RecallAttempt, RecallBatch
@@ -18,6 +19,7 @@ GROUP = "groupId"
 class Witness:
     """What arrived, and what the database said of it then. Give `see` to a sandbox as its `on_call`."""
 
+    patience: float = 0
     received: int = 0
     with_intent: int = 0
     # How often each (group, timestamp) arrived.
@@ -28,17 +30,27 @@ class Witness:
 
     def see(self, call: dict[str, Any]) -> None:
         """Note a call, and whether what it says is what a committed attempt and its audit entry say."""
-        if call["endpoint"] != "recall":
+        # What broke off before its body was whole is no recall to anybody.
+        if call["endpoint"] != "recall" or GROUP not in call["body"]:
             return
         group, timestamps = call["body"][GROUP], call["body"]["messages"]
-        intended = False
-        try:
-            intended = is_intended(group, timestamps)
-        finally:
-            connection.close()
-            self.received += 1
-            self.with_intent += intended
-            self.arrivals.update((group, timestamp) for timestamp in timestamps)
+        intended = self.ask(group, timestamps)
+        self.received += 1
+        self.with_intent += intended
+        self.arrivals.update((group, timestamp) for timestamp in timestamps)
+
+    def ask(self, group: str, timestamps: list[int]) -> bool:
+        """Ask the database, again and again for `patience` seconds while it is away."""
+        deadline = time.monotonic() + self.patience
+        while True:
+            try:
+                return is_intended(group, timestamps)
+            except (OperationalError, InterfaceError):
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(0.1)
+            finally:
+                connection.close()
 
     @property
     def sent_again(self) -> int:
