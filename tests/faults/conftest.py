@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -25,6 +26,7 @@ from tests.faults.witness import Witness
 ROOT = Path(__file__).resolve().parents[2]
 FIRST = 1_700_000_000_000
 KILLED = -9
+VICTIM = "console-victim"
 
 
 def database_url() -> str:
@@ -63,7 +65,8 @@ class Victims:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.victim"],
             cwd=ROOT,
-            env=environment,
+            # PostgreSQL's name for its connections.
+            env={**environment, "PGAPPNAME": VICTIM},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -88,6 +91,17 @@ def victims(environment: dict[str, str]) -> Iterator[Victims]:
     yield running
     running.process.kill()
     running.process.wait()
+
+
+def wait_for_the_dead() -> None:
+    """Until PostgreSQL has noticed that a process is gone: it may still commit what that process told it last."""
+    if connection.vendor == "postgresql":
+        asked = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND datname = current_database()"
+        with connection.cursor() as cursor:
+            cursor.execute(asked, [VICTIM])
+            while cursor.fetchone() != (0,):
+                time.sleep(0.005)
+                cursor.execute(asked, [VICTIM])
 
 
 class Life:
@@ -125,6 +139,7 @@ class Life:
 
     def survive(self, recall: Recall, witness: Witness) -> None:
         """Let what a killed process held run out, and another go on to the end."""
+        wait_for_the_dead()
         batches = RecallBatch.objects.filter(recall=recall, state=RecallBatch.State.SENDING)
         attempts = RecallAttempt.objects.filter(batch__in=batches, outcome="open")
         open_attempts = list(attempts.values_list("pk", flat=True))
