@@ -33,6 +33,11 @@ ROUTES: dict[str, tuple[str, str, str]] = {
     "recall": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
     "recall-cancel": (NOT_ALLOWED, ACTING, NOT_ALLOWED),
     "recall-retry": (NOT_ALLOWED, ACTING, NOT_ALLOWED),
+    "recall-settle": (NOT_ALLOWED, ACTING, NOT_ALLOWED),
+    "sweep-new": (ACTING, ACTING, NOT_ALLOWED),
+    "sweep": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
+    "sweep-cancel": (NOT_ALLOWED, ACTING, NOT_ALLOWED),
+    "sweep-retry": (NOT_ALLOWED, ACTING, NOT_ALLOWED),
     "healthz": (EVERYONE, NOT_ALLOWED, NOT_ALLOWED),
     "readyz": (EVERYONE, NOT_ALLOWED, NOT_ALLOWED),
     # Whoever is signed in already is sent home, whatever the method.
@@ -110,7 +115,7 @@ def things(private: Any, moderator: Any, reason: Any, make_message: Any, lead: A
     from moderation.archive.models import Application
     from moderation.audit.models import AuditEntry
     from recall import services
-    from recall.models import RecallReason
+    from recall.models import Recall, RecallReason, Sweep
 
     message = make_message(private, 1_700_000_000_000)
     recall = services.request_recall(
@@ -123,6 +128,8 @@ def things(private: Any, moderator: Any, reason: Any, make_message: Any, lead: A
         submission=uuid.uuid4(),
         grace_seconds=0,
     )
+    sweep = Sweep.objects.create(application=private.application, sender_id="user-a", since=0, until=1, actor=moderator)
+    Recall.objects.filter(pk=recall.pk).update(sweep=sweep)
     return {
         "accounts_user": lead,
         "accounts_pseudonym": Pseudonym.objects.create(
@@ -137,6 +144,7 @@ def things(private: Any, moderator: Any, reason: Any, make_message: Any, lead: A
         "recall_recall": recall,
         "conversation": private,
         "recall": recall,
+        "sweep": sweep,
         "auth_user": lead,
     }
 
@@ -151,7 +159,7 @@ def address(name: str, things: dict[str, Any]) -> str | None:
     model = page.rsplit("_", 1)[0].removesuffix("_password")
     if site and model in things and page.rsplit("_", 1)[1] in {"change", "delete", "history"}:
         return reverse(name, args=[things[model].pk])
-    thing = things.get(name.split("-")[0]) if not site and name not in {"recall-new"} else None
+    thing = things.get(name.split("-")[0]) if not site and name not in {"recall-new", "sweep-new"} else None
     return reverse(name, args=[thing.pk]) if thing else reverse(name)
 
 
