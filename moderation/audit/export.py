@@ -101,6 +101,9 @@ def within_reach(value: Any, depth: int = 0) -> Any:
     if depth == DEEPEST:
         return json.dumps(value, ensure_ascii=False)
     if kind is list:
+        if set(map(type, value)) == {int} and max(value) <= GREATEST and min(value) >= -GREATEST:
+            # Thousands of timestamps, and nothing to do.
+            return value
         return [within_reach(item, depth + 1) for item in value]
     return {key: within_reach(item, depth + 1) for key, item in value.items()}
 
