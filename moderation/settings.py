@@ -145,6 +145,8 @@ RECALL_VERIFY = read("RECALL_VERIFY", boolean, "true")
 RECALL_VERIFY_AFTER = read("RECALL_VERIFY_AFTER", number(0, 3600), "10")
 # One sweep (all that a sender wrote, across conversations) takes back this many messages at most.
 SWEEP_MAX_MESSAGES = int(read("SWEEP_MAX_MESSAGES", number(1, 100_000), "10000"))
+# Days for which a webhook delivery is kept whose messages are all in the archive; 0: for ever.
+WEBHOOK_KEEP_DAYS = read("WEBHOOK_KEEP_DAYS", whole(0, 36_500), "30")
 # Origins from which a browser may show attachments, after a click.
 MEDIA_ORIGINS = read("MEDIA_ORIGINS", origins, "")
 # Whether browsers reach the console over TLS: secure cookies, redirect, HSTS.
@@ -174,6 +176,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "moderation.middleware.answer_webhooks",
     "moderation.middleware.replace_nul",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",

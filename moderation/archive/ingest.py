@@ -26,7 +26,7 @@ TOLD = ("timestamp", "sender_id", "type", "raw", "sha256", "payload_sha256")
 
 @dataclass(frozen=True)
 class Ingested:
-    """What was done: rows added, rows that learned of a recall, texts that are no message; when (ms) the added were sent."""
+    """Rows added, rows that learned of a recall, texts that are no message, timestamps (ms) of what was added."""
 
     added: int
     recalled: int
