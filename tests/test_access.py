@@ -85,6 +85,7 @@ MODELS: dict[str, dict[str, tuple[str, ...]]] = {
     "archive_application": BY_ADMINS,
     "archive_conversation": READ_ONLY,
     "archive_message": READ_ONLY,
+    "archive_webhookdelivery": {**LOG, "history": ("aA", "aA"), "retry": (NOT_ALLOWED, ADMIN, NOT_ALLOWED)},
     "audit_auditentry": {**LOG, "export": ("aA", NOT_ALLOWED, NOT_ALLOWED)},
     "recall_recallreason": BY_LEADS,
     "recall_recall": READ_ONLY,
@@ -109,12 +110,14 @@ def routes(resolver: Any = None, namespace: str = "") -> Iterator[tuple[str, URL
 def things(private: Any, moderator: Any, reason: Any, make_message: Any, lead: Any) -> dict[str, Any]:
     """One of everything that an address can name."""
     from moderation.accounts.models import Pseudonym
-    from moderation.archive.models import Application
+    from moderation.archive.deliveries import accept
+    from moderation.archive.models import Application, WebhookDelivery
     from moderation.audit.models import AuditEntry
     from recall import services
     from recall.models import RecallReason
 
     message = make_message(private, 1_700_000_000_000)
+    accept(private.application, b"not to be read")
     recall = services.request_recall(
         conversation=private,
         actor=moderator,
@@ -134,6 +137,7 @@ def things(private: Any, moderator: Any, reason: Any, make_message: Any, lead: A
         "archive_application": Application.objects.create(slug="second", name="Second"),
         "archive_conversation": private,
         "archive_message": message,
+        "archive_webhookdelivery": WebhookDelivery.objects.get(),
         "audit_auditentry": AuditEntry.objects.get(),
         "recall_recallreason": RecallReason.objects.create(code="boredom", label_en="Boredom", label_zh="无聊"),
         "recall_recall": recall,
@@ -153,7 +157,7 @@ def address(name: str, things: dict[str, Any]) -> str | None:
     if page == "app_list":
         return reverse(name, args=["recall"])
     model = page.rsplit("_", 1)[0].removesuffix("_password")
-    if site and model in things and page.rsplit("_", 1)[1] in {"change", "delete", "history"}:
+    if site and model in things and page.rsplit("_", 1)[1] in {"change", "delete", "history", "retry"}:
         return reverse(name, args=[things[model].pk])
     thing = things.get(name.split("-")[0]) if not site and name not in {"recall-new"} else None
     return reverse(name, args=[thing.pk]) if thing else reverse(name)

@@ -18,7 +18,7 @@ from recall.models import Recall
 pytestmark = pytest.mark.django_db
 
 GROWING = (
-    "archive_message|archive_conversation|archive_sender|audit_auditentry|recall_recall|recall_recallbatch|"
+    "archive_message|archive_conversation|archive_sender|archive_webhookdelivery|audit_auditentry|recall_recall|recall_recallbatch|"
     "recall_recallattempt|recall_recallitem|recall_evidence"
 )
 OVER_A_GROWING_TABLE = re.compile(rf'(FROM|JOIN) "({GROWING})"')
@@ -65,6 +65,8 @@ def recall(private: Any, moderator: Any, reason: Any, make_message: Callable[...
         "/admin/audit/auditentry/{entry}/change/",
         "/admin/archive/conversation/",
         "/admin/archive/message/",
+        "/admin/archive/webhookdelivery/",
+        "/admin/archive/webhookdelivery/?state=unread&app=default",
         "/admin/recall/recall/",
         "/admin/recall/recall/{recall}/change/",
     ],
