@@ -56,6 +56,7 @@ def recall(private: Any, moderator: Any, reason: Any, make_message: Callable[...
         "/conversations/{conversation}/?at=1700000000030",
         "/conversations/{conversation}/news/?after=1700000000000-1",
         "/conversations/{conversation}/messages/?sender=user-a",
+        "/feed/",
         "/recalls/",
         "/recalls/?state=waiting&outcome=accepted&actor=mo",
         "/recalls/{recall}/",

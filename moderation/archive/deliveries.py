@@ -35,7 +35,7 @@ MOST_ENVELOPES = 4
 FIRST_WAIT = 10.0
 MOST_TRIES = 6
 # So many are deleted in one go.
-MOST_PRUNED = 1_000
+MOST_PRUNED = 10_000
 
 PROBLEMS: dict[str, str | Promise] = {
     "large": _("It is large: the worker reads it."),

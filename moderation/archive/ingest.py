@@ -26,12 +26,16 @@ TOLD = ("timestamp", "sender_id", "type", "raw", "sha256", "payload_sha256")
 
 @dataclass(frozen=True)
 class Ingested:
-    """Rows added, rows that learned of a recall, texts that are no message, timestamps (ms) of what was added."""
+    """Rows added, rows that learned of a recall, texts that are no message, timestamps (ms) of what was added.
+
+    `missed`: of what history added, what the webhook should have brought.
+    """
 
     added: int
     recalled: int
     unreadable: tuple[str, ...]
     times: tuple[int, ...] = ()
+    missed: int = 0
 
 
 def sha256(text: str) -> str:

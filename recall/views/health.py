@@ -8,6 +8,7 @@ from django.http import HttpRequest, JsonResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from moderation.archive import feed
 from recall.models import Heartbeat
 
 # A worker gives a sign of life every 5 s.
@@ -27,12 +28,13 @@ def healthz(request: HttpRequest) -> JsonResponse:
 
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
-    """200 when database, migrations and a worker are there; else 503. The reasons are in the JSON."""
+    """200 when database, migrations and a worker are there, and no feed has an alarm; else 503, with the reasons."""
     try:
         executor = MigrationExecutor(connection)
         unapplied = bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
         checks = {"database": "ok", "migrations": "unapplied" if unapplied else "ok"}
         checks["worker"] = "ok" if not unapplied and worker_is_alive() else "no sign of life"
+        checks["feed"] = "not known" if unapplied else feed.state_of_all()
     except DatabaseError:
         checks = {"database": "no answer"}
     ready = set(checks.values()) == {"ok"}
