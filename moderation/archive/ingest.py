@@ -249,9 +249,7 @@ def _learn_names(application_id: int, messages: Iterable[Message]) -> None:
         elif about := _about(data.get("receiverData") or to.get("data"), at):
             people[storable(data.get("receiverId") or to.get("id"), 255)] = about
     for pk, about in groups.items():
-        Conversation.objects.filter(pk=pk, named_as_of__lt=about.as_of).exclude(
-            name=about.name, avatar=about.avatar
-        ).update(name=about.name, avatar=about.avatar, named_as_of=about.as_of)
+        Conversation.objects.filter(pk=pk, named_as_of__lt=about.as_of).update(**_told(about), named_as_of=about.as_of)
     people.pop("", None)
     # In one order everywhere: two writers with the same people would otherwise wait for each other for ever.
     for some in in_parts(sorted(people)):
@@ -272,7 +270,10 @@ def _learn_people(application_id: int, told: dict[str, About]) -> None:
         Sender.objects.bulk_create(new, ignore_conflicts=True)
     for user_id, about in told.items():
         old = known.get(user_id)
-        if old and about.as_of > old.as_of and (about.name, about.avatar) != (old.name, old.avatar):
-            Sender.objects.filter(pk=old.pk, as_of__lt=about.as_of).update(
-                name=about.name, avatar=about.avatar, as_of=about.as_of
-            )
+        if old and about.as_of > old.as_of and any(getattr(old, name) != new for name, new in _told(about).items()):
+            Sender.objects.filter(pk=old.pk, as_of__lt=about.as_of).update(**_told(about), as_of=about.as_of)
+
+
+def _told(about: About) -> dict[str, str]:
+    """The fields that the message told: one that it left out stays as it was."""
+    return {name: value for name, value in (("name", about.name), ("avatar", about.avatar)) if value}

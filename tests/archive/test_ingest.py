@@ -115,6 +115,18 @@ def test_a_sender_keeps_the_newest_name(private: Conversation) -> None:
     assert Sender.objects.get().name == "third"
 
 
+def test_an_avatar_that_a_message_leaves_out_stays(private: Conversation) -> None:
+    for timestamp, about in ((1, {"name": "小林", "avatar": "/a.png"}), (2, {"name": "林"})):
+        data = {
+            "timestamp": 1594958217000 + timestamp,
+            "messageId": str(timestamp),
+            "senderId": "u",
+            "senderData": about,
+        }
+        ingest(private, [json.dumps(data)])
+    assert (Sender.objects.get().name, Sender.objects.get().avatar) == ("林", "/a.png")
+
+
 def test_a_pair_in_either_order_is_one_conversation(application: Any) -> None:
     first = Conversation.objects.open(application, Private("b", "a"))
     assert Conversation.objects.open(application, Private("a", "b")) == first

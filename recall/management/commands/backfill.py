@@ -84,9 +84,18 @@ class Command(BaseCommand):
         if sum([bool(user_a or user_b), bool(group), options["all"]]) != 1:
             raise CommandError("Name one: --user-a and --user-b, --group, or --all.", returncode=2)
         if options["all"]:
-            return Conversation.objects.filter(application=application).order_by("pk").iterator(chunk_size=500)
+            return every_conversation(application)
         try:
             target: Target = Group(group) if group else Private(user_a, user_b)
         except InvalidCall as problem:
             raise CommandError(str(problem), returncode=2) from None
         return iter([Conversation.objects.open(application, target)])
+
+
+def every_conversation(application: Application) -> Iterator[Conversation]:
+    """The application's conversations, by key: a cursor would stay open for hours."""
+    rows = Conversation.objects.filter(application=application).select_related("application").order_by("pk")
+    last = 0
+    while some := list(rows.filter(pk__gt=last)[:500]):
+        yield from some
+        last = some[-1].pk
