@@ -19,7 +19,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from moderation.archive import feed
-from moderation.archive.ingest import ingest_delivered, read_message, target_of
+from moderation.archive.ingest import conversations_of, ingest_delivered, read_message, target_of
 from moderation.archive.models import Application, Message, WebhookDelivery
 from moderation.goeasy.answers import parts, value_of
 from moderation.goeasy.client import Target
@@ -126,10 +126,11 @@ def accept(application: Application, content: bytes) -> bool:
         return _keep(_waiting(delivery, "large"))
     read = read_content(content)
     try:
+        conversations = conversations_of(application, (target for target, _message in read.messages))
         with transaction.atomic():
             _settle(delivery, read)
             delivery.save(force_insert=True)
-            ingest_delivered(application, read.messages)
+            ingest_delivered(conversations, read.messages)
     except Exception as error:
         # It had come before; or its messages cannot be kept, and then it is kept by itself.
         is_new = _keep(_waiting(delivery, "failed", error))
@@ -173,8 +174,9 @@ def process(delivery: WebhookDelivery) -> None:
     read = read_content(bytes(delivery.content))
     delivery.tries += 1
     try:
+        conversations = conversations_of(delivery.application, (target for target, _message in read.messages))
         with transaction.atomic():
-            ingest_delivered(delivery.application, read.messages)
+            ingest_delivered(conversations, read.messages)
             _settle(delivery, read)
             delivery.save(update_fields=["state", "problem", "detail", "retry_at", "tries"])
     except Exception as error:

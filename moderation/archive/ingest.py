@@ -118,45 +118,43 @@ def ingest(conversation: Conversation, raws: Iterable[str]) -> Ingested:
         return replace(_keep(conversation.application_id, messages), unreadable=tuple(unreadable))
 
 
-def ingest_delivered(application: Application, delivered: Iterable[tuple[Target, Message]]) -> Ingested:
-    """Keep messages of any of the application's conversations, new ones opened; otherwise as `ingest()`.
+def conversations_of(application: Application, targets: Iterable[Target]) -> dict[Target, Conversation]:
+    """The application's conversations that `targets` name, (a, b) and (b, a) being one; those that are new are opened.
 
-    Locks are taken in one order everywhere (new conversations, conversations, then senders): two deliveries with the
-    same ones would otherwise wait for each other for ever.
+    Outside the transaction that goes on to write to them: there they are locked in one order, new ones or not.
     """
-    by_target: dict[Target, list[Message]] = defaultdict(list)
-    for target, message in delivered:
-        by_target[_in_order(target)].append(message)
+    wanted = {_in_order(target) for target in targets}
+    found: dict[Target, Conversation] = {}
+    for some in in_parts(list(wanted), 100):
+        named = reduce(or_, (Conversation.objects.named(application, target) for target in some))
+        found.update({_in_order(each.target): each for each in named})
+    return found | {target: Conversation.objects.open(application, target) for target in wanted - found.keys()}
+
+
+def ingest_delivered(
+    conversations: dict[Target, Conversation], delivered: Iterable[tuple[Target, Message]]
+) -> Ingested:
+    """Keep messages of any of `conversations`, which are of one application; otherwise as `ingest()`."""
     messages = []
+    for target, message in delivered:
+        message.conversation = conversations[_in_order(target)]
+        messages.append(message)
+    if not messages:
+        return Ingested(0, 0, ())
     with transaction.atomic():
-        conversations = _opened(application, list(by_target))
-        for target, some in by_target.items():
-            for message in some:
-                message.conversation = conversations[target]
-                messages.append(message)
-        return _keep(application.pk, messages)
+        # In one order everywhere, as the people are: two deliveries would otherwise wait for each other for ever.
+        for some in in_parts(sorted({message.conversation.pk for message in messages})):
+            _lock(Conversation.objects.filter(pk__in=some))
+        return _keep(messages[0].conversation.application_id, messages)
 
 
 def _in_order(target: Target) -> Target:
     return Private(*pair(target.user_a, target.user_b)) if isinstance(target, Private) else target
 
 
-def _opened(application: Application, targets: list[Target]) -> dict[Target, Conversation]:
-    """The conversations that `targets` (pairs in order) name, locked; those that are new here are created."""
-    found: dict[Target, Conversation] = {}
-    for some in in_parts(targets, 100):
-        named = [Conversation.objects.named(application, target) for target in some]
-        found.update({_in_order(each.target): each for each in _lock(reduce(or_, named))})
-    if new := sorted(set(targets) - found.keys(), key=lambda target: tuple(target.as_fields().items())):
-        for target in new:
-            Conversation.objects.open(application, target)
-        return _opened(application, targets)
-    return found
-
-
-def _lock(conversations: QuerySet[Conversation]) -> list[Conversation]:
-    """The conversations, written to by nobody else until the transaction ends."""
-    return list(conversations.select_for_update(no_key=True).order_by("pk"))
+def _lock(conversations: QuerySet[Conversation]) -> None:
+    """Let nobody else write messages of these conversations until the transaction ends."""
+    list(conversations.select_for_update(no_key=True).order_by("pk").values_list("pk"))
 
 
 def in_parts(things: list[Any], size: int = 500) -> Iterator[list[Any]]:

@@ -48,6 +48,7 @@ def _narrowed(form: ConversationFilter) -> QuerySet[Conversation]:
     conversations = Conversation.objects.select_related("application").order_by("-last_timestamp", "-id")
     if text := form.cleaned_data.get("q"):
         anywhere = Q(user_a__icontains=text) | Q(user_b__icontains=text) | Q(group_id__icontains=text)
+        anywhere |= Q(name__icontains=text)
         named = list(Sender.objects.filter(name__icontains=text).values_list("user_id", flat=True)[:MOST_NAMED])
         anywhere |= Q(user_a__in=named) | Q(user_b__in=named)
         conversations = conversations.filter(anywhere)

@@ -116,10 +116,10 @@ def test_a_sender_keeps_the_newest_name(private: Conversation) -> None:
 
 
 def test_an_avatar_that_a_message_leaves_out_stays(private: Conversation) -> None:
-    for timestamp, about in ((1, {"name": "小林", "avatar": "/a.png"}), (2, {"name": "林"})):
+    for at, about in ((1594958217001, {"name": "小林", "avatar": "/a.png"}), (1594958217002, {"name": "林"})):
         data = {
-            "timestamp": 1594958217000 + timestamp,
-            "messageId": str(timestamp),
+            "timestamp": at,
+            "messageId": str(at),
             "senderId": "u",
             "senderData": about,
         }
