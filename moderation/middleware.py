@@ -17,6 +17,7 @@ def answer_webhooks(get_response: Callable[[HttpRequest], HttpResponse]) -> Call
             except Resolver404:
                 return get_response(request)
             response: HttpResponse = view(request, *args, **kwargs)
+            response.headers.setdefault("Content-Length", str(len(response.content)))
             return response
         return get_response(request)
 

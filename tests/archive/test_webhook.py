@@ -332,6 +332,7 @@ def test_nothing_of_a_browser_plays_a_part(administrator: Any, settings: Any) ->
     response = deliver(client, as_text(told()), host="elsewhere.example.com", **{"accept-language": "zh-CN"})
     assert is_acknowledged(response)
     assert response.headers["Content-Type"] == "application/json"
+    assert response.headers["Content-Length"] == "32"
     assert not response.cookies
     assert {"Vary", "Content-Language", "Location"}.isdisjoint(response.headers)
     # GoEasy follows no redirect.
