@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from moderation.archive import feed
+from moderation.archive import feed, rows
 from moderation.archive.ingest import conversations_of, ingest_delivered, read_message, target_of
 from moderation.archive.models import Application, Message, WebhookDelivery
 from moderation.goeasy.answers import parts, value_of
@@ -129,8 +129,8 @@ def accept(application: Application, content: bytes) -> bool:
         conversations = conversations_of(application, (target for target, _message in read.messages))
         with transaction.atomic():
             _settle(delivery, read)
-            delivery.save(force_insert=True)
-            ingest_delivered(conversations, read.messages)
+            rows.insert_delivery(delivery)
+            ingest_delivered(application, conversations, read.messages)
     except Exception as error:
         # It had come before; or its messages cannot be kept, and then it is kept by itself.
         is_new = _keep(_waiting(delivery, "failed", error))
@@ -150,7 +150,6 @@ def _keep(delivery: WebhookDelivery) -> bool:
     """Insert the delivery unless it is kept already; return whether it is new."""
     if _is_kept(delivery):
         return False
-    delivery.pk = None
     WebhookDelivery.objects.bulk_create([delivery], ignore_conflicts=True)
     return True
 
@@ -176,7 +175,7 @@ def process(delivery: WebhookDelivery) -> None:
     try:
         conversations = conversations_of(delivery.application, (target for target, _message in read.messages))
         with transaction.atomic():
-            ingest_delivered(conversations, read.messages)
+            ingest_delivered(delivery.application, conversations, read.messages)
             _settle(delivery, read)
             delivery.save(update_fields=["state", "problem", "detail", "retry_at", "tries"])
     except Exception as error:

@@ -7,14 +7,12 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import reduce
-from operator import or_
 from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet
 from django.utils import timezone
 
+from moderation.archive import rows
 from moderation.archive.models import Application, Conversation, Message, Sender, pair
 from moderation.goeasy.answers import value_of
 from moderation.goeasy.client import Group, Private, Target
@@ -109,57 +107,40 @@ def ingest(conversation: Conversation, raws: Iterable[str]) -> Ingested:
         if (message := read_message(raw)) is None:
             unreadable.append(raw)
         else:
-            message.conversation = conversation
+            message.conversation_id = conversation.pk
             messages.append(message)
     if not messages:
         return Ingested(0, 0, tuple(unreadable))
     with transaction.atomic():
-        _lock(Conversation.objects.filter(pk=conversation.pk))
         return replace(_keep(conversation.application_id, messages), unreadable=tuple(unreadable))
 
 
-def conversations_of(application: Application, targets: Iterable[Target]) -> dict[Target, Conversation]:
-    """The application's conversations that `targets` name, (a, b) and (b, a) being one; those that are new are opened.
+def conversations_of(application: Application, targets: Iterable[Target]) -> dict[Target, int]:
+    """The keys of the application's conversations that `targets` name; those that are new are opened.
 
-    Outside the transaction that goes on to write to them: there they are locked in one order, new ones or not.
+    Call it outside the transaction that goes on to write to them: who opens one holds on to nothing else.
     """
-    wanted = {_in_order(target) for target in targets}
-    found: dict[Target, Conversation] = {}
-    for some in in_parts(list(wanted), 100):
-        named = reduce(or_, (Conversation.objects.named(application, target) for target in some))
-        found.update({_in_order(each.target): each for each in named})
-    return found | {target: Conversation.objects.open(application, target) for target in wanted - found.keys()}
+    found: dict[Target, int] = {}
+    for target in targets:
+        if target not in found:
+            pk = rows.conversation_id(application.pk, _in_order(target))
+            found[target] = pk or Conversation.objects.open(application, target).pk
+    return found
 
 
 def ingest_delivered(
-    conversations: dict[Target, Conversation], delivered: Iterable[tuple[Target, Message]]
+    application: Application, conversations: dict[Target, int], delivered: Iterable[tuple[Target, Message]]
 ) -> Ingested:
-    """Keep messages of any of `conversations`, which are of one application; otherwise as `ingest()`."""
+    """Keep messages of any of `conversations`, inside the caller's transaction; otherwise as `ingest()`."""
     messages = []
     for target, message in delivered:
-        message.conversation = conversations[_in_order(target)]
+        message.conversation_id = conversations[target]
         messages.append(message)
-    if not messages:
-        return Ingested(0, 0, ())
-    with transaction.atomic():
-        # In one order everywhere, as the people are: two deliveries would otherwise wait for each other for ever.
-        for some in in_parts(sorted({message.conversation.pk for message in messages})):
-            _lock(Conversation.objects.filter(pk__in=some))
-        return _keep(messages[0].conversation.application_id, messages)
+    return _keep(application.pk, messages)
 
 
 def _in_order(target: Target) -> Target:
     return Private(*pair(target.user_a, target.user_b)) if isinstance(target, Private) else target
-
-
-def _lock(conversations: QuerySet[Conversation]) -> None:
-    """Let nobody else write messages of these conversations until the transaction ends."""
-    list(conversations.select_for_update(no_key=True).order_by("pk").values_list("pk"))
-
-
-def in_parts(things: list[Any], size: int = 500) -> Iterator[list[Any]]:
-    """`things` in parts: the engines bound the parameters of one statement."""
-    return (things[start : start + size] for start in range(0, len(things), size))
 
 
 def _identity(message: Message) -> tuple[object, ...]:
@@ -169,15 +150,19 @@ def _identity(message: Message) -> tuple[object, ...]:
     return (message.conversation_id, message.timestamp, message.sender_id, message.payload_sha256)
 
 
-def _known(conversation_id: int, messages: list[Message]) -> Iterator[Message]:
-    """The rows that the archive has of `messages`, which are of one conversation."""
-    mine = Message.objects.filter(conversation=conversation_id).defer("raw", "recalled_raw")
-    for some in in_parts(messages):
-        if ids := [message.message_id for message in some if message.message_id]:
-            # What is excluded tells the database that its index without empty ids has them all.
-            yield from mine.filter(message_id__in=ids).exclude(message_id="")
-        if timestamps := [message.timestamp for message in some if not message.message_id]:
-            yield from mine.filter(message_id="", timestamp__in=timestamps)
+def _known(messages: Iterable[Message]) -> Iterator[Message]:
+    """The rows that the archive has of `messages`."""
+    by_conversation: dict[int, list[Message]] = defaultdict(list)
+    for message in messages:
+        by_conversation[message.conversation_id].append(message)
+    for pk, mine in by_conversation.items():
+        known = Message.objects.filter(conversation=pk).defer("raw", "recalled_raw")
+        for some in rows.in_parts(mine):
+            if ids := [message.message_id for message in some if message.message_id]:
+                # What is excluded tells the database that its index without empty ids has them all.
+                yield from known.filter(message_id__in=ids).exclude(message_id="")
+            if timestamps := [message.timestamp for message in some if not message.message_id]:
+                yield from known.filter(message_id="", timestamp__in=timestamps)
 
 
 def _learn(known: Message, told: Message) -> bool:
@@ -195,23 +180,28 @@ def _learn(known: Message, told: Message) -> bool:
 
 
 def _keep(application_id: int, messages: list[Message]) -> Ingested:
-    """Write `messages`, whose conversations are locked."""
+    """Write `messages`: new ones first, then what is learned of others, of conversations, and of people.
+
+    Each of these in one order everywhere: two writers would otherwise wait for each other for ever.
+    """
     found: dict[tuple[object, ...], Message] = {}
-    by_conversation: dict[int, list[Message]] = defaultdict(list)
+    newest: dict[int, int] = {}
     for message in messages:
-        if (same := found.setdefault(_identity(message), message)) is message:
-            by_conversation[message.conversation_id].append(message)
-        else:
+        if (same := found.setdefault(_identity(message), message)) is not message:
             _learn(same, message)
-    known = {_identity(row): row for pk, some in by_conversation.items() for row in _known(pk, some)}
-    new = Message.objects.bulk_create([message for identity, message in found.items() if identity not in known])
-    changed = [known[identity] for identity in found.keys() & known.keys() if _learn(known[identity], found[identity])]
+        pk = message.conversation_id
+        newest[pk] = max(newest.get(pk, 0), message.timestamp)
+    new = rows.insert_messages(sorted(found.values(), key=rows.key))
+    changed = []
+    if len(new) < len(found):
+        for message in new:
+            del found[_identity(message)]
+        known = [row for row in _known(found.values()) if _identity(row) in found]
+        changed = [row for row in sorted(known, key=lambda row: row.pk) if _learn(row, found[_identity(row)])]
     for row in changed:
         row.save(update_fields=[*TOLD, "recalled", "recalled_raw"])
-    for pk, some in by_conversation.items():
-        newest = max(message.timestamp for message in some)
-        Conversation.objects.filter(pk=pk, last_timestamp__lt=newest).update(last_timestamp=newest)
-    _learn_names(application_id, found.values())
+    rows.advance(sorted(newest.items()))
+    _learn_names(application_id, messages)
     return Ingested(len(new), len(changed), (), tuple(message.timestamp for message in new))
 
 
@@ -250,14 +240,12 @@ def _learn_names(application_id: int, messages: Iterable[Message]) -> None:
         Conversation.objects.filter(pk=pk, named_as_of__lt=about.as_of).update(**_told(about), named_as_of=about.as_of)
     people.pop("", None)
     # In one order everywhere: two writers with the same people would otherwise wait for each other for ever.
-    for some in in_parts(sorted(people)):
+    for some in rows.in_parts(sorted(people)):
         _learn_people(application_id, {user_id: people[user_id] for user_id in some})
 
 
 def _learn_people(application_id: int, told: dict[str, About]) -> None:
-    known = {
-        sender.user_id: sender for sender in Sender.objects.filter(application=application_id, user_id__in=list(told))
-    }
+    known = rows.senders(application_id, list(told))
     new = [
         Sender(application_id=application_id, user_id=user_id, name=about.name, avatar=about.avatar, as_of=about.as_of)
         for user_id, about in told.items()
