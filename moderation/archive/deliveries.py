@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -68,7 +69,7 @@ def read_content(content: bytes) -> Read:
         return Read([], "not_json", str(error)[:500])
     messages, problems = [], []
     for element in elements:
-        if (message := read_message(element)) is None:
+        if (message := read_message(*element)) is None:
             problems.append("no_message")
         elif (target := target_of(message)) is None:
             problems.append("no_conversation")
@@ -79,26 +80,24 @@ def read_content(content: bytes) -> Read:
     return Read(messages, problems[0], f"{len(problems)} / {len(elements)}")
 
 
-def _elements(raw: str, depth: int = 0) -> Iterator[str]:
-    """The exact texts of the messages in the JSON text `raw`, or of what stands in their place. Raises ValueError."""
+def _elements(raw: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """The messages in the JSON text `raw`, or what stands in their place: exact texts and values. Raises ValueError."""
     raw = raw.strip()
-    if depth < MOST_ENVELOPES:
-        if raw.startswith("["):
-            for _name, part in parts(raw):
-                yield from _elements(part, depth + 1)
-            return
-        value = value_of(raw)
-        if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
-            yield from _elements(value, depth + 1)
-            return
-        if isinstance(value, dict) and "timestamp" not in value:
-            inside = list(_enveloped(raw, depth))
-            yield from inside or [raw]
-            return
-    yield raw
+    if depth < MOST_ENVELOPES and raw.startswith("["):
+        for _name, part in parts(raw):
+            yield from _elements(part, depth + 1)
+        return
+    value = value_of(raw)
+    if depth < MOST_ENVELOPES and isinstance(value, str) and value.lstrip().startswith(("[", "{")):
+        yield from _elements(value, depth + 1)
+    elif depth < MOST_ENVELOPES and isinstance(value, dict) and "timestamp" not in value:
+        inside = list(_enveloped(raw, depth))
+        yield from inside or [(raw, value)]
+    else:
+        yield raw, value
 
 
-def _enveloped(raw: str, depth: int) -> Iterator[str]:
+def _enveloped(raw: str, depth: int) -> Iterator[tuple[str, Any]]:
     """The messages in the members of the object `raw`."""
     for _name, part in parts(raw):
         if part.startswith(("[", "{", '"')):
@@ -107,7 +106,7 @@ def _enveloped(raw: str, depth: int) -> Iterator[str]:
             except ValueError:
                 # A text that begins as JSON does and is none.
                 continue
-            yield from (element for element in found if read_message(element))
+            yield from (element for element in found if read_message(*element))
 
 
 def accept(application: Application, content: bytes) -> bool:

@@ -48,13 +48,14 @@ def storable(value: object, length: int) -> str:
     return value.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")[:length]
 
 
-def read_message(raw: str) -> Message | None:
+def read_message(raw: str, data: Any = None) -> Message | None:
     """`raw` as an unsaved Message of no conversation yet, or None when it is not an object with a whole timestamp.
 
-    `timestamp` is in milliseconds since the epoch (goeasy-api.md, "History").
+    `timestamp` is in milliseconds since the epoch (goeasy-api.md, "History"). `data` is what `raw` says, if it was
+    read already.
     """
     try:
-        data = value_of(raw.strip())
+        data = value_of(raw.strip()) if data is None else data
         timestamp = data.get("timestamp") if isinstance(data, dict) else None
         if not isinstance(timestamp, int) or isinstance(timestamp, bool) or not 0 < timestamp < 2**63:
             return None

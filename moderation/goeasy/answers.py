@@ -172,6 +172,7 @@ def parts(text: str) -> list[tuple[str, str]]:
     neither, or a value that is not too deep to be read is no JSON.
     """
     found: list[tuple[str, str]] = []
+    is_deep = _is_deep(text.lstrip(" \t\r\n"))
     try:
         at = _skip(text, 0)
         close = {"{": "}", "[": "]"}.get(text[at], "")
@@ -181,9 +182,10 @@ def parts(text: str) -> list[tuple[str, str]]:
             if close == "}":
                 name, at = _name(text, at)
                 at = _after(text, at, ":")
-            end = _end(text, at)
+            # Where nothing is deep, the decoder itself finds the end.
+            end = _end(text, at) if is_deep else _DECODER.raw_decode(text, at)[1]
             found.append((name, raw := text[at:end]))
-            if not _is_deep(raw):
+            if is_deep and not _is_deep(raw):
                 json.loads(raw)
             at = _skip(text, end)
             if text[at] == close:
@@ -208,6 +210,8 @@ def value_of(raw: str) -> Any:
 
 
 def _is_deep(raw: str) -> bool:
+    if raw.count("[") + raw.count("{") <= MAX_DEPTH:
+        return False
     depth = 0
     for token in _STRING_OR_BRACKET.finditer(raw) if raw[:1] in ("[", "{") else ():
         depth += _STEP.get(token[0], 0)
