@@ -97,6 +97,8 @@ def database(text: str) -> dict[str, Any]:
         if name != ":memory:":
             settings["NAME"] = str(BASE_DIR / name)
             Path(settings["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+        # Whoever closes the last connection tidies the file up: not after each request.
+        settings["CONN_MAX_AGE"] = None
         settings["OPTIONS"] = {
             # A write transaction takes its lock at the start, so that it waits instead of failing half-way.
             "transaction_mode": "IMMEDIATE",

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db import connection, models
 
-from moderation.archive.models import Conversation, Kind, Message, Sender, WebhookDelivery
+from moderation.archive.models import Application, Conversation, Kind, Message, Sender, WebhookDelivery
 from moderation.goeasy.client import Group, Target
 
 # The engines bound the parameters of one statement.
@@ -43,6 +43,12 @@ def _values(row: models.Model) -> Iterator[Any]:
         if value is not None and isinstance(field, models.DateTimeField):
             value = connection.ops.adapt_datetimefield_value(value)
         yield value
+
+
+def application(slug: str) -> Application | None:
+    """The application with this short name, if there is one."""
+    statement = f'SELECT * FROM "{Application._meta.db_table}" WHERE "slug" = %s'  # noqa: S608 - no value
+    return next(iter(Application.objects.raw(statement, [slug])), None)
 
 
 def insert_delivery(delivery: WebhookDelivery) -> None:

@@ -17,7 +17,7 @@ from django.http.multipartparser import MultiPartParserError
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from moderation.archive import deliveries, feed
+from moderation.archive import deliveries, feed, rows
 from moderation.archive.models import Application
 from moderation.goeasy import signing
 
@@ -41,7 +41,7 @@ class TooLarge(Exception):
 def receive(request: HttpRequest, slug: str) -> HttpResponse:
     """Keep what GoEasy signed and acknowledge it; count what it did not sign, and refuse it."""
     try:
-        application = Application.objects.filter(slug=slug).first()
+        application = rows.application(slug)
         if application is None:
             return answer(404, "Not Found")
         return _receive(request, application)
