@@ -14,7 +14,6 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -126,7 +125,7 @@ def accept(application: Application, content: bytes) -> bool:
     read = read_content(content)
     try:
         conversations = conversations_of(application, (target for target, _message in read.messages))
-        with transaction.atomic():
+        with rows.writing():
             _settle(delivery, read)
             rows.insert_delivery(delivery)
             ingest_delivered(application, conversations, read.messages)
@@ -173,7 +172,7 @@ def process(delivery: WebhookDelivery) -> None:
     delivery.tries += 1
     try:
         conversations = conversations_of(delivery.application, (target for target, _message in read.messages))
-        with transaction.atomic():
+        with rows.writing():
             ingest_delivered(delivery.application, conversations, read.messages)
             _settle(delivery, read)
             delivery.save(update_fields=["state", "problem", "detail", "retry_at", "tries"])

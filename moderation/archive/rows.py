@@ -5,11 +5,14 @@ Both engines take the same words. Values go in as parameters.
 
 from __future__ import annotations
 
+import fcntl
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from django.db import connection, models
+from django.db import connection, models, transaction
 
 from moderation.archive.models import Application, Conversation, Kind, Message, Sender, WebhookDelivery
 from moderation.goeasy.client import Group, Target
@@ -21,6 +24,26 @@ MOST_ROWS = 500
 def in_parts(things: Sequence[Any], size: int = MOST_ROWS) -> Iterator[Sequence[Any]]:
     """`things` in parts that fit into a statement."""
     return (things[start : start + size] for start in range(0, len(things), size))
+
+
+_one_thread = threading.Lock()
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """A transaction to write deliveries in. On SQLite they take turns.
+
+    There one transaction writes at a time, and whoever finds another at it sleeps, for longer each time, while those
+    who come later go first. A lock on a file wakes the next one at once; it ends with the process that holds it.
+    """
+    if connection.vendor != "sqlite" or connection.in_atomic_block or connection.is_in_memory_db():  # type: ignore[attr-defined]
+        with transaction.atomic():
+            yield
+        return
+    with _one_thread, open(f"{connection.settings_dict['NAME']}-turn", "ab") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        with transaction.atomic():
+            yield
 
 
 @cache
