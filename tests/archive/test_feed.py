@@ -23,6 +23,12 @@ MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
 
 
+@pytest.fixture(autouse=True)
+def the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Now is when the test begins, not when this file was read."""
+    monkeypatch.setitem(globals(), "NOW", timezone.now().astimezone(UTC))
+
+
 def delivered(application: Any, *times: datetime) -> None:
     """Deliveries at these times."""
     for number, at in enumerate(times):

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from django.db import Error, connection
 from django.test import Client
+from hypothesis import given
+from hypothesis import strategies as st
 
 from moderation.archive import deliveries
 from moderation.archive.models import Application, Conversation, FeedCount, Message, WebhookDelivery
@@ -323,6 +325,21 @@ def test_a_mark_that_comes_before_its_message_is_remembered_and_the_message_is_k
     Message.objects.all().delete()
     deliver(client, f"[{mark}, {said}]")
     assert (Message.objects.get().raw, Message.objects.get().recalled) == (said, True)
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=200),
+        st.recursive(
+            st.none() | st.integers() | st.text() | st.floats() | st.just(told()),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+        ).map(lambda value: json.dumps(value).encode()),
+    )
+)
+def test_whatever_is_signed_is_read_or_said_to_be_unreadable(content: bytes) -> None:
+    read = deliveries.read_content(content)
+    assert read.problem == "" or read.problem in deliveries.PROBLEMS
+    assert len(read.messages) <= content.count(b"timestamp")
 
 
 def test_nothing_of_a_browser_plays_a_part(administrator: Any, settings: Any) -> None:

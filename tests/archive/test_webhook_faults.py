@@ -112,6 +112,15 @@ def message(number: int) -> dict[str, Any]:
     }
 
 
+def is_recalled(number: int) -> bool:
+    """Whether a mark of its recall is delivered, too: before it, after it, or at the same time."""
+    return number % 5 == 0 and number % 7 != 0
+
+
+def mark(number: int) -> dict[str, Any]:
+    return {**message(number), "payload": None, "recalled": True, "recaller": {"id": "support"}}
+
+
 @dataclass(frozen=True)
 class Delivery:
     """What is sent: its content, its signature, and the numbers of the messages in it."""
@@ -141,6 +150,8 @@ def make_deliveries(chance: random.Random, number_of_messages: int) -> list[Deli
     add(json.dumps([message(number) for number in range(1, number_of_messages + 1)], indent=4).encode(), (1, 2, 3))
     for nonsense in (b"[1", b'{"a": 1}', b"\xff", b"null", b'[{"timestamp": 1700000000000}]'):
         add(nonsense)
+    for number in filter(is_recalled, range(1, number_of_messages + 1)):
+        add(json.dumps([mark(number)]).encode(), (number,))
     genuine = list(made)
     made += chance.sample(genuine, k=len(genuine) // 3)
     for number in range(20):
@@ -237,7 +248,9 @@ def test_through_kills_and_restarts_what_was_acknowledged_is_there_once(gunicorn
     twice = Message.objects.exclude(message_id="").values("message_id").annotate(rows=Count("pk")).filter(rows__gt=1)
     assert not twice.exists()
     for row in Message.objects.select_related("conversation"):
-        assert row.data == message(row.timestamp - AT)
+        number = row.timestamp - AT
+        assert row.data == message(number), "what was said, not the mark, whichever came first"
+        assert (row.recalled, row.recaller) == ((True, {"id": "support"}) if is_recalled(number) else (False, {}))
         assert row.conversation.ids in {
             row.data.get("groupId"),
             " ↔ ".join((row.sender_id, row.data.get("receiverId", ""))),
@@ -247,6 +260,7 @@ def test_through_kills_and_restarts_what_was_acknowledged_is_there_once(gunicorn
 def test_many_at_once_tell_of_the_same_people_and_conversations_without_waiting_for_ever(gunicorn: Gunicorn) -> None:
     chance = random.Random(7)
     everything = [message(number) for number in range(1, 61)]
+    everything += [mark(number) for number in filter(is_recalled, range(1, 61))]
     sent = []
     for _delivery in range(60):
         content = json.dumps(chance.sample(everything, k=20)).encode()
@@ -257,6 +271,9 @@ def test_many_at_once_tell_of_the_same_people_and_conversations_without_waiting_
     assert (len(sender.acknowledged), sender.given_up) == (60, [])
     assert set(WebhookDelivery.objects.values_list("state", flat=True)) == {"done"}
     assert Message.objects.count() == 60
+    assert {row.timestamp - AT for row in Message.objects.filter(recalled=True)} == set(
+        filter(is_recalled, range(61))
+    ) - {0}
 
 
 def test_a_body_whose_length_is_not_told_is_read(gunicorn: Gunicorn) -> None:
