@@ -34,8 +34,8 @@ format: setup ## put code and templates into form
 	$(PY) -m ruff format .
 
 messages: setup ## collect texts into locale/ and compile them (needs gettext)
-	$(PY) manage.py makemessages --locale zh_Hans --no-obsolete --no-wrap --add-location file --ignore .venv --ignore data --ignore staticfiles
-	$(PY) manage.py compilemessages --locale zh_Hans --ignore .venv
+	DEBUG=true $(PY) manage.py makemessages --locale zh_Hans --no-obsolete --no-wrap --add-location file --ignore .venv --ignore data --ignore staticfiles
+	DEBUG=true $(PY) manage.py compilemessages --locale zh_Hans --ignore .venv
 
 test: setup browser test-sqlite test-postgresql ## the whole suite, on SQLite and on PostgreSQL
 
@@ -47,6 +47,10 @@ test-postgresql: setup
 
 browser: ## Chromium and a Chinese font for the browser tests, from Debian's packages where that is possible
 	@tests/install_browser.sh
+
+soak: setup ## the long fault tests, on both databases, with their figures
+	$(PY) tests/run.py sqlite -n 0 -m soak -s tests
+	$(PY) tests/run.py postgresql -n 0 -m soak -s tests
 
 bench: setup ## every benchmark, ratios printed
 	@set -e; for program in benchmarks/bench_*.py; do $(PY) $$program; done

@@ -89,6 +89,7 @@ class RecallAdmin(ReadOnlyAdmin):
         "actor",
         "application",
         "conversation",
+        "sweep_link",
         "reason",
         "note",
         "recaller_id",
@@ -114,6 +115,12 @@ class RecallAdmin(ReadOnlyAdmin):
     @admin.display(description=_("state"))
     def state_pill(self, recall: Recall) -> SafeString:
         return format_html('<span class="pill {}">{}</span>', recall.state, recall.get_state_display())
+
+    @admin.display(description=_("sweep"))
+    def sweep_link(self, recall: Recall) -> SafeString | str:
+        if recall.sweep is None:
+            return "-"
+        return format_html('<a href="{}">{}</a>', recall.sweep.get_absolute_url(), recall.sweep.pk)
 
     @admin.display(description=_("recaller data"))
     def recaller_json(self, recall: Recall) -> SafeString | str:

@@ -409,9 +409,14 @@ UNSENT = [RecallBatch.State.PENDING, RecallBatch.State.SENDING]
 
 
 def due_recalls() -> list[Recall]:
-    """Recalls whose time came a while ago and that nobody is sending: a worker died, or the queue lost the task."""
+    """Recalls whose time came a while ago and that nobody is sending: a worker died, or the queue lost the task.
+
+    One for each application: whoever sends it sends all of them.
+    """
     overdue = Recall.objects.filter(
         state__in=[Recall.State.WAITING, Recall.State.SENDING],
         not_before__lt=timezone.now() - timedelta(seconds=5),
-    ).select_related("application")
-    return [recall for recall in overdue if not limits.is_being_sent(recall.application)]
+    )
+    idle = [each for each in Application.objects.all() if not limits.is_being_sent(each)]
+    first = (overdue.filter(application=application).order_by("not_before").first() for application in idle)
+    return [recall for recall in first if recall is not None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import uuid
 from typing import Any
@@ -14,14 +15,18 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from moderation.archive.forms import ConversationForm
+from moderation.archive.models import Application
+from moderation.archive.templatetags.moments import local
 from moderation.goeasy.client import MAX_ID_LENGTH, MAX_RECALLER_DATA_BYTES, Recaller
 from moderation.goeasy.errors import InvalidCall
 from recall.models import MAX_NOTE_LENGTH, MAX_TIMESTAMPS, RecallReason
 from recall.services import plan
-from recall.timestamps import FULL_WIDTH, parse_timestamps
+from recall.timestamps import FULL_WIDTH, parse_timestamps, to_ms
 
 # Above this many timestamps the count has to be typed before they go.
 TYPED_COUNT_ABOVE = 20
+
+MILLISECONDS = re.compile("[0-9]{13}")
 
 TIMESTAMP_PROBLEMS: dict[str, str | Promise] = {
     "not_whole": _("is not a whole number"),
@@ -81,26 +86,49 @@ class TimestampsField(forms.CharField):
         return parsed.timestamps
 
 
-class RecallForm(ConversationForm):
-    """Everything one recall needs. `needs_count` tells whether the number has to be typed before it goes."""
+class NoteField(forms.CharField):
+    """What somebody writes for the audit log. A line's end counts as one character, as it does in the browser."""
 
-    timestamps = TimestampsField(
-        label=_("Timestamps"),
-        help_text=_("Milliseconds since 1970, 13 digits each; separated by spaces, commas or new lines."),
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            **{
+                "label": _("Note"),
+                "max_length": MAX_NOTE_LENGTH,
+                "widget": forms.Textarea(attrs={"rows": 3}),
+                "help_text": _("For the audit log; clients never see it."),
+                **kwargs,
+            }
+        )
+
+    def to_python(self, value: Any) -> str:
+        return str(super().to_python(value)).replace("\r\n", "\n")
+
+
+class DecisionForm(forms.Form):
+    """A person's decision on calls of which history does not prove what became of them."""
+
+    decision = forms.ChoiceField(
+        label=_("Decision"),
+        choices=[("again", _("send them again")), ("leave", _("leave them as they are"))],
+        widget=forms.RadioSelect,
+        error_messages={"required": _("Choose one: send them again, or leave them as they are.")},
     )
+    note = NoteField(
+        help_text=_("Why you decide so, for the audit log; clients never see it."),
+        error_messages={"required": _("Write a note: why do you decide so?")},
+    )
+
+
+class RecallingForm(forms.Form):
+    """What every form that takes messages back asks: why, and what clients see of whoever does it."""
+
     reason = forms.ModelChoiceField(
         label=_("Reason"),
         queryset=RecallReason.objects.filter(is_active=True),
         to_field_name="code",
         empty_label=_("Choose a reason"),
     )
-    note = forms.CharField(
-        label=_("Note"),
-        max_length=MAX_NOTE_LENGTH,
-        required=False,
-        widget=forms.Textarea(attrs={"rows": 3}),
-        help_text=_("For the audit log; clients never see it."),
-    )
+    note = NoteField(required=False)
     recaller_id = forms.CharField(
         label=_("Recaller id"),
         max_length=MAX_ID_LENGTH,
@@ -115,6 +143,54 @@ class RecallForm(ConversationForm):
     )
     submission = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
     typed_count = forms.CharField(label=_("Number of timestamps"), required=False)
+
+    def clean_recaller_data(self) -> dict[str, Any] | None:
+        """A JSON object of at most 2 KB, or None when left empty."""
+        text = self.cleaned_data["recaller_data"].strip()
+        if not text:
+            return None
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError):
+            data = None
+        if not isinstance(data, dict):
+            raise ValidationError(_('This is not a JSON object. Write it like {"name": "Support"}.'), code="json")
+        if not is_plain(data):
+            raise ValidationError(
+                _("Keep it plain: no numbers over 15 digits, nothing nested deeper than 20."), code="json"
+            )
+        return data
+
+    def clean(self) -> dict[str, Any]:
+        """Adds `recaller`: None when nothing is named, so that the field is left out of the call."""
+        cleaned = super().clean() or {}
+        if "recaller_data" in cleaned and "recaller_id" in cleaned:
+            try:
+                recaller = Recaller(cleaned["recaller_id"], cleaned["recaller_data"])
+                cleaned["recaller"] = recaller if recaller.as_field() else None
+            except InvalidCall as problem:
+                if problem.field.endswith("data"):
+                    sentence = _("The recaller data is over %(most)d bytes, or no JSON that can be sent: shorten it.")
+                    self.add_error("recaller_data", sentence % {"most": MAX_RECALLER_DATA_BYTES})
+                else:
+                    self.add_error("recaller_id", str(problem))
+        return cleaned
+
+    def is_typed(self, expected: int) -> bool:
+        """Whether the typed number is `expected`; adds the error when it is not. Asked only on confirmation."""
+        if self.cleaned_data["typed_count"].translate(FULL_WIDTH).strip() == str(expected):
+            return True
+        self.add_error("typed_count", _("Type %(count)d to confirm that this many go.") % {"count": expected})
+        return False
+
+
+class RecallForm(ConversationForm, RecallingForm):
+    """Everything one recall needs. `needs_count` tells whether the number has to be typed before it goes."""
+
+    timestamps = TimestampsField(
+        label=_("Timestamps"),
+        help_text=_("Milliseconds since 1970, 13 digits each; separated by spaces, commas or new lines."),
+    )
 
     @property
     def timestamps_field(self) -> TimestampsField:
@@ -137,47 +213,61 @@ class RecallForm(ConversationForm):
         """Whether the number of timestamps has to be typed to confirm."""
         return len(self.cleaned_data.get("timestamps", ())) > TYPED_COUNT_ABOVE
 
-    def clean_recaller_data(self) -> dict[str, Any] | None:
-        """A JSON object of at most 2 KB, or None when left empty."""
-        text = self.cleaned_data["recaller_data"].strip()
-        if not text:
-            return None
+    def clean_count(self) -> bool:
+        """Whether the number was typed, if it has to be; adds the error when it was not."""
+        return not self.needs_count or self.is_typed(len(self.cleaned_data["timestamps"]))
+
+
+class MomentField(forms.DateTimeField):
+    """A time in the person's own zone, as a datetime-local field sends it; ms since the epoch in a link. Cleans to ms.
+
+    `ends`: the last millisecond of what was typed to the second, as "until 10:00:00" is meant.
+    """
+
+    widget = forms.DateTimeInput(format="%Y-%m-%dT%H:%M:%S", attrs={"type": "datetime-local", "step": "1"})
+
+    def __init__(self, *, ends: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.ends = ends
+
+    def clean(self, value: Any) -> int | None:
+        if isinstance(value, str) and MILLISECONDS.fullmatch(value):
+            return int(value)
         try:
-            data = json.loads(text)
-        except (ValueError, RecursionError):
-            data = None
-        if not isinstance(data, dict):
-            raise ValidationError(_('This is not a JSON object. Write it like {"name": "Support"}.'), code="json")
-        if not is_plain(data):
-            raise ValidationError(
-                _("Keep it plain: no numbers over 15 digits, nothing nested deeper than 20."), code="json"
-            )
-        return data
+            at = super().clean(value)
+            if at is None:
+                return None
+            return to_ms(at) + (999 if self.ends and not at.microsecond else 0)
+        except OverflowError:
+            raise ValidationError(self.error_messages["invalid"], code="invalid") from None
+
+    def prepare_value(self, value: Any) -> Any:
+        if isinstance(value, str) and MILLISECONDS.fullmatch(value):
+            return local(int(value))
+        return super().prepare_value(value)
+
+
+class SweepForm(RecallingForm):
+    """Everything a sweep needs. `digest`: of what the person was shown."""
+
+    app = forms.ModelChoiceField(
+        label=_("Application"), queryset=Application.objects.all(), to_field_name="slug", empty_label=None
+    )
+    sender = forms.CharField(
+        label=_("Sender's id"),
+        max_length=MAX_ID_LENGTH,
+        strip=False,
+        help_text=_("As GoEasy knows the user: shown beside the name in every conversation."),
+    )
+    since = MomentField(label=_("From"))
+    until = MomentField(label=_("Until"), ends=True)
+    digest = forms.CharField(required=False, widget=forms.HiddenInput, max_length=64)
 
     def clean(self) -> dict[str, Any]:
-        """Adds `recaller`: None when nothing is named, so that the field is left out of the call."""
         cleaned = super().clean()
-        if "recaller_data" in cleaned and "recaller_id" in cleaned:
-            try:
-                recaller = Recaller(cleaned["recaller_id"], cleaned["recaller_data"])
-                cleaned["recaller"] = recaller if recaller.as_field() else None
-            except InvalidCall as problem:
-                if problem.field.endswith("data"):
-                    sentence = _("The recaller data is over %(most)d bytes, or no JSON that can be sent: shorten it.")
-                    self.add_error("recaller_data", sentence % {"most": MAX_RECALLER_DATA_BYTES})
-                else:
-                    self.add_error("recaller_id", str(problem))
+        if "since" in cleaned and "until" in cleaned and cleaned["since"] > cleaned["until"]:
+            self.add_error("until", _("This is before “From”. Exchange the two."))
         return cleaned
-
-    def clean_count(self) -> bool:
-        """Whether the typed number is right; adds the error when it is not. Asked only on confirmation."""
-        if not self.needs_count:
-            return True
-        expected = len(self.cleaned_data["timestamps"])
-        if self.cleaned_data["typed_count"].translate(FULL_WIDTH).strip() == str(expected):
-            return True
-        self.add_error("typed_count", _("Type %(count)d to confirm that this many go.") % {"count": expected})
-        return False
 
 
 def is_plain(value: object, depth: int = 20) -> bool:

@@ -153,6 +153,8 @@ class Recall(models.Model):
 
 # Of a batch: nobody knows what became of it, or history still shows its messages.
 NEEDS_A_PERSON = models.Q(state="unknown", settlement="") | models.Q(settlement="visible")
+# History was read for its messages since it was sent last, or that was tried at least.
+LOOKED_FOR = models.Q(checks__gt=0)
 
 
 class RecallBatch(models.Model):

@@ -93,7 +93,9 @@ def record_results(circuit: Circuit, results: list[tuple[Claim, Answer | GoEasyE
     Done twice it records nothing twice.
     """
     accepted = [(claim, result) for claim, result in results if isinstance(result, Answer)]
+    one_by_one = len(accepted) < len(results)
     if accepted and not record_accepted(accepted):
+        one_by_one = True
         for claim, answer in accepted:
             record_outcome(claim, Outcome.ACCEPTED, RecallBatch.State.ACCEPTED, answer=answer)
     if accepted:
@@ -101,11 +103,16 @@ def record_results(circuit: Circuit, results: list[tuple[Claim, Answer | GoEasyE
     for claim, error in results:
         if isinstance(error, GoEasyError):
             record_error(circuit, claim, error)
-    settle({claim.recall.pk for claim, _result in results})
+    if one_by_one:
+        settle({claim.recall.pk for claim, _result in results})
 
 
 def record_accepted(accepted: list[tuple[Claim, Answer]]) -> bool:
-    """`record_outcome()` for many accepted calls in one commit; False, and nothing, if one is not open any more."""
+    """`record_outcome()` for many accepted calls, and `settle()`, in one commit.
+
+    False, and nothing is recorded, if one of the calls is not open any more. When two workers commit the last calls
+    of a recall at the same moment, neither sees it finished here; `Turn.has_more()` does, before a turn ends.
+    """
     now = timezone.now()
     ended_at = connection.ops.adapt_datetimefield_value(now)
     with transaction.atomic(), connection.cursor() as cursor:
@@ -134,6 +141,7 @@ def record_accepted(accepted: list[tuple[Claim, Answer]]) -> bool:
             pk__in=[claim.batch.pk for claim, _answer in accepted], state=RecallBatch.State.SENDING
         ).update(**ended(RecallBatch.State.ACCEPTED))
         record_all([told(claim, Outcome.ACCEPTED, answer=answer) for claim, answer in accepted])
+        settle({claim.recall.pk for claim, _answer in accepted})
     return True
 
 
@@ -316,15 +324,17 @@ def settle(recalls: Iterable[UUID]) -> None:
         recall=OuterRef("pk"), state__in=[RecallBatch.State.PENDING, RecallBatch.State.SENDING]
     )
     states = Recall.State
-    done = Recall.objects.filter(pk__in=list(recalls), state__in=[states.SENDING, states.STOPPED]).exclude(Exists(left))
-    for recall in done:
+    done = Recall.objects.filter(~Exists(left), pk__in=list(recalls))
+    # Nobody but a person makes a batch unsent again, and not while its recall is being sent: one statement is enough.
+    done.filter(state=states.SENDING).update(state=states.FINISHED, finished_at=timezone.now())
+    for recall in done.filter(state=states.STOPPED):
         with transaction.atomic():
             locked = Recall.objects.select_for_update(of=("self",)).get(pk=recall.pk)
-            if locked.state not in {states.SENDING, states.STOPPED}:
+            if locked.state != states.STOPPED:
                 continue
             if locked.batches.filter(state__in=[RecallBatch.State.PENDING, RecallBatch.State.SENDING]).exists():
                 continue
-            if locked.state == states.STOPPED and locked.batches.filter(state=RecallBatch.State.REFUSED).exists():
+            if locked.batches.filter(state=RecallBatch.State.REFUSED).exists():
                 continue
             locked.state = states.FINISHED
             locked.stop_reason = ""

@@ -6,13 +6,13 @@ The one pipeline: browser, admin and command line all come through `request_reca
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Q, Sum
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -24,6 +24,7 @@ from moderation.audit.models import Action
 from moderation.audit.services import entry, record, record_all
 from moderation.goeasy.client import MAX_TIMESTAMPS_PER_CALL, Group, Private, Recaller, masked, recall_body
 from recall.models import (
+    LOOKED_FOR,
     MAX_NOTE_LENGTH,
     NEEDS_A_PERSON,
     Circuit,
@@ -239,10 +240,11 @@ def _split(planned: Sequence[tuple[Recall, list[tuple[int, ...]]]]) -> None:
         for position, timestamp in enumerate(call)
     )
     item_at = {(item.recall_id, item.timestamp): item for item in items}
+    recall_of = {recall.conversation_id: recall for recall, _calls in planned}
     found = [
-        (item_at[recall.pk, message.timestamp], message)
-        for recall, calls in planned
-        for message in archived(recall.conversation, [timestamp for call in calls for timestamp in call])
+        (item, message)
+        for message in _archived_at([(item.recall.conversation_id, item.timestamp) for item in items])
+        if (item := item_at.get((recall_of[message.conversation_id].pk, message.timestamp)))
     ]
     names = {
         (application_id, user_id): name
@@ -263,6 +265,16 @@ def _split(planned: Sequence[tuple[Recall, list[tuple[int, ...]]]]) -> None:
         )
         for item, message in found
     )
+
+
+def _archived_at(places: list[tuple[int, int]]) -> Iterator[Message]:
+    """The archive's messages at `places` (conversation, ms), 500 places a query, and some beside them."""
+    for start in range(0, len(places), 500):
+        some = places[start : start + 500]
+        yield from Message.objects.filter(
+            conversation__in={conversation for conversation, _timestamp in some},
+            timestamp__in={timestamp for _conversation, timestamp in some},
+        ).order_by("timestamp", "pk")
 
 
 def wake(recall: Recall) -> None:
@@ -310,11 +322,12 @@ MAY_BE_SENT_AGAIN = Q(state__in=[RecallBatch.State.REFUSED, RecallBatch.State.PE
 )
 
 
+RETRIED_FROM = (Recall.State.STOPPED, Recall.State.FINISHED)
+
+
 def can_retry(recall: Recall) -> bool:
     """Whether something was refused, never left, or is still visible, and may be sent again."""
-    return recall.state in {Recall.State.STOPPED, Recall.State.FINISHED} and (
-        recall.batches.filter(MAY_BE_SENT_AGAIN).exists()
-    )
+    return recall.state in RETRIED_FROM and recall.batches.filter(MAY_BE_SENT_AGAIN).exists()
 
 
 def retry_recall(recall: Recall, actor: User) -> int:
@@ -324,7 +337,7 @@ def retry_recall(recall: Recall, actor: User) -> int:
     """
     with transaction.atomic():
         recall = _locked(recall)
-        if recall.state not in {Recall.State.STOPPED, Recall.State.FINISHED}:
+        if recall.state not in RETRIED_FROM:
             raise NotPossible(_("This recall is still under way."))
         indexes = list(recall.batches.filter(MAY_BE_SENT_AGAIN).values_list("index", flat=True))
         if not indexes:
@@ -337,7 +350,8 @@ def settle_unknown(recall: Recall, actor: User, *, send_again: bool, note: str) 
     """A person's decision on the calls of which nobody knows what became of them; returns how many those are.
 
     `send_again`: they become new attempts; otherwise they are left as they are and need nobody any more. `note`
-    says why (1 to 2,000 characters). Raises NotPossible.
+    says why (1 to 2,000 characters). History is read first: calls for which that was not tried yet are not among
+    them. Raises NotPossible.
     """
     if not note.strip():
         raise NotPossible(_("Write a note: why do you decide so?"))
@@ -345,13 +359,15 @@ def settle_unknown(recall: Recall, actor: User, *, send_again: bool, note: str) 
         raise NotPossible(_("The note is longer than %(most)d characters.") % {"most": MAX_NOTE_LENGTH})
     with transaction.atomic():
         recall = _locked(recall)
-        if recall.state not in {Recall.State.STOPPED, Recall.State.FINISHED}:
+        if recall.state not in RETRIED_FROM:
             raise NotPossible(_("This recall is still under way."))
-        unknown = recall.batches.filter(NEEDS_A_PERSON)
-        indexes = list(unknown.values_list("index", flat=True))
+        undecided = recall.batches.filter(NEEDS_A_PERSON)
+        indexes = list(undecided.filter(LOOKED_FOR).select_for_update().values_list("index", flat=True))
+        if not indexes and undecided.exists():
+            raise NotPossible(_("History is still to be read for what became of the messages. Decide after that."))
         if not indexes:
             raise NotPossible(_("Nothing of this recall needs a decision any more."))
-        unknown.update(
+        recall.batches.filter(index__in=indexes).update(
             settlement=RecallBatch.Settlement.DECIDED,
             settled_by=actor.get_username(),
             settlement_note=note,
@@ -413,52 +429,3 @@ def _send_again(recall: Recall, indexes: list[int], actor: User, detail: dict[st
         detail={**detail, "batches": indexes},
     )
     wake(recall)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a recall is, in batches (calls) and timestamps, by the batches' state."""
-
-    calls: int
-    timestamps: int
-    batches: dict[str, int]
-    sizes: dict[str, int]
-
-    @property
-    def final_calls(self) -> int:
-        """Calls whose outcome will not change by itself."""
-        return self.calls - self.batches.get("pending", 0) - self.batches.get("sending", 0)
-
-    @property
-    def outcome(self) -> str:
-        """How it went, the worst first: unknown, refused, pending, cancelled, accepted."""
-        for state in ("unknown", "refused", "sending", "pending", "cancelled"):
-            if self.batches.get(state):
-                return state
-        return "accepted"
-
-
-def progress_of(recalls: Sequence[Recall]) -> dict[UUID, Progress]:
-    """The progress of each of `recalls`, in one query."""
-    counted: dict[UUID, dict[str, tuple[int, int]]] = defaultdict(dict)
-    for row in (
-        RecallBatch.objects.filter(recall__in=recalls)
-        .order_by()
-        .values("recall_id", "state")
-        .annotate(batches=Count("pk"), timestamps=Sum("size"))
-    ):
-        counted[row["recall_id"]][row["state"]] = (row["batches"], row["timestamps"])
-    return {
-        recall.pk: Progress(
-            calls=sum(batches for batches, _size in counted[recall.pk].values()),
-            timestamps=sum(size for _batches, size in counted[recall.pk].values()),
-            batches={state: batches for state, (batches, _size) in counted[recall.pk].items()},
-            sizes={state: size for state, (_batches, size) in counted[recall.pk].items()},
-        )
-        for recall in recalls
-    }
-
-
-def progress(recall: Recall) -> Progress:
-    """The progress of one recall."""
-    return progress_of([recall])[recall.pk]

@@ -7,46 +7,64 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from moderation.accounts.models import User
-from moderation.archive import timeline
 from moderation.archive.models import Application, Conversation, Message
 from moderation.goeasy.client import Recaller
 from recall.models import Recall, RecallBatch, RecallItem, RecallReason, Sweep
-from recall.services import Draft, NotPossible, Progress, cancel_recall, create_recalls, plan, progress_of, wake
+from recall.services import (
+    MAY_BE_SENT_AGAIN,
+    RETRIED_FROM,
+    Draft,
+    NotPossible,
+    cancel_recall,
+    create_recalls,
+    plan,
+    retry_recall,
+    wake,
+)
 
+# Of each conversation, so many of its messages are shown before the sweep is confirmed.
 SAMPLES = 3
+# SQLite bounds the number of parameters of one statement.
+AT_ONCE = 500
 
 
 @dataclass(frozen=True)
 class Part:
-    """What a sweep takes back in one conversation: timestamps (ms), and the newest few of its messages.
+    """What a sweep takes back in one conversation: timestamps (ms), and the keys of the newest few messages.
 
-    `others`: messages that go as well, because they share a millisecond with one of the sender's.
+    `others`: keys of messages of other senders that go as well, because they share a millisecond with one of these.
     """
 
-    conversation: Conversation
+    conversation_id: int
     timestamps: tuple[int, ...]
-    samples: list[Message]
-    others: int = 0
+    samples: tuple[int, ...]
+    others: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """What a sweep would take back. `digest` changes when that does. `too_many`: more than the set maximum."""
+    """What a sweep would take back, the conversation with the most first.
 
-    parts: list[Part]
+    `digest` changes when that does. `too_many`: more than the set maximum, so that nothing was planned.
+    `left_out`: timestamps that a recall has named already and that GoEasy has not refused.
+    """
+
+    parts: list[Part] = field(default_factory=list)
     too_many: bool = False
     digest: str = ""
-    under_way: int = 0
+    left_out: int = 0
 
     @property
     def timestamps(self) -> int:
@@ -58,13 +76,13 @@ class SweepPlan:
 
     @property
     def others(self) -> int:
-        return sum(part.others for part in self.parts)
+        return sum(len(part.others) for part in self.parts)
 
 
 def plan_sweep(*, application: Application, sender_id: str, since: int, until: int) -> SweepPlan:
-    """What `sender_id` wrote from `since` to `until` (ms, ends included) that is not recalled yet, by conversation.
+    """What `sender_id` wrote from `since` to `until` (ms, ends included) that is not recalled yet.
 
-    What a recall has named already is left out, unless GoEasy refused it, and counted in `under_way`.
+    The number of queries grows with the messages, 500 to a query, not with the conversations.
     """
     most = settings.SWEEP_MAX_MESSAGES
     written = Message.objects.filter(
@@ -74,63 +92,66 @@ def plan_sweep(*, application: Application, sender_id: str, since: int, until: i
         timestamp__lte=until,
         recalled=False,
     )
-    found = list(written.order_by("timestamp", "id").values_list("conversation_id", "timestamp")[: most + 1])
-    if len(found) > most:
-        return SweepPlan([], too_many=True)
-    by_conversation: dict[int, set[int]] = defaultdict(set)
-    for conversation_id, timestamp in found:
-        by_conversation[conversation_id].add(timestamp)
-    under_way = 0
-    for conversation_id, timestamps in by_conversation.items():
-        taken = _taken(conversation_id, timestamps)
-        timestamps -= taken
-        under_way += len(taken)
-    conversations = Conversation.objects.select_related("application").in_bulk(by_conversation)
-    digest = hashlib.sha256()
-    parts = []
-    for conversation_id, timestamps in sorted(by_conversation.items(), key=lambda each: (-len(each[1]), each[0])):
-        if not timestamps:
-            continue
-        digest.update(f"{conversation_id}:{sorted(timestamps)};".encode())
-        conversation = conversations[conversation_id]
-        newest = written.filter(conversation=conversation).order_by("-timestamp", "-id")[:SAMPLES]
-        shared = timeline.sharing(conversation, timestamps)
-        parts.append(
-            Part(
-                conversation,
-                tuple(sorted(timestamps)),
-                list(newest)[::-1],
-                _others(conversation, sender_id, set(shared)) if shared else 0,
-            )
+    rows = list(written.order_by("timestamp", "id").values_list("conversation_id", "timestamp", "id")[: most + 1])
+    if len(rows) > most:
+        return SweepPlan(too_many=True)
+    taken = _taken(application, {timestamp for _conversation, timestamp, _id in rows})
+    ids: dict[int, dict[int, int]] = defaultdict(dict)
+    for conversation_id, timestamp, pk in rows:
+        if (conversation_id, timestamp) not in taken:
+            ids[conversation_id][timestamp] = pk
+    others = _others(application, sender_id, ids)
+    parts = [
+        Part(
+            conversation_id,
+            tuple(by_time),
+            tuple(by_time.values())[-SAMPLES:],
+            tuple(others.get(conversation_id, ())),
         )
-    return SweepPlan(parts, digest=digest.hexdigest(), under_way=under_way)
+        for conversation_id, by_time in sorted(ids.items(), key=lambda each: (-len(each[1]), each[0]))
+    ]
+    digest = hashlib.sha256(repr([(part.conversation_id, part.timestamps, part.others) for part in parts]).encode())
+    left_out = len({row[:2] for row in rows} & taken)
+    return SweepPlan(parts, digest=digest.hexdigest(), left_out=left_out)
 
 
-def _taken(conversation_id: int, timestamps: set[int]) -> set[int]:
-    """Those of `timestamps` (ms) that a recall has named and GoEasy has not refused."""
+def _chunks(values: Iterable[int]) -> Iterator[list[int]]:
+    """`values` in parts that one statement takes."""
+    ordered = sorted(values)
+    for start in range(0, len(ordered), AT_ONCE):
+        yield ordered[start : start + AT_ONCE]
+
+
+def _taken(application: Application, timestamps: set[int]) -> set[tuple[int, int]]:
+    """The (conversation, timestamp) that a recall of ours has named, unless GoEasy refused it or it was called off.
+
+    An unknown one is among them, and so is one that is still visible: those are decided on where they are, on the
+    page of their recall; a sweep must not send them beside that.
+    """
     states = RecallBatch.State
-    wanted = sorted(timestamps)
-    taken: set[int] = set()
-    # In parts: SQLite bounds the number of parameters of one statement.
-    for start in range(0, len(wanted), 500):
-        items = RecallItem.objects.filter(
-            recall__conversation=conversation_id,
-            timestamp__in=wanted[start : start + 500],
-            batch__state__in=[states.PENDING, states.SENDING, states.ACCEPTED],
+    found: set[tuple[int, int]] = set()
+    for some in _chunks(timestamps):
+        items = RecallItem.objects.filter(recall__application=application, timestamp__in=some).exclude(
+            batch__state__in=[states.REFUSED, states.CANCELLED]
         )
-        taken.update(items.values_list("timestamp", flat=True))
-    return taken
+        found.update(items.values_list("recall__conversation_id", "timestamp"))
+    return found
 
 
-def _others(conversation: Conversation, sender_id: str, timestamps: set[int]) -> int:
-    """How many messages of other senders there are at `timestamps` (ms)."""
-    wanted = sorted(timestamps)
-    return sum(
-        Message.objects.filter(conversation=conversation, timestamp__in=wanted[start : start + 500])
-        .exclude(sender_id=sender_id)
-        .count()
-        for start in range(0, len(wanted), 500)
-    )
+def _others(application: Application, sender_id: str, ids: dict[int, dict[int, int]]) -> dict[int, list[int]]:
+    """The keys of the messages of other senders at the same milliseconds, by conversation; recalled ones are gone."""
+    found: dict[int, list[int]] = defaultdict(list)
+    for some in _chunks({timestamp for by_time in ids.values() for timestamp in by_time}):
+        rows = (
+            Message.objects.filter(conversation__application=application, timestamp__in=some, recalled=False)
+            .exclude(sender_id=sender_id)
+            .order_by("timestamp", "id")
+            .values_list("conversation_id", "timestamp", "id")
+        )
+        for conversation_id, timestamp, pk in rows:
+            if timestamp in ids.get(conversation_id, ()):
+                found[conversation_id].append(pk)
+    return found
 
 
 def request_sweep(
@@ -150,84 +171,101 @@ def request_sweep(
     """Ask for what `plan_sweep()` found to be taken back, and return the sweep.
 
     `digest` is that of the plan that the person saw. The same `submission` a second time returns the sweep that it
-    made the first time. Raises NotPossible when nothing, too much, or something else than was seen would go.
+    made the first time. Raises NotPossible when nothing, too much, or something else than was seen would go, and
+    when `submission` made another sweep.
     """
-    if (earlier := Sweep.objects.filter(submission=submission).first()) is not None:
-        return earlier
-    try:
-        with transaction.atomic():
-            planned = plan_sweep(application=application, sender_id=sender_id, since=since, until=until)
-            if planned.too_many:
-                raise NotPossible(
-                    _("This is more than %(most)d messages. Choose a shorter time.")
-                    % {"most": settings.SWEEP_MAX_MESSAGES}
-                )
-            if not planned.parts:
-                raise NotPossible(_("There is nothing to take back: the archive has no such message left."))
-            if planned.digest != digest:
-                raise NotPossible(_("What would go has changed since you looked. Look at it again."))
-            sweep = Sweep.objects.create(
-                application=application,
-                sender_id=sender_id,
-                since=since,
-                until=until,
-                actor=actor,
-                submission=submission,
-            )
-            recalls = create_recalls(
-                [Draft(part.conversation, part.timestamps) for part in planned.parts],
-                actor=actor,
-                reason=reason,
-                note=note,
-                recaller=recaller,
-                not_before=timezone.now() + timedelta(seconds=grace_seconds),
-                sweep=sweep,
-            )
-            # One is enough: a worker sends all that is due in the application.
-            wake(recalls[0])
-    except IntegrityError:
-        # The same form came in twice at once, and the other one was first.
-        if (earlier := Sweep.objects.filter(submission=submission).first()) is None:
-            raise
-        return earlier
+    asked = (actor.pk, application.pk, sender_id, since, until, reason.pk, note, recaller)
+    with transaction.atomic():
+        # One sweep of an application at a time: what comes in twice at once is seen as asked for already.
+        Application.objects.select_for_update(no_key=True).get(pk=application.pk)
+        if (earlier := Sweep.objects.filter(submission=submission).first()) is not None:
+            return _the_same(earlier, asked)
+        planned = plan_sweep(application=application, sender_id=sender_id, since=since, until=until)
+        if (problem := problem_of(planned)) is not None:
+            raise problem
+        if planned.digest != digest:
+            raise NotPossible(_("What would go has changed since you looked. Look at it again."))
+        sweep = Sweep.objects.create(
+            application=application, sender_id=sender_id, since=since, until=until, actor=actor, submission=submission
+        )
+        conversations = conversations_of(planned.parts)
+        recalls = create_recalls(
+            [Draft(conversations[part.conversation_id], part.timestamps) for part in planned.parts],
+            actor=actor,
+            reason=reason,
+            note=note,
+            recaller=recaller,
+            not_before=timezone.now() + timedelta(seconds=grace_seconds),
+            sweep=sweep,
+        )
+        # One is enough: a worker sends all that is due in the application.
+        wake(recalls[0])
     return sweep
+
+
+def problem_of(planned: SweepPlan) -> NotPossible | None:
+    """Why what was planned cannot be asked for; None when it can."""
+    if planned.too_many:
+        return NotPossible(
+            _("These are more than %(most)d messages. Choose a shorter time.") % {"most": settings.SWEEP_MAX_MESSAGES}
+        )
+    if not planned.parts and planned.left_out:
+        return NotPossible(_("Nothing is left to take back: recalls have all of these messages already."))
+    if not planned.parts:
+        return NotPossible(_("The archive has no message of this sender in this time that is not recalled yet."))
+    return None
+
+
+def conversations_of(parts: Sequence[Part]) -> dict[int, Conversation]:
+    """The conversations of `parts`, by key."""
+    found: dict[int, Conversation] = {}
+    for some in _chunks(part.conversation_id for part in parts):
+        found |= Conversation.objects.select_related("application").in_bulk(some)
+    return found
+
+
+def _the_same(earlier: Sweep, asked: tuple[object, ...]) -> Sweep:
+    """`earlier`, if that is what is asked for again (see `services._the_same`)."""
+    first = earlier.recalls.all()[0]
+    made = (earlier.actor_id, earlier.application_id, earlier.sender_id, earlier.since, earlier.until)
+    if (*made, first.reason_id, first.note, first.recaller) != asked:
+        raise NotPossible(_("This form has made another sweep already. Nothing new was sent."))
+    return earlier
+
+
+def with_batches(sweep: Sweep, which: Q) -> QuerySet[Recall]:
+    """The sweep's recalls that have a batch `which` is true of."""
+    return sweep.recalls.filter(Exists(RecallBatch.objects.filter(which, recall=OuterRef("pk")))).order_by("pk")
 
 
 def cancel_sweep(sweep: Sweep, actor: User) -> int:
     """Call off whatever of the sweep has not left; returns how many timestamps that was. Raises NotPossible."""
     count = 0
-    for recall in sweep.recalls.filter(batches__state=RecallBatch.State.PENDING).distinct():
-        try:
-            count += cancel_recall(recall, actor)
-        except NotPossible:
-            # The worker was faster with this one.
-            continue
+    unsent = Q(state=RecallBatch.State.PENDING)
+    with transaction.atomic():
+        # All are locked before the first is written, so that workers find none of them to claim meanwhile.
+        recalls = list(with_batches(sweep, unsent).select_for_update(of=("self",)))
+        list(RecallBatch.objects.filter(unsent, recall__sweep=sweep).order_by("pk").select_for_update(of=("self",)))
+        for recall in recalls:
+            try:
+                count += cancel_recall(recall, actor)
+            except NotPossible:
+                # A worker was faster with this one.
+                continue
     if not count:
         raise NotPossible(_("Everything has been sent already: there is nothing left to call off."))
     return count
 
 
-@dataclass(frozen=True)
-class SweepProgress:
-    """How far a sweep is: the sum of its recalls' progress, and each recall with its own."""
-
-    whole: Progress
-    recalls: list[tuple[Recall, Progress]] = field(default_factory=list)
-
-
-def progress_of_sweep(sweep: Sweep) -> SweepProgress:
-    """The progress of a sweep, in two queries."""
-    recalls = list(sweep.recalls.select_related("conversation__application", "actor", "reason").order_by("-pk"))
-    each = progress_of(recalls)
-    batches: dict[str, int] = defaultdict(int)
-    sizes: dict[str, int] = defaultdict(int)
-    for progress in each.values():
-        for state, number in progress.batches.items():
-            batches[state] += number
-        for state, number in progress.sizes.items():
-            sizes[state] += number
-    whole = Progress(
-        calls=sum(batches.values()), timestamps=sum(sizes.values()), batches=dict(batches), sizes=dict(sizes)
-    )
-    ordered = sorted(recalls, key=lambda recall: (-each[recall.pk].timestamps, str(recall.pk)))
-    return SweepProgress(whole, [(recall, each[recall.pk]) for recall in ordered])
+def retry_sweep(sweep: Sweep, actor: User) -> int:
+    """`retry_recall()` for each of the sweep's recalls; returns how many calls that will be. Raises NotPossible."""
+    count = 0
+    for recall in with_batches(sweep, MAY_BE_SENT_AGAIN).filter(state__in=RETRIED_FROM):
+        try:
+            count += retry_recall(recall, actor)
+        except NotPossible:
+            # Somebody else was faster with this one.
+            continue
+    if not count:
+        raise NotPossible(_("Nothing of this sweep was refused, left unsent or is still visible."))
+    return count

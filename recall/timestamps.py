@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from moderation.goeasy.client import timestamp_problem
 
@@ -24,6 +25,11 @@ class Parsed:
     timestamps: tuple[int, ...] = ()
     duplicates: int = 0
     rejected: list[tuple[str, str]] = field(default_factory=list)
+
+
+def to_ms(at: datetime) -> int:
+    """An aware time as ms since the epoch."""
+    return round(at.timestamp() * 1000)
 
 
 def parse_timestamps(texts: Iterable[str], *, now_ms: int) -> Parsed:

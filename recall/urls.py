@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from recall.views import desk, health, home, recalls
+from recall.views import desk, health, home, recalls, sweeps
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -15,6 +15,11 @@ urlpatterns = [
     path("recalls/<uuid:pk>/", recalls.recall_detail, name="recall"),
     path("recalls/<uuid:pk>/cancel/", recalls.recall_cancel, name="recall-cancel"),
     path("recalls/<uuid:pk>/retry/", recalls.recall_retry, name="recall-retry"),
+    path("recalls/<uuid:pk>/settle/", recalls.recall_settle, name="recall-settle"),
+    path("sweeps/new/", sweeps.sweep_new, name="sweep-new"),
+    path("sweeps/<uuid:pk>/", sweeps.sweep_detail, name="sweep"),
+    path("sweeps/<uuid:pk>/cancel/", sweeps.sweep_cancel, name="sweep-cancel"),
+    path("sweeps/<uuid:pk>/retry/", sweeps.sweep_retry, name="sweep-retry"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
 ]

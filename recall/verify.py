@@ -21,7 +21,7 @@ from moderation.archive.models import Application, Conversation
 from moderation.audit.models import Action
 from moderation.audit.services import record
 from recall import limits
-from recall.models import NEEDS_A_PERSON, Evidence, RecallBatch, RecallItem
+from recall.models import NEEDS_A_PERSON, Evidence, Recall, RecallBatch, RecallItem
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +59,28 @@ def check_due() -> Checked:
     """Look for the messages of the batches whose time to be looked for has come."""
     checked = Checked()
     for application in Application.objects.all():
+        due = RecallBatch.objects.filter(recall__application=application, check_at__lte=timezone.now())
         # One application's trouble must not keep the others waiting.
-        if not limits.circuit_of(application).is_open:
-            due = RecallBatch.objects.filter(recall__application=application, check_at__lte=timezone.now())
+        if is_well(application, due):
             check(due.order_by("check_at")[:MOST_BATCHES], checked)
     return checked
+
+
+def is_well(application: Application, due: QuerySet[RecallBatch]) -> bool:
+    """Whether the application's circuit lets calls through. When nothing is sent that would try it, this does."""
+    circuit = limits.circuit_of(application)
+    if not circuit.is_open:
+        return True
+    unsent = RecallBatch.objects.filter(
+        state=RecallBatch.State.PENDING, recall__application=application, recall__state=Recall.State.SENDING
+    )
+    batch = due.select_related("recall__conversation").first()
+    if batch is None or unsent.exists() or not limits.take_probe(circuit):
+        return False
+    if limits.probe_by_history(application, batch):
+        limits.note_answer(circuit)
+        return True
+    return False
 
 
 def check(batches: QuerySet[RecallBatch], checked: Checked) -> None:

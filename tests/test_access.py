@@ -33,6 +33,11 @@ ROUTES: dict[str, tuple[str, str, str]] = {
     "recall": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
     "recall-cancel": (NOT_ALLOWED, ACTING, NOT_ALLOWED),
     "recall-retry": (NOT_ALLOWED, ACTING, NOT_ALLOWED),
+    "recall-settle": (NOT_ALLOWED, ACTING, NOT_ALLOWED),
+    "sweep-new": (ACTING, ACTING, NOT_ALLOWED),
+    "sweep": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
+    "sweep-cancel": (NOT_ALLOWED, ACTING, NOT_ALLOWED),
+    "sweep-retry": (NOT_ALLOWED, ACTING, NOT_ALLOWED),
     "feed": ("aA", NOT_ALLOWED, NOT_ALLOWED),
     # Whom it believes is a matter of the signature.
     "goeasy-webhook": (NOT_ALLOWED, EVERYONE, NOT_ALLOWED),
@@ -115,7 +120,7 @@ def things(private: Any, moderator: Any, reason: Any, make_message: Any, lead: A
     from moderation.archive.models import Application, WebhookDelivery
     from moderation.audit.models import AuditEntry
     from recall import services
-    from recall.models import RecallReason
+    from recall.models import Recall, RecallReason, Sweep
 
     message = make_message(private, 1_700_000_000_000)
     accept(private.application, b"not to be read")
@@ -129,6 +134,8 @@ def things(private: Any, moderator: Any, reason: Any, make_message: Any, lead: A
         submission=uuid.uuid4(),
         grace_seconds=0,
     )
+    sweep = Sweep.objects.create(application=private.application, sender_id="user-a", since=0, until=1, actor=moderator)
+    Recall.objects.filter(pk=recall.pk).update(sweep=sweep)
     return {
         "accounts_user": lead,
         "accounts_pseudonym": Pseudonym.objects.create(
@@ -144,6 +151,7 @@ def things(private: Any, moderator: Any, reason: Any, make_message: Any, lead: A
         "recall_recall": recall,
         "conversation": private,
         "recall": recall,
+        "sweep": sweep,
         "auth_user": lead,
     }
 
@@ -160,7 +168,7 @@ def address(name: str, things: dict[str, Any]) -> str | None:
     model = page.rsplit("_", 1)[0].removesuffix("_password")
     if site and model in things and page.rsplit("_", 1)[1] in {"change", "delete", "history", "retry"}:
         return reverse(name, args=[things[model].pk])
-    thing = things.get(name.split("-")[0]) if not site and name not in {"recall-new"} else None
+    thing = things.get(name.split("-")[0]) if not site and name not in {"recall-new", "sweep-new"} else None
     return reverse(name, args=[thing.pk]) if thing else reverse(name)
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from urllib.parse import urlencode
 
 from django import template
 from django.db.models import Exists, OuterRef, Q
-from django.urls import reverse
 
 from moderation.archive import payloads
 from moderation.archive.models import Conversation
 from moderation.archive.problems import problem_sentence
-from recall.models import Recall, RecallBatch
+from recall.models import NEEDS_A_PERSON, Recall, RecallBatch
 from recall.refusals import Refusal, refusals_of
 
 register = template.Library()
@@ -24,9 +22,9 @@ UNFINISHED = (Recall.State.WAITING, Recall.State.SENDING, Recall.State.STOPPED)
 @register.simple_tag
 def unfinished_recalls(conversations: Iterable[Conversation]) -> set[int]:
     """The ids of those conversations that have a recall which is not over, or whose outcome nobody knows."""
-    unknown = Exists(RecallBatch.objects.filter(recall=OuterRef("pk"), state=RecallBatch.State.UNKNOWN))
+    undecided = Exists(RecallBatch.objects.filter(NEEDS_A_PERSON, recall=OuterRef("pk")))
     return set(
-        Recall.objects.filter(Q(state__in=UNFINISHED) | unknown, conversation__in=[each.pk for each in conversations])
+        Recall.objects.filter(Q(state__in=UNFINISHED) | undecided, conversation__in=[each.pk for each in conversations])
         .order_by()
         .values_list("conversation_id", flat=True)
     )
@@ -66,12 +64,3 @@ def problem_said(kind: str) -> str:
 def refusals(recall: Recall) -> list[Refusal]:
     """How GoEasy refused the recall's calls, what that means and what to do."""
     return refusals_of(recall)
-
-
-@register.simple_tag
-def again_address(recall: Recall, batch: RecallBatch) -> str:
-    """The form for a new recall, filled with the timestamps of one call whose outcome nobody knows."""
-    names = recall.conversation.for_audit()
-    timestamps = ",".join(str(item.timestamp) for item in batch.items.all())
-    query = {"app": recall.application.slug, **names, "timestamps": timestamps, "reason": recall.reason.code}
-    return f"{reverse('recall-new')}?{urlencode(query)}"

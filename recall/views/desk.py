@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -25,8 +25,9 @@ from moderation.archive.problems import problem_sentence
 from moderation.requests import SignedIn
 from recall.forms import TIMESTAMP_PROBLEMS, RecallForm
 from recall.models import MAX_TIMESTAMPS, RecallBatch, RecallItem
-from recall.services import archived, progress_of, recaller_for
-from recall.timestamps import parse_timestamps
+from recall.progress import progress_of
+from recall.services import archived, recaller_for
+from recall.timestamps import parse_timestamps, to_ms
 
 PAGE = 60
 # 90 messages, less the overlap of the pages: a little more than a page of ours, so that ours has no gap.
@@ -323,11 +324,7 @@ def _typed_ms(text: str, *, whole_second: bool = False) -> int | None:
     at = timezone.make_aware(at) if timezone.is_naive(at) else at
     if whole_second and not at.microsecond:
         at += timedelta(milliseconds=999)
-    return _to_ms(at)
-
-
-def _to_ms(at: datetime) -> int:
-    return round(at.timestamp() * 1000)
+    return to_ms(at)
 
 
 def _ms(text: str) -> int | None:

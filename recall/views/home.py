@@ -14,15 +14,16 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from moderation.archive.models import Application, Conversation, Kind, Message
+from moderation.archive.models import Application, Conversation, Kind, Message, Sender
 from moderation.archive.names import titled
 from moderation.archive.problems import problem_sentence
 from moderation.requests import SignedIn
-from recall.models import Recall, RecallBatch, RecallItem
-from recall.services import progress_of
+from recall.models import LOOKED_FOR, NEEDS_A_PERSON, Recall, RecallBatch, RecallItem, Sweep
+from recall.progress import progress_of, progress_of_sweeps
 from recall.views.health import worker_is_alive
 
 SHOWN = 12
+CHECK_IS_OVERDUE = timedelta(minutes=2)
 # Each slash in what is typed may be the one between two users' ids.
 MOST_SLASHES = 8
 TIMESTAMP = re.compile("[0-9]{13}")
@@ -34,16 +35,25 @@ TIMESTAMP = re.compile("[0-9]{13}")
 def home(request: SignedIn) -> HttpResponse:
     """Recalls that need a person, recalls under way, recent conversations, and what is wrong with GoEasy."""
     recalls = Recall.objects.select_related("conversation__application", "actor", "reason").order_by("-created_at")
-    unknown = Exists(RecallBatch.objects.filter(recall=OuterRef("pk"), state=RecallBatch.State.UNKNOWN))
-    under_way = recalls.filter(state__in=[Recall.State.WAITING, Recall.State.SENDING])[:SHOWN]
-    needs = recalls.filter(Q(state=Recall.State.STOPPED) | Q(unknown, state=Recall.State.FINISHED))[: SHOWN + 1]
+    # What history is about to tell needs nobody yet; unless it has not for a while.
+    overdue = Q(check_at__isnull=True) | Q(check_at__lt=timezone.now() - CHECK_IS_OVERDUE)
+    undecided = Exists(RecallBatch.objects.filter(NEEDS_A_PERSON, LOOKED_FOR | overdue, recall=OuterRef("pk")))
+    is_under_way = Q(state__in=[Recall.State.WAITING, Recall.State.SENDING])
+    needs_somebody = Q(state=Recall.State.STOPPED) | Q(undecided, state=Recall.State.FINISHED)
+    # Those of a sweep are told by the sweep, in one line.
+    single = recalls.filter(sweep=None)
+    needs = single.filter(needs_somebody)[: SHOWN + 1]
     newest = Conversation.objects.select_related("application").order_by("-last_timestamp", "-id")
     context = {
-        "under_way": with_progress(under_way),
+        "under_way": with_progress(single.filter(is_under_way)[:SHOWN]),
+        "sweeps_under_way": sweeps_with(is_under_way),
+        "sweeps_in_need": sweeps_with(needs_somebody),
         "needs": with_progress(needs)[:SHOWN],
         "more_needs": len(needs) > SHOWN,
         "conversations": titled(newest[:SHOWN]),
-        "applications": [(application, health(application)) for application in Application.objects.all()],
+        "applications": [
+            (application, health(application)) for application in Application.objects.select_related("circuit")
+        ],
         "worker_is_alive": worker_is_alive(),
     }
     return render(request, "recall/home.html", context)
@@ -57,6 +67,16 @@ def with_progress(recalls: Iterable[Recall]) -> list[Recall]:
     for recall in recalls:
         recall.progress = progress[recall.pk]  # type: ignore[attr-defined]
     return recalls
+
+
+def sweeps_with(which: Q) -> list[Sweep]:
+    """The newest sweeps that have a recall `which` is true of, each with `progress`; two queries."""
+    found = Exists(Recall.objects.filter(which, sweep=OuterRef("pk")))
+    sweeps = list(Sweep.objects.filter(found).select_related("actor").order_by("-created_at", "-id")[:SHOWN])
+    progress = progress_of_sweeps(sweeps)
+    for sweep in sweeps:
+        sweep.progress = progress[sweep.pk]  # type: ignore[attr-defined]
+    return sweeps
 
 
 def health(application: Application) -> tuple[str, Conversation | None]:
@@ -84,7 +104,13 @@ def jump(request: SignedIn) -> HttpResponse:
     if len(addresses) == 1:
         return redirect(addresses[0][0])
     pair = [side.strip() for side in text.split("/")] if text.count("/") == 1 else [text, ""]
-    context = {"q": text, "found": addresses, "user_a": pair[0], "user_b": pair[1]}
+    context = {
+        "q": text,
+        "found": addresses,
+        "user_a": pair[0],
+        "user_b": pair[1],
+        "sender": Sender.objects.filter(user_id=text).select_related("application").first() if text else None,
+    }
     return render(request, "recall/jump.html", context)
 
 

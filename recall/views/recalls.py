@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required, permission_required
-from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet
+from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet, Sum
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
@@ -19,6 +19,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from moderation.accounts.models import User
 from moderation.archive.backfill import look_up
 from moderation.archive.models import Application, Conversation, Kind
 from moderation.archive.names import sender_names, titled
@@ -26,8 +27,17 @@ from moderation.archive.problems import problem_sentence
 from moderation.requests import SignedIn
 from recall import services
 from recall.filters import RecallFilter
-from recall.forms import RecallForm
-from recall.models import Recall, RecallAttempt, RecallBatch, RecallItem
+from recall.forms import DecisionForm, RecallForm
+from recall.models import (
+    LOOKED_FOR,
+    NEEDS_A_PERSON,
+    Circuit,
+    Recall,
+    RecallAttempt,
+    RecallBatch,
+    RecallItem,
+)
+from recall.progress import Progress, progress_of
 from recall.views.health import worker_is_alive
 from recall.views.home import with_progress
 
@@ -36,6 +46,8 @@ CALLS_SHOWN = 50
 ITEMS_SHOWN = 50
 PREVIEW_SHOWN = 200
 BODIES_SHOWN = 25
+SHARED_SHOWN = 40
+PACE_OVER = timedelta(seconds=10)
 FILTERS = {"state": "state__in", "actor": "actor__in", "app": "application__in", "conversation": "conversation"}
 
 
@@ -85,17 +97,24 @@ def _narrowed(form: RecallFilter) -> QuerySet[Recall]:
 
 def _older_than(key: str, recalls: QuerySet[Recall]) -> QuerySet[Recall]:
     """Those after `key` ("<requested at>_<id>") in the list's order; all of them when it is no key."""
+    if (found := read_key(key)) is None:
+        return recalls
+    at, uuid = found
+    return recalls.filter(Q(created_at__lt=at) | Q(created_at=at, id__lt=uuid), created_at__lte=at)
+
+
+def read_key(key: str) -> tuple[datetime, UUID] | None:
+    """A recall's place in a list, "<requested at>_<id>"; None when `key` is none."""
     text, _underscore, pk = key.partition("_")
     try:
         # A plus sign in an address is a space once it has been read.
         at, uuid = parse_datetime(text.replace(" ", "+")), UUID(pk)
         if at is None or timezone.is_naive(at):
-            return recalls
-        at = at.astimezone(UTC)
+            return None
+        return at.astimezone(UTC), uuid
     except (ValueError, OverflowError):
         # No date, or one that is before the year 1 or after 9999 where databases keep it: in UTC.
-        return recalls
-    return recalls.filter(Q(created_at__lt=at) | Q(created_at=at, id__lt=uuid), created_at__lte=at)
+        return None
 
 
 # Asking for one
@@ -132,14 +151,24 @@ def recall_new(request: SignedIn) -> HttpResponse:
 
 def _initial(request: SignedIn) -> dict[str, Any]:
     """The form's beginning: the query string, and the recaller that clients are shown for this moderator."""
-    initial: dict[str, Any] = {"kind": Kind.PRIVATE, **request.GET.dict()}
-    initial["timestamps"] = "\n".join(request.GET.getlist("timestamps"))
-    application = Application.objects.filter(slug=request.GET.get("app") or "default").first()
-    if application and (recaller := services.recaller_for(request.user, application)):
-        initial.setdefault("recaller_id", recaller.id)
-        if recaller.data:
-            initial.setdefault("recaller_data", json.dumps(recaller.data, ensure_ascii=False))
-    return initial
+    return {
+        "kind": Kind.PRIVATE,
+        **recaller_fields(request.user, request.GET.get("app", "")),
+        **request.GET.dict(),
+        "timestamps": "\n".join(request.GET.getlist("timestamps")),
+    }
+
+
+def recaller_fields(user: User, app: str) -> dict[str, str]:
+    """What clients are shown of `user` in the application (a slug; empty: the default one), as a form has it."""
+    application = Application.objects.filter(slug=app or "default").first()
+    recaller = services.recaller_for(user, application) if application else None
+    if recaller is None:
+        return {}
+    return {
+        "recaller_id": recaller.id,
+        "recaller_data": json.dumps(recaller.data, ensure_ascii=False) if recaller.data else "",
+    }
 
 
 def _show_review(request: SignedIn, form: RecallForm) -> HttpResponse:
@@ -168,7 +197,10 @@ def _senders(conversation: Conversation, preview: services.Preview) -> dict[str,
     """The first messages with their senders' names, and how many of the messages are whose."""
     counts = Counter(message.sender_id for message in preview.known)
     names = sender_names(conversation.application, counts)
+    shared = [message for messages in preview.shared.values() for message in messages]
     return {
+        "shared": [(message, names.get(message.sender_id, message.sender_id)) for message in shared[:SHARED_SHOWN]],
+        "more_shared": len(shared[SHARED_SHOWN:]),
         "known": [
             (message, names.get(message.sender_id, message.sender_id), message.timestamp in preview.shared)
             for message in preview.known[:PREVIEW_SHOWN]
@@ -194,32 +226,92 @@ def recall_detail(request: SignedIn, pk: UUID) -> HttpResponse:
     return render(request, template, context | _calls(request, recall) | _items(request, recall))
 
 
+@login_required
+@permission_required("recall.add_recall", raise_exception=True)
+@require_POST
+def recall_settle(request: SignedIn, pk: UUID) -> HttpResponse:
+    """A person's decision on calls of which nobody knows what became of them: send them again, or leave them."""
+    recall = get_object_or_404(Recall.objects.select_related("conversation__application", "actor", "reason"), pk=pk)
+    form = DecisionForm(request.POST)
+    if not form.is_valid():
+        context = _status(request, recall) | _calls(request, recall) | _items(request, recall)
+        return render(request, "recall/recall.html", context | {"decision_form": form})
+    try:
+        again = form.cleaned_data["decision"] == "again"
+        count = services.settle_unknown(recall, request.user, send_again=again, note=form.cleaned_data["note"])
+    except services.NotPossible as refusal:
+        messages.warning(request, str(refusal.sentence))
+    else:
+        text = ngettext("You decided on %(count)d call.", "You decided on %(count)d calls.", count)
+        messages.success(request, text % {"count": count})
+    return SeeOther(recall.get_absolute_url())
+
+
 def _status(request: SignedIn, recall: Recall) -> dict[str, Any]:
     """Where the recall is, and what may be done about it now."""
-    progress = services.progress(recall)
+    progress = progress_of([recall])[recall.pk]
     attempts = RecallAttempt.objects.filter(batch__recall=recall).aggregate(
         started=Count("pk"), ended=Count("ended_at")
     )
     states = Recall.State
+    history = history_of(recall.items.all(), recall.batches.all()) if recall.is_final else {}
+    undecided = _undecided(recall)
     return {
+        **history,
         "recall": recall,
         "conversation": titled([recall.conversation])[0],
         "progress": progress,
         "seconds_to_go": max(0.0, (recall.not_before - timezone.now()).total_seconds()),
         # A stopped recall's last calls may still be on their way.
         "live": not recall.is_final or "sending" in progress.batches,
+        "undecided": undecided,
+        "circuit": Circuit.objects.filter(application=recall.application_id).first(),
+        "pace": pace_of(RecallAttempt.objects.filter(batch__recall=recall), progress)
+        if recall.state == states.SENDING
+        else None,
         "worker_is_alive": recall.state not in {states.WAITING, states.SENDING} or worker_is_alive(),
         "can_cancel": recall.state != states.FINISHED and "pending" in progress.batches,
         "can_retry": services.can_retry(recall),
+        "decision_form": DecisionForm(),
         "only": _only(request),
-        "seen": f"{recall.state}-{recall.stop_reason}-{attempts['started']}-{attempts['ended']}-{progress.final_calls}",
+        "seen": f"{recall.state}-{recall.stop_reason}-{attempts['started']}-{attempts['ended']}-{progress.final_calls}"
+        f"-{history.get('verified_of')}-{undecided}-{history.get('check_at')}",
     }
+
+
+def history_of(items: QuerySet[RecallItem], batches: QuerySet[RecallBatch]) -> dict[str, Any]:
+    """What reading history after the calls showed of the messages, and when it is read next."""
+    counted = items.exclude(verification="").order_by().values_list("verification").annotate(Count("pk"))
+    # Slugs: a template cannot ask for "still visible".
+    verified = {verification.replace(" ", "_"): number for verification, number in counted}
+    return {
+        "verified": verified,
+        "verified_of": sum(verified.values()),
+        "check_at": batches.aggregate(at=Min("check_at"))["at"],
+    }
+
+
+def _undecided(recall: Recall) -> int:
+    """How many timestamps a person has to decide on: history has been read for them, and does not settle it."""
+    if not recall.is_final:
+        return 0
+    undecided = recall.batches.filter(NEEDS_A_PERSON, LOOKED_FOR)
+    return undecided.aggregate(size=Sum("size"))["size"] or 0
+
+
+def pace_of(attempts: QuerySet[RecallAttempt], progress: Progress) -> dict[str, float] | None:
+    """Calls a second over the last PACE_OVER, and for how many seconds there are calls left; None when unknown."""
+    now = timezone.now()
+    seen = attempts.filter(ended_at__gte=now - PACE_OVER).aggregate(calls=Count("pk"), first=Min("started_at"))
+    if not seen["calls"]:
+        return None
+    a_second = seen["calls"] / max(0.1, (now - max(seen["first"], now - PACE_OVER)).total_seconds())
+    return {"a_second": a_second, "left": (progress.calls - progress.final_calls) / a_second}
 
 
 def _calls(request: SignedIn, recall: Recall) -> dict[str, Any]:
     """One page of the recall's calls, in order, with every attempt; `?call=` is where it begins."""
-    of_unknown = RecallItem.objects.filter(batch__state=RecallBatch.State.UNKNOWN)
-    batches = recall.batches.prefetch_related("attempts", Prefetch("items", of_unknown)).order_by("index")
+    batches = recall.batches.prefetch_related("attempts").order_by("index")
     if only := _only(request):
         batches = batches.filter(state=only)
     found = list(batches.filter(index__gte=_number(request.GET.get("call")))[: CALLS_SHOWN + 1])
@@ -272,7 +364,7 @@ def recall_cancel(request: SignedIn, pk: UUID) -> HttpResponse:
 @permission_required("recall.add_recall", raise_exception=True)
 @require_POST
 def recall_retry(request: SignedIn, pk: UUID) -> HttpResponse:
-    """Send again what was refused or never left."""
+    """Send again what was refused, never left or is still visible."""
     recall = get_object_or_404(Recall, pk=pk)
     try:
         count = services.retry_recall(recall, request.user)

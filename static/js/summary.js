@@ -22,16 +22,28 @@ function part(tag, className, text) {
   return made;
 }
 
+/* From here to taking back what this sender wrote elsewhere too. */
+function sweep(id, name) {
+  const link = part("a", "small", words.sweepText);
+  link.href = words.sweep + encodeURIComponent(id);
+  link.setAttribute("aria-label", fill(words.sweepLabel, { name }));
+  return link;
+}
+
 function senders(entries) {
   const counts = new Map();
   for (const [, told] of entries) {
     const key = told.sender || "";
-    const known = counts.get(key) ?? { name: told.name || told.sender || words.unknownText, n: 0 };
+    const known = counts.get(key) ?? { id: key, name: told.name || told.sender || words.unknownText, n: 0 };
     known.n += told.count;
     counts.set(key, known);
   }
   const sorted = [...counts.values()].sort((one, other) => other.n - one.n);
-  const shown = sorted.slice(0, 5).map(({ name, n }) => item(part("bdi", "", name), " ", part("span", "number", n)));
+  const shown = sorted.slice(0, 5).map(({ id, name, n }) => {
+    const line = item(part("bdi", "", name), " ", part("span", "number", n));
+    if (id) line.append(" ", sweep(id, name));
+    return line;
+  });
   if (sorted.length > 5) shown.push(item(fill(words.more, { n: sorted.length - 5 })));
   at("picked-senders").replaceChildren(...shown);
 }

@@ -135,6 +135,7 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
             "RECALL_GRACE_SECONDS": "2",
             # What history is asked for is each test's own matter.
             "FEED_COMPARE_MINUTES": "0",
+            "RECALL_VERIFY_AFTER": "4",
         }
         running = Console(f"http://127.0.0.1:{port}", sandbox, environment)
         try:

@@ -18,7 +18,7 @@ from moderation.archive.deliveries import accept
 from moderation.archive.models import Application, Conversation, Message, WebhookDelivery
 from moderation.audit.models import Action, AuditEntry
 from moderation.goeasy.sandbox.seed import DEMO_CONVERSATIONS, TOWN_SQUARE
-from recall import services
+from recall import services, sweeps
 from recall.models import Recall, RecallReason
 
 faults = os.environ["GOEASY_REST_HOST"] + "/sandbox/faults"
@@ -46,15 +46,23 @@ def ask(state, *rules, count=2, grace=0):
 ask("accepted")
 ask("refused", {"on": "recall", "kind": "refuse", "code": 400, "content": "wrong " * 30})
 ask("unknown", {"on": "recall", "kind": "drop_after"})
+ask("undecided", {"on": "recall", "kind": "drop_after"})
+made["undecided"].batches.update(check_at=None, checks=6)
 ask("stopped", {"on": "recall", "kind": "refuse", "code": 401}, count=25)
 ask("waiting", grace=3600)
 ask("cancelled", grace=3600)
 services.cancel_recall(made["cancelled"], mo)
 requests.delete(faults)
+span = dict(application=application, sender_id="promo-7731", since=0, until=2**50)
+sweep = sweeps.request_sweep(**span, actor=mo, reason=RecallReason.objects.first(), note="", recaller=None,
+    submission=uuid.uuid4(), digest=sweeps.plan_sweep(**span).digest, grace_seconds=3600)
+# Called off: what it names is needed by other tests.
+sweeps.cancel_sweep(sweep, mo)
 models = User, Pseudonym, Application, Conversation, Message, WebhookDelivery, Recall, RecallReason, AuditEntry
 entries = [AuditEntry.objects.filter(action=action).last() for action in Action.values]
 print(json.dumps({
     "conversation": town.pk,
+    "sweep": str(sweep.pk),
     **{state: str(recall.pk) for state, recall in made.items()},
     "ids": {model._meta.label_lower.replace(".", "_"): str(model._default_manager.last().pk) for model in models},
     "entries": [entry.seq for entry in entries if entry],

@@ -13,7 +13,7 @@ from tests.browser.steps import review
 
 OpenBrowser = Callable[..., Page]
 
-STATES = ("accepted", "refused", "unknown", "stopped", "waiting", "cancelled")
+STATES = ("accepted", "refused", "unknown", "undecided", "stopped", "waiting", "cancelled")
 # Every route and the addresses at which people see it; `{…}` as the world has it.
 PAGES: dict[str, tuple[str, ...]] = {
     "home": ("/",),
@@ -25,13 +25,16 @@ PAGES: dict[str, tuple[str, ...]] = {
     "recalls": ("/recalls/", "/recalls/?state=stopped&outcome=unknown"),
     "recall-new": ("/recalls/new/?kind=group&group_id=g&timestamps=1,2",),
     "recall": (*(f"/recalls/{{{state}}}/" for state in STATES), "/recalls/{stopped}/?only=pending"),
+    "sweep-new": ("/sweeps/new/?sender=promo-7731&since=1700000000000",),
+    "sweep": ("/sweeps/{sweep}/",),
     "preferences": ("/accounts/preferences/",),
     "password_change": ("/accounts/password/",),
     "login": ("/accounts/login/",),
 }
 # What answers with no page of its own.
 NO_PAGE = {
-    *("conversation-news", "conversation-select", "recall-cancel", "recall-retry"),
+    *("conversation-news", "conversation-select", "recall-cancel", "recall-retry", "recall-settle"),
+    *("sweep-cancel", "sweep-retry"),
     *("logout", "set-language", "healthz", "readyz", "goeasy-webhook"),
 }
 

@@ -57,7 +57,7 @@ def test_a_refused_key_stops_the_recall_and_the_rest_can_be_sent_later(
 
     console.sandbox.clear_faults()
     page.goto(recall)
-    page.get_by_role("button", name="Send again what was refused or never left").click()
+    page.get_by_role("button", name="Send again what was refused, never left or is still visible").click()
     wait_until(page, "accepted")
     assert codes(page) == ["401", "200", "200", "200"]
     expect(banner).to_have_count(0)
@@ -92,6 +92,68 @@ def test_an_answer_that_never_comes_is_unknown_and_is_not_sent_again(
     expect(auditor.locator("#result_list .field-code .pill")).to_have_text("no answer")
     # Longer than the worker takes to look for work that was left behind.
     time.sleep(max(0.0, since + 6 - time.monotonic()))
+    assert talk.calls == [talk.timestamps]
+
+
+def test_a_lost_answer_is_settled_by_history_while_the_page_is_open(
+    console: Console, open_browser: OpenBrowser
+) -> None:
+    talk = private_talk(console, "one", "two")
+    console.sandbox.set_faults([{"on": "recall", "kind": "drop_after"}])
+    page = open_browser()
+    recall_all(page, talk)
+    wait_until(page, "unknown")
+    expect(page.locator(".verified")).to_contain_text("Being looked for in history")
+    expect(page.locator(".verified .pill.gone")).to_have_text("2 gone", timeout=30_000)
+    expect(page.locator("#recall-sentence")).to_contain_text("For 2 timestamps GoEasy did not answer; that is settled.")
+    expect(page.get_by_text("the outcome is unknown")).to_have_count(0)
+    expect(page.locator("table.calls")).to_contain_text("No answer; history shows that the messages are gone")
+    expect(page.locator(".evidence .pill.gone")).to_have_count(2)
+    expect(page.locator("#settle")).to_have_count(0)
+    assert talk.calls == [talk.timestamps]
+    page.goto("/")
+    expect(page.locator(".recall-line", has_text=talk.name)).to_have_count(0)
+
+
+def test_a_call_without_effect_is_found_still_visible_and_sent_again(
+    console: Console, open_browser: OpenBrowser
+) -> None:
+    talk = private_talk(console, "one")
+    console.sandbox.set_faults([{"on": "recall", "kind": "refuse", "code": 200, "content": "OK"}])
+    page = open_browser()
+    recall_all(page, talk)
+    wait_until(page, "accepted")
+    console.sandbox.clear_faults()
+    expect(page.locator(".verified .pill.still-visible")).to_have_text("1 still visible", timeout=30_000)
+    expect(page.locator("#settle")).to_be_visible()
+    page.locator("#send-again").click()
+    expect(page.locator(".verified .pill.gone")).to_have_text("1 gone", timeout=30_000)
+    expect(page.locator("#settle")).to_have_count(0)
+    assert list(talk.recalled) == talk.timestamps
+    assert codes(page) == ["200", "200"]
+
+
+def test_what_history_cannot_prove_a_person_decides_and_typing_survives_the_next_look(
+    console: Console, open_browser: OpenBrowser
+) -> None:
+    talk = private_talk(console, "one")
+    console.sandbox.set_faults([{"on": "recall", "kind": "drop_after"}])
+    page = open_browser()
+    open_talk(page, talk)
+    tick(page, talk.timestamps[0])
+    review(page)
+    console.sandbox.set_faults(
+        [{"on": "recall", "kind": "drop_after"}, {"on": "history", "kind": "status", "status": 500}]
+    )
+    confirm(page)
+    wait_until(page, "unknown")
+    expect(page.locator("#settle")).to_be_visible(timeout=30_000)
+    page.get_by_label("leave them as they are").check()
+    page.get_by_label("Note", exact=True).fill("the user left")
+    page.get_by_role("button", name="Record the decision").click()
+    expect(page.locator(".toast, .messages")).to_contain_text("You decided on 1 call.")
+    expect(page.locator("table.calls")).to_contain_text("decided to leave it")
+    expect(page.locator("table.calls")).to_contain_text("the user left")
     assert talk.calls == [talk.timestamps]
 
 

@@ -9,15 +9,13 @@ import ipaddress
 import json
 import logging
 import ssl
-import struct
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from socket import SO_LINGER, SOL_SOCKET, create_server, socket
+from socket import SOL_SOCKET, create_server, socket
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from cryptography import x509
@@ -41,102 +39,12 @@ from moderation.goeasy.client import (
     timestamp_problem,
 )
 from moderation.goeasy.errors import GoEasyError, InvalidCall, NoAnswer, NotSent, Refused, Unclear
+from tests.goeasy.raw_server import OK, Handler, Server, http, reset
 
 KEY = "BC-0123456789abcdef"
 NOW = 1_700_000_000_000
-OK = b'{"code":200,"content":"OK"}'
 # Of the key, whatever of it would already be too much.
 CANARY = KEY[3:]
-
-Handler = Callable[[socket, bytes], bytes | None]
-
-
-def http(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
-    """An HTTP answer that says how long it is."""
-    head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
-    return "\r\n".join(head).encode() + b"\r\n\r\n" + body
-
-
-class Server:
-    """Takes connections, keeps what was asked, and answers each request with what `handler` returns (None: hangs
-    up). Keeps connections open as HTTP/1.1 does.
-    """
-
-    def __init__(self, context: ssl.SSLContext | None = None) -> None:
-        self.listener = create_server(("127.0.0.1", 0))
-        self.port: int = self.listener.getsockname()[1]
-        self.url = f"{'https' if context else 'http'}://127.0.0.1:{self.port}"
-        self.context = context
-        self.handler: Handler = lambda connection, request: http(OK)
-        self.requests: list[bytes] = []
-        self.connections = 0
-        self.hung_up = threading.Event()
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def says(self, answer: bytes) -> None:
-        self.handler = lambda connection, request: answer
-
-    def hangs_up_after(self, answer: bytes) -> None:
-        def handler(connection: socket, request: bytes) -> None:
-            connection.sendall(answer)
-
-        self.handler = handler
-
-    def accept(self) -> None:
-        while True:
-            try:
-                connection = self.listener.accept()[0]
-            except OSError:
-                return
-            self.connections += 1
-            threading.Thread(target=self.converse, args=(connection,), daemon=True).start()
-
-    def converse(self, connection: socket) -> None:
-        with contextlib.suppress(OSError):
-            connection.settimeout(5)
-            if self.context:
-                connection = self.context.wrap_socket(connection, server_side=True)
-            with connection:
-                while request := read_request(connection):
-                    self.requests.append(request)
-                    answer = self.handler(connection, request)
-                    if answer is None:
-                        return
-                    connection.sendall(answer)
-                self.hung_up.set()
-
-    @property
-    def body(self) -> bytes:
-        """The body of the last request."""
-        return self.requests[-1].partition(b"\r\n\r\n")[2]
-
-    @property
-    def line(self) -> str:
-        """The first line of the last request."""
-        return self.requests[-1].partition(b"\r\n")[0].decode()
-
-    @property
-    def query(self) -> list[tuple[str, str]]:
-        """The query of the last request."""
-        return parse_qsl(urlsplit(self.line.split()[1]).query, strict_parsing=True)
-
-
-def read_request(connection: socket) -> bytes:
-    data = b""
-    while b"\r\n\r\n" not in data:
-        if not (part := connection.recv(65536)):
-            return b""
-        data += part
-    length = next((int(x.split(b":")[1]) for x in data.split(b"\r\n") if x.lower().startswith(b"content-length")), 0)
-    while len(data) < data.index(b"\r\n\r\n") + 4 + length:
-        data += connection.recv(65536)
-    return data
-
-
-def reset(connection: socket) -> None:
-    """Close the connection with a reset."""
-    connection.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
-    connection.close()
 
 
 @pytest.fixture(autouse=True)

@@ -71,7 +71,7 @@ def test_a_refused_key_says_where_to_put_it_right(signed_in: Client, make_recall
     assert "GoEasy refused the key" in page
     assert "GOEASY_APPKEY" in page
     assert ">401</td>" in page
-    assert "Send again what was refused or never left" in page
+    assert "Send again what was refused, never left or is still visible" in page
 
 
 def test_a_key_that_the_admin_keeps_is_put_right_there(
@@ -92,8 +92,9 @@ def test_an_unknown_outcome_says_what_is_known_and_what_is_not(
     assert "For 1 timestamp the outcome is unknown." in page
     assert "the request left, and no answer came" in page
     assert "GoEasy did not answer in time." in page
-    assert f"timestamps={FIRST}" in page
+    assert "History is read for it by itself" in page
     assert "Send again" not in page
+    assert "Record the decision" not in page
 
 
 def test_evidence_is_shown_with_its_hash_and_its_absence_is_told(
@@ -191,7 +192,7 @@ def test_an_auditor_reads_everything_and_is_offered_nothing_to_do(
     assert ">401</td>" in page
     assert "Send again" not in page
     assert reverse("admin:audit_auditentry_changelist") in page
-    for name in ("recall-cancel", "recall-retry"):
+    for name in ("recall-cancel", "recall-retry", "recall-settle"):
         assert client.post(reverse(name, args=[recall.pk])).status_code == 403
 
 

@@ -125,3 +125,18 @@ def test_a_recall_whose_task_was_lost_is_queued_anew_once(request_recall: Callab
     finally:
         process.terminate()
         process.wait(timeout=15)
+
+
+def test_what_is_done_is_forgotten_after_a_day_and_nothing_else(request_recall: Callable[..., Recall]) -> None:
+    long_ago = timezone.now() - timedelta(days=2)
+    for _recall in range(3):
+        request_recall(1)
+    done, fresh, waiting = DBTaskResult.objects.order_by("enqueued_at")
+    DBTaskResult.objects.filter(pk=done.pk).update(status="SUCCESSFUL", finished_at=long_ago)
+    DBTaskResult.objects.filter(pk=fresh.pk).update(status="FAILED", finished_at=timezone.now())
+    Heartbeat.objects.create(worker="gone", at=long_ago)
+    Heartbeat.objects.create(worker="alive", at=timezone.now())
+    worker.prune()
+    assert set(DBTaskResult.objects.values_list("pk", flat=True)) == {fresh.pk, waiting.pk}
+    assert Heartbeat.objects.get().worker == "alive"
+    assert Recall.objects.count() == 3

@@ -9,6 +9,7 @@ import threading
 import time
 from argparse import ArgumentParser
 from collections.abc import Callable
+from datetime import timedelta
 from types import FrameType
 from typing import Any
 
@@ -30,6 +31,9 @@ HOUSEKEEPING_SECONDS = 5.0
 CHECKING_SECONDS = 2.0
 READING_SECONDS = 1.0
 WATCHING_SECONDS = 30.0
+# How often finished tasks of the queue are deleted, and how old they are then: the rows of recalls tell what was done.
+PRUNING_SECONDS = 3600.0
+TASKS_KEPT = timedelta(days=1)
 
 
 class Command(BaseCommand):
@@ -109,11 +113,15 @@ def run(loop: Worker) -> None:
 def keep_house(name: str) -> None:
     """Every few seconds for ever: a sign of life, and `tidy()`."""
     started = False
+    pruned_at = -PRUNING_SECONDS
     while not engine.stopping.wait(HOUSEKEEPING_SECONDS if started else 0):
         started = True
         try:
             Heartbeat.objects.update_or_create(worker=name, defaults={"at": timezone.now()})
             tidy()
+            if time.monotonic() - pruned_at > PRUNING_SECONDS:
+                pruned_at = time.monotonic()
+                prune()
         except Exception:
             log.exception("worker %s: housekeeping failed; trying again", name)
             connection.close()
@@ -162,6 +170,13 @@ def tidy() -> int:
     for recall in lost:
         services.wake(recall)
     return len(lost)
+
+
+def prune() -> None:
+    """Forget what nobody asks about any more: tasks that are done, and workers that are long gone."""
+    long_ago = timezone.now() - TASKS_KEPT
+    DBTaskResult.objects.finished().filter(finished_at__lt=long_ago).delete()
+    Heartbeat.objects.filter(at__lt=long_ago).delete()
 
 
 def is_queued(recall: Recall) -> bool:

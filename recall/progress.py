@@ -1,0 +1,80 @@
+"""How far recalls and sweeps are, told by their batches."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db.models import Count, QuerySet, Sum
+
+from recall.models import Recall, RecallBatch, Sweep
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a recall is, in batches (calls) and timestamps, by the batches' state.
+
+    `unknown`: timestamps of calls of which nobody knows what became of them, history included. `visible`: those of
+    calls some of whose messages history still shows.
+    """
+
+    calls: int
+    timestamps: int
+    batches: dict[str, int]
+    sizes: dict[str, int]
+    unknown: int = 0
+    visible: int = 0
+
+    @property
+    def final_calls(self) -> int:
+        """Calls whose outcome will not change by itself."""
+        return self.calls - self.batches.get("pending", 0) - self.batches.get("sending", 0)
+
+    @property
+    def outcome(self) -> str:
+        """How it went, the worst first: unknown, refused, pending, cancelled, accepted."""
+        for state in ("unknown", "refused", "sending", "pending", "cancelled"):
+            if self.batches.get(state):
+                return state
+        return "accepted"
+
+
+def progress_of(recalls: Sequence[Recall]) -> dict[UUID, Progress]:
+    """The progress of each of `recalls`, in one query."""
+    found = _counted(RecallBatch.objects.filter(recall__in=recalls), "recall")
+    return {recall.pk: _progress(found[recall.pk]) for recall in recalls}
+
+
+def progress_of_sweeps(sweeps: Sequence[Sweep]) -> dict[UUID, Progress]:
+    """The sum of the progress of the recalls of each of `sweeps`, in one query."""
+    found = _counted(RecallBatch.objects.filter(recall__sweep__in=sweeps), "recall__sweep")
+    return {sweep.pk: _progress(found[sweep.pk]) for sweep in sweeps}
+
+
+def _counted(batches: QuerySet[RecallBatch], of: str) -> dict[UUID, list[tuple[str, str, int, int]]]:
+    """(state, settlement, number of batches, of timestamps) by the key of what the batches are `of`."""
+    rows: dict[UUID, list[tuple[str, str, int, int]]] = defaultdict(list)
+    for key, *row in batches.order_by().values_list(of, "state", "settlement").annotate(Count("pk"), Sum("size")):
+        rows[key].append(tuple(row))
+    return rows
+
+
+def _progress(rows: list[tuple[str, str, int, int]]) -> Progress:
+    """The progress that `rows` tell: batches and timestamps by state and settlement."""
+    batches: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    settled: Counter[tuple[str, str]] = Counter()
+    for state, settlement, number, size in rows:
+        batches[state] += number
+        sizes[state] += size
+        settled[state, settlement] += size
+    return Progress(
+        calls=batches.total(),
+        timestamps=sizes.total(),
+        batches=dict(batches),
+        sizes=dict(sizes),
+        unknown=settled["unknown", ""],
+        visible=settled["unknown", "visible"] + settled["accepted", "visible"],
+    )

@@ -1,0 +1,219 @@
+"""Sweeps: asking for one, and a sweep's own page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required, permission_required
+from django.db.models import Count, Q, QuerySet
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from moderation.archive.models import Message
+from moderation.archive.names import sender_names, titled
+from moderation.requests import SignedIn
+from recall import sweeps
+from recall.forms import SweepForm
+from recall.models import LOOKED_FOR, NEEDS_A_PERSON, Circuit, Recall, RecallAttempt, RecallBatch, RecallItem, Sweep
+from recall.progress import progress_of_sweeps
+from recall.services import MAY_BE_SENT_AGAIN, RETRIED_FROM, NotPossible
+from recall.views.health import worker_is_alive
+from recall.views.home import with_progress
+from recall.views.recalls import SeeOther, history_of, pace_of, read_key, recaller_fields
+
+PARTS_SHOWN = 100
+OTHERS_SHOWN = 20
+RECALLS_SHOWN = 50
+STATES = Recall.State
+
+
+@login_required
+@permission_required("recall.add_recall", raise_exception=True)
+@require_http_methods(["GET", "HEAD", "POST"])
+def sweep_new(request: SignedIn) -> HttpResponse:
+    """The form; then what would go, by conversation; then, confirmed, the sweep. The query string may fill the form."""
+    if request.method != "POST":
+        return render(request, "recall/sweep_new.html", {"form": SweepForm(initial=_initial(request))})
+    if "edit" in request.POST:
+        return render(request, "recall/sweep_new.html", {"form": SweepForm(initial=request.POST.dict())})
+    form = SweepForm(request.POST)
+    if not form.is_valid():
+        return render(request, "recall/sweep_new.html", {"form": form})
+    asked = {
+        "application": form.cleaned_data["app"],
+        "sender_id": form.cleaned_data["sender"],
+        "since": form.cleaned_data["since"],
+        "until": form.cleaned_data["until"],
+    }
+    planned = sweeps.plan_sweep(**asked)
+    problem = sweeps.problem_of(planned)
+    # Of a form that comes in twice, the first has taken all that it names: nothing is left to count.
+    again = Sweep.objects.filter(submission=form.cleaned_data["submission"]).exists()
+    if "confirm" in request.POST and (again or (not problem and form.is_typed(planned.timestamps))):
+        try:
+            sweep = sweeps.request_sweep(
+                **asked,
+                actor=request.user,
+                grace_seconds=settings.RECALL_GRACE_SECONDS,
+                **{name: form.cleaned_data[name] for name in ("reason", "note", "recaller", "submission", "digest")},
+            )
+        except NotPossible as refusal:
+            problem, planned = refusal, sweeps.plan_sweep(**asked)
+            # As a form of its own it may be confirmed.
+            form.cleaned_data["submission"] = uuid4()
+        else:
+            return SeeOther(sweep.get_absolute_url())
+    if not planned.parts:
+        form.add_error(None, str(problem.sentence if problem else ""))
+        return render(request, "recall/sweep_new.html", {"form": form})
+    if problem:
+        messages.warning(request, str(problem.sentence))
+    return _show_review(request, form, planned)
+
+
+def _initial(request: SignedIn) -> dict[str, Any]:
+    """The form's beginning: the query string, a day back from now, and what clients are shown of this moderator."""
+    now = timezone.localtime()
+    return {
+        "since": now - timedelta(days=1),
+        "until": now,
+        **recaller_fields(request.user, request.GET.get("app", "")),
+        **request.GET.dict(),
+    }
+
+
+def _show_review(request: SignedIn, form: SweepForm, planned: sweeps.SweepPlan) -> HttpResponse:
+    """What the valid `form` would take back, by conversation."""
+    shown = planned.parts[:PARTS_SHOWN]
+    conversations = sweeps.conversations_of(shown)
+    titled(conversations.values())
+    known = Message.objects.in_bulk([pk for part in shown for pk in (*part.samples, *part.others[:OTHERS_SHOWN])])
+    application, recaller = form.cleaned_data["app"], form.cleaned_data["recaller"]
+    names = sender_names(application, {form.cleaned_data["sender"], *(each.sender_id for each in known.values())})
+    for message in known.values():
+        message.sender_name = names.get(message.sender_id, message.sender_id)  # type: ignore[attr-defined]
+    context = {
+        "form": form,
+        "planned": planned,
+        "parts": [
+            {
+                "conversation": conversations[part.conversation_id],
+                "count": len(part.timestamps),
+                "samples": [known[pk] for pk in part.samples],
+                "others": [known[pk] for pk in part.others[:OTHERS_SHOWN]],
+                "more_others": len(part.others[OTHERS_SHOWN:]),
+            }
+            for part in shown
+        ],
+        "conversations_not_shown": len(planned.parts[PARTS_SHOWN:]),
+        "messages_not_shown": sum(len(part.timestamps) for part in planned.parts[PARTS_SHOWN:]),
+        "sender_name": names.get(form.cleaned_data["sender"], ""),
+        "recaller": recaller.as_field() if recaller else None,
+        "grace": int(settings.RECALL_GRACE_SECONDS),
+    }
+    return render(request, "recall/sweep_review.html", context)
+
+
+# A sweep's own page
+
+
+@login_required
+@permission_required("recall.view_recall", raise_exception=True)
+@require_safe
+def sweep_detail(request: SignedIn, pk: UUID) -> HttpResponse:
+    """A sweep, live: with htmx the part that changes, and 204 while it has not changed since `?seen=`."""
+    sweep = get_object_or_404(Sweep.objects.select_related("application", "actor"), pk=pk)
+    context = _status(request, sweep)
+    if request.htmx and request.GET.get("seen") == context["seen"]:
+        return HttpResponse(status=204)
+    template = "recall/_sweep_status.html" if request.htmx else "recall/sweep.html"
+    return render(request, template, context)
+
+
+def _status(request: SignedIn, sweep: Sweep) -> dict[str, Any]:
+    """Where the sweep is, what may be done about it now, and one page of its recalls, those in need of it first."""
+    progress = progress_of_sweeps([sweep])[sweep.pk]
+    states = Counter(dict(sweep.recalls.order_by().values_list("state").annotate(Count("pk"))))
+    first = sweep.recalls.select_related("reason").order_by("created_at", "pk")[0]
+    waiting = states[STATES.WAITING] == states.total()
+    live = bool(states[STATES.WAITING] + states[STATES.SENDING]) or "sending" in progress.batches
+    undecided = sweeps.with_batches(sweep, NEEDS_A_PERSON & LOOKED_FOR)
+    needs = Q(state=STATES.STOPPED) | Q(pk__in=undecided.filter(state__in=RETRIED_FROM).values("pk"))
+    only_needs = "needs" in request.GET
+    recalls = sweep.recalls.select_related("conversation__application", "actor", "reason").order_by("created_at", "pk")
+    found = list(_after(request.GET.get("after", ""), recalls.filter(needs) if only_needs else recalls))
+    batches = RecallBatch.objects.filter(recall__sweep=sweep)
+    history = {} if live else history_of(RecallItem.objects.filter(recall__sweep=sweep), batches)
+    return {
+        **history,
+        "sweep": sweep,
+        "first": first,
+        "sender_name": sender_names(sweep.application, [sweep.sender_id]).get(sweep.sender_id, ""),
+        "progress": progress,
+        "conversations": states.total(),
+        "finished": states[STATES.FINISHED] + states[STATES.CANCELLED],
+        "waiting": waiting,
+        "live": live,
+        "seconds_to_go": max(0.0, (first.not_before - timezone.now()).total_seconds()),
+        "pace": pace_of(RecallAttempt.objects.filter(batch__recall__sweep=sweep), progress) if live else None,
+        "circuit": Circuit.objects.filter(application=sweep.application_id).first(),
+        "worker_is_alive": not live or worker_is_alive(),
+        "can_cancel": "pending" in progress.batches,
+        "can_retry": sweeps.with_batches(sweep, MAY_BE_SENT_AGAIN).filter(state__in=RETRIED_FROM).exists(),
+        "needs": sweep.recalls.filter(needs).count(),
+        "only_needs": only_needs,
+        "page": with_progress(found[:RECALLS_SHOWN]),
+        "next": f"{found[RECALLS_SHOWN - 1].created_at.isoformat()}_{found[RECALLS_SHOWN - 1].pk}"
+        if found[RECALLS_SHOWN:]
+        else "",
+        "seen": f"{sorted(states.items())}{sorted(progress.sizes.items())}-{progress.unknown}-{progress.visible}"
+        f"-{history.get('verified_of')}-{history.get('check_at')}",
+    }
+
+
+def _after(key: str, recalls: QuerySet[Recall]) -> QuerySet[Recall]:
+    """One recall more than a page of those after `key` ("<requested at>_<id>"), in the order of their making."""
+    if found := read_key(key):
+        at, pk = found
+        recalls = recalls.filter(Q(created_at__gt=at) | Q(created_at=at, pk__gt=pk), created_at__gte=at)
+    return recalls[: RECALLS_SHOWN + 1]
+
+
+@login_required
+@permission_required("recall.add_recall", raise_exception=True)
+@require_POST
+def sweep_cancel(request: SignedIn, pk: UUID) -> HttpResponse:
+    """Call off what has not left of all the sweep's recalls."""
+    sweep = get_object_or_404(Sweep, pk=pk)
+    try:
+        count = sweeps.cancel_sweep(sweep, request.user)
+    except NotPossible as refusal:
+        messages.warning(request, str(refusal.sentence))
+    else:
+        text = ngettext("%(count)d timestamp was called off.", "%(count)d timestamps were called off.", count)
+        messages.success(request, text % {"count": count})
+    return SeeOther(sweep.get_absolute_url())
+
+
+@login_required
+@permission_required("recall.add_recall", raise_exception=True)
+@require_POST
+def sweep_retry(request: SignedIn, pk: UUID) -> HttpResponse:
+    """Send again what was refused, never left or is still visible, of all the sweep's recalls."""
+    sweep = get_object_or_404(Sweep, pk=pk)
+    try:
+        count = sweeps.retry_sweep(sweep, request.user)
+    except NotPossible as refusal:
+        messages.warning(request, str(refusal.sentence))
+    else:
+        text = ngettext("%(count)d call is being sent again.", "%(count)d calls are being sent again.", count)
+        messages.success(request, text % {"count": count})
+    return SeeOther(sweep.get_absolute_url())

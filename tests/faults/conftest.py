@@ -1,0 +1,161 @@
+"""A database that is really written to, a GoEasy that asks it, and processes to kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from moderation.archive.models import Conversation
+from moderation.goeasy.client import Group
+from recall import engine, outcomes, services
+from recall.models import CallSlot, Recall, RecallAttempt, RecallBatch
+from tests.faults.witness import Witness
+
+ROOT = Path(__file__).resolve().parents[2]
+FIRST = 1_700_000_000_000
+KILLED = -9
+VICTIM = "console-victim"
+
+
+def database_url() -> str:
+    """The test database's URL, for another process."""
+    database = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{database['NAME']}"
+    where = f"{database['HOST']}:{database['PORT']}/{database['NAME']}"
+    return f"postgres://{database['USER']}:{database['PASSWORD']}@{where}"
+
+
+@pytest.fixture
+def environment(sandbox: Any) -> dict[str, str]:
+    """Settings of another process on the test's database, with the sandbox as its GoEasy."""
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "moderation.settings",
+        "DATABASE_URL": database_url(),
+        "GOEASY_APPKEY": sandbox.appkey,
+        "GOEASY_REST_HOST": sandbox.url,
+    }
+
+
+@pytest.fixture
+def witness(sandbox: Any) -> Witness:
+    """What the database said when calls arrived at the sandbox."""
+    seen = Witness()
+    sandbox.on_call = seen.see
+    return seen
+
+
+class Victims:
+    """Runs orders in processes that may be killed (`victim.py`)."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.victim"],
+            cwd=ROOT,
+            # PostgreSQL's name for its connections.
+            env={**environment, "PGAPPNAME": VICTIM},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.line() == "ready"
+
+    def line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def __call__(self, **order: Any) -> int:
+        """Have it done; the exit status, KILLED when it was killed."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        return int(self.line())
+
+
+@pytest.fixture
+def victims(environment: dict[str, str]) -> Iterator[Victims]:
+    running = Victims(environment)
+    yield running
+    running.process.kill()
+    running.process.wait()
+
+
+def wait_for_the_dead() -> None:
+    """Until PostgreSQL has noticed that a process is gone: it may still commit what that process told it last."""
+    if connection.vendor == "postgresql":
+        asked = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND datname = current_database()"
+        with connection.cursor() as cursor:
+            cursor.execute(asked, [VICTIM])
+            while cursor.fetchone() != (0,):
+                time.sleep(0.005)
+                cursor.execute(asked, [VICTIM])
+
+
+class Life:
+    """One recall, from being asked for to its end, whatever is killed on the way."""
+
+    def __init__(self, application: Any, calls: int) -> None:
+        self.conversation = Conversation.objects.open(application, Group(f"group-{uuid.uuid4().hex[:12]}"))
+        self.timestamps = [FIRST + number for number in range(20 * calls)]
+        self.submission = uuid.uuid4()
+
+    @property
+    def order(self) -> dict[str, Any]:
+        """What a victim needs to know of it."""
+        return {
+            "conversation": self.conversation.pk,
+            "timestamps": self.timestamps,
+            "submission": str(self.submission),
+        }
+
+    def found(self) -> Recall | None:
+        return Recall.objects.filter(submission=self.submission).first()
+
+    def request(self, moderator: Any, reason: Any) -> Recall:
+        """Ask for it, as the form that comes in once more does."""
+        return services.request_recall(
+            conversation=self.conversation,
+            actor=moderator,
+            reason=reason,
+            note="",
+            timestamps=self.timestamps,
+            recaller=None,
+            submission=self.submission,
+            grace_seconds=0,
+        )
+
+    def survive(self, recall: Recall, witness: Witness) -> None:
+        """Let what a killed process held run out, and another go on to the end."""
+        wait_for_the_dead()
+        batches = RecallBatch.objects.filter(recall=recall, state=RecallBatch.State.SENDING)
+        attempts = RecallAttempt.objects.filter(batch__in=batches, outcome="open")
+        open_attempts = list(attempts.values_list("pk", flat=True))
+        past = timezone.now() - timedelta(seconds=1)
+        batches.update(lease_until=past)
+        CallSlot.objects.exclude(held_by="").update(held_until=past)
+        outcomes.recover_orphans()
+        engine.send_recall(recall.pk)
+        recall.refresh_from_db()
+        assert recall.state == Recall.State.FINISHED
+        states = set(recall.batches.values_list("state", flat=True))
+        assert states <= {RecallBatch.State.ACCEPTED, RecallBatch.State.UNKNOWN}
+        witness.follow(recall, open_attempts)
+
+
+@pytest.fixture
+def live(connected: Any, reason: Any, moderator: Any) -> Callable[..., Life]:
+    """A function that begins a recall's life."""
+    return lambda calls=6: Life(connected, calls)

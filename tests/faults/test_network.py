@@ -1,0 +1,134 @@
+"""What networks do to a call, seen from the recall: each ends in the right state, and the key is in no log."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from moderation.audit.models import AuditEntry
+from recall import engine, outcomes
+from recall.models import Recall
+from tests.faults.conftest import Life
+from tests.goeasy.raw_server import OK, Server, http, reset
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+KEY = "BC-canary0123456789"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    running = Server()
+    yield running
+    running.listener.close()
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Server]:
+    """Another host, to which nothing must ever be sent."""
+    running = Server()
+    yield running
+    running.listener.close()
+
+
+@pytest.fixture
+def recall(live: Callable[..., Life], server: Server, moderator: Any, reason: Any, settings: Any) -> Recall:
+    """A recall of one call, asked for while all is well, of an application with the canary for a key."""
+    life = live(1)
+    settings.GOEASY_APPKEY = KEY
+    asked = life.request(moderator, reason)
+    server.requests.clear()
+    settings.GOEASY_REST_HOST = server.url
+    settings.GOEASY_READ_TIMEOUT = 0.6
+    settings.GOEASY_CONNECT_TIMEOUT = 0.6
+    return asked
+
+
+def late(connection: socket.socket, request: bytes) -> bytes:
+    """The answer, after the read time-out."""
+    connection.settimeout(3)
+    # Until the other side has hung up.
+    with contextlib.suppress(OSError):
+        connection.recv(1)
+    return http(OK)
+
+
+def flood(connection: socket.socket, request: bytes) -> None:
+    """Ten megabytes of HTML."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 10000000\r\n\r\n")
+    for _part in range(1_000):
+        connection.sendall(b"<p>busy</p>" + b" " * 9_989)
+
+
+HALF = http(OK)[:-9]
+GARBAGE = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n" + b"\x00\xff" * 40 + b"\r\n0\r\n\r\n"
+# What the server does, and the `problem` that the attempt names.
+WITHOUT_ANSWER: dict[str, tuple[Callable[[Server, Server], object], str]] = {
+    "reset after the request": (lambda server, _other: setattr(server, "handler", lambda c, r: reset(c)), "connection"),
+    "closed after the request": (lambda server, _other: setattr(server, "handler", lambda c, r: None), "connection"),
+    "half an answer": (lambda server, _other: server.hangs_up_after(HALF), "broken_answer"),
+    "an answer after the time-out": (lambda server, _other: setattr(server, "handler", late), "read_timeout"),
+    "10 MB of HTML": (lambda server, _other: setattr(server, "handler", flood), "oversize"),
+    "a redirect to another host": (
+        lambda server, other: server.says(http(b"", "307 Temporary Redirect", f"Location: {other.url}/v2/im")),
+        "",
+    ),
+    "chunked garbage": (lambda server, _other: server.says(GARBAGE), ""),
+}
+
+
+@pytest.mark.parametrize("fault", WITHOUT_ANSWER)
+def test_no_answer_is_unknown_is_not_sent_again_and_tells_no_key(
+    recall: Recall, server: Server, elsewhere: Server, caplog: pytest.LogCaptureFixture, fault: str
+) -> None:
+    arrange, problem = WITHOUT_ANSWER[fault]
+    arrange(server, elsewhere)
+    with caplog.at_level(logging.DEBUG):
+        engine.send_recall(recall.pk)
+    recall.refresh_from_db()
+    (attempt,) = recall.batches.get().attempts.all()
+    assert (recall.state, recall.batches.get().state, attempt.outcome) == ("finished", "unknown", "unknown")
+    assert problem in attempt.problem
+    assert len(server.requests) == 1, "sent once, and never again by itself"
+    assert elsewhere.requests == []
+    # A redirect is an answer, though it tells nothing of the recall.
+    told = AuditEntry.objects.get(action__in=["recall.answered", "recall.unanswered"])
+    assert told.detail["outcome"] == "unknown"
+    has_no_key(caplog, recall)
+    # Once all is well it still needs history, or a person.
+    server.says(http(OK))
+    engine.send_recall(recall.pk)
+    assert len(server.requests) == 1
+
+
+def test_dropped_before_anything_was_sent_it_is_tried_again_and_then_waits_for_a_person(
+    recall: Recall, settings: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outcomes, "MAX_ATTEMPTS", 3)
+    monkeypatch.setattr(outcomes, "FIRST_WAIT", 0.01)
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        settings.GOEASY_REST_HOST = f"http://127.0.0.1:{unused.getsockname()[1]}"
+    with caplog.at_level(logging.DEBUG):
+        engine.send_recall(recall.pk)
+    recall.refresh_from_db()
+    assert (recall.state, recall.stop_reason, recall.batches.get().state) == ("stopped", "unreachable", "pending")
+    assert [attempt.outcome for attempt in recall.batches.get().attempts.all()] == ["not_sent"] * 3
+    has_no_key(caplog, recall)
+
+
+def has_no_key(caplog: pytest.LogCaptureFixture, recall: Recall) -> None:
+    """Neither the logs, from whatever library, nor any row of the recall hold the key or most of it."""
+    secret = KEY[3:]
+    for record in caplog.records:
+        assert secret not in record.getMessage()
+        assert secret not in str(record.args)
+        assert not record.exc_info or secret not in logging.Formatter().formatException(record.exc_info)
+    for entry in AuditEntry.objects.filter(recall=recall.pk):
+        assert secret not in str(vars(entry))
+    for attempt in recall.batches.get().attempts.all():
+        assert secret not in str(vars(attempt))

@@ -1,0 +1,108 @@
+"""Processes that are killed: at a named point of their work, or at any moment.
+
+`python -m tests.faults.victim` reads one order a line (JSON) and forks a child for each, so that a thousand of them
+need not import Django a thousand times. The child does real work on the database of DATABASE_URL; the program is
+not changed for it: what is patched is patched in the child alone.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+from uuid import UUID
+
+
+def points() -> dict[str, tuple[object, str, bool]]:
+    """The points at which a child dies: after the named function has returned, or (False) as it begins."""
+    from moderation.goeasy.client import Client
+    from recall import engine, outcomes, services
+
+    return {
+        "before the intent is committed": (engine.Turn, "claim_rows", True),
+        "after the intent is committed": (engine.Turn, "claim", True),
+        "after the request is written": (http.client.HTTPConnection, "getresponse", False),
+        "after the answer is read": (Client, "recall", True),
+        "after the outcome is committed": (engine, "record_results", True),
+        "while a recall is being split": (services, "_split", True),
+        "while a lease is taken over": (outcomes, "record", True),
+    }
+
+
+def arm(point: str, nth: int) -> None:
+    """Have this process die when it comes to `point` for the `nth` time."""
+    owner, name, after = points()[point]
+    original: Callable[..., Any] = getattr(owner, name)
+    left = nth
+
+    @wraps(original)
+    def deadly(*args: Any, **kwargs: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if not after and left <= 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = original(*args, **kwargs)
+        if left <= 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(owner, name, deadly)
+
+
+def work(order: dict[str, Any]) -> None:
+    """Do what is ordered: ask for a recall (`request`), send it (`send`), look for what was left open (`recover`)."""
+    from moderation.accounts.models import User
+    from moderation.archive.models import Conversation
+    from recall import engine, outcomes, services
+    from recall.models import Recall, RecallReason
+
+    if "request" in order["do"]:
+        services.request_recall(
+            conversation=Conversation.objects.get(pk=order["conversation"]),
+            actor=User.objects.all()[0],
+            reason=RecallReason.objects.all()[0],
+            note="",
+            timestamps=order["timestamps"],
+            recaller=None,
+            submission=UUID(order["submission"]),
+            grace_seconds=0,
+        )
+    if "send" in order["do"]:
+        engine.send_recall(Recall.objects.get(submission=order["submission"]).pk)
+    if "recover" in order["do"]:
+        outcomes.recover_orphans()
+
+
+def main() -> None:
+    """Fork a child for each order; tell how it ended."""
+    import django
+
+    django.setup()
+    # Everything that a child needs is here before it is forked.
+    points()
+    print("ready", flush=True)
+    for line in sys.stdin:
+        order = json.loads(line)
+        child = os.fork()
+        if not child:
+            random.seed()
+            if order.get("point"):
+                arm(order["point"], order["nth"])
+            work(order)
+            os._exit(0)
+        if order.get("kill_after") is not None:
+            time.sleep(order["kill_after"])
+            os.kill(child, signal.SIGKILL)
+        _pid, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""A GoEasy that asks the console's database, at the moment a recall arrives, whether its intent is committed."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import InterfaceError, OperationalError, connection
+
+from moderation.audit.models import AuditEntry
+from recall.models import Recall, RecallAttempt, RecallBatch
+
+GROUP = "groupId"
+
+
+@dataclass
+class Witness:
+    """What arrived, and what the database said of it then. Give `see` to a sandbox as its `on_call`."""
+
+    patience: float = 0
+    received: int = 0
+    with_intent: int = 0
+    # How often each (group, timestamp) arrived.
+    arrivals: Counter[tuple[str, int]] = field(default_factory=Counter)
+    left_open: int = 0
+    ended_unknown: int = 0
+    undecided: int = 0
+
+    def see(self, call: dict[str, Any]) -> None:
+        """Note a call, and whether what it says is what a committed attempt and its audit entry say."""
+        # What broke off before its body was whole is no recall to anybody.
+        if call["endpoint"] != "recall" or GROUP not in call["body"]:
+            return
+        group, timestamps = call["body"][GROUP], call["body"]["messages"]
+        intended = self.ask(group, timestamps)
+        self.received += 1
+        self.with_intent += intended
+        self.arrivals.update((group, timestamp) for timestamp in timestamps)
+
+    def ask(self, group: str, timestamps: list[int]) -> bool:
+        """Ask the database, again and again for `patience` seconds while it is away."""
+        deadline = time.monotonic() + self.patience
+        while True:
+            try:
+                return is_intended(group, timestamps)
+            except (OperationalError, InterfaceError):
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(0.1)
+            finally:
+                connection.close()
+
+    @property
+    def sent_again(self) -> int:
+        """How many timestamps arrived more than once."""
+        return sum(1 for times in self.arrivals.values() if times > 1)
+
+    def follow(self, recall: Recall, open_attempts: list[int]) -> None:
+        """Note what became of a recall of which a killed process left `open_attempts` (ids)."""
+        attempts = RecallAttempt.objects.filter(pk__in=open_attempts)
+        self.left_open += len(open_attempts)
+        self.ended_unknown += attempts.filter(outcome=RecallAttempt.Outcome.UNKNOWN).count()
+        self.undecided += recall.batches.filter(state=RecallBatch.State.SENDING).count()
+
+    def figures(self) -> list[str]:
+        """What issue and architecture ask for, a line each."""
+        return [
+            f"calls received {self.received}, with a committed intent {self.with_intent}, "
+            f"ratio {self.with_intent / max(1, self.received):.3f}",
+            f"attempts left open {self.left_open}, ended as unknown {self.ended_unknown}",
+            f"timestamps sent again without a look at history {self.sent_again}",
+            f"calls neither final nor unsent {self.undecided}",
+        ]
+
+    def check(self) -> None:
+        """Raise AssertionError unless every figure is what it must be."""
+        assert self.with_intent == self.received, self.figures()
+        assert self.ended_unknown == self.left_open, self.figures()
+        assert self.sent_again == self.undecided == 0, self.figures()
+
+
+def is_intended(group: str, timestamps: list[int]) -> bool:
+    """Whether an open attempt, and the audit entry of its intent, name exactly these timestamps of the group."""
+    open_attempts = RecallAttempt.objects.filter(
+        outcome=RecallAttempt.Outcome.OPEN, batch__recall__conversation__group_id=group
+    ).select_related("batch")
+    for attempt in open_attempts:
+        items = attempt.batch.items.order_by("position").values_list("timestamp", flat=True)
+        told = AuditEntry.objects.filter(
+            action="recall.sending",
+            recall=attempt.batch.recall_id,
+            batch=attempt.batch.index,
+            attempt=attempt.number,
+        ).first()
+        if list(items) == timestamps and told and told.timestamps == timestamps and told.group_id == group:
+            return True
+    return False
