@@ -224,7 +224,11 @@ def health(application: Application) -> Health:
         last_at=newest or state.last_at,
         rate=by_what[What.DELIVERED][0] / counted if counted >= 1 else None,
         usual_rate=None if usual_number is None else usual_number / 60,
-        counts=[(str(What(what).label), lately, in_a_day) for what, (lately, in_a_day) in by_what.items()],
+        counts=[
+            (str(What(what).label), lately, in_a_day)
+            for what, (lately, in_a_day) in by_what.items()
+            if in_a_day or what == What.DELIVERED
+        ],
         has_secret=bool(application.secret_keys()),
         alarm=state.alarm,
         alarm_at=state.alarm_at,
