@@ -169,6 +169,7 @@ def _waiting(delivery: WebhookDelivery, problem: str, error: Exception | None = 
 def process(delivery: WebhookDelivery) -> None:
     """Read a kept delivery into the archive and settle it, or put it off; after MOST_TRIES it waits for a person."""
     read = read_content(bytes(delivery.content))
+    was_unread = delivery.state == State.UNREAD
     delivery.tries += 1
     try:
         conversations = conversations_of(delivery.application, (target for target, _message in read.messages))
@@ -182,7 +183,7 @@ def process(delivery: WebhookDelivery) -> None:
         if delivery.tries >= MOST_TRIES:
             delivery.state, delivery.retry_at = State.UNREAD, None
         delivery.save(update_fields=["state", "problem", "detail", "retry_at", "tries"])
-    if delivery.state == State.UNREAD:
+    if delivery.state == State.UNREAD and not was_unread:
         feed.count(delivery.application, feed.What.UNREAD)
 
 
