@@ -3,6 +3,7 @@
 A value that cannot be used stops the start with a sentence that names the variable.
 """
 
+import base64
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,31 @@ def origins(text: str) -> list[str]:
         if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path not in {"", "/"}:
             raise ValueError(f"“{origin}” is not an origin like https://files.example.com.")
     return [origin.rstrip("/") for origin in found]
+
+
+def key_seed(text: str) -> bytes:
+    """A private Ed25519 key: 32 bytes in Base64; empty for none. Errors do not repeat it."""
+    try:
+        seed = base64.b64decode(text, validate=True)
+    except ValueError:
+        raise ValueError("it is not Base64.") from None
+    if len(seed) not in {0, 32}:
+        raise ValueError(f"it has {len(seed)} bytes, not 32.")
+    return seed
+
+
+def secure_url(text: str) -> str:
+    """An https:// address, or an http:// one of this machine; empty for none."""
+    parts = urlsplit(text)
+    local = parts.scheme == "http" and parts.hostname in {"127.0.0.1", "localhost", "::1"}
+    if text and not (parts.hostname and (parts.scheme == "https" or local)):
+        raise ValueError("it must begin with https:// (http:// only for this machine).")
+    return text
+
+
+def path(text: str) -> str:
+    """A file, relative to the console's folder; empty for none."""
+    return str(BASE_DIR / text) if text else ""
 
 
 def rest_host(text: str) -> str:
@@ -161,6 +187,13 @@ FEED_COMPARE_MINUTES = read("FEED_COMPARE_MINUTES", whole(0, 10_000), "10")
 WEBHOOK_KEEP_DAYS = read("WEBHOOK_KEEP_DAYS", whole(0, 36_500), "30")
 # Origins from which a browser may show attachments, after a click.
 MEDIA_ORIGINS = read("MEDIA_ORIGINS", origins, "")
+# The audit log's checkpoints: what they are signed with, how often, and where they are written.
+AUDIT_SIGNING_KEY = read("AUDIT_SIGNING_KEY", key_seed, "")
+AUDIT_KEY_FILE = BASE_DIR / "data" / "audit-signing-key"
+AUDIT_CHECKPOINT_MINUTES = read("AUDIT_CHECKPOINT_MINUTES", number(1, 1440), "60")
+AUDIT_CHECKPOINT_FILE = read("AUDIT_CHECKPOINT_FILE", path, "data/audit-checkpoint")
+AUDIT_CHECKPOINT_URL = read("AUDIT_CHECKPOINT_URL", secure_url, "")
+AUDIT_CHECKPOINT_STDOUT = read("AUDIT_CHECKPOINT_STDOUT", boolean, "false")
 # Whether browsers reach the console over TLS: secure cookies, redirect, HSTS.
 HTTPS = read("HTTPS", boolean, "false" if DEBUG else "true")
 

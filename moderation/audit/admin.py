@@ -19,8 +19,10 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
+from moderation.audit import export
+from moderation.audit.chain import Sealer
 from moderation.audit.export import FORMATS
-from moderation.audit.models import Action, AuditEntry
+from moderation.audit.models import Action, AuditCheckpoint, AuditEntry, AuditSeal
 from moderation.read_only_admin import FilterForm, ReadOnlyAdmin, moment, moment_ms, pretty, short, zone_name
 
 NO_CODE = "none"
@@ -177,6 +179,11 @@ def conversation_ids(entry: AuditEntry) -> str:
     return entry.group_id if entry.kind == "group" else PAIR.join(filter(None, (entry.user_a, entry.user_b)))
 
 
+def number(entry: AuditEntry) -> str:
+    """The entry's number in the log; "…" for the seconds until it is sealed."""
+    return str(entry.seal.seq) if hasattr(entry, "seal") else "…"
+
+
 def code_pill(entry: AuditEntry) -> SafeString | str:
     """GoEasy's response code as a pill; empty for a step that has no answer to tell of."""
     if entry.response_code is not None:
@@ -193,7 +200,6 @@ def code_pill(entry: AuditEntry) -> SafeString | str:
 class AuditEntryAdmin(ReadOnlyAdmin):
     """Reads and exports the log; the database refuses the rest even if this did not."""
 
-    key = ("seq",)
     filter_form = AuditFilter
     list_defer = ("timestamps", "request", "response_content", "detail")
     list_per_page = 100
@@ -214,8 +220,12 @@ class AuditEntryAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows = super().get_queryset(request)
-        counted: QuerySet[Any] = rows.annotate(timestamp_count=Length("timestamps"))
+        counted: QuerySet[Any] = rows.select_related("seal").annotate(timestamp_count=Length("timestamps"))
         return counted
+
+    @admin.display(description=_("no."))
+    def seq(self, entry: AuditEntry) -> str:
+        return number(entry)
 
     def get_urls(self) -> list[URLPattern]:
         export = path("export/", self.admin_site.admin_view(self.export_view), name="audit_auditentry_export")
@@ -268,6 +278,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             "has_export_permission": self.has_export_permission(request),
             "export_formats": list(FORMATS),
             "export_query": query.urlencode(),
+            "integrity": integrity(),
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
@@ -280,8 +291,10 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         if kind not in FORMATS or not form.is_valid():
             # The list says what cannot be understood.
             return HttpResponseRedirect(f"{reverse('admin:audit_auditentry_changelist')}?{request.GET.urlencode()}")
+        Sealer().seal()
         narrowed: Any = form.narrow(AuditEntry.objects.all())
-        lines = FORMATS[kind].lines(narrowed)
+        filters = {name: values for name, values in request.GET.lists() if name in form.fields and any(values)}
+        lines = export.lines(kind, narrowed, actor=request.user.get_username(), filters=filters)
         now = datetime.now(UTC)
         return StreamingHttpResponse(
             (line.encode(errors="backslashreplace") for line in with_mark(kind, lines)),
@@ -304,7 +317,8 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             raise Http404
         context = {
             **self.admin_site.each_context(request),
-            "title": _("Entry %(seq)s: %(action)s") % {"seq": entry.seq, "action": action_label(entry)},
+            "title": _("Entry %(seq)s: %(action)s") % {"seq": number(entry), "action": action_label(entry)},
+            "number": number(entry),
             "opts": self.opts,
             "zone": zone_name(),
             "entry": entry,
@@ -316,6 +330,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             "times": [(timestamp, moment_ms(timestamp)) for timestamp in entry.timestamps or ()],
             "request_json": pretty(entry.request) if entry.request is not None else "",
             "detail_json": pretty(entry.detail) if entry.detail else "",
+            "seal": getattr(entry, "seal", None),
             "neighbours": [
                 {
                     "entry": near,
@@ -352,11 +367,30 @@ def action_label(entry: AuditEntry) -> str:
     return str(dict(Action.choices).get(entry.action, entry.action))
 
 
+def integrity() -> dict[str, Any]:
+    """What is known of the log's wholeness: its head, what waits for its seal, the last checkpoint and verification."""
+    head = AuditSeal.objects.order_by("-seq").first()
+    waiting = (
+        AuditEntry.objects.filter(pk__gt=head.entry_id if head else 0, seal=None).order_by("pk").only("at").first()
+    )
+    checkpoint = AuditCheckpoint.objects.order_by("-size").defer("frontier", "note").first()
+    verification = AuditEntry.objects.filter(action=Action.LOG_VERIFIED).order_by("-pk").first()
+    return {
+        "head": head,
+        "waiting_since": waiting and moment(waiting.at),
+        "checkpoint": checkpoint,
+        "checkpoint_time": checkpoint and moment(checkpoint.at),
+        "verification": verification,
+        "verification_time": verification and moment(verification.at),
+        "problem": verification and verification.detail.get("problem"),
+    }
+
+
 def neighbours(entry: AuditEntry) -> list[AuditEntry]:
     """The entries of the same recall around this one, in order, this one among them."""
     if entry.recall is None:
         return []
     same = AuditEntry.objects.filter(recall=entry.recall).defer("timestamps", "request", "response_content", "detail")
-    before = same.filter(seq__lt=entry.seq).order_by("-seq")[:NEIGHBOURS]
-    after = same.filter(seq__gt=entry.seq).order_by("seq")[:NEIGHBOURS]
+    before = same.filter(pk__lt=entry.pk).order_by("-pk")[:NEIGHBOURS]
+    after = same.filter(pk__gt=entry.pk).order_by("pk")[:NEIGHBOURS]
     return [*reversed(before), entry, *after]

@@ -1,4 +1,7 @@
-"""The audit log's one table. Rows are written by `audit.services.record()` and never change."""
+"""The audit log: entries, their seals, and checkpoints. Rows are written once and never change.
+
+`audit.services.record()` writes entries, `audit.chain` seals them, `audit.checkpoints` signs what is sealed.
+"""
 
 from typing import Any, NoReturn
 
@@ -17,13 +20,15 @@ class Action(models.TextChoices):
     STOPPED = "recall.stopped", _("recall stopped")
     VERIFIED = "recall.verified", _("recall verified")
     SETTLED = "recall.settled", _("unknown outcome settled")
+    LOG_EXPORTED = "audit.exported", _("audit log exported")
+    LOG_VERIFIED = "audit.verified", _("audit log verified")
 
 
 class AuditEntriesNeverChange(Exception):
     """Somebody tried to update or delete an audit entry."""
 
 
-class AuditEntryQuerySet(models.QuerySet["AuditEntry"]):
+class AppendOnlyQuerySet(models.QuerySet[Any]):
     """Reads and appends; refuses everything else before the database has to."""
 
     def update(self, **kwargs: Any) -> NoReturn:
@@ -36,14 +41,30 @@ class AuditEntryQuerySet(models.QuerySet["AuditEntry"]):
         raise AuditEntriesNeverChange("UPDATE refused")
 
 
-class AuditEntry(models.Model):
+class AppendOnly(models.Model):
+    """A row that is written once. Triggers refuse UPDATE and DELETE on both engines (`audit/triggers.py`)."""
+
+    objects = AppendOnlyQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise AuditEntriesNeverChange("UPDATE refused")
+        super().save(*args, **{**kwargs, "force_insert": True})
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise AuditEntriesNeverChange("DELETE refused")
+
+
+class AuditEntry(AppendOnly):
     """One step, as it was known when it was taken.
 
     Identifiers of actor and subject are copied, not referenced: nothing that is deleted elsewhere can take an
-    entry along. Triggers refuse UPDATE and DELETE on both engines (`audit/triggers.py`).
+    entry along. Its number in the log, `seq`, comes with its seal: ids become visible out of order.
     """
 
-    seq = models.BigAutoField(_("no."), primary_key=True)
     at = models.DateTimeField(_("time"))
     actor = models.CharField(_("actor"), max_length=255)
     action = models.CharField(_("action"), max_length=64)
@@ -62,10 +83,6 @@ class AuditEntry(models.Model):
     response_content = models.TextField(_("response content"), null=True)  # noqa: DJ001 - null: no answer came
     latency_ms = models.BigIntegerField(_("latency (ms)"), null=True)
     detail = models.JSONField(_("detail"), default=dict)
-    prev_hash = models.CharField(max_length=64, null=True, editable=False)  # noqa: DJ001 - null: not chained
-    hash = models.CharField(max_length=64, null=True, editable=False)  # noqa: DJ001 - null: not chained
-
-    objects = AuditEntryQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("audit entry")
@@ -74,33 +91,61 @@ class AuditEntry(models.Model):
         permissions = [("export_auditentry", "Can export the audit log")]
         indexes = [
             # Each filter of the admin list, newest first.
-            models.Index(fields=["actor", "-seq"], name="audit_by_actor"),
-            models.Index(fields=["action", "-seq"], name="audit_by_action"),
-            models.Index(fields=["app", "-seq"], name="audit_by_application"),
-            models.Index(fields=["response_code", "-seq"], name="audit_by_response_code"),
+            models.Index(fields=["actor", "-id"], name="audit_by_actor"),
+            models.Index(fields=["action", "-id"], name="audit_by_action"),
+            models.Index(fields=["app", "-id"], name="audit_by_application"),
+            models.Index(fields=["response_code", "-id"], name="audit_by_response_code"),
             models.Index(fields=["at"], name="audit_by_time"),
-            models.Index(fields=["recall", "seq"], name="audit_by_recall"),
-            models.Index(fields=["group_id", "-seq"], name="audit_by_group"),
-            models.Index(fields=["user_a", "-seq"], name="audit_by_user_a"),
-            models.Index(fields=["user_b", "-seq"], name="audit_by_user_b"),
+            models.Index(fields=["recall", "id"], name="audit_by_recall"),
+            models.Index(fields=["group_id", "-id"], name="audit_by_group"),
+            models.Index(fields=["user_a", "-id"], name="audit_by_user_a"),
+            models.Index(fields=["user_b", "-id"], name="audit_by_user_b"),
         ]
 
     def __str__(self) -> str:
-        return f"{self.seq} {self.action}"
+        return f"{self.pk} {self.action}"
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        if not self._state.adding:
-            raise AuditEntriesNeverChange("UPDATE refused")
-        super().save(*args, **{**kwargs, "force_insert": True})
 
-    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise AuditEntriesNeverChange("DELETE refused")
+class AuditSeal(AppendOnly):
+    """An entry's place in the chain: what `audit.chain` found when it read the entry back.
 
-    @property
-    def conversation(self) -> dict[str, str] | None:
-        """The conversation as exports write it: {"kind", "user_a", "user_b"} or {"kind", "group_id"}."""
-        if self.kind == "group":
-            return {"kind": "group", "group_id": self.group_id}
-        if self.kind == "private":
-            return {"kind": "private", "user_a": self.user_a, "user_b": self.user_b}
-        return None
+    `hash` is that of `audit.verifier.entry_hash()`; `prev_hash` is the hash of the seal before, and unique, so
+    that the chain cannot fork.
+    """
+
+    seq = models.BigIntegerField(_("no."), primary_key=True)
+    entry = models.OneToOneField(AuditEntry, on_delete=models.PROTECT, related_name="seal")
+    prev_hash = models.CharField(max_length=64)
+    hash = models.CharField(max_length=64)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.CheckConstraint(condition=models.Q(seq__gte=1), name="a_seal_is_numbered_from_one"),
+            models.UniqueConstraint(fields=["prev_hash"], name="a_seal_is_followed_by_one_at_most"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.hash}"
+
+
+class AuditCheckpoint(AppendOnly):
+    """What was signed about the first `size` entries: `note`, in the form of C2SP tlog-checkpoint.
+
+    `head` is the hash of the last of them; `frontier` the roots of the full subtrees, so that the next checkpoint reads
+    only what is new.
+    """
+
+    size = models.BigIntegerField(primary_key=True)
+    root = models.CharField(max_length=64)
+    head = models.CharField(max_length=64)
+    frontier = models.JSONField()
+    note = models.TextField()
+    at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.CheckConstraint(condition=models.Q(size__gte=1), name="a_checkpoint_covers_an_entry")]
+
+    def __str__(self) -> str:
+        return f"{self.size} {self.root}"

@@ -8,6 +8,9 @@ from django.utils import timezone
 
 from moderation.audit.models import Action, AuditEntry
 
+# The actor of what somebody with a shell on the machine does without an account.
+COMMAND_LINE = "(command line)"
+
 
 def entry(
     *,

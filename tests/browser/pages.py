@@ -65,7 +65,7 @@ print(json.dumps({
     "sweep": str(sweep.pk),
     **{state: str(recall.pk) for state, recall in made.items()},
     "ids": {model._meta.label_lower.replace(".", "_"): str(model._default_manager.last().pk) for model in models},
-    "entries": [entry.seq for entry in entries if entry],
+    "entries": [entry.pk for entry in entries if entry],
 }))
 """
 
