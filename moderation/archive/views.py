@@ -6,8 +6,10 @@ from django.contrib.auth.decorators import login_required, permission_required
 from django.db.models import Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
+from moderation.archive import feed
 from moderation.archive.forms import ConversationFilter, ConversationForm
 from moderation.archive.models import Application, Conversation, Kind, Sender
 from moderation.archive.names import titled
@@ -46,6 +48,7 @@ def _narrowed(form: ConversationFilter) -> QuerySet[Conversation]:
     conversations = Conversation.objects.select_related("application").order_by("-last_timestamp", "-id")
     if text := form.cleaned_data.get("q"):
         anywhere = Q(user_a__icontains=text) | Q(user_b__icontains=text) | Q(group_id__icontains=text)
+        anywhere |= Q(name__icontains=text)
         named = list(Sender.objects.filter(name__icontains=text).values_list("user_id", flat=True)[:MOST_NAMED])
         anywhere |= Q(user_a__in=named) | Q(user_b__in=named)
         conversations = conversations.filter(anywhere)
@@ -80,3 +83,15 @@ def open_conversation(request: SignedIn) -> HttpResponse:
         form = ConversationForm(initial={"kind": Kind.PRIVATE, **request.GET.dict()})
     recall_instead = urlencode({name: form[name].value() or "" for name in form.fields})
     return render(request, "archive/open_conversation.html", {"form": form, "recall_instead": recall_instead})
+
+
+@login_required
+@permission_required("archive.view_webhookdelivery", raise_exception=True)
+@require_safe
+def feed_page(request: SignedIn) -> HttpResponse:
+    """How the webhooks do, and how one is set up or switched on again."""
+    feeds = [
+        (feed.health(application), request.build_absolute_uri(reverse("goeasy-webhook", args=[application.slug])))
+        for application in Application.objects.all()
+    ]
+    return render(request, "archive/feed.html", {"feeds": feeds, "what_to_do": feed.WHAT_TO_DO})

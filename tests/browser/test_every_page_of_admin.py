@@ -17,6 +17,7 @@ OpenBrowser = Callable[..., Page]
 NO_PAGE = {
     *("admin:", "admin:login", "admin:logout", "admin:autocomplete", "admin:jsi18n", "admin:view_on_site"),
     *("admin:password_change", "admin:password_change_done", "admin:audit_auditentry_export"),
+    "admin:archive_webhookdelivery_retry",
 }
 AUDIT_LOG = [
     "/admin/audit/auditentry/",
