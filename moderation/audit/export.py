@@ -6,9 +6,12 @@ exported: seal (`audit.chain`) before.
 
 import csv
 import json
+import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from django.db.models import QuerySet
@@ -195,3 +198,25 @@ def lines(kind: str, entries: QuerySet[AuditEntry], *, actor: str, filters: dict
     seq = last_seq()
     record(actor=actor, action=Action.LOG_EXPORTED, detail={"format": kind, "entries_up_to": seq, "filters": filters})
     return FORMATS[kind].lines(rows(entries, until=seq))
+
+
+def write_file(path: Path, lines: Iterable[str], mode: int = 0o600) -> int:
+    """Write `lines` to `path` and return their number. Raises OSError.
+
+    Whoever looks there sees the old file or all of the new one. With the default `mode` only its owner can read it.
+    """
+    count = 0
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with open(handle, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            for line in lines:
+                file.write(line)
+                count += 1
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, mode)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return count
