@@ -25,6 +25,7 @@ ROUTES: dict[str, tuple[str, str, str]] = {
     "open-conversation": (ACTING, ACTING, NOT_ALLOWED),
     # POST shows another page of the same conversation and keeps what was ticked: it changes nothing.
     "conversation": (SIGNED_IN, SIGNED_IN, NOT_ALLOWED),
+    "conversation-hold": (NOT_ALLOWED, "lA", NOT_ALLOWED),
     "conversation-news": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
     # POST takes a pasted list, too long for an address: it changes nothing.
     "conversation-select": (ACTING, ACTING, NOT_ALLOWED),

@@ -10,6 +10,7 @@ from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
@@ -73,7 +74,15 @@ class ApplicationForm(forms.ModelForm[Application]):
 
     class Meta:
         model = Application
-        fields = ["name", "slug", "rest_host_saved", "recaller_id", "recaller_data"]
+        fields = [
+            "name",
+            "slug",
+            "rest_host_saved",
+            "recaller_id",
+            "recaller_data",
+            "keep_days",
+            "history_days",
+        ]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -170,6 +179,7 @@ class ApplicationAdmin(SearchAdmin):
                     "description": _("Every client that sees a recalled message sees this."),
                 },
             ),
+            (_("How long messages are kept"), {"fields": ["keep_days", "history_days"]}),
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Application | None = None) -> Any:
@@ -244,8 +254,14 @@ class ConversationAdmin(ReadOnlyAdmin):
     filter_form = ConversationFilter
     list_display = ("id", "ids", "kind", "application", "latest")
     list_select_related = ("application",)
-    fields = ("application", "kind", "ids", "latest", "read", "history_problem")
+    fields = ("application", "kind", "ids", "latest", "read", "history_problem", "held")
     readonly_fields = fields
+
+    @admin.display(description=_("on hold"))
+    def held(self, conversation: Conversation) -> SafeString | str:
+        if conversation.held_at is None:
+            return "-"
+        return format_html("{} · {} · {}", moment(conversation.held_at), conversation.held_by, conversation.hold_note)
 
     @admin.display(description=_("conversation"))
     def ids(self, conversation: Conversation) -> SafeString:

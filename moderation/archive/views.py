@@ -2,15 +2,17 @@
 
 from urllib.parse import urlencode
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required, permission_required
 from django.db.models import Q, QuerySet
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods, require_safe
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from moderation.archive import feed
-from moderation.archive.forms import ConversationFilter, ConversationForm
+from moderation.archive import feed, retention
+from moderation.archive.forms import ConversationFilter, ConversationForm, HoldForm
 from moderation.archive.models import Application, Conversation, Kind, Sender
 from moderation.archive.names import titled
 from moderation.requests import SignedIn
@@ -83,6 +85,26 @@ def open_conversation(request: SignedIn) -> HttpResponse:
         form = ConversationForm(initial={"kind": Kind.PRIVATE, **request.GET.dict()})
     recall_instead = urlencode({name: form[name].value() or "" for name in form.fields})
     return render(request, "archive/open_conversation.html", {"form": form, "recall_instead": recall_instead})
+
+
+@login_required
+@permission_required("archive.hold_conversation", raise_exception=True)
+@require_POST
+def hold(request: SignedIn, pk: int) -> HttpResponse:
+    """Put a conversation on hold (`held=1`), or end that (`held=0`), with a note."""
+    conversation = get_object_or_404(Conversation, pk=pk)
+    form = HoldForm(request.POST)
+    if not form.is_valid():
+        messages.warning(request, " ".join(str(error) for errors in form.errors.values() for error in errors))
+        return redirect(f"{conversation.get_absolute_url()}#archive")
+    actor, note = request.user.get_username(), form.cleaned_data["note"]
+    if form.cleaned_data["held"]:
+        retention.hold(conversation, actor, note)
+        messages.success(request, _("The conversation is on hold: nothing of it is deleted."))
+    else:
+        retention.release(conversation, actor, note)
+        messages.success(request, _("The hold has ended."))
+    return redirect(f"{conversation.get_absolute_url()}#archive")
 
 
 @login_required

@@ -19,7 +19,7 @@ from django.utils import timezone
 from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
 
-from moderation.archive import deliveries
+from moderation.archive import deliveries, retention
 from moderation.audit import checkpoints
 from moderation.audit.chain import Sealer
 from moderation.audit.verifier import BrokenError
@@ -150,11 +150,14 @@ def keep_reading(name: str) -> None:
 
 
 def keep_watching(name: str) -> None:
-    """Twice a minute for ever: watch the webhooks' feeds, and let go of old deliveries."""
+    """Twice a minute for ever: watch the webhooks' feeds, and let go of old deliveries and messages."""
+    pruned_up_to = 0
 
     def work() -> None:
+        nonlocal pruned_up_to
         alarms.watch()
         deliveries.prune()
+        pruned_up_to = retention.prune(pruned_up_to)
 
     keep(work, WATCHING_SECONDS, name)
 
