@@ -25,7 +25,7 @@ from moderation.archive.models import Application, Conversation, Kind
 from moderation.archive.names import sender_names, titled
 from moderation.archive.problems import problem_sentence
 from moderation.requests import SignedIn
-from recall import services
+from recall import services, verify
 from recall.filters import RecallFilter
 from recall.forms import DecisionForm, RecallForm
 from recall.models import (
@@ -275,7 +275,7 @@ def _status(request: SignedIn, recall: Recall) -> dict[str, Any]:
         "decision_form": DecisionForm(),
         "only": _only(request),
         "seen": f"{recall.state}-{recall.stop_reason}-{attempts['started']}-{attempts['ended']}-{progress.final_calls}"
-        f"-{history.get('verified_of')}-{undecided}-{history.get('check_at')}",
+        f"-{history.get('verified_of')}-{undecided}-{history.get('check_at')}-{history.get('given_up')}",
     }
 
 
@@ -288,6 +288,9 @@ def history_of(items: QuerySet[RecallItem], batches: QuerySet[RecallBatch]) -> d
         "verified": verified,
         "verified_of": sum(verified.values()),
         "check_at": batches.aggregate(at=Min("check_at"))["at"],
+        # Looked for, and not found out: history could not be read, so far or in the end.
+        "unread": batches.filter(LOOKED_FOR, check_at__isnull=False).exists(),
+        "given_up": batches.filter(check_at__isnull=True, checks__gte=verify.MOST_CHECKS).exists(),
     }
 
 

@@ -225,3 +225,17 @@ def test_of_two_people_deciding_at_once_one_decides(undecided: Recall, moderator
     )
     assert sorted(type(result).__name__ for result in results) == ["NotPossible", "int"]
     assert AuditEntry.objects.filter(action="recall.settled").count() == 1
+
+
+def test_history_that_cannot_be_read_is_said(signed_in: Client, make_recall: Callable[..., Recall]) -> None:
+    recall = make_recall([FIRST], "unknown", state="finished")
+    recall.batches.update(check_at=timezone.now() + timedelta(seconds=60), checks=2)
+    page = shown(signed_in, recall)
+    assert "history could not be read: it is tried again by itself." in page
+    # Nobody has to wait for it.
+    assert "Record the decision" in page
+    recall.batches.update(check_at=None, checks=6)
+    recall.items.update(verification="unknowable")
+    page = shown(signed_in, recall)
+    assert "1 unknowable" in page
+    assert "could not be read in half an hour of trying" in page
