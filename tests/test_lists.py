@@ -18,7 +18,7 @@ from recall.models import Recall
 pytestmark = pytest.mark.django_db
 
 GROWING = (
-    "archive_message|archive_conversation|archive_sender|archive_webhookdelivery|audit_auditentry|recall_recall|recall_recallbatch|"
+    "archive_message|archive_conversation|archive_sender|archive_searchtext|archive_webhookdelivery|audit_auditentry|recall_recall|recall_recallbatch|"
     "recall_recallattempt|recall_recallitem|recall_evidence"
 )
 OVER_A_GROWING_TABLE = re.compile(rf'(FROM|JOIN) "({GROWING})"')
