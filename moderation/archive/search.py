@@ -131,7 +131,7 @@ def _words_of(text: str) -> str:
     return " ".join(pairs_of(told) | {told[-1:]})
 
 
-def add_older(most: int = 20) -> int:
+def add_older(most: int = 10) -> int:
     """Make messages searchable that were there before: at most `most` pieces; returns how many messages.
 
     Any number of workers may do so at once. It goes on for ever: a console of an older version may still be running,
@@ -139,20 +139,26 @@ def add_older(most: int = 20) -> int:
     """
     added = 0
     for _piece in range(most):
+        # Nothing is locked for nothing.
+        if not Message.objects.filter(pk__gt=_looked_at()).exists():
+            break
         with rows.writing():
             progress, _new = SearchProgress.objects.select_for_update().get_or_create(pk=1)
             after = Message.objects.filter(pk__gt=progress.done).order_by("pk")
             pks = list(after.values_list("pk", flat=True)[:PIECE])
-            if not pks:
-                break
             missing = Message.objects.filter(pk__in=pks, searchtext=None).order_by("pk").defer("recalled_raw")
             if texts := [(message.pk, text_of(message)) for message in missing]:
                 # A writer got there first: what it knew is newer.
                 _write(texts, "DO NOTHING")
-            progress.done = pks[-1]
+            progress.done = max([progress.done, *pks])
             progress.save(update_fields=["done"])
             added += len(texts)
     return added
+
+
+def _looked_at() -> int:
+    """The id of the message up to which all have been looked at."""
+    return SearchProgress.objects.filter(pk=1).values_list("done", flat=True).first() or 0
 
 
 def progress() -> SearchProgress | None:

@@ -19,7 +19,7 @@ from django.utils import timezone
 from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
 
-from moderation.archive import deliveries
+from moderation.archive import deliveries, search
 from recall import alarms, engine, gaps, services, verify
 from recall.models import Heartbeat, Recall
 from recall.outcomes import recover_orphans
@@ -31,6 +31,7 @@ HOUSEKEEPING_SECONDS = 5.0
 CHECKING_SECONDS = 2.0
 READING_SECONDS = 1.0
 WATCHING_SECONDS = 30.0
+SEARCHABLE_SECONDS = 2.0
 # How often finished tasks of the queue are deleted, and how old they are then: the rows of recalls tell what was done.
 PRUNING_SECONDS = 3600.0
 TASKS_KEPT = timedelta(days=1)
@@ -71,7 +72,7 @@ class Command(BaseCommand):
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, end)
-        for work in (keep_house, keep_checking, keep_reading, keep_watching):
+        for work in (keep_house, keep_checking, keep_reading, keep_watching, keep_searchable):
             threading.Thread(target=work, args=(name,), daemon=True).start()
         threads = [threading.Thread(target=run, args=(loop,)) for loop in loops]
         for thread in threads:
@@ -147,6 +148,11 @@ def keep_watching(name: str) -> None:
         deliveries.prune()
 
     keep(work, WATCHING_SECONDS, name)
+
+
+def keep_searchable(name: str) -> None:
+    """Every few seconds for ever: make messages searchable that were there before they could be."""
+    keep(search.add_older, SEARCHABLE_SECONDS, name)
 
 
 def keep(work: Callable[[], object], seconds: float, name: str) -> None:
