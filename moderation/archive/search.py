@@ -186,17 +186,23 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Found:
-    """A page of messages, newest first. `older`: the key to go on from, empty when there is nothing more.
+    """Where messages are that were found, newest first. `older`: the key to go on from, empty when there are no more.
 
-    `looked_back_to` (ms) is told when the page ends for the time that it took, with more to look through.
+    `looked_back_to` (ms) is told when the search ended for the time that it took, with more to look through.
     """
 
-    messages: list[Message] = field(default_factory=list)
+    keys: list[Key] = field(default_factory=list)
     older: str = ""
     looked_back_to: int | None = None
 
+    def messages(self) -> list[Message]:
+        """The messages, with their conversations; one query."""
+        pks = [pk for _timestamp, pk in self.keys]
+        messages = Message.objects.select_related("conversation__application").in_bulk(pks)
+        return [messages[pk] for pk in pks if pk in messages]
 
-def page(wanted: Wanted, *, before: Key | None = None, limit: int = 50) -> Found:
+
+def find(wanted: Wanted, *, before: Key | None = None, limit: int = 50) -> Found:
     """At most `limit` messages that are `wanted`, newest first, from `before` on. Takes a bounded time."""
     text = normalised(wanted.text)
     # One character is in few pairs when it is rare, and on every page when it is not.
@@ -213,8 +219,12 @@ def page(wanted: Wanted, *, before: Key | None = None, limit: int = 50) -> Found
         return Found()
     messages = _before(before, _narrowed(wanted).filter(_rest(wanted), pk__in=_as_rows(candidates)))
     messages = messages.annotate(place=_place(text)).filter(place__gt=0)
-    keys = list(messages.order_by("-timestamp", "-id").values_list("timestamp", "pk")[: limit + 1])
-    return _found(keys[:limit], _key(keys[limit - 1]) if len(keys) > limit else "")
+    return _page(list(messages.order_by("-timestamp", "-id").values_list("timestamp", "pk")[: limit + 1]), limit)
+
+
+def _page(keys: list[Key], limit: int) -> Found:
+    """A page out of one more than a page, if there is one more."""
+    return Found(keys[:limit], _key(keys[limit - 1]) if len(keys) > limit else "")
 
 
 def candidates_for(text: str, most: int) -> list[int]:
@@ -301,20 +311,14 @@ def _look_through(wanted: Wanted, text: str, before: Key | None, limit: int, par
         looked_at = list(_before(before, messages).values_list("timestamp", "pk", asked)[:part])
         keys += [(timestamp, pk) for timestamp, pk, is_wanted in looked_at if is_wanted]
         if len(keys) > limit:
-            return _found(keys[:limit], _key(keys[limit - 1]))
+            return _page(keys, limit)
         if len(looked_at) < part:
-            return _found(keys)
+            return Found(keys)
         looked_back_to, last = looked_at[-1][:2]
         before = (looked_back_to, last)
-    return _found(keys, _key(before) if before else "", looked_back_to)
+    return Found(keys, _key(before) if before else "", looked_back_to)
 
 
 def _key(key: Key) -> str:
     """As `timeline.key_of` writes it."""
     return f"{key[0]}-{key[1]}"
-
-
-def _found(keys: list[Key], older: str = "", looked_back_to: int | None = None) -> Found:
-    """The messages with these keys, in this order."""
-    messages = Message.objects.select_related("conversation__application").in_bulk([pk for _timestamp, pk in keys])
-    return Found([messages[pk] for _timestamp, pk in keys if pk in messages], older, looked_back_to)

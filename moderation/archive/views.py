@@ -81,10 +81,10 @@ def _with(request: SignedIn, **changes: str) -> str:
 
 def _messages(request: SignedIn, wanted: search.Wanted) -> dict[str, object]:
     """A page of the messages that are `wanted`, as the template of hits has it."""
-    found = search.page(wanted, before=read_key(request.GET.get("before", "")), limit=PAGE_SIZE)
+    found = search.find(wanted, before=read_key(request.GET.get("before", "")), limit=PAGE_SIZE)
     hits = [
         Hit(message, excerpt(payloads.text_of(payloads.read(message.raw)), wanted.text))
-        for message in with_writers(found.messages)
+        for message in with_writers(found.messages())
     ]
     return {
         "with_messages": True,

@@ -56,8 +56,8 @@ def found(text: str = "", *, limit: int = 50, **wanted: Any) -> list[Message]:
     messages: list[Message] = []
     before = None
     while True:
-        page = search.page(Wanted(text=text, **wanted), before=before, limit=limit)
-        messages += page.messages
+        page = search.find(Wanted(text=text, **wanted), before=before, limit=limit)
+        messages += page.messages()
         if not page.older:
             return messages
         before = read_key(page.older)
@@ -179,8 +179,8 @@ def test_what_is_frequent_is_found_by_looking_back_page_by_page(
 
 def test_a_page_that_ends_for_the_time_it_took_says_how_far_it_looked_back(group: Conversation, few: None) -> None:
     write(group, *["abba"] * 20)
-    page = search.page(Wanted(text="bab"))
-    assert (page.messages, page.looked_back_to) == ([], FIRST + 14)
+    page = search.find(Wanted(text="bab"))
+    assert (page.keys, page.looked_back_to) == ([], FIRST + 14)
     assert page.older.startswith(f"{FIRST + 14}-")
 
 
@@ -245,7 +245,7 @@ def test_a_search_takes_few_statements_however_much_is_found(group: Conversation
     write(group, *(f"offer {number}" for number in range(40)))
     for text in ("offer", "o", ""):
         with CaptureQueriesContext(connection) as queries:
-            search.page(Wanted(text=text))
+            search.find(Wanted(text=text))
         assert len(queries) <= 4
 
 
