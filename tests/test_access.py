@@ -139,7 +139,7 @@ def things(private: Any, moderator: Any, reason: Any, make_message: Any, lead: A
         "archive_application": Application.objects.create(slug="second", name="Second"),
         "archive_conversation": private,
         "archive_message": message,
-        "audit_auditentry": AuditEntry.objects.get(),
+        "audit_auditentry": AuditEntry.objects.get(recall=recall.pk),
         "recall_recallreason": RecallReason.objects.create(code="boredom", label_en="Boredom", label_zh="无聊"),
         "recall_recall": recall,
         "conversation": private,

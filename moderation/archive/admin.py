@@ -7,12 +7,13 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import Model, Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from moderation.archive.models import DEFAULT, Application, Conversation, Kind, Message
 from moderation.archive.recaller_data import RecallerDataField
+from moderation.audit.services import record_search
 from moderation.read_only_admin import (
     FilterForm,
     ReadOnlyAdmin,
@@ -212,6 +213,16 @@ def named(ids: str, path: str = "") -> Q:
     return wanted
 
 
+class SearchedAdmin(ReadOnlyAdmin):
+    """What is looked for here is recorded."""
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        names = self.filter_form.base_fields.keys()
+        if asked := {name: values for name, values in request.GET.lists() if name in names and any(values)}:
+            record_search(f"admin: {self.opts.model_name}", **asked)
+        return super().changelist_view(request, extra_context)
+
+
 class ConversationFilter(FilterForm):
     """By application, kind and the ids of users or groups."""
 
@@ -235,7 +246,7 @@ class ConversationFilter(FilterForm):
 
 
 @admin.register(Conversation)
-class ConversationAdmin(ReadOnlyAdmin):
+class ConversationAdmin(SearchedAdmin):
     """What the archive knows of conversations."""
 
     filter_form = ConversationFilter
@@ -290,7 +301,7 @@ class MessageFilter(FilterForm):
 
 
 @admin.register(Message)
-class MessageAdmin(ReadOnlyAdmin):
+class MessageAdmin(SearchedAdmin):
     """Messages exactly as GoEasy told them."""
 
     filter_form = MessageFilter
@@ -311,6 +322,19 @@ class MessageAdmin(ReadOnlyAdmin):
         "recalled_json",
     )
     readonly_fields = fields
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        if self.has_view_permission(request):
+            message = self.get_object(request, object_id)
+            if message and message.conversation.kind == Kind.PRIVATE:
+                message.conversation.record_opening("admin: message")
+        return super().change_view(request, object_id, form_url, extra_context)
 
     @admin.display(description=_("sent"))
     def sent(self, message: Message) -> SafeString | str:

@@ -11,6 +11,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from moderation.archive.forms import ConversationFilter, ConversationForm
 from moderation.archive.models import Application, Conversation, Kind, Sender
 from moderation.archive.names import titled
+from moderation.audit.services import record_search
 from moderation.requests import SignedIn
 
 PAGE_SIZE = 50
@@ -25,6 +26,8 @@ def conversation_list(request: SignedIn) -> HttpResponse:
     """Conversations, the latest message first, narrowed by id, name, kind and application; paged by key."""
     form = ConversationFilter(request.GET)
     form.is_valid()
+    if text := form.cleaned_data.get("q"):
+        record_search("conversations", q=text)
     found = list(_older_than(request.GET.get("after", ""), _narrowed(form))[: PAGE_SIZE + 1])
     page = titled(found[:PAGE_SIZE])
     older = ""

@@ -22,6 +22,15 @@ class Action(models.TextChoices):
     SETTLED = "recall.settled", _("unknown outcome settled")
     LOG_EXPORTED = "audit.exported", _("audit log exported")
     LOG_VERIFIED = "audit.verified", _("audit log verified")
+    SIGNED_IN = "auth.signed_in", _("signed in")
+    SIGNED_OUT = "auth.signed_out", _("signed out")
+    SIGN_IN_FAILED = "auth.sign_in_failed", _("sign-in failed")
+    ACCOUNT_CHANGED = "account.changed", _("account changed")
+    APPLICATION_CHANGED = "application.changed", _("application changed")
+    REASON_CHANGED = "reason.changed", _("reason changed")
+    PSEUDONYM_CHANGED = "pseudonym.changed", _("pseudonym changed")
+    CONVERSATION_OPENED = "conversation.opened", _("private conversation opened")
+    SEARCHED = "messages.searched", _("searched")
 
 
 class AuditEntriesNeverChange(Exception):

@@ -157,7 +157,7 @@ def log(make_user: Callable[..., Any]) -> dict[str, int]:
     """Entries that differ, by a name for each."""
     from moderation.archive.models import Application
 
-    Application.objects.create(slug="other", name="Other")
+    Application.objects.bulk_create([Application(slug="other", name="Other")])
     make_user("mo", "moderator")
     make_user("lea", "lead")
     recall = UUID("00000000-0000-4000-8000-000000000001")

@@ -10,7 +10,8 @@ from django.db import Error
 from moderation.audit import checkpoints, export, verifier
 from moderation.audit.chain import Sealer
 from moderation.audit.models import Action, AuditCheckpoint, AuditEntry
-from moderation.audit.services import COMMAND_LINE, record
+from moderation.audit.requests import COMMAND_LINE
+from moderation.audit.services import record
 
 
 class Command(BaseCommand):
