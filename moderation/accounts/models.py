@@ -64,9 +64,14 @@ class User(Recorded, AbstractUser):
             kwargs["update_fields"] = {*fields, "is_staff"}
         super().save(*args, **kwargs)
 
+    @property
+    def has_new_password(self) -> bool:
+        """Whether `set_password` was called since the account was last saved."""
+        return getattr(self, "_password", None) is not None
+
     def is_told(self, update_fields: Iterable[str] | None) -> bool:
         # Signing in may renew the hash; the password is then the same (`AbstractBaseUser.check_password`).
-        is_renewed = update_fields is not None and set(update_fields) == {"password"} and self._password is None
+        is_renewed = update_fields is not None and set(update_fields) == {"password"} and not self.has_new_password
         return not is_renewed and super().is_told(update_fields)
 
 

@@ -27,11 +27,6 @@ class Recorded(models.Model):
     class Meta:
         abstract = True
 
-    def is_told(self, update_fields: Iterable[str] | None) -> bool:
-        """Whether saving these fields (None: all) can change what is told."""
-        names = {lookup.partition("__")[0] for lookup in (*self.told, *self.secret)}
-        return update_fields is None or not names.isdisjoint(update_fields)
-
     def save(self, *args: Any, **kwargs: Any) -> None:
         if not self.is_told(kwargs.get("update_fields")):
             super().save(*args, **kwargs)
@@ -47,6 +42,11 @@ class Recorded(models.Model):
             deleted = super().delete(*args, **kwargs)
             self._record("deleted", before, {}, pk)
         return deleted
+
+    def is_told(self, update_fields: Iterable[str] | None) -> bool:
+        """Whether saving these fields (None: all) can change what is told."""
+        names = {lookup.partition("__")[0] for lookup in (*self.told, *self.secret)}
+        return update_fields is None or not names.isdisjoint(update_fields)
 
     def _kept(self) -> dict[str, Any]:
         """What the database has of the row now; nobody changes it until the transaction ends."""

@@ -5,7 +5,6 @@ import logging
 import re
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import NamedTuple
 from uuid import uuid4
 
 from django.conf import settings
@@ -21,14 +20,10 @@ HEADER = "X-Request-ID"
 IS_AN_ID = re.compile(r"[A-Za-z0-9._:-]{8,100}").fullmatch
 
 
-class Present(NamedTuple):
-    """The request that is being answered, and its id."""
-
-    request: HttpRequest
-    id: str
-
-
-_present: ContextVar[Present | None] = ContextVar("present", default=None)
+# Where a request keeps its id.
+ID = "console.request_id"
+# The request that is being answered.
+_present: ContextVar[HttpRequest | None] = ContextVar("present", default=None)
 
 
 def remember_request(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
@@ -36,13 +31,13 @@ def remember_request(get_response: Callable[[HttpRequest], HttpResponse]) -> Cal
 
     def answer(request: HttpRequest) -> HttpResponse:
         given = request.headers.get(HEADER, "")
-        present = Present(request, given if IS_AN_ID(given) else uuid4().hex)
-        token = _present.set(present)
+        request.META[ID] = given if IS_AN_ID(given) else uuid4().hex
+        token = _present.set(request)
         try:
             response = get_response(request)
         finally:
             _present.reset(token)
-        response.headers[HEADER] = present.id
+        response.headers[HEADER] = request.META[ID]
         return response
 
     return answer
@@ -50,14 +45,14 @@ def remember_request(get_response: Callable[[HttpRequest], HttpResponse]) -> Cal
 
 def origin() -> dict[str, str]:
     """Address, user agent and id of the request that is being answered; empty in background work and commands."""
-    present = _present.get()
-    if present is None:
+    request = _present.get()
+    if request is None:
         return {}
-    agent = present.request.headers.get("User-Agent", "")[:MOST_OF_A_USER_AGENT]
+    agent = request.headers.get("User-Agent", "")[:MOST_OF_A_USER_AGENT]
     return {
-        "address": address(present.request),
+        "address": address(request),
         "user_agent": "".join(char if char.isprintable() else "\ufffd" for char in agent),
-        "request_id": present.id,
+        "request_id": request.META[ID],
     }
 
 
@@ -79,10 +74,10 @@ def address(request: HttpRequest) -> str:
 
 def acting() -> str:
     """The user name of whoever's request is being answered, NOBODY for a visitor, COMMAND_LINE outside requests."""
-    present = _present.get()
-    if present is None:
+    request = _present.get()
+    if request is None:
         return COMMAND_LINE
-    user = getattr(present.request, "user", None)
+    user = getattr(request, "user", None)
     return user.get_username() if user is not None and user.is_authenticated else NOBODY
 
 
@@ -90,6 +85,7 @@ class NameRequest(logging.Filter):
     """Gives each log record the `request_id` of its request, "-" outside requests."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        present = _present.get()
-        record.request_id = present.id if present else "-"
+        # Django tells of a refused request when it is answered already, and names it.
+        request = _present.get() or getattr(record, "request", None)
+        record.request_id = request.META.get(ID, "-") if isinstance(request, HttpRequest) else "-"
         return True

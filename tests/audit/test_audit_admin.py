@@ -333,6 +333,7 @@ def test_the_export_honours_the_filters(reader: Client, log: dict[str, int]) -> 
     assert [json.loads(line)["seq"] for line in lines] == [AuditEntry.objects.get(pk=pk).seal.seq for pk in wanted]
     told = AuditEntry.objects.latest("pk")
     assert (told.actor, told.action) == ("audrey", "audit.exported")
+    assert told.detail.pop("from")["address"] == "127.0.0.1"
     assert told.detail == {"format": "jsonl", "entries_up_to": 5, "filters": {"response_code": ["200", "401"]}}
 
 
