@@ -176,6 +176,8 @@ MEDIA_ORIGINS = read("MEDIA_ORIGINS", origins, "")
 # The audit log's checkpoints: what they are signed with, how often, and where they are written.
 AUDIT_SIGNING_KEY = read("AUDIT_SIGNING_KEY", key_seed, "")
 AUDIT_KEY_FILE = BASE_DIR / "data" / "audit-signing-key"
+# Where workers put exports that were asked for in Django admin, for a day.
+AUDIT_EXPORT_DIR = BASE_DIR / "data" / "exports"
 AUDIT_CHECKPOINT_MINUTES = read("AUDIT_CHECKPOINT_MINUTES", number(1, 1440), "60")
 AUDIT_CHECKPOINT_FILE = read("AUDIT_CHECKPOINT_FILE", path, "data/audit-checkpoint")
 AUDIT_CHECKPOINT_URL = read("AUDIT_CHECKPOINT_URL", secure_url, "")

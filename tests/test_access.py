@@ -88,7 +88,14 @@ MODELS: dict[str, dict[str, tuple[str, ...]]] = {
     "archive_application": BY_ADMINS,
     "archive_conversation": READ_ONLY,
     "archive_message": READ_ONLY,
-    "audit_auditentry": {**LOG, "export": ("aA", NOT_ALLOWED, NOT_ALLOWED)},
+    "audit_auditentry": {
+        **LOG,
+        "export": ("aA", NOT_ALLOWED, NOT_ALLOWED),
+        "verify": (NOT_ALLOWED, "aA", NOT_ALLOWED),
+        "prepare": (NOT_ALLOWED, "aA", NOT_ALLOWED),
+        "job": ("aA", NOT_ALLOWED, NOT_ALLOWED),
+        "download": ("aA", NOT_ALLOWED, NOT_ALLOWED),
+    },
     "recall_recallreason": BY_LEADS,
     "recall_recall": READ_ONLY,
 }
@@ -113,7 +120,7 @@ def things(private: Any, moderator: Any, reason: Any, make_message: Any, lead: A
     """One of everything that an address can name."""
     from moderation.accounts.models import Pseudonym
     from moderation.archive.models import Application
-    from moderation.audit.models import AuditEntry
+    from moderation.audit.models import AuditEntry, AuditJob
     from recall import services
     from recall.models import Recall, RecallReason, Sweep
 
@@ -142,6 +149,8 @@ def things(private: Any, moderator: Any, reason: Any, make_message: Any, lead: A
         "audit_auditentry": AuditEntry.objects.get(recall=recall.pk),
         "recall_recallreason": RecallReason.objects.create(code="boredom", label_en="Boredom", label_zh="无聊"),
         "recall_recall": recall,
+        # It made no file: downloading answers that there is none.
+        "job": AuditJob.objects.create(kind="export", state="done", format="csv", actor="ada"),
         "conversation": private,
         "recall": recall,
         "sweep": sweep,
@@ -156,6 +165,8 @@ def address(name: str, things: dict[str, Any]) -> str | None:
         return None if page == "" else reverse(name, args=[1, 1])
     if page == "app_list":
         return reverse(name, args=["recall"])
+    if page in {"audit_auditentry_job", "audit_auditentry_download"}:
+        return reverse(name, args=[things["job"].pk])
     model = page.rsplit("_", 1)[0].removesuffix("_password")
     if site and model in things and page.rsplit("_", 1)[1] in {"change", "delete", "history"}:
         return reverse(name, args=[things[model].pk])
