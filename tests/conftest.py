@@ -138,7 +138,8 @@ def application(db: None, settings: Any) -> Any:
     settings.GOEASY_REST_HOST = "http://127.0.0.1:9"
     settings.GOEASY_CONNECT_TIMEOUT = 2.0
     settings.GOEASY_READ_TIMEOUT = 2.0
-    return Application.objects.get_or_create(slug="default", defaults={"name": "GoEasy"})[0]
+    found = Application.objects.filter(slug="default").first()
+    return found or Application.objects.bulk_create([Application(slug="default", name="GoEasy")])[0]
 
 
 @pytest.fixture
@@ -172,7 +173,9 @@ def reason(db: None) -> Any:
     """A reason to recall for."""
     from recall.models import RecallReason
 
-    return RecallReason.objects.get_or_create(code="spam", defaults={"label_en": "Spam", "label_zh": "垃圾信息"})[0]
+    found = RecallReason.objects.filter(code="spam").first()
+    made = RecallReason(code="spam", label_en="Spam", label_zh="垃圾信息")
+    return found or RecallReason.objects.bulk_create([made])[0]
 
 
 @pytest.fixture
