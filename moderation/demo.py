@@ -17,6 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data" / "demo"
+SECONDS_BETWEEN_MESSAGES = 6.0
 PASSWORD = "console-demo"  # noqa: S105 - of the demo's accounts, on this machine alone; printed at the start
 ACCOUNTS = {
     "moderator": "sees conversations and recalls messages",
@@ -104,6 +105,41 @@ def prepare() -> None:
     print()
 
 
+def switch_webhook_on() -> None:
+    """What a person does in GoEasy's console: an earlier demo may have ended in the middle of a delivery."""
+    request = urllib.request.Request(  # noqa: S310 - our own loopback address
+        f"{os.environ['GOEASY_REST_HOST']}/sandbox/webhook",
+        data=b'{"on":true}',
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=5):  # noqa: S310
+        pass
+
+
+def say(number: int) -> None:
+    """Send the demo's next message as somebody's client would; what cannot be sent is not missed."""
+    from moderation.goeasy.client import Client, Recipient
+    from moderation.goeasy.errors import GoEasyError
+    from moderation.goeasy.sandbox.seed import GROUPS, PAIRS, PEOPLE, TALK
+
+    talks: list[tuple[Recipient, str, list[str]]]
+    talks = [(("group", name), topic, members) for name, topic, _count, members in GROUPS]
+    talks += [(("private", other), topic, [one]) for one, other, topic, count in PAIRS if count]
+    to, topic, members = talks[number * 5 % len(talks)]
+    sender, lines = members[number % len(members)], TALK[topic]
+    with Client(appkey=os.environ["GOEASY_APPKEY"], rest_host=os.environ["GOEASY_REST_HOST"]) as client:
+        try:
+            client.send(
+                sender_id=sender,
+                to=to,
+                type="text",
+                payload={"text": lines[number % len(lines)]},
+                sender_data={"name": PEOPLE[sender]},
+            )
+        except GoEasyError as error:
+            print(f"The sandbox took no message: {error}")
+
+
 def main() -> None:
     """Start the sandbox, the worker and the web server; end all of them together."""
     port = int(os.environ.get("PORT") or 8000)
@@ -131,6 +167,7 @@ def main() -> None:
             *("manage.py", "goeasy_sandbox", "--port", str(sandbox_port), "--seed", "demo"),
             *("--data", str(DATA / "sandbox.sqlite3")),
             *("--appkey", os.environ["GOEASY_APPKEY"], "--secret-key", os.environ["GOEASY_SECRET_KEY"]),
+            *("--webhook-url", f"http://127.0.0.1:{port}/webhooks/goeasy/default/"),
         )
         wait_for(f"{os.environ['GOEASY_REST_HOST']}/sandbox/faults", sandbox)
         prepare()
@@ -152,9 +189,15 @@ def main() -> None:
         print(f"Sign in with one of these; the password is always {PASSWORD}")
         for name, what in ACCOUNTS.items():
             print(f"  {name:<10} {what}")
-        print("\nA spam wave by “promo-7731” runs through six conversations: recall it.", flush=True)
+        print("\nA spam wave by “promo-7731” runs through six conversations: recall it.")
+        print("People go on talking meanwhile; their messages arrive by the webhook.", flush=True)
+        switch_webhook_on()
+        said, next_at = 0, time.monotonic()
         while all(process.poll() is None for process in processes):
             time.sleep(0.5)
+            if time.monotonic() >= next_at:
+                say(said)
+                said, next_at = said + 1, time.monotonic() + SECONDS_BETWEEN_MESSAGES
         print("A part of the demo ended by itself; see above. Ending the rest.")
     except KeyboardInterrupt:
         print("\nEnding the demo.")

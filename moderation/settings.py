@@ -123,6 +123,8 @@ def database(text: str) -> dict[str, Any]:
         if name != ":memory:":
             settings["NAME"] = str(BASE_DIR / name)
             Path(settings["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+        # Whoever closes the last connection tidies the file up: not after each request.
+        settings["CONN_MAX_AGE"] = None
         settings["OPTIONS"] = {
             # A write transaction takes its lock at the start, so that it waits instead of failing half-way.
             "transaction_mode": "IMMEDIATE",
@@ -138,6 +140,14 @@ def database(text: str) -> dict[str, Any]:
         # After a restart of the server the pool holds connections that are dead.
         settings["CONN_HEALTH_CHECKS"] = True
     return settings
+
+
+def email(text: str) -> dict[str, Any]:
+    """Django's settings for a mail server's URL, with a time-out: smtp+tls://user:password@host:587."""
+    if urlsplit(text).scheme not in environ.Env.EMAIL_SCHEMES:
+        raise ValueError(f"it must begin with one of {', '.join(sorted(environ.Env.EMAIL_SCHEMES))}.")
+    settings = dict(environ.Env.email_url_config(text))
+    return {**{name: value for name, value in settings.items() if name.startswith("EMAIL_")}, "EMAIL_TIMEOUT": 10}
 
 
 DEBUG = read("DEBUG", boolean, "false")
@@ -171,6 +181,10 @@ RECALL_VERIFY = read("RECALL_VERIFY", boolean, "true")
 RECALL_VERIFY_AFTER = read("RECALL_VERIFY_AFTER", number(0, 3600), "10")
 # One sweep (all that a sender wrote, across conversations) takes back this many messages at most.
 SWEEP_MAX_MESSAGES = int(read("SWEEP_MAX_MESSAGES", number(1, 100_000), "10000"))
+# How often (minutes) an active conversation is compared with history for what the webhook did not bring; 0: never.
+FEED_COMPARE_MINUTES = read("FEED_COMPARE_MINUTES", whole(0, 10_000), "10")
+# Days for which a webhook delivery is kept whose messages are all in the archive; 0: for ever.
+WEBHOOK_KEEP_DAYS = read("WEBHOOK_KEEP_DAYS", whole(0, 36_500), "30")
 # Origins from which a browser may show attachments, after a click.
 MEDIA_ORIGINS = read("MEDIA_ORIGINS", origins, "")
 # The audit log's checkpoints: what they are signed with, how often, and where they are written.
@@ -212,6 +226,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "moderation.audit.requests.remember_request",
     "django.middleware.security.SecurityMiddleware",
+    "moderation.middleware.answer_webhooks",
     "moderation.middleware.replace_nul",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -261,6 +276,10 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
+
+# Where alarms go out by e-mail, to the admins who have an address.
+vars().update(read("EMAIL_URL", email, "consolemail://"))
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = read("EMAIL_FROM", str, "console@localhost")
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English")), ("zh-hans", _("Simplified Chinese"))]

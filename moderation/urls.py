@@ -3,9 +3,16 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from moderation.archive.views import feed_page
+from moderation.archive.webhooks import receive
+
 urlpatterns = [
     path("", include("recall.urls")),
     path("accounts/", include("moderation.accounts.urls")),
     path("conversations/", include("moderation.archive.urls")),
+    path("feed/", feed_page, name="feed"),
+    # GoEasy follows no redirect: with or without the slash.
+    path("webhooks/goeasy/<slug:slug>", receive, name="goeasy-webhook"),
+    path("webhooks/goeasy/<slug:slug>/", receive, name="goeasy-webhook"),
     path("admin/", admin.site.urls),
 ]

@@ -6,13 +6,14 @@ The one pipeline: browser, admin and command line all come through `request_reca
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -20,8 +21,8 @@ from django.utils.translation import gettext_lazy as _
 from moderation.accounts.models import Pseudonym, User
 from moderation.archive.backfill import look_up
 from moderation.archive.models import Application, Conversation, Message, Sender
-from moderation.audit.models import Action
-from moderation.audit.services import entry, record, record_all
+from moderation.audit.models import Action, AuditEntry
+from moderation.audit.services import entry, record_all
 from moderation.goeasy.client import MAX_TIMESTAMPS_PER_CALL, Group, Private, Recaller, masked, recall_body
 from recall.models import (
     LOOKED_FOR,
@@ -35,6 +36,8 @@ from recall.models import (
     RecallReason,
     Sweep,
 )
+
+Some = TypeVar("Some")
 
 
 class NotPossible(Exception):
@@ -244,7 +247,7 @@ def _split(planned: Sequence[tuple[Recall, list[tuple[int, ...]]]]) -> None:
     found = [
         (item, message)
         for message in _archived_at([(item.recall.conversation_id, item.timestamp) for item in items])
-        if (item := item_at.get((recall_of[message.conversation_id].pk, message.timestamp)))
+        if (recall := recall_of.get(message.conversation_id)) and (item := item_at.get((recall.pk, message.timestamp)))
     ]
     names = {
         (application_id, user_id): name
@@ -268,13 +271,11 @@ def _split(planned: Sequence[tuple[Recall, list[tuple[int, ...]]]]) -> None:
 
 
 def _archived_at(places: list[tuple[int, int]]) -> Iterator[Message]:
-    """The archive's messages at `places` (conversation, ms), 500 places a query, and some beside them."""
-    for start in range(0, len(places), 500):
-        some = places[start : start + 500]
-        yield from Message.objects.filter(
-            conversation__in={conversation for conversation, _timestamp in some},
-            timestamp__in={timestamp for _conversation, timestamp in some},
-        ).order_by("timestamp", "pk")
+    """The archive's messages at `places` (conversation, ms), and others at the same times."""
+    for timestamps in _in_parts(sorted({timestamp for _conversation, timestamp in places})):
+        # By time alone: few messages share a millisecond, and with the conversation in question as well a database
+        # may look up every pair of the two.
+        yield from Message.objects.filter(timestamp__in=timestamps).order_by("timestamp", "pk")
 
 
 def wake(recall: Recall) -> None:
@@ -287,32 +288,47 @@ def wake(recall: Recall) -> None:
 def cancel_recall(recall: Recall, actor: User) -> int:
     """Call off whatever has not left; returns how many timestamps that was. Raises NotPossible when none is left."""
     with transaction.atomic():
-        recall = _locked(recall)
-        unsent = recall.batches.filter(state=RecallBatch.State.PENDING)
-        indexes = list(unsent.select_for_update().values_list("index", flat=True))
-        if not indexes:
-            raise NotPossible(_("Everything has been sent already: there is nothing left to call off."))
-        timestamps = _timestamps(recall, indexes)
+        if count := call_off(locked(Recall.objects.filter(pk=recall.pk)), actor):
+            return count
+    raise NotPossible(_("Everything has been sent already: there is nothing left to call off."))
+
+
+def locked(recalls: QuerySet[Recall]) -> list[Recall]:
+    """`recalls` as they stand, nobody else changing them before this transaction ends."""
+    recalls = recalls.select_for_update(of=("self",)).order_by("pk")
+    return list(recalls.select_related("conversation", "application"))
+
+
+def call_off(recalls: list[Recall], actor: User) -> int:
+    """Call off whatever has not left of `recalls`, which are `locked()`; returns how many timestamps that was."""
+    states = Recall.State
+    count = 0
+    for some in _in_parts(recalls):
+        batches = RecallBatch.objects.filter(recall__in=some)
+        unsent = batches.filter(state=RecallBatch.State.PENDING)
+        indexes = _by_recall(unsent.select_for_update(of=("self",)).order_by("index").values_list("recall_id", "index"))
+        timestamps = _timestamps(some, Q(batch__state=RecallBatch.State.PENDING))
         unsent.update(state=RecallBatch.State.CANCELLED)
-        nothing_left = (
-            recall.state == Recall.State.WAITING
-            or not recall.batches.exclude(state=RecallBatch.State.CANCELLED).exists()
+        under_way = set(batches.filter(state=RecallBatch.State.SENDING).values_list("recall_id", flat=True))
+        something_left = set(
+            batches.exclude(state=RecallBatch.State.CANCELLED).values_list("recall_id", flat=True).distinct()
         )
-        if not recall.batches.filter(state=RecallBatch.State.SENDING).exists():
-            recall.state = Recall.State.CANCELLED if nothing_left else Recall.State.FINISHED
-            recall.stop_reason = ""
-            recall.finished_at = timezone.now()
-            recall.save(update_fields=["state", "stop_reason", "finished_at"])
-        record(
-            actor=actor.get_username(),
-            action=Action.CANCELLED,
-            app=recall.application.slug,
-            conversation=recall.conversation.for_audit(),
-            recall=recall.id,
-            timestamps=timestamps,
-            detail={"batches": indexes},
+        touched = [recall for recall in some if recall.pk in indexes]
+        for recall in touched:
+            if recall.pk not in under_way:
+                nothing_left = recall.state == states.WAITING or recall.pk not in something_left
+                recall.state = states.CANCELLED if nothing_left else states.FINISHED
+                recall.stop_reason = ""
+                recall.finished_at = timezone.now()
+        Recall.objects.bulk_update(touched, ["state", "stop_reason", "finished_at"])
+        record_all(
+            [
+                _told(recall, actor, Action.CANCELLED, timestamps[recall.pk], {"batches": indexes[recall.pk]})
+                for recall in touched
+            ]
         )
-    return len(timestamps)
+        count += sum(len(timestamps[recall.pk]) for recall in touched)
+    return count
 
 
 # What may be sent again: what GoEasy refused or was never sent, and what history still shows. What is unknown is
@@ -336,14 +352,12 @@ def retry_recall(recall: Recall, actor: User) -> int:
     Each call is a new attempt; the earlier ones stay. Raises NotPossible.
     """
     with transaction.atomic():
-        recall = _locked(recall)
-        if recall.state not in RETRIED_FROM:
+        recalls = locked(Recall.objects.filter(pk=recall.pk))
+        if recalls[0].state not in RETRIED_FROM:
             raise NotPossible(_("This recall is still under way."))
-        indexes = list(recall.batches.filter(MAY_BE_SENT_AGAIN).values_list("index", flat=True))
-        if not indexes:
-            raise NotPossible(_("Nothing of this recall was refused, left unsent or is still visible."))
-        _send_again(recall, indexes, actor, {"again": True})
-    return len(indexes)
+        if count := resend(recalls, MAY_BE_SENT_AGAIN, actor):
+            return count
+    raise NotPossible(_("Nothing of this recall was refused, left unsent or is still visible."))
 
 
 def settle_unknown(recall: Recall, actor: User, *, send_again: bool, note: str) -> int:
@@ -358,7 +372,7 @@ def settle_unknown(recall: Recall, actor: User, *, send_again: bool, note: str) 
     if len(note) > MAX_NOTE_LENGTH:
         raise NotPossible(_("The note is longer than %(most)d characters.") % {"most": MAX_NOTE_LENGTH})
     with transaction.atomic():
-        recall = _locked(recall)
+        (recall,) = locked(Recall.objects.filter(pk=recall.pk))
         if recall.state not in RETRIED_FROM:
             raise NotPossible(_("This recall is still under way."))
         undecided = recall.batches.filter(NEEDS_A_PERSON)
@@ -373,59 +387,93 @@ def settle_unknown(recall: Recall, actor: User, *, send_again: bool, note: str) 
             settlement_note=note,
             check_at=None,
         )
-        record(
-            actor=actor.get_username(),
-            action=Action.SETTLED,
-            app=recall.application.slug,
-            conversation=recall.conversation.for_audit(),
-            recall=recall.id,
-            timestamps=_timestamps(recall, indexes),
-            detail={"batches": indexes, "send_again": send_again, "note": note},
-        )
+        timestamps = _timestamps([recall], Q(batch__index__in=indexes))[recall.pk]
+        detail = {"batches": indexes, "send_again": send_again, "note": note}
+        record_all([_told(recall, actor, Action.SETTLED, timestamps, detail)])
         if send_again:
-            _send_again(recall, indexes, actor, {"again": True, "note": note})
+            resend([recall], Q(index__in=indexes), actor, note=note)
     return len(indexes)
 
 
-def _locked(recall: Recall) -> Recall:
-    """The recall as it stands, nobody else changing it before this transaction ends."""
-    locked = Recall.objects.select_for_update(of=("self",))
-    return locked.select_related("conversation", "application").get(pk=recall.pk)
+def resend(recalls: list[Recall], which: Q, actor: User, *, note: str = "") -> int:
+    """Let the batches `which` is true of, of `recalls` that are `locked()`, be sent as if for the first time.
+
+    For `actor`; returns how many batches those are.
+    """
+    count = 0
+    for some in _in_parts(recalls):
+        batches = RecallBatch.objects.filter(which, recall__in=some)
+        keys = list(batches.order_by("index").values_list("pk", "recall_id", "index"))
+        indexes = _by_recall((recall_id, index) for _pk, recall_id, index in keys)
+        timestamps: dict[UUID, list[int]] = defaultdict(list)
+        for part in _in_parts([pk for pk, _recall_id, _index in keys]):
+            # Batches in order, and their timestamps in order: both ascend.
+            items = RecallItem.objects.filter(batch__in=part)
+            in_order = items.order_by("batch__index", "position").values_list("recall_id", "timestamp")
+            for recall_id, timestamp in in_order:
+                timestamps[recall_id].append(timestamp)
+            items.update(verification="", verified_at=None)
+            RecallBatch.objects.filter(pk__in=part).update(
+                state=RecallBatch.State.PENDING,
+                next_attempt_at=None,
+                tries=0,
+                check_at=None,
+                checks=0,
+                settlement="",
+                settled_by="",
+                settlement_note="",
+            )
+        touched = [recall for recall in some if recall.pk in indexes]
+        Recall.objects.filter(pk__in=[recall.pk for recall in touched]).update(
+            state=Recall.State.SENDING,
+            stop_reason="",
+            finished_at=None,
+            not_before=timezone.now(),
+            sent_for=actor.get_username(),
+        )
+        about = {"again": True, **({"note": note} if note else {})}
+        record_all(
+            [
+                _told(recall, actor, Action.REQUESTED, timestamps[recall.pk], {**about, "batches": indexes[recall.pk]})
+                for recall in touched
+            ]
+        )
+        count += len(keys)
+    if count:
+        # A person says that it may go: GoEasy is tried at once. One task is enough: it sends all that is due.
+        Circuit.objects.filter(application=recalls[0].application).update(probe_at=None)
+        wake(Recall.objects.get(pk=recalls[0].pk))
+    return count
 
 
-def _timestamps(recall: Recall, indexes: list[int]) -> list[int]:
-    """The timestamps (ms) of the recall's batches `indexes`."""
-    return list(recall.items.filter(batch__index__in=indexes).order_by("timestamp").values_list("timestamp", flat=True))
+def _in_parts(values: list[Some]) -> Iterator[list[Some]]:
+    """`values` in parts of 500: SQLite bounds the number of parameters of one statement."""
+    for start in range(0, len(values), 500):
+        yield values[start : start + 500]
 
 
-def _send_again(recall: Recall, indexes: list[int], actor: User, detail: dict[str, object]) -> None:
-    """Let the locked recall's batches `indexes` be sent as if for the first time, for `actor`."""
-    recall.items.filter(batch__index__in=indexes).update(verification="", verified_at=None)
-    recall.batches.filter(index__in=indexes).update(
-        state=RecallBatch.State.PENDING,
-        next_attempt_at=None,
-        tries=0,
-        check_at=None,
-        checks=0,
-        settlement="",
-        settled_by="",
-        settlement_note="",
-    )
-    recall.state = Recall.State.SENDING
-    recall.stop_reason = ""
-    recall.finished_at = None
-    recall.not_before = timezone.now()
-    recall.sent_for = actor.get_username()
-    recall.save(update_fields=["state", "stop_reason", "finished_at", "not_before", "sent_for"])
-    # A person says that it may go: GoEasy is tried at once.
-    Circuit.objects.filter(application=recall.application).update(probe_at=None)
-    record(
+def _by_recall(pairs: Iterable[tuple[UUID, int]]) -> dict[UUID, list[int]]:
+    """What belongs to each recall, in the order of `pairs` (recall's id, number)."""
+    found: dict[UUID, list[int]] = defaultdict(list)
+    for recall_id, number in pairs:
+        found[recall_id].append(number)
+    return found
+
+
+def _timestamps(recalls: list[Recall], which: Q) -> dict[UUID, list[int]]:
+    """The timestamps (ms, ascending) of those items of `recalls` that `which` is true of, by recall."""
+    items = RecallItem.objects.filter(which, recall__in=recalls).order_by("timestamp")
+    return _by_recall(items.values_list("recall_id", "timestamp"))
+
+
+def _told(recall: Recall, actor: User, action: Action, timestamps: list[int], detail: dict[str, object]) -> AuditEntry:
+    """An audit entry of what a person did about a recall."""
+    return entry(
         actor=actor.get_username(),
-        action=Action.REQUESTED,
+        action=action,
         app=recall.application.slug,
         conversation=recall.conversation.for_audit(),
         recall=recall.id,
-        timestamps=_timestamps(recall, indexes),
-        detail={**detail, "batches": indexes},
+        timestamps=timestamps,
+        detail=detail,
     )
-    wake(recall)

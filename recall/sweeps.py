@@ -27,10 +27,11 @@ from recall.services import (
     RETRIED_FROM,
     Draft,
     NotPossible,
-    cancel_recall,
+    call_off,
     create_recalls,
+    locked,
     plan,
-    retry_recall,
+    resend,
     wake,
 )
 
@@ -95,12 +96,12 @@ def plan_sweep(*, application: Application, sender_id: str, since: int, until: i
     rows = list(written.order_by("timestamp", "id").values_list("conversation_id", "timestamp", "id")[: most + 1])
     if len(rows) > most:
         return SweepPlan(too_many=True)
-    taken = _taken(application, {timestamp for _conversation, timestamp, _id in rows})
+    taken = _taken({timestamp for _conversation, timestamp, _id in rows})
     ids: dict[int, dict[int, int]] = defaultdict(dict)
     for conversation_id, timestamp, pk in rows:
         if (conversation_id, timestamp) not in taken:
             ids[conversation_id][timestamp] = pk
-    others = _others(application, sender_id, ids)
+    others = _others(sender_id, ids)
     parts = [
         Part(
             conversation_id,
@@ -122,7 +123,7 @@ def _chunks(values: Iterable[int]) -> Iterator[list[int]]:
         yield ordered[start : start + AT_ONCE]
 
 
-def _taken(application: Application, timestamps: set[int]) -> set[tuple[int, int]]:
+def _taken(timestamps: set[int]) -> set[tuple[int, int]]:
     """The (conversation, timestamp) that a recall of ours has named, unless GoEasy refused it or it was called off.
 
     An unknown one is among them, and so is one that is still visible: those are decided on where they are, on the
@@ -131,19 +132,21 @@ def _taken(application: Application, timestamps: set[int]) -> set[tuple[int, int
     states = RecallBatch.State
     found: set[tuple[int, int]] = set()
     for some in _chunks(timestamps):
-        items = RecallItem.objects.filter(recall__application=application, timestamp__in=some).exclude(
+        items = RecallItem.objects.filter(timestamp__in=some).exclude(
             batch__state__in=[states.REFUSED, states.CANCELLED]
         )
         found.update(items.values_list("recall__conversation_id", "timestamp"))
     return found
 
 
-def _others(application: Application, sender_id: str, ids: dict[int, dict[int, int]]) -> dict[int, list[int]]:
+def _others(sender_id: str, ids: dict[int, dict[int, int]]) -> dict[int, list[int]]:
     """The keys of the messages of other senders at the same milliseconds, by conversation; recalled ones are gone."""
     found: dict[int, list[int]] = defaultdict(list)
     for some in _chunks({timestamp for by_time in ids.values() for timestamp in by_time}):
         rows = (
-            Message.objects.filter(conversation__application=application, timestamp__in=some, recalled=False)
+            # By time alone, and the conversation below: few messages share a millisecond, and with both in question
+            # a database may look up every pair of the two.
+            Message.objects.filter(timestamp__in=some, recalled=False)
             .exclude(sender_id=sender_id)
             .order_by("timestamp", "id")
             .values_list("conversation_id", "timestamp", "id")
@@ -240,32 +243,20 @@ def with_batches(sweep: Sweep, which: Q) -> QuerySet[Recall]:
 
 def cancel_sweep(sweep: Sweep, actor: User) -> int:
     """Call off whatever of the sweep has not left; returns how many timestamps that was. Raises NotPossible."""
-    count = 0
-    unsent = Q(state=RecallBatch.State.PENDING)
     with transaction.atomic():
-        # All are locked before the first is written, so that workers find none of them to claim meanwhile.
-        recalls = list(with_batches(sweep, unsent).select_for_update(of=("self",)))
-        list(RecallBatch.objects.filter(unsent, recall__sweep=sweep).order_by("pk").select_for_update(of=("self",)))
-        for recall in recalls:
-            try:
-                count += cancel_recall(recall, actor)
-            except NotPossible:
-                # A worker was faster with this one.
-                continue
-    if not count:
-        raise NotPossible(_("Everything has been sent already: there is nothing left to call off."))
-    return count
+        if count := call_off(locked(with_batches(sweep, Q(state=RecallBatch.State.PENDING))), actor):
+            return count
+    raise NotPossible(_("Everything has been sent already: there is nothing left to call off."))
 
 
 def retry_sweep(sweep: Sweep, actor: User) -> int:
-    """`retry_recall()` for each of the sweep's recalls; returns how many calls that will be. Raises NotPossible."""
-    count = 0
-    for recall in with_batches(sweep, MAY_BE_SENT_AGAIN).filter(state__in=RETRIED_FROM):
-        try:
-            count += retry_recall(recall, actor)
-        except NotPossible:
-            # Somebody else was faster with this one.
-            continue
-    if not count:
-        raise NotPossible(_("Nothing of this sweep was refused, left unsent or is still visible."))
-    return count
+    """Send again what was refused, never left or is still visible, of all recalls of the sweep that are not under way.
+
+    Returns how many calls that will be. Raises NotPossible.
+    """
+    with transaction.atomic():
+        if count := resend(
+            locked(with_batches(sweep, MAY_BE_SENT_AGAIN).filter(state__in=RETRIED_FROM)), MAY_BE_SENT_AGAIN, actor
+        ):
+            return count
+    raise NotPossible(_("Nothing of this sweep was refused, left unsent or is still visible."))

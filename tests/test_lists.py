@@ -18,7 +18,8 @@ from recall.models import Recall
 pytestmark = pytest.mark.django_db
 
 GROWING = (
-    "archive_message|archive_conversation|archive_sender|audit_auditentry|audit_auditseal|audit_auditcheckpoint|recall_recall|recall_recallbatch|"
+    "archive_message|archive_conversation|archive_sender|archive_webhookdelivery|audit_auditentry|audit_auditseal|"
+    "audit_auditcheckpoint|recall_recall|recall_recallbatch|"
     "recall_recallattempt|recall_recallitem|recall_evidence"
 )
 OVER_A_GROWING_TABLE = re.compile(rf'(FROM|JOIN) "({GROWING})"')
@@ -56,6 +57,7 @@ def recall(private: Any, moderator: Any, reason: Any, make_message: Callable[...
         "/conversations/{conversation}/?at=1700000000030",
         "/conversations/{conversation}/news/?after=1700000000000-1",
         "/conversations/{conversation}/messages/?sender=user-a",
+        "/feed/",
         "/recalls/",
         "/recalls/?state=waiting&outcome=accepted&actor=mo",
         "/recalls/{recall}/",
@@ -65,6 +67,8 @@ def recall(private: Any, moderator: Any, reason: Any, make_message: Callable[...
         "/admin/audit/auditentry/{entry}/change/",
         "/admin/archive/conversation/",
         "/admin/archive/message/",
+        "/admin/archive/webhookdelivery/",
+        "/admin/archive/webhookdelivery/?state=unread&app=default",
         "/admin/recall/recall/",
         "/admin/recall/recall/{recall}/change/",
     ],

@@ -7,13 +7,14 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from django.conf import settings
 from django.utils import timezone
 
-from moderation.archive.ingest import ingest
+from moderation.archive import feed
+from moderation.archive.ingest import Ingested, ingest
 from moderation.archive.models import Conversation, Message
 from moderation.goeasy.answers import HistoryPage
 from moderation.goeasy.client import MAX_HISTORY_LIMIT, Client
@@ -38,13 +39,15 @@ class Reading:
     `problem` is empty, or what kept it from being read: an error's `kind`, "not_configured", "busy" (GoEasy is
     slow, and enough reads wait for it), or "slow" (not all that was to be looked up could be).
     `reached_start`: history has nothing older. `crowded_ms`: a millisecond with more messages than one page
-    holds, so that the strictly-before cursor cannot show them all (goeasy-api.md, "History").
+    holds, so that the strictly-before cursor cannot show them all (goeasy-api.md, "History"). `missed`: of the
+    messages added, those that the webhook should have brought.
     """
 
     problem: str = ""
     added: int = 0
     reached_start: bool = False
     crowded_ms: int | None = None
+    missed: int = 0
 
 
 def read_latest(conversation: Conversation, *, pages: int = 2) -> Reading:
@@ -126,7 +129,7 @@ def survey(
                 log.warning("history of conversation %s not read: %s", conversation.pk, error)
                 found.problem = error.kind
                 break
-            ingest(conversation, [message.raw for message in page.messages])
+            _take(conversation, page)
             cursor = _look_at(page, cursor, wanted, found.sights)
     return found
 
@@ -152,6 +155,54 @@ def _look_at(page: HistoryPage, before: int, wanted: list[int], sights: dict[int
             sights[timestamp] = Sight.ABSENT if shown and oldest < timestamp else Sight.BEYOND
     # One past the next wanted one; never below what a page cut off, never where this page was.
     return min(wanted[0] + 1, before - 1) if wanted else before
+
+
+@dataclass
+class Filled(Reading):
+    """What comparing with history came to: calls made, and every millisecond that history cannot show whole.
+
+    `whole`: history was read as far back as was asked for, or to its start.
+    """
+
+    calls: int = 0
+    crowded: list[int] = field(default_factory=list)
+    whole: bool = False
+
+
+def fill(
+    conversation: Conversation, *, since: int, most_calls: int, before_each: Callable[[], None] | None = None
+) -> Filled:
+    """Read history from now back to `since` (ms; 0: to its start) into the archive, in at most `most_calls` calls.
+
+    Nobody waits for it: its patience is GOEASY_READ_TIMEOUT. `before_each` is called before each call.
+    """
+    filled = Filled()
+    if not conversation.application.is_configured:
+        filled.problem = "not_configured"
+        return filled
+    cursor: int | None = None
+    with conversation.application.client(read_timeout=settings.GOEASY_READ_TIMEOUT) as client:
+        while filled.calls < most_calls:
+            if before_each:
+                before_each()
+            filled.calls += 1
+            cursor = _read_page(conversation, client, cursor, filled)
+            if filled.crowded_ms and filled.crowded_ms not in filled.crowded:
+                filled.crowded.append(filled.crowded_ms)
+            if filled.problem:
+                break
+            if cursor is None or cursor <= since:
+                filled.whole = True
+                break
+    conversation.history_problem, conversation.history_read_at = filled.problem, timezone.now()
+    conversation.save(update_fields=["history_problem", "history_read_at"])
+    return filled
+
+
+def _take(conversation: Conversation, page: HistoryPage) -> Ingested:
+    """Keep the page's messages; what of them the webhook should have brought is a gap in the feed."""
+    ingested = ingest(conversation, [message.raw for message in page.messages])
+    return replace(ingested, missed=feed.note_missed(conversation.application, ingested.times))
 
 
 def known_timestamps(conversation: Conversation, timestamps: Iterable[int]) -> set[int]:
@@ -242,8 +293,9 @@ def _read_page(conversation: Conversation, client: Client, before: int | None, r
         log.warning("history of conversation %s not read: %s", conversation.pk, error)
         reading.problem = error.kind
         return None
-    ingested = ingest(conversation, [message.raw for message in page.messages])
+    ingested = _take(conversation, page)
     reading.added += ingested.added
+    reading.missed += ingested.missed
     if unreadable := len(ingested.unreadable) + len(page.unreadable):
         log.warning("history of conversation %s holds %d unreadable elements", conversation.pk, unreadable)
     if len(page.messages) + len(page.unreadable) < MAX_HISTORY_LIMIT:

@@ -4,24 +4,36 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
-from moderation.archive.models import Conversation, Message, Sender
+from moderation.archive import rows
+from moderation.archive.models import Application, Conversation, Message, Sender, pair
 from moderation.goeasy.answers import value_of
+from moderation.goeasy.client import Group, Private, Target
+from moderation.goeasy.errors import InvalidCall
+
+# What is taken from the message itself when the mark that it was recalled came first.
+TOLD = ("timestamp", "sender_id", "type", "raw", "sha256", "payload_sha256")
 
 
 @dataclass(frozen=True)
 class Ingested:
-    """What an `ingest()` did: rows added, recalls learned, and raw texts that are no message."""
+    """Rows added, rows that learned of a recall, texts that are no message, timestamps (ms) of what was added.
+
+    `missed`: of what history added, what the webhook should have brought.
+    """
 
     added: int
     recalled: int
     unreadable: tuple[str, ...]
+    times: tuple[int, ...] = ()
+    missed: int = 0
 
 
 def sha256(text: str) -> str:
@@ -36,13 +48,14 @@ def storable(value: object, length: int) -> str:
     return value.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")[:length]
 
 
-def read_message(conversation: Conversation, raw: str) -> Message | None:
-    """`raw` as an unsaved Message, or None when it is not an object with a whole timestamp.
+def read_message(raw: str, data: Any = None) -> Message | None:
+    """`raw` as an unsaved Message of no conversation yet, or None when it is not an object with a whole timestamp.
 
-    `timestamp` is in milliseconds since the epoch (goeasy-api.md, "History").
+    `timestamp` is in milliseconds since the epoch (goeasy-api.md, "History"). `data` is what `raw` says, if it was
+    read already.
     """
     try:
-        data = value_of(raw.strip())
+        data = value_of(raw.strip()) if data is None else data
         timestamp = data.get("timestamp") if isinstance(data, dict) else None
         if not isinstance(timestamp, int) or isinstance(timestamp, bool) or not 0 < timestamp < 2**63:
             return None
@@ -51,8 +64,7 @@ def read_message(conversation: Conversation, raw: str) -> Message | None:
         # No JSON.
         return None
     raw = raw.replace("\x00", "\ufffd")
-    return Message(
-        conversation=conversation,
+    message = Message(
         timestamp=timestamp,
         message_id=storable(data.get("messageId"), 255),
         sender_id=storable(data.get("senderId"), 255),
@@ -63,87 +75,192 @@ def read_message(conversation: Conversation, raw: str) -> Message | None:
         recalled=data.get("recalled") is True,
         seen_at=timezone.now(),
     )
+    # Read once.
+    message.data = data
+    return message
 
 
-def _identity(message: Message) -> tuple[object, ...]:
-    """What makes two messages of one conversation the same: the id, else time, sender and payload."""
-    if message.message_id:
-        return (message.message_id,)
-    return (message.timestamp, message.sender_id, message.payload_sha256)
+def target_of(message: Message) -> Target | None:
+    """The conversation that the message itself names, as one that was delivered has to; None when it names none."""
+    data, to = message.data, _to(message.data)
+    try:
+        if group := data.get("groupId") or (to.get("id") if to.get("type") == "group" else None):
+            return Group(group)
+        return Private(data.get("senderId", ""), data.get("receiverId") or to.get("id", ""))
+    except InvalidCall:
+        return None
 
 
-def _known(conversation: Conversation, messages: Iterable[Message]) -> dict[tuple[object, ...], Message]:
-    """The rows that the archive has of `messages`, by identity."""
-    messages = list(messages)
-    mine = Message.objects.filter(conversation=conversation).defer("raw", "recalled_raw")
-    rows = list(mine.filter(message_id__in=[message.message_id for message in messages if message.message_id]))
-    if timestamps := [message.timestamp for message in messages if not message.message_id]:
-        rows += mine.filter(message_id="", timestamp__in=timestamps)
-    return {_identity(row): row for row in rows}
+def _to(data: dict[str, Any]) -> dict[str, Any]:
+    """`to` of a message that tells its receiver as a send does (goeasy-api.md, "Send")."""
+    to = data.get("to")
+    return to if isinstance(to, dict) else {}
 
 
 def ingest(conversation: Conversation, raws: Iterable[str]) -> Ingested:
     """Keep the messages in `raws` (one JSON text each, exactly as GoEasy wrote it) for `conversation`.
 
-    Idempotent: a message that is there already is left as it was first seen; only a recall is learned.
+    Idempotent, and the same whatever the order: a message that is there already is left as it is, but for a recall,
+    which is learned; of a message and the mark that it was recalled, what was said is the message.
     """
-    found: dict[tuple[object, ...], Message] = {}
-    unreadable = []
+    messages, unreadable = [], []
     for raw in raws:
-        if (message := read_message(conversation, raw)) is None:
+        if (message := read_message(raw)) is None:
             unreadable.append(raw)
         else:
-            found.setdefault(_identity(message), message)
-    if not found:
+            message.conversation_id = conversation.pk
+            messages.append(message)
+    if not messages:
         return Ingested(0, 0, tuple(unreadable))
     with transaction.atomic():
-        known = _known(conversation, found.values())
-        new = [message for identity, message in found.items() if identity not in known]
-        # Another reader of the same page may get there first: its row is as good as ours.
-        Message.objects.bulk_create(new, ignore_conflicts=True)
-        recalled = [
-            message
-            for identity, message in found.items()
-            if message.recalled and identity in known and not known[identity].recalled
-        ]
-        for message in recalled:
-            Message.objects.filter(pk=known[_identity(message)].pk).update(recalled=True, recalled_raw=message.raw)
-        Conversation.objects.filter(
-            pk=conversation.pk,
-            last_timestamp__lt=(newest := max(message.timestamp for message in found.values())),
-        ).update(last_timestamp=newest)
-        _learn_senders(conversation, found.values())
-    return Ingested(len(new), len(recalled), tuple(unreadable))
+        return replace(_keep(conversation.application_id, messages), unreadable=tuple(unreadable))
 
 
-def _learn_senders(conversation: Conversation, messages: Iterable[Message]) -> None:
-    """Keep the newest name and avatar that `messages` tell of their senders (goeasy-api.md, `senderData`)."""
-    told: dict[str, Sender] = {}
+def conversations_of(application: Application, targets: Iterable[Target]) -> dict[Target, int]:
+    """The keys of the application's conversations that `targets` name; those that are new are opened.
+
+    Call it outside the transaction that goes on to write to them: who opens one holds on to nothing else.
+    """
+    found: dict[Target, int] = {}
+    for target in targets:
+        if target not in found:
+            pk = rows.conversation_id(application.pk, _in_order(target))
+            found[target] = pk or Conversation.objects.open(application, target).pk
+    return found
+
+
+def ingest_delivered(
+    application: Application, conversations: dict[Target, int], delivered: Iterable[tuple[Target, Message]]
+) -> Ingested:
+    """Keep messages of any of `conversations`, inside the caller's transaction; otherwise as `ingest()`."""
+    messages = []
+    for target, message in delivered:
+        message.conversation_id = conversations[target]
+        messages.append(message)
+    return _keep(application.pk, messages)
+
+
+def _in_order(target: Target) -> Target:
+    return Private(*pair(target.user_a, target.user_b)) if isinstance(target, Private) else target
+
+
+def _identity(message: Message) -> tuple[object, ...]:
+    """What makes two messages the same: conversation and id, else conversation, time, sender and payload."""
+    if message.message_id:
+        return (message.conversation_id, message.message_id)
+    return (message.conversation_id, message.timestamp, message.sender_id, message.payload_sha256)
+
+
+def _known(messages: Iterable[Message]) -> Iterator[Message]:
+    """The rows that the archive has of `messages`."""
+    by_conversation: dict[int, list[Message]] = defaultdict(list)
+    for message in messages:
+        by_conversation[message.conversation_id].append(message)
+    for pk, mine in by_conversation.items():
+        known = Message.objects.filter(conversation=pk).defer("raw", "recalled_raw")
+        for some in rows.in_parts(mine):
+            if ids := [message.message_id for message in some if message.message_id]:
+                # What is excluded tells the database that its index without empty ids has them all.
+                yield from known.filter(message_id__in=ids).exclude(message_id="")
+            if timestamps := [message.timestamp for message in some if not message.message_id]:
+                yield from known.filter(message_id="", timestamp__in=timestamps)
+
+
+def _learn(known: Message, told: Message) -> bool:
+    """Let `known` take from `told`, the same message, what it does not tell yet; return whether that is news."""
+    if told.recalled and not known.recalled:
+        known.recalled, known.recalled_raw = True, told.raw
+        return True
+    if known.recalled and not known.recalled_raw and not told.recalled:
+        # The mark came first. What was said is the message, and the mark is what told of the recall.
+        known.recalled_raw = known.raw
+        for name in TOLD:
+            setattr(known, name, getattr(told, name))
+        return True
+    return False
+
+
+def _keep(application_id: int, messages: list[Message]) -> Ingested:
+    """Write `messages`: new ones first, then what is learned of others, of conversations, and of people.
+
+    Each of these in one order everywhere: two writers would otherwise wait for each other for ever.
+    """
+    found: dict[tuple[object, ...], Message] = {}
+    newest: dict[int, int] = {}
+    for message in messages:
+        if (same := found.setdefault(_identity(message), message)) is not message:
+            _learn(same, message)
+        pk = message.conversation_id
+        newest[pk] = max(newest.get(pk, 0), message.timestamp)
+    new = rows.insert_messages(sorted(found.values(), key=rows.key))
+    changed = []
+    if len(new) < len(found):
+        for message in new:
+            del found[_identity(message)]
+        known = [row for row in _known(found.values()) if _identity(row) in found]
+        changed = [row for row in sorted(known, key=lambda row: row.pk) if _learn(row, found[_identity(row)])]
+    for row in changed:
+        row.save(update_fields=[*TOLD, "recalled", "recalled_raw"])
+    rows.advance(sorted(newest.items()))
+    _learn_names(application_id, messages)
+    return Ingested(len(new), len(changed), (), tuple(message.timestamp for message in new))
+
+
+@dataclass(frozen=True)
+class About:
+    """Name and avatar of a user or a group, as a message sent at `as_of` (ms) told them."""
+
+    name: str
+    avatar: str
+    as_of: int
+
+
+def _about(data: object, as_of: int) -> About | None:
+    """What `data`, a member such as `senderData`, tells; None when it tells nothing."""
+    if not isinstance(data, dict):
+        return None
+    name = storable(data.get("name") or data.get("nickname"), 255)
+    avatar = storable(data.get("avatar"), 2000)
+    return About(name, avatar, as_of) if name or avatar else None
+
+
+def _learn_names(application_id: int, messages: Iterable[Message]) -> None:
+    """Keep the newest names and avatars that `messages` tell of senders, receivers and groups."""
+    people: dict[str, About] = {}
+    groups: dict[int, About] = {}
     for message in sorted(messages, key=lambda message: message.timestamp):
-        data: Any = message.data.get("senderData")
-        if not message.sender_id or not isinstance(data, dict):
-            continue
-        told[message.sender_id] = Sender(
-            application_id=conversation.application_id,
-            user_id=message.sender_id,
-            name=storable(data.get("name") or data.get("nickname"), 255),
-            avatar=storable(data.get("avatar"), 2000),
-            as_of=message.timestamp,
-        )
-    if not told:
-        return
-    # In one order everywhere: two readers with the same senders would otherwise wait for each other for ever.
-    told = dict(sorted(told.items()))
-    known = {
-        sender.user_id: sender
-        for sender in Sender.objects.filter(application_id=conversation.application_id, user_id__in=told)
-    }
-    Sender.objects.bulk_create(
-        [sender for user_id, sender in told.items() if user_id not in known], ignore_conflicts=True
-    )
-    for user_id, sender in told.items():
+        data, to, at = message.data, _to(message.data), message.timestamp
+        if message.sender_id and (about := _about(data.get("senderData"), at)):
+            people[message.sender_id] = about
+        if data.get("groupId") or to.get("type") == "group":
+            if about := _about(data.get("groupData") or to.get("data"), at):
+                groups[message.conversation_id] = about
+        elif about := _about(data.get("receiverData") or to.get("data"), at):
+            people[storable(data.get("receiverId") or to.get("id"), 255)] = about
+    for pk, about in groups.items():
+        Conversation.objects.filter(pk=pk, named_as_of__lt=about.as_of).update(**_told(about), named_as_of=about.as_of)
+    people.pop("", None)
+    # In one order everywhere: two writers with the same people would otherwise wait for each other for ever.
+    for some in rows.in_parts(sorted(people)):
+        _learn_people(application_id, {user_id: people[user_id] for user_id in some})
+
+
+def _learn_people(application_id: int, told: dict[str, About]) -> None:
+    known = rows.senders(application_id, list(told))
+    new = [
+        Sender(application_id=application_id, user_id=user_id, name=about.name, avatar=about.avatar, as_of=about.as_of)
+        for user_id, about in told.items()
+        if user_id not in known
+    ]
+    if new:
+        # Another writer may have met them, too: its row is as good as ours.
+        Sender.objects.bulk_create(new, ignore_conflicts=True)
+    for user_id, about in told.items():
         old = known.get(user_id)
-        if old and sender.as_of > old.as_of and (sender.name, sender.avatar) != (old.name, old.avatar):
-            Sender.objects.filter(pk=old.pk, as_of__lt=sender.as_of).update(
-                name=sender.name, avatar=sender.avatar, as_of=sender.as_of
-            )
+        if old and about.as_of > old.as_of and any(getattr(old, name) != new for name, new in _told(about).items()):
+            Sender.objects.filter(pk=old.pk, as_of__lt=about.as_of).update(**_told(about), as_of=about.as_of)
+
+
+def _told(about: About) -> dict[str, str]:
+    """The fields that the message told: one that it left out stays as it was."""
+    return {name: value for name, value in (("name", about.name), ("avatar", about.avatar)) if value}

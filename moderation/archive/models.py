@@ -9,9 +9,12 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models.functions import Greatest, Least
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from moderation.archive.secrecy import seal, unseal
@@ -37,7 +40,7 @@ class Application(Recorded):
     """A GoEasy application. `default` is configured by the environment, which wins at every start."""
 
     recorded_as = Action.APPLICATION_CHANGED
-    told = ("slug", "name", "rest_host_saved", "recaller_id", "recaller_data")
+    told = ("slug", "name", "rest_host_saved", "recaller_id", "recaller_data", "keep_days", "history_days")
     secret = ("appkey_sealed", "secret_keys_sealed")
     told_app = "slug"
 
@@ -64,6 +67,20 @@ class Application(Recorded):
         null=True,
         blank=True,
         help_text=_("A JSON object, for example a name and an avatar."),
+    )
+    keep_days = models.PositiveIntegerField(
+        _("days that messages are kept here"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(36_500)],
+        help_text=_("Older ones are deleted, except of conversations on hold. Evidence stays. Empty: for ever."),
+    )
+    history_days = models.PositiveIntegerField(
+        _("days that GoEasy keeps messages"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(36_500)],
+        help_text=_("As the application’s plan has it: 1 on the free one, 10 on paid ones, more on request."),
     )
 
     class Meta:
@@ -161,16 +178,29 @@ class Conversation(models.Model):
     user_b = models.CharField(max_length=255, blank=True, default="")
     group_id = models.CharField(max_length=255, blank=True, default="")
     last_timestamp = models.BigIntegerField(_("latest message"), default=0)
+    # What messages have told of a group: the latest name and avatar, and when (ms) the message that told it was sent.
+    name = models.CharField(_("name"), max_length=255, blank=True, default="", editable=False)
+    avatar = models.CharField(max_length=2000, blank=True, default="", editable=False)
+    named_as_of = models.BigIntegerField(default=0, editable=False)
+    # All that was sent until then (ms) has been compared with GoEasy's history once.
+    compared_until = models.BigIntegerField(default=0, editable=False)
     # When GoEasy's history was last read, and how that went ("" is well; else an error's `kind`).
     history_read_at = models.DateTimeField(null=True, editable=False)
     history_problem = models.CharField(max_length=32, blank=True, default="", editable=False)
+    # A legal hold: while it stands nothing of the conversation is deleted. Since when, by whom, and why.
+    held_at = models.DateTimeField(null=True, editable=False)
+    held_by = models.CharField(max_length=150, blank=True, default="", editable=False)
+    hold_note = models.TextField(blank=True, default="", max_length=2_000, editable=False)
 
     objects = ConversationQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("conversation")
         verbose_name_plural = _("conversations")
-        permissions = [("open_conversation", "Can open a conversation that the archive does not know")]
+        permissions = [
+            ("open_conversation", "Can open a conversation that the archive does not know"),
+            ("hold_conversation", "Can put a conversation on hold, and end that"),
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=(
@@ -198,8 +228,8 @@ class Conversation(models.Model):
             models.Index(fields=["-last_timestamp", "-id"], name="conversation_newest_first"),
             # How GoEasy answered lately, for home.
             models.Index(fields=["application", "-history_read_at"], name="conversation_read_lately"),
-            # Finding a conversation by either side.
-            models.Index(fields=["user_a"], name="conversation_by_user_a"),
+            # Finding a conversation by both sides, or by either.
+            models.Index(fields=["user_a", "user_b"], name="conversation_by_user_a"),
             models.Index(fields=["user_b"], name="conversation_by_user_b"),
         ]
 
@@ -313,7 +343,7 @@ class Message(models.Model):
     def __str__(self) -> str:
         return f"{self.type} {self.timestamp}"
 
-    @property
+    @cached_property
     def data(self) -> dict[str, Any]:
         """The message as GoEasy's object; an empty one when the raw text is not an object."""
         data = _loaded(self.raw)
@@ -325,3 +355,90 @@ class Message(models.Model):
         data = _loaded(self.recalled_raw or self.raw)
         recaller = data.get("recaller") if isinstance(data, dict) else None
         return recaller if isinstance(recaller, dict) else {}
+
+
+class WebhookDeliveryQuerySet(models.QuerySet["WebhookDelivery"]):
+    """Deliveries by what is left to do with them."""
+
+    def due(self) -> WebhookDeliveryQuerySet:
+        """Those that a worker is to read now, the longest due first."""
+        return self.filter(state=WebhookDelivery.State.WAITING, retry_at__lte=timezone.now()).order_by("retry_at")
+
+
+class WebhookDelivery(models.Model):
+    """What GoEasy's webhook delivered, to the byte. A row of it was committed before it was acknowledged.
+
+    What is in the archive is deleted after WEBHOOK_KEEP_DAYS; what could not be read is kept for ever.
+    """
+
+    class State(models.TextChoices):
+        WAITING = "waiting", _("waiting for the worker")
+        DONE = "done", _("in the archive")
+        UNREAD = "unread", _("could not be read")
+
+    application = models.ForeignKey(Application, models.PROTECT, verbose_name=_("application"))
+    received_at = models.DateTimeField(_("received"))
+    content = models.BinaryField(_("content"))
+    sha256 = models.CharField(max_length=64)
+    state = models.CharField(_("state"), max_length=8, choices=State)
+    # Why it waits or was not read: a name in `archive/deliveries.py`; and of what in it that is true.
+    problem = models.CharField(_("problem"), max_length=32, blank=True, default="")
+    detail = models.CharField(max_length=500, blank=True, default="")
+    tries = models.PositiveIntegerField(_("tries"), default=0)
+    retry_at = models.DateTimeField(null=True)
+
+    objects = WebhookDeliveryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("webhook delivery")
+        verbose_name_plural = _("webhook deliveries")
+        constraints = [
+            models.UniqueConstraint(fields=["application", "sha256"], name="one_delivery_per_application_and_content"),
+        ]
+        indexes = [
+            # The latest one, how many came in a minute, and which are old enough to go.
+            models.Index(fields=["application", "received_at"], name="delivery_by_time"),
+            # What the worker looks for.
+            models.Index(fields=["retry_at"], condition=models.Q(state="waiting"), name="delivery_waiting"),
+            # What an admin looks for.
+            models.Index(fields=["application", "id"], condition=models.Q(state="unread"), name="delivery_unread"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.application_id} {self.received_at:%Y-%m-%d %H:%M:%S}"
+
+
+class Feed(models.Model):
+    """How an application's webhook does, as the worker saw it last."""
+
+    application = models.OneToOneField(Application, models.CASCADE, primary_key=True)
+    first_at = models.DateTimeField(null=True)
+    last_at = models.DateTimeField(null=True)
+    # Deliveries received before then are in FeedCount.
+    counted_until = models.DateTimeField(null=True)
+    # When history last had what the webhook should have brought.
+    gap_at = models.DateTimeField(null=True)
+    # What is wrong ("" is well), since when, and when the admins were told by e-mail.
+    alarm = models.CharField(max_length=8, blank=True, default="")
+    alarm_at = models.DateTimeField(null=True)
+    mailed_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.application_id} {self.alarm or 'well'}"
+
+
+class FeedCount(models.Model):
+    """How often something (`archive/feed.py`, `What`) happened to an application's webhook in an hour (UTC)."""
+
+    application = models.ForeignKey(Application, models.CASCADE)
+    hour = models.DateTimeField()
+    what = models.CharField(max_length=20)
+    number = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["application", "hour", "what"], name="one_count_per_hour_and_what"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.hour:%Y-%m-%d %H}h: {self.number}"

@@ -1,4 +1,4 @@
-"""What conversations are called: a group by its id, a pair by the two people's names, or ids for want of them."""
+"""What conversations are called: a group by its name, a pair by the two people's, or by ids for want of them."""
 
 from collections.abc import Iterable
 
@@ -16,7 +16,7 @@ def titled(conversations: Iterable[Conversation]) -> list[Conversation]:
         ).values_list("application_id", "user_id", "name")
     }
     for each in conversations:
-        each.title = each.ids  # type: ignore[attr-defined]
+        each.title = each.name or each.ids  # type: ignore[attr-defined]
         if each.kind == Kind.PRIVATE:
             sides = (each.user_a, each.user_b)
             each.title = " ↔ ".join(names.get((each.application_id, user)) or user for user in sides)  # type: ignore[attr-defined]

@@ -7,4 +7,5 @@ from moderation.archive import views
 urlpatterns = [
     path("", views.conversation_list, name="conversations"),
     path("open/", views.open_conversation, name="open-conversation"),
+    path("<int:pk>/hold/", views.hold, name="conversation-hold"),
 ]

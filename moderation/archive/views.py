@@ -2,13 +2,17 @@
 
 from urllib.parse import urlencode
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required, permission_required
 from django.db.models import Q, QuerySet
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
-from django.views.decorators.http import require_http_methods, require_safe
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from moderation.archive.forms import ConversationFilter, ConversationForm
+from moderation.archive import feed, retention
+from moderation.archive.forms import ConversationFilter, ConversationForm, HoldForm
 from moderation.archive.models import Application, Conversation, Kind, Sender
 from moderation.archive.names import titled
 from moderation.audit.services import record_search
@@ -49,6 +53,7 @@ def _narrowed(form: ConversationFilter) -> QuerySet[Conversation]:
     conversations = Conversation.objects.select_related("application").order_by("-last_timestamp", "-id")
     if text := form.cleaned_data.get("q"):
         anywhere = Q(user_a__icontains=text) | Q(user_b__icontains=text) | Q(group_id__icontains=text)
+        anywhere |= Q(name__icontains=text)
         named = list(Sender.objects.filter(name__icontains=text).values_list("user_id", flat=True)[:MOST_NAMED])
         anywhere |= Q(user_a__in=named) | Q(user_b__in=named)
         conversations = conversations.filter(anywhere)
@@ -83,3 +88,35 @@ def open_conversation(request: SignedIn) -> HttpResponse:
         form = ConversationForm(initial={"kind": Kind.PRIVATE, **request.GET.dict()})
     recall_instead = urlencode({name: form[name].value() or "" for name in form.fields})
     return render(request, "archive/open_conversation.html", {"form": form, "recall_instead": recall_instead})
+
+
+@login_required
+@permission_required("archive.hold_conversation", raise_exception=True)
+@require_POST
+def hold(request: SignedIn, pk: int) -> HttpResponse:
+    """Put a conversation on hold (`held=1`), or end that (`held=0`), with a note."""
+    conversation = get_object_or_404(Conversation, pk=pk)
+    form = HoldForm(request.POST)
+    if not form.is_valid():
+        messages.warning(request, " ".join(str(error) for errors in form.errors.values() for error in errors))
+        return redirect(f"{conversation.get_absolute_url()}#archive")
+    actor, note = request.user.get_username(), form.cleaned_data["note"]
+    if form.cleaned_data["held"]:
+        retention.hold(conversation, actor, note)
+        messages.success(request, _("The conversation is on hold: nothing of it is deleted."))
+    else:
+        retention.release(conversation, actor, note)
+        messages.success(request, _("The hold has ended."))
+    return redirect(f"{conversation.get_absolute_url()}#archive")
+
+
+@login_required
+@permission_required("archive.view_webhookdelivery", raise_exception=True)
+@require_safe
+def feed_page(request: SignedIn) -> HttpResponse:
+    """How the webhooks do, and how one is set up or switched on again."""
+    feeds = [
+        (feed.health(application), request.build_absolute_uri(reverse("goeasy-webhook", args=[application.slug])))
+        for application in Application.objects.all()
+    ]
+    return render(request, "archive/feed.html", {"feeds": feeds, "what_to_do": feed.WHAT_TO_DO})

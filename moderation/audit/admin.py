@@ -174,7 +174,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         narrowed: Any = form.narrow(AuditEntry.objects.all())
         lines = export.lines(kind, narrowed, actor=request.user.get_username(), filters=form.asked())
         return StreamingHttpResponse(
-            export.as_file(kind, lines),
+            (line.encode(errors="backslashreplace") for line in export.with_mark(kind, lines)),
             content_type=FORMATS[kind].content_type,
             headers={"Content-Disposition": f'attachment; filename="{file_name(kind)}"'},
         )

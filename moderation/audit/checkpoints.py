@@ -20,7 +20,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from moderation.audit import chain
-from moderation.audit.export import as_json
+from moderation.audit.export import as_json, write_file
 from moderation.audit.models import AuditCheckpoint, AuditSeal
 from moderation.audit.verifier import ORIGIN, PROOF, BrokenError, Checkpoint, Tree
 
@@ -218,7 +218,9 @@ def publish(note: str) -> None:
     problems = []
     if settings.AUDIT_CHECKPOINT_FILE:
         try:
-            write_file(Path(settings.AUDIT_CHECKPOINT_FILE), note)
+            path = Path(settings.AUDIT_CHECKPOINT_FILE)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_note(path, note)
         except OSError as problem:
             problems.append(f"{settings.AUDIT_CHECKPOINT_FILE}: {problem.strerror}")
     if settings.AUDIT_CHECKPOINT_STDOUT:
@@ -243,21 +245,9 @@ def publish(note: str) -> None:
         raise NotPublished("; ".join(problems))
 
 
-def write_file(path: Path, text: str) -> None:
-    """Replace the file: whoever looks sees the old text or all of the new. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with open(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        # What was signed is for everybody to read.
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+def write_note(path: Path, text: str) -> None:
+    """Replace the file by what was signed, for everybody to read. Raises OSError."""
+    write_file(path, [text], 0o644)
 
 
 def proof(seq: int, checkpoint: AuditCheckpoint) -> str:

@@ -6,9 +6,12 @@ exported: seal (`audit.chain`) before.
 
 import csv
 import json
+import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from django.db.models import QuerySet
@@ -213,9 +216,30 @@ def lines(
     return FORMATS[kind].lines(found())
 
 
-def as_file(kind: str, lines: Iterable[str]) -> Iterator[bytes]:
-    """`lines` as a file; one for a spreadsheet begins with the mark without which Excel shows Chinese as nonsense."""
+def with_mark(kind: str, lines: Iterable[str]) -> Iterator[str]:
+    """`lines` of a file; one for a spreadsheet begins with the mark without which Excel shows Chinese as nonsense."""
     if kind == "csv":
-        yield "\ufeff".encode()
-    for line in lines:
-        yield line.encode(errors="backslashreplace")
+        yield "\ufeff"
+    yield from lines
+
+
+def write_file(path: Path, lines: Iterable[str], mode: int = 0o600) -> int:
+    """Write `lines` to `path` and return their number. Raises OSError.
+
+    Whoever looks there sees the old file or all of the new one. With the default `mode` only its owner can read it.
+    """
+    count = 0
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with open(handle, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            for line in lines:
+                file.write(line)
+                count += 1
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, mode)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return count

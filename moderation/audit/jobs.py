@@ -1,9 +1,7 @@
 """Jobs: the whole log read by a worker, because a person asked for it in Django admin."""
 
 import logging
-import os
 import time
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -93,22 +91,9 @@ def write(job: AuditJob) -> str:
     narrowed: Any = form.narrow(AuditEntry.objects.all())
     about = {"actor": job.actor, "filters": form.asked(), "job": str(job.pk), "from": job.origin}
     lines = export.lines(job.format, narrowed, progress=Progress(job), **about)
-    save(job.file, export.as_file(job.format, lines))
+    job.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    export.write_file(job.file, export.with_mark(job.format, lines))
     return ""
-
-
-def save(path: Path, pieces: Iterable[bytes]) -> None:
-    """Write a file that the console's own account alone can read. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_suffix(".part")
-    try:
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            for piece in pieces:
-                file.write(piece)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def forget() -> None:

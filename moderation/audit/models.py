@@ -25,6 +25,8 @@ class Action(models.TextChoices):
     STOPPED = "recall.stopped", _("recall stopped")
     VERIFIED = "recall.verified", _("recall verified")
     SETTLED = "recall.settled", _("unknown outcome settled")
+    HELD = "conversation.held", _("conversation put on hold")
+    RELEASED = "conversation.released", _("hold of a conversation ended")
     LOG_EXPORTED = "audit.exported", _("audit log exported")
     LOG_DOWNLOADED = "audit.downloaded", _("exported audit log downloaded")
     LOG_VERIFIED = "audit.verified", _("audit log verified")

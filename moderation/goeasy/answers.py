@@ -63,7 +63,7 @@ def parse_answer(http_status: int, body: bytes, *, latency_ms: int, appkey: str 
     text = decoded(body)
     code, content = None, text
     try:
-        members = dict(_parts(text)) if text.lstrip().startswith("{") else {}
+        members = dict(parts(text)) if text.lstrip().startswith("{") else {}
         code = _code(value_of(members.get("code", "null")))
         if code is not None and "content" in members:
             value = value_of(members["content"])
@@ -148,10 +148,10 @@ def history_elements(text: str) -> list[tuple[str, Any]] | None:
     no array. Of two contents the last counts, as for json.loads.
     """
     try:
-        content = dict(_parts(text)).get("content", "") if text.lstrip().startswith("{") else ""
+        content = dict(parts(text)).get("content", "") if text.lstrip().startswith("{") else ""
         if not content.startswith("["):
             return None
-        return [(raw, value_of(raw)) for _name, raw in _parts(content)]
+        return [(raw, value_of(raw)) for _name, raw in parts(content)]
     except ValueError:
         return None
 
@@ -165,13 +165,14 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 _STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 
 
-def _parts(text: str) -> list[tuple[str, str]]:
+def parts(text: str) -> list[tuple[str, str]]:
     """The members of the JSON object `text` as (name, exact text of the value), or a JSON array's as ("", text).
 
     Recurses nowhere, so that one value made to hurt costs nothing but itself. Raises ValueError when `text` is
     neither, or a value that is not too deep to be read is no JSON.
     """
     found: list[tuple[str, str]] = []
+    is_deep = _is_deep(text.lstrip(" \t\r\n"))
     try:
         at = _skip(text, 0)
         close = {"{": "}", "[": "]"}.get(text[at], "")
@@ -181,9 +182,10 @@ def _parts(text: str) -> list[tuple[str, str]]:
             if close == "}":
                 name, at = _name(text, at)
                 at = _after(text, at, ":")
-            end = _end(text, at)
+            # Where nothing is deep, the decoder itself finds the end.
+            end = _end(text, at) if is_deep else _DECODER.raw_decode(text, at)[1]
             found.append((name, raw := text[at:end]))
-            if not _is_deep(raw):
+            if is_deep and not _is_deep(raw):
                 json.loads(raw)
             at = _skip(text, end)
             if text[at] == close:
@@ -204,10 +206,12 @@ def value_of(raw: str) -> Any:
         return json.loads(raw)
     if not raw.startswith("{"):
         return raw
-    return {name: part if _is_deep(part) else json.loads(part) for name, part in _parts(raw)}
+    return {name: part if _is_deep(part) else json.loads(part) for name, part in parts(raw)}
 
 
 def _is_deep(raw: str) -> bool:
+    if raw.count("[") + raw.count("{") <= MAX_DEPTH:
+        return False
     depth = 0
     for token in _STRING_OR_BRACKET.finditer(raw) if raw[:1] in ("[", "{") else ():
         depth += _STEP.get(token[0], 0)

@@ -9,6 +9,7 @@ from django.http import HttpRequest, JsonResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from moderation.archive import feed
 from recall.models import Circuit, Heartbeat
 
 # A worker gives a sign of life every 5 s.
@@ -28,7 +29,7 @@ def healthz(request: HttpRequest) -> JsonResponse:
 
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
-    """200 when database, migrations and a worker are there; else 503. The reasons are in the JSON.
+    """200 when database, migrations and a worker are there, and no feed has an alarm; else 503, with the reasons.
 
     `goeasy` tells which applications' calls are held back. It turns nothing to 503: without GoEasy people still read.
     """
@@ -37,6 +38,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
         unapplied = bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
         checks = {"database": "ok", "migrations": "unapplied" if unapplied else "ok"}
         checks["worker"] = "ok" if not unapplied and worker_is_alive() else "no sign of life"
+        checks["feed"] = "not known" if unapplied else feed.state_of_all()
         held_back = {} if unapplied else dict(held_back_applications())
     except DatabaseError:
         checks, held_back = {"database": "no answer"}, {}

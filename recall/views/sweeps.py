@@ -111,8 +111,8 @@ def _show_review(request: SignedIn, form: SweepForm, planned: sweeps.SweepPlan) 
             {
                 "conversation": conversations[part.conversation_id],
                 "count": len(part.timestamps),
-                "samples": [known[pk] for pk in part.samples],
-                "others": [known[pk] for pk in part.others[:OTHERS_SHOWN]],
+                "samples": [known[pk] for pk in part.samples if pk in known],
+                "others": [known[pk] for pk in part.others[:OTHERS_SHOWN] if pk in known],
                 "more_others": len(part.others[OTHERS_SHOWN:]),
             }
             for part in shown
@@ -143,7 +143,7 @@ def sweep_detail(request: SignedIn, pk: UUID) -> HttpResponse:
 
 
 def _status(request: SignedIn, sweep: Sweep) -> dict[str, Any]:
-    """Where the sweep is, what may be done about it now, and one page of its recalls, those in need of it first."""
+    """Where the sweep is, what may be done about it now, and one page of its recalls."""
     progress = progress_of_sweeps([sweep])[sweep.pk]
     states = Counter(dict(sweep.recalls.order_by().values_list("state").annotate(Count("pk"))))
     first = sweep.recalls.select_related("reason").order_by("created_at", "pk")[0]

@@ -108,3 +108,11 @@ def test_a_name_that_messages_have_told_finds_the_persons_conversations(
     client.force_login(moderator)
     assert list(client.get("/conversations/", {"q": "小明"}).context["page"]) == [private]
     assert list(client.get("/conversations/", {"q": "小红"}).context["page"]) == []
+
+
+def test_a_group_is_called_by_the_name_that_messages_told(client: Client, moderator: Any, group: Conversation) -> None:
+    client.force_login(moderator)
+    Conversation.objects.update(name="读书会 <b>")
+    page = client.get("/conversations/").content.decode()
+    assert "读书会 &lt;b&gt;" in page
+    assert "group-1" in page

@@ -115,6 +115,18 @@ def test_a_sender_keeps_the_newest_name(private: Conversation) -> None:
     assert Sender.objects.get().name == "third"
 
 
+def test_an_avatar_that_a_message_leaves_out_stays(private: Conversation) -> None:
+    for at, about in ((1594958217001, {"name": "小林", "avatar": "/a.png"}), (1594958217002, {"name": "林"})):
+        data = {
+            "timestamp": at,
+            "messageId": str(at),
+            "senderId": "u",
+            "senderData": about,
+        }
+        ingest(private, [json.dumps(data)])
+    assert (Sender.objects.get().name, Sender.objects.get().avatar) == ("林", "/a.png")
+
+
 def test_a_pair_in_either_order_is_one_conversation(application: Any) -> None:
     first = Conversation.objects.open(application, Private("b", "a"))
     assert Conversation.objects.open(application, Private("a", "b")) == first
@@ -157,5 +169,5 @@ def test_the_conversation_key_is_the_same_whichever_side_comes_first(a: str, b: 
 
 @given(raw=st.one_of(st.text(), st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps)))
 def test_any_text_is_read_or_told_apart_without_an_error(raw: str) -> None:
-    message = read_message(Conversation(pk=1), raw)
+    message = read_message(raw)
     assert message is None or message.timestamp > 0

@@ -133,6 +133,8 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
             "GOEASY_READ_TIMEOUT": "3",
             "MEDIA_ORIGINS": sandbox.url,
             "RECALL_GRACE_SECONDS": "2",
+            # What history is asked for is each test's own matter.
+            "FEED_COMPARE_MINUTES": "0",
             "RECALL_VERIFY_AFTER": "4",
         }
         running = Console(f"http://127.0.0.1:{port}", sandbox, environment)

@@ -14,7 +14,8 @@ ARRANGE = """
 import json, os, time, uuid, requests
 from moderation.accounts.models import Pseudonym, User
 from moderation.archive.backfill import read_latest
-from moderation.archive.models import Application, Conversation, Message
+from moderation.archive.deliveries import accept
+from moderation.archive.models import Application, Conversation, Message, WebhookDelivery
 from moderation.audit.models import Action, AuditEntry, AuditJob
 from moderation.goeasy.sandbox.seed import DEMO_CONVERSATIONS, TOWN_SQUARE
 from recall import services, sweeps
@@ -26,6 +27,7 @@ mo, lin = (User.objects.get(username=name) for name in ("mo", "lin"))
 Pseudonym.objects.create(application=application, user=lin, recaller_id="care", recaller_data={"name": "客服"})
 for target in DEMO_CONVERSATIONS:
     read_latest(Conversation.objects.open(application, target), pages=5)
+accept(application, b"no JSON")
 town = Conversation.objects.get(group_id=TOWN_SQUARE)
 guild = Conversation.objects.get(group_id="g-guild-azure")
 free = guild.message_set.filter(recalled=False).order_by("-timestamp").values_list("timestamp", flat=True)
@@ -56,7 +58,7 @@ sweep = sweeps.request_sweep(**span, actor=mo, reason=RecallReason.objects.first
     submission=uuid.uuid4(), digest=sweeps.plan_sweep(**span).digest, grace_seconds=3600)
 # Called off: what it names is needed by other tests.
 sweeps.cancel_sweep(sweep, mo)
-models = User, Pseudonym, Application, Conversation, Message, Recall, RecallReason, AuditEntry
+models = User, Pseudonym, Application, Conversation, Message, WebhookDelivery, Recall, RecallReason, AuditEntry
 entries = [AuditEntry.objects.filter(action=action).last() for action in Action.values]
 jobs = [
     AuditJob.objects.create(kind=kind, state=state, format="csv", actor="audrey", done=done, total=70, problem=problem)

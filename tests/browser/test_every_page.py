@@ -21,6 +21,7 @@ PAGES: dict[str, tuple[str, ...]] = {
     "conversations": ("/conversations/", "/conversations/?q=u-1001&kind=private", "/conversations/?q=nobody"),
     "open-conversation": ("/conversations/open/",),
     "conversation": ("/conversations/{conversation}/",),
+    "feed": ("/feed/",),
     "recalls": ("/recalls/", "/recalls/?state=stopped&outcome=unknown"),
     "recall-new": ("/recalls/new/?kind=group&group_id=g&timestamps=1,2",),
     "recall": (*(f"/recalls/{{{state}}}/" for state in STATES), "/recalls/{stopped}/?only=pending"),
@@ -32,9 +33,16 @@ PAGES: dict[str, tuple[str, ...]] = {
 }
 # What answers with no page of its own.
 NO_PAGE = {
-    *("conversation-news", "conversation-select", "recall-cancel", "recall-retry", "recall-settle"),
+    *(
+        "conversation-news",
+        "conversation-hold",
+        "conversation-select",
+        "recall-cancel",
+        "recall-retry",
+        "recall-settle",
+    ),
     *("sweep-cancel", "sweep-retry"),
-    *("logout", "set-language", "healthz", "readyz"),
+    *("logout", "set-language", "healthz", "readyz", "goeasy-webhook"),
 }
 
 
@@ -53,7 +61,7 @@ def test_a_page_of_the_desk_meets_everybody(
     # Every page is seen in the light; of the other dresses each sees every other page, and not the same ones.
     addresses = addresses[dress == "dark" :: share]
     conversation = f"/conversations/{world['conversation']}/"
-    visit(open_browser(username, **DRESSES[dress]), [*addresses, conversation, "/nowhere/"])
+    visit(open_browser(username, **DRESSES[dress]), [*addresses, conversation, "/feed/", "/nowhere/"])
 
 
 @pytest.mark.parametrize("dress", ["light", "dark phone"])

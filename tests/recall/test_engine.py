@@ -117,7 +117,7 @@ def test_every_step_leaves_an_audit_entry_with_the_response_code(
     }
     sending = AuditEntry.objects.filter(recall=recall.pk, action="recall.sending").order_by("pk")[0]
     assert sending.request["messages"] == [FIRST + number for number in range(20)]
-    assert sending.conversation == {"kind": "private", "user_a": "user-a", "user_b": "user-b"}
+    assert (sending.kind, sending.user_a, sending.user_b) == ("private", "user-a", "user-b")
 
 
 def test_the_key_is_in_no_row(request_recall: Callable[..., Recall], sandbox: Any) -> None:

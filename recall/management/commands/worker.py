@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from argparse import ArgumentParser
+from collections.abc import Callable
 from datetime import timedelta
 from types import FrameType
 from typing import Any
@@ -18,10 +19,11 @@ from django.utils import timezone
 from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
 
+from moderation.archive import deliveries, retention
 from moderation.audit import checkpoints, jobs
 from moderation.audit.chain import Sealer
 from moderation.audit.verifier import BrokenError
-from recall import engine, services, verify
+from recall import alarms, engine, gaps, services, verify
 from recall.models import Heartbeat, Recall
 from recall.outcomes import recover_orphans
 from recall.tasks import send
@@ -30,6 +32,8 @@ log = logging.getLogger(__name__)
 
 HOUSEKEEPING_SECONDS = 5.0
 CHECKING_SECONDS = 2.0
+READING_SECONDS = 1.0
+WATCHING_SECONDS = 30.0
 SEALING_SECONDS = 1.0
 SIGNING_SECONDS = 10.0
 # How often finished tasks of the queue are deleted, and how old they are then: the rows of recalls tell what was done.
@@ -72,7 +76,8 @@ class Command(BaseCommand):
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, end)
-        for work in (keep_house, keep_checking, keep_sealing, keep_signing):
+        loops_of_their_own = (keep_checking, keep_reading, keep_watching, keep_comparing, keep_sealing, keep_signing)
+        for work in (keep_house, *loops_of_their_own):
             threading.Thread(target=work, args=(name,), daemon=True).start()
         threads = [threading.Thread(target=run, args=(loop,)) for loop in loops]
         for thread in threads:
@@ -136,11 +141,39 @@ def keep_house(name: str) -> None:
 
 def keep_checking(name: str) -> None:
     """Every few seconds for ever: read history for what became of recalled messages."""
-    while not engine.stopping.wait(CHECKING_SECONDS):
+    keep(verify.check_due, CHECKING_SECONDS, name)
+
+
+def keep_reading(name: str) -> None:
+    """Every second for ever: read what the webhook delivered and did not read itself."""
+    keep(deliveries.process_due, READING_SECONDS, name)
+
+
+def keep_watching(name: str) -> None:
+    """Twice a minute for ever: watch the webhooks' feeds, and let go of old deliveries and messages."""
+    pruned_up_to = 0
+
+    def work() -> None:
+        nonlocal pruned_up_to
+        alarms.watch()
+        deliveries.prune()
+        pruned_up_to = retention.prune(pruned_up_to)
+
+    keep(work, WATCHING_SECONDS, name)
+
+
+def keep_comparing(name: str) -> None:
+    """Twice a minute for ever: fill the feeds' gaps. Apart from watching: a slow GoEasy must not keep an alarm back."""
+    keep(gaps.compare_due, WATCHING_SECONDS, name)
+
+
+def keep(work: Callable[[], object], seconds: float, name: str) -> None:
+    """Do `work` every so many seconds for ever, whatever goes wrong."""
+    while not engine.stopping.wait(seconds):
         try:
-            verify.check_due()
+            work()
         except Exception:
-            log.exception("worker %s: checking failed; trying again", name)
+            log.exception("worker %s: a round failed; trying again", name)
             connection.close()
     connection.close()
 

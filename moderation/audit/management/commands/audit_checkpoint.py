@@ -26,7 +26,7 @@ class Command(BaseCommand):
             note = checkpoints.take().note
             key = checkpoints.verifier_key(Checkpoint.read(note).origin)
             if options["output"]:
-                checkpoints.write_file(Path(options["output"]), note)
+                checkpoints.write_note(Path(options["output"]), note)
         except BrokenError as problem:
             raise CommandError(f"Not signed: {problem}.", returncode=1) from None
         except checkpoints.NothingToSign:

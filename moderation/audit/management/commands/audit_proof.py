@@ -38,8 +38,8 @@ class Command(BaseCommand):
             raise CommandError(f"There is no entry {seq}.", returncode=2)
         try:
             proof = checkpoints.proof(seq, checkpoints.take())
-            checkpoints.write_file(Path(f"{target}.jsonl"), line)
-            checkpoints.write_file(Path(target), proof)
+            export.write_file(Path(f"{target}.jsonl"), [line])
+            checkpoints.write_note(Path(target), proof)
         except BrokenError as problem:
             raise CommandError(f"Not signed: {problem}.", returncode=1) from None
         except OSError as problem:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import tempfile
 import threading
 from argparse import ArgumentParser
 from collections.abc import Iterable
@@ -44,27 +43,6 @@ def read_cursor(path: Path) -> int:
         return 0
     except (OSError, ValueError):
         raise CommandError(f"--cursor: {path} does not hold a number.") from None
-
-
-def write_file(path: Path, lines: Iterable[str]) -> int:
-    """Write `lines` to `path` and return their number. Raises OSError.
-
-    Whoever looks there sees the old file or all of the new one, which its owner alone can read.
-    """
-    count = 0
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with open(handle, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            for line in lines:
-                file.write(line)
-                count += 1
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    return count
 
 
 class Command(BaseCommand):
@@ -114,7 +92,7 @@ class Command(BaseCommand):
         lines = export.lines(options["format"], entries, actor=COMMAND_LINE, filters=filters)
         if options["output"]:
             try:
-                count = write_file(Path(options["output"]), lines)
+                count = export.write_file(Path(options["output"]), lines)
             except OSError as problem:
                 raise CommandError(f"--output: {options['output']} cannot be written: {problem.strerror}.") from None
             headings = options["format"] == "csv"
@@ -145,7 +123,7 @@ class Command(BaseCommand):
                 return
             after = until
             if cursor:
-                write_file(cursor, [f"{after}\n"])
+                export.write_file(cursor, [f"{after}\n"])
 
     def _begin(self) -> None:
         if hasattr(self.stdout, "reconfigure"):

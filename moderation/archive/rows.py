@@ -1,0 +1,151 @@
+"""The statements that every delivery runs, written out: to build them anew each time takes longer than to run them.
+
+Both engines take the same words. Values go in as parameters.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+from django.db import connection, models, transaction
+
+from moderation.archive.models import Application, Conversation, Kind, Message, Sender, WebhookDelivery
+from moderation.goeasy.client import Group, Target
+
+# The engines bound the parameters of one statement.
+MOST_ROWS = 500
+
+
+def in_parts(things: Sequence[Any], size: int = MOST_ROWS) -> Iterator[Sequence[Any]]:
+    """`things` in parts that fit into a statement."""
+    return (things[start : start + size] for start in range(0, len(things), size))
+
+
+_one_thread = threading.Lock()
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """A transaction to write deliveries in. On SQLite they take turns.
+
+    There one transaction writes at a time, and whoever finds another at it sleeps, for longer each time, while those
+    who come later go first. A lock on a file wakes the next one at once; it ends with the process that holds it.
+    """
+    if connection.vendor != "sqlite" or connection.in_atomic_block or connection.is_in_memory_db():  # type: ignore[attr-defined]
+        with transaction.atomic():
+            yield
+        return
+    with _one_thread, open(f"{connection.settings_dict['NAME']}-turn", "ab") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        with transaction.atomic():
+            yield
+
+
+@cache
+def _insert(model: type[models.Model], rows: int) -> str:
+    columns = [field.column for field in _fields(model)]
+    row = f"({', '.join(['%s'] * len(columns))})"
+    names = ", ".join(f'"{column}"' for column in columns)
+    return f'INSERT INTO "{model._meta.db_table}" ({names}) VALUES {", ".join([row] * rows)}'  # noqa: S608 - no value
+
+
+@cache
+def _fields(model: type[models.Model]) -> list[models.Field[Any, Any]]:
+    """The fields that are written: all but the key that the database gives."""
+    return [field for field in model._meta.concrete_fields if not field.primary_key]
+
+
+def _values(row: models.Model) -> Iterator[Any]:
+    for field in _fields(type(row)):
+        value = getattr(row, field.attname)
+        if value is not None and isinstance(field, models.DateTimeField):
+            value = connection.ops.adapt_datetimefield_value(value)
+        yield value
+
+
+def application(slug: str) -> Application | None:
+    """The application with this short name, if there is one."""
+    statement = f'SELECT * FROM "{Application._meta.db_table}" WHERE "slug" = %s'  # noqa: S608 - no value
+    return next(iter(Application.objects.raw(statement, [slug])), None)
+
+
+def insert_delivery(delivery: WebhookDelivery) -> None:
+    """Write the delivery. Raises IntegrityError when its content is there already."""
+    with connection.cursor() as cursor:
+        cursor.execute(_insert(WebhookDelivery, 1), list(_values(delivery)))
+
+
+def insert_messages(messages: Sequence[Message]) -> list[Message]:
+    """Write those of `messages` that are not there yet, and return them; give them in one order everywhere.
+
+    Where another transaction is about to write the same message, its end is waited for.
+    """
+    new: list[Message] = []
+    with connection.cursor() as cursor:
+        for some in in_parts(messages):
+            cursor.execute(
+                f"{_insert(Message, len(some))} ON CONFLICT DO NOTHING RETURNING "
+                '"conversation_id", "message_id", "timestamp", "sender_id", "payload_sha256"',
+                [value for message in some for value in _values(message)],
+            )
+            written = set(cursor.fetchall())
+            new += some if len(written) == len(some) else [each for each in some if key(each) in written]
+    return new
+
+
+def key(message: Message) -> tuple[int, str, int, str, str]:
+    """What no two messages share, and the order in which they are written."""
+    return (
+        *(message.conversation_id, message.message_id),
+        *(message.timestamp, message.sender_id, message.payload_sha256),
+    )
+
+
+def conversation_id(application_id: int, target: Target) -> int | None:
+    """The key of the conversation that `target` (a pair in order) names, if there is one."""
+    where, values = (
+        ('"group_id" = %s', [target.group_id])
+        if isinstance(target, Group)
+        else ('"user_a" = %s AND "user_b" = %s', [target.user_a, target.user_b])
+    )
+    kind = Kind.GROUP if isinstance(target, Group) else Kind.PRIVATE
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f'SELECT "id" FROM "{Conversation._meta.db_table}" '  # noqa: S608 - no value
+            f'WHERE "application_id" = %s AND "kind" = \'{kind.value}\' AND {where}',
+            [application_id, *values],
+        )
+        found = cursor.fetchone()
+    return found[0] if found else None
+
+
+def advance(newest: Sequence[tuple[int, int]]) -> None:
+    """Let each conversation (its key first, in one order everywhere) know of its newest message's time (ms)."""
+    with connection.cursor() as cursor:
+        for pk, timestamp in newest:
+            cursor.execute(
+                f'UPDATE "{Conversation._meta.db_table}" SET "last_timestamp" = %s '  # noqa: S608 - no value
+                'WHERE "id" = %s AND "last_timestamp" < %s',
+                [timestamp, pk, timestamp],
+            )
+
+
+def senders(application_id: int, user_ids: Sequence[str]) -> dict[str, Sender]:
+    """What is known of these users, by id."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f'SELECT "id", "user_id", "name", "avatar", "as_of" FROM "{Sender._meta.db_table}" '  # noqa: S608 - no value
+            f'WHERE "application_id" = %s AND "user_id" IN ({", ".join(["%s"] * len(user_ids))})',
+            [application_id, *user_ids],
+        )
+        return {
+            user_id: Sender(
+                pk=pk, application_id=application_id, user_id=user_id, name=name, avatar=avatar, as_of=as_of
+            )
+            for pk, user_id, name, avatar, as_of in cursor.fetchall()
+        }
