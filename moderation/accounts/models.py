@@ -60,8 +60,10 @@ class User(Recorded, AbstractUser):
     def save(self, *args: Any, **kwargs: Any) -> None:
         # Django admin asks is_staff; the role decides it, so that the two cannot disagree.
         self.is_staff = self.role != Role.MODERATOR
+        # Django asks a superuser's role nothing: whoever stops being an administrator stops being one, too.
+        self.is_superuser = self.is_superuser and self.role == Role.ADMIN
         if (fields := kwargs.get("update_fields")) is not None and "role" in fields:
-            kwargs["update_fields"] = {*fields, "is_staff"}
+            kwargs["update_fields"] = {*fields, "is_staff", "is_superuser"}
         super().save(*args, **kwargs)
 
     @property
