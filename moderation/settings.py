@@ -190,10 +190,14 @@ MEDIA_ORIGINS = read("MEDIA_ORIGINS", origins, "")
 # The audit log's checkpoints: what they are signed with, how often, and where they are written.
 AUDIT_SIGNING_KEY = read("AUDIT_SIGNING_KEY", key_seed, "")
 AUDIT_KEY_FILE = BASE_DIR / "data" / "audit-signing-key"
+# Where workers put exports that were asked for in Django admin, for a day.
+AUDIT_EXPORT_DIR = BASE_DIR / "data" / "exports"
 AUDIT_CHECKPOINT_MINUTES = read("AUDIT_CHECKPOINT_MINUTES", number(1, 1440), "60")
 AUDIT_CHECKPOINT_FILE = read("AUDIT_CHECKPOINT_FILE", path, "data/audit-checkpoint")
 AUDIT_CHECKPOINT_URL = read("AUDIT_CHECKPOINT_URL", secure_url, "")
 AUDIT_CHECKPOINT_STDOUT = read("AUDIT_CHECKPOINT_STDOUT", boolean, "false")
+# How many proxies stand before the console, each adding to X-Forwarded-For: whose address the audit log records.
+FORWARDED_HOPS = read("FORWARDED_HOPS", whole(0, 10), "0")
 # Whether browsers reach the console over TLS: secure cookies, redirect, HSTS.
 HTTPS = read("HTTPS", boolean, "false" if DEBUG else "true")
 
@@ -220,6 +224,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "moderation.audit.requests.remember_request",
     "django.middleware.security.SecurityMiddleware",
     "moderation.middleware.answer_webhooks",
     "moderation.middleware.replace_nul",
@@ -333,8 +338,9 @@ TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(request_id)s: %(message)s"}},
+    "filters": {"request": {"()": "moderation.audit.requests.NameRequest"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request"]}},
     "root": {"handlers": ["console"], "level": "INFO"},
     # urllib3 writes whole URLs at DEBUG, and history's URL carries the key.
     "loggers": {"urllib3": {"level": "WARNING"}},

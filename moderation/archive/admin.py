@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from moderation.archive import deliveries
 from moderation.archive.models import DEFAULT, Application, Conversation, Kind, Message, WebhookDelivery
 from moderation.archive.recaller_data import RecallerDataField
+from moderation.audit.services import record_search
 from moderation.read_only_admin import (
     FilterForm,
     ReadOnlyAdmin,
@@ -225,6 +226,16 @@ def named(ids: str, path: str = "") -> Q:
     return wanted
 
 
+class SearchedAdmin(ReadOnlyAdmin):
+    """What is looked for here is recorded."""
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        names = self.filter_form.base_fields.keys()
+        if asked := {name: values for name, values in request.GET.lists() if name in names and any(values)}:
+            record_search(f"admin: {self.opts.model_name}", **asked)
+        return super().changelist_view(request, extra_context)
+
+
 class ConversationFilter(FilterForm):
     """By application, kind and the ids of users or groups."""
 
@@ -248,7 +259,7 @@ class ConversationFilter(FilterForm):
 
 
 @admin.register(Conversation)
-class ConversationAdmin(ReadOnlyAdmin):
+class ConversationAdmin(SearchedAdmin):
     """What the archive knows of conversations."""
 
     filter_form = ConversationFilter
@@ -309,7 +320,7 @@ class MessageFilter(FilterForm):
 
 
 @admin.register(Message)
-class MessageAdmin(ReadOnlyAdmin):
+class MessageAdmin(SearchedAdmin):
     """Messages exactly as GoEasy told them."""
 
     filter_form = MessageFilter
@@ -330,6 +341,19 @@ class MessageAdmin(ReadOnlyAdmin):
         "recalled_json",
     )
     readonly_fields = fields
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        if self.has_view_permission(request):
+            message = self.get_object(request, object_id)
+            if message and message.conversation.kind == Kind.PRIVATE:
+                message.conversation.record_opening("admin: message")
+        return super().change_view(request, object_id, form_url, extra_context)
 
     @admin.display(description=_("sent"))
     def sent(self, message: Message) -> SafeString | str:

@@ -18,6 +18,10 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from moderation.archive.secrecy import seal, unseal
+from moderation.audit.models import Action
+from moderation.audit.recorded import Recorded
+from moderation.audit.requests import acting
+from moderation.audit.services import record
 from moderation.goeasy.answers import value_of
 from moderation.goeasy.client import Client, Group, Private, base_url
 
@@ -32,8 +36,13 @@ def validate_rest_host(value: str) -> None:
         raise ValidationError(str(problem)) from None
 
 
-class Application(models.Model):
+class Application(Recorded):
     """A GoEasy application. `default` is configured by the environment, which wins at every start."""
+
+    recorded_as = Action.APPLICATION_CHANGED
+    told = ("slug", "name", "rest_host_saved", "recaller_id", "recaller_data", "keep_days", "history_days")
+    secret = ("appkey_sealed", "secret_keys_sealed")
+    told_app = "slug"
 
     slug = models.SlugField(_("short name"), unique=True)
     name = models.CharField(_("name"), max_length=100)
@@ -247,6 +256,16 @@ class Conversation(models.Model):
         if self.kind == Kind.GROUP:
             return {"kind": "group", "group_id": self.group_id}
         return {"kind": "private", "user_a": self.user_a, "user_b": self.user_b}
+
+    def record_opening(self, page: str) -> None:
+        """Record that whoever's request is being answered is about to read this conversation on `page`."""
+        record(
+            actor=acting(),
+            action=Action.CONVERSATION_OPENED,
+            app=self.application.slug,
+            conversation=self.for_audit(),
+            detail={"page": page},
+        )
 
 
 class Sender(models.Model):

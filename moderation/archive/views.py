@@ -20,6 +20,7 @@ from moderation.archive.highlight import excerpt
 from moderation.archive.models import Application, Conversation, Kind, Message, Sender
 from moderation.archive.names import titled, with_writers
 from moderation.archive.timeline import read_key
+from moderation.audit.services import record_search
 from moderation.requests import SignedIn
 
 PAGE_SIZE = 50
@@ -54,6 +55,10 @@ def conversation_list(request: SignedIn) -> HttpResponse:
     form.is_valid()
     with_messages = bool(form.cleaned_data.get("q") or form.asks_for_messages) and "after" not in request.GET
     with_conversations = not form.asks_for_messages and "before" not in request.GET
+    if form.cleaned_data.get("q") or form.asks_for_messages:
+        asked = {name: ", ".join(request.GET.getlist(name))[:500] for name in ("q", *MessageFilter.OF_MESSAGES)}
+        about = {name: text for name, text in asked.items() if text}
+        record_search("messages" if with_messages else "conversations", **about)
     context = {
         "form": form,
         "many_apps": Application.objects.all()[:2].count() > 1,
@@ -194,6 +199,7 @@ def sender_page(request: SignedIn, slug: str) -> HttpResponse:
     application = get_object_or_404(Application, slug=slug)
     if not (user_id := request.GET.get("id", "").replace("\0", "")[:255]):
         raise Http404
+    record_search("sender", app=slug, sender=user_id)
     written = Message.objects.filter(sender_id=user_id, conversation__application=application)
     # Names are in the raw messages alone.
     latest = list(

@@ -190,14 +190,37 @@ FORMATS = {
 }
 
 
-def lines(kind: str, entries: QuerySet[AuditEntry], *, actor: str, filters: dict[str, Any]) -> Iterator[str]:
+def lines(
+    kind: str,
+    entries: QuerySet[AuditEntry],
+    *,
+    actor: str,
+    filters: dict[str, Any],
+    progress: Callable[[int, int], None] = lambda _seq, _last: None,
+    **detail: Any,
+) -> Iterator[str]:
     """`entries` that are sealed by now, as lines of `kind` (a key of FORMATS).
 
-    That `actor` takes them away is recorded before the first line is made; `filters` tells what was asked for.
+    That `actor` takes them away is recorded before the first line is made; `filters` tells what was asked for, `detail`
+    what else there is to say. `progress` is called with the seq of each entry and the last that there is.
     """
-    seq = last_seq()
-    record(actor=actor, action=Action.LOG_EXPORTED, detail={"format": kind, "entries_up_to": seq, "filters": filters})
-    return FORMATS[kind].lines(rows(entries, until=seq))
+    last = last_seq()
+    told = {"format": kind, "entries_up_to": last, "filters": filters, **detail}
+    record(actor=actor, action=Action.LOG_EXPORTED, detail=told)
+
+    def found() -> Iterator[dict[str, Any]]:
+        for entry in rows(entries, until=last):
+            yield entry
+            progress(entry["seq"], last)
+
+    return FORMATS[kind].lines(found())
+
+
+def with_mark(kind: str, lines: Iterable[str]) -> Iterator[str]:
+    """`lines` of a file; one for a spreadsheet begins with the mark without which Excel shows Chinese as nonsense."""
+    if kind == "csv":
+        yield "\ufeff"
+    yield from lines
 
 
 def write_file(path: Path, lines: Iterable[str], mode: int = 0o600) -> int:

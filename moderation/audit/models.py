@@ -1,11 +1,16 @@
-"""The audit log: entries, their seals, and checkpoints. Rows are written once and never change.
+"""The audit log: entries, their seals, and checkpoints, written once and never changed; and jobs, which are no log.
 
 `audit.services.record()` writes entries, `audit.chain` seals them, `audit.checkpoints` signs what is sealed.
 """
 
+from datetime import timedelta
+from pathlib import Path
 from typing import Any, NoReturn
+from uuid import uuid4
 
+from django.conf import settings
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 
@@ -23,7 +28,17 @@ class Action(models.TextChoices):
     HELD = "conversation.held", _("conversation put on hold")
     RELEASED = "conversation.released", _("hold of a conversation ended")
     LOG_EXPORTED = "audit.exported", _("audit log exported")
+    LOG_DOWNLOADED = "audit.downloaded", _("exported audit log downloaded")
     LOG_VERIFIED = "audit.verified", _("audit log verified")
+    SIGNED_IN = "auth.signed_in", _("signed in")
+    SIGNED_OUT = "auth.signed_out", _("signed out")
+    SIGN_IN_FAILED = "auth.sign_in_failed", _("sign-in failed")
+    ACCOUNT_CHANGED = "account.changed", _("account changed")
+    APPLICATION_CHANGED = "application.changed", _("application changed")
+    REASON_CHANGED = "reason.changed", _("reason changed")
+    PSEUDONYM_CHANGED = "pseudonym.changed", _("pseudonym changed")
+    CONVERSATION_OPENED = "conversation.opened", _("private conversation opened")
+    SEARCHED = "messages.searched", _("searched")
 
 
 class AuditEntriesNeverChange(Exception):
@@ -151,3 +166,80 @@ class AuditCheckpoint(AppendOnly):
 
     def __str__(self) -> str:
         return f"{self.size} {self.root}"
+
+
+class AuditJob(models.Model):
+    """Reading the whole log, which a person asked for in Django admin and a worker does.
+
+    Kept for a day, with the file that it made: what was exported or found is told by the log itself.
+    """
+
+    class Kind(models.TextChoices):
+        VERIFICATION = "verification", _("verification")
+        EXPORT = "export", _("export")
+
+    class State(models.TextChoices):
+        WAITING = "waiting", _("waiting for a worker")
+        RUNNING = "running", _("under way")
+        DONE = "done", _("done")
+        FAILED = "failed", _("failed")
+
+    KEPT = timedelta(hours=24)
+    # A worker that has not been heard of for so long is gone.
+    SILENCE = timedelta(seconds=60)
+
+    # A random one: it is in the name of the file.
+    id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
+    kind = models.CharField(max_length=16, choices=Kind)
+    state = models.CharField(max_length=16, choices=State, default=State.WAITING)
+    actor = models.CharField(max_length=255)
+    # Where the request came from that asked for it, for the entry that the worker records.
+    origin = models.JSONField(default=dict)
+    # An export's format and filters, the latter as the list's query string.
+    format = models.CharField(max_length=8, blank=True, default="")
+    query = models.TextField(blank=True, default="")
+    # Entries read, of how many.
+    done = models.BigIntegerField(default=0)
+    total = models.BigIntegerField(null=True)
+    # Why it failed, or what is wrong with the log.
+    problem = models.TextField(blank=True, default="")
+    created_at = models.DateTimeField(default=timezone.now)
+    # When the worker last told of it.
+    seen_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.CheckConstraint(condition=models.Q(kind__in=["verification", "export"]), name="a_job_is_of_a_kind"),
+            models.CheckConstraint(
+                condition=models.Q(state__in=["waiting", "running", "done", "failed"]), name="a_job_is_in_a_state"
+            ),
+        ]
+        indexes = [models.Index(fields=["kind", "-created_at"], name="audit_job_newest_first")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}"
+
+    @property
+    def is_final(self) -> bool:
+        return self.state in {self.State.DONE, self.State.FAILED}
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether nothing was heard of it for so long that it is better asked for again."""
+        return not self.is_final and self.seen_at < timezone.now() - self.SILENCE
+
+    @property
+    def is_live(self) -> bool:
+        return not (self.is_final or self.is_lost)
+
+    @property
+    def file(self) -> Path:
+        """What an export makes, on the machine of the worker that made it."""
+        return Path(settings.AUDIT_EXPORT_DIR) / f"{self.id}.{self.format}"
+
+    @property
+    def has_file(self) -> bool:
+        """Whether there is something to download, here and now."""
+        is_kept = self.created_at > timezone.now() - self.KEPT
+        return self.kind == self.Kind.EXPORT and self.state == self.State.DONE and is_kept and self.file.is_file()

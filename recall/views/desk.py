@@ -19,7 +19,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from moderation.archive import payloads, timeline
 from moderation.archive.backfill import Reading, catch_up, read_before, read_latest
-from moderation.archive.models import Application, Conversation, Message, Sender
+from moderation.archive.models import Application, Conversation, Kind, Message, Sender
 from moderation.archive.names import titled
 from moderation.archive.problems import problem_sentence
 from moderation.archive.templatetags.moments import local
@@ -110,6 +110,8 @@ def conversation(request: SignedIn, pk: int) -> HttpResponse:
     }
     if request.htmx:
         return render(request, "recall/_timeline.html", context)
+    if found.kind == Kind.PRIVATE:
+        found.record_opening("conversation")
     titled([found])
     context |= _beside(request, found) | _kept(found, window.messages)
     context["elsewhere"] = sorted(kept - {message.timestamp for message in window.messages})

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from moderation.archive.models import Message
 from moderation.archive.names import sender_names, titled
+from moderation.audit.services import record_search
 from moderation.requests import SignedIn
 from recall import sweeps
 from recall.forms import SweepForm
@@ -53,6 +54,9 @@ def sweep_new(request: SignedIn) -> HttpResponse:
         "since": form.cleaned_data["since"],
         "until": form.cleaned_data["until"],
     }
+    if "confirm" not in request.POST:
+        span = {name: asked[name] for name in ("since", "until")}
+        record_search("sweep", app=asked["application"].slug, sender=asked["sender_id"], **span)
     planned = sweeps.plan_sweep(**asked)
     problem = sweeps.problem_of(planned)
     # Of a form that comes in twice, the first has taken all that it names: nothing is left to count.

@@ -157,7 +157,7 @@ def log(make_user: Callable[..., Any]) -> dict[str, int]:
     """Entries that differ, by a name for each."""
     from moderation.archive.models import Application
 
-    Application.objects.create(slug="other", name="Other")
+    Application.objects.bulk_create([Application(slug="other", name="Other")])
     make_user("mo", "moderator")
     make_user("lea", "lead")
     recall = UUID("00000000-0000-4000-8000-000000000001")
@@ -333,6 +333,7 @@ def test_the_export_honours_the_filters(reader: Client, log: dict[str, int]) -> 
     assert [json.loads(line)["seq"] for line in lines] == [AuditEntry.objects.get(pk=pk).seal.seq for pk in wanted]
     told = AuditEntry.objects.latest("pk")
     assert (told.actor, told.action) == ("audrey", "audit.exported")
+    assert told.detail.pop("from")["address"] == "127.0.0.1"
     assert told.detail == {"format": "jsonl", "entries_up_to": 5, "filters": {"response_code": ["200", "401"]}}
 
 

@@ -20,7 +20,7 @@ from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
 
 from moderation.archive import deliveries, retention, search
-from moderation.audit import checkpoints
+from moderation.audit import checkpoints, jobs
 from moderation.audit.chain import Sealer
 from moderation.audit.verifier import BrokenError
 from recall import alarms, engine, gaps, services, verify
@@ -235,10 +235,11 @@ def tidy() -> int:
 
 
 def prune() -> None:
-    """Forget what nobody asks about any more: tasks that are done, and workers that are long gone."""
+    """Forget what nobody asks about any more: tasks that are done, workers that are long gone, exported files."""
     long_ago = timezone.now() - TASKS_KEPT
     DBTaskResult.objects.finished().filter(finished_at__lt=long_ago).delete()
     Heartbeat.objects.filter(at__lt=long_ago).delete()
+    jobs.forget()
 
 
 def is_queued(recall: Recall) -> bool:

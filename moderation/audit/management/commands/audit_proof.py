@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from moderation.audit import checkpoints, export
 from moderation.audit.chain import Sealer
 from moderation.audit.models import AuditEntry
-from moderation.audit.services import COMMAND_LINE
+from moderation.audit.requests import COMMAND_LINE
 from moderation.audit.verifier import BrokenError
 
 

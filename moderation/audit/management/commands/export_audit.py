@@ -16,7 +16,8 @@ from moderation.audit import export
 from moderation.audit.chain import Sealer
 from moderation.audit.export import FORMATS
 from moderation.audit.models import Action, AuditEntry
-from moderation.audit.services import COMMAND_LINE, record
+from moderation.audit.requests import COMMAND_LINE
+from moderation.audit.services import record
 
 FOLLOW_SECONDS = 1.0
 ENTRIES_BETWEEN_CURSORS = 10_000

@@ -7,10 +7,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 
-from moderation.audit import checkpoints, export, verifier
-from moderation.audit.chain import Sealer
-from moderation.audit.models import Action, AuditCheckpoint, AuditEntry
-from moderation.audit.services import COMMAND_LINE, record
+from moderation.audit import checkpoints, verification, verifier
+from moderation.audit.models import Action
+from moderation.audit.requests import COMMAND_LINE
+from moderation.audit.services import record
 
 
 class Command(BaseCommand):
@@ -34,9 +34,7 @@ class Command(BaseCommand):
                 key = verifier.read_public_key(Path(options["public_key"]).read_bytes().decode())
             for checkpoint in given:
                 checkpoint.check_signature(key)
-            Sealer().seal()
-            found = verify(given)
-            told = {"entries": found.seq, "head": found.hash, "problem": None}
+            told = verification.find(given)
         except verifier.BrokenError as problem:
             told = {"problem": str(problem)}
         except (Error, OSError, ValueError) as problem:
@@ -45,16 +43,3 @@ class Command(BaseCommand):
         if told["problem"]:
             raise CommandError(f"Broken: {told['problem']}.", returncode=1)
         self.stdout.write(f"Intact: all of seq {told['entries']}, head {told['head']}.")
-
-
-def verify(given: list[verifier.Checkpoint]) -> verifier.Chain:
-    """The log's chain, held against every checkpoint at hand. Raises BrokenError, django.db.Error."""
-    notes = AuditCheckpoint.objects.order_by("size").values_list("note", flat=True)
-    known = [*given, *map(checkpoints.read_stored, notes)]
-    if published := checkpoints.read_published():
-        known.append(published)
-    found = verifier.Chain(known)
-    for entry in export.rows(AuditEntry.objects.all()):
-        found.add(entry)
-    found.finish()
-    return found
