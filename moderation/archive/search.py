@@ -37,13 +37,16 @@ PARTS = (1_000, 4_000, 16_000, 64_000)
 # So many messages that were there before are made searchable in one transaction.
 PIECE = 500
 
+# What the index keeps of a pair: of its first character 12 bits, of the second 5.
+FIRST, SECOND = 4095, 31
+
 # Both engines: what `_pair` says, of every character and the one after it.
 POSTGRESQL_INSTALL = f"""
 CREATE OR REPLACE FUNCTION archive_pairs(words text) RETURNS tsvector
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE COST 10000 AS $$
     SELECT array_to_tsvector(ARRAY(
-        SELECT chr(4096 + (ascii(sign) & 4095))
-            || coalesce(chr(256 + (ascii(lead(sign) OVER (ORDER BY place)) & 255)), '')
+        SELECT chr(4096 + (ascii(sign) & {FIRST}))
+            || coalesce(chr(256 + (ascii(lead(sign) OVER (ORDER BY place)) & {SECOND})), '')
         FROM unnest(string_to_array(words, NULL)) WITH ORDINALITY AS signs (sign, place)
     ))
 $$;
@@ -94,14 +97,14 @@ def text_of(message: Message) -> str:
 
 
 def _pair(sign: str, following: str = "") -> str:
-    """Two neighbouring characters as the index knows them: the first by 12 bits, the second by 8.
+    """Two neighbouring characters as the index knows them.
 
-    Were each pair of Chinese characters known by itself, most would be in one message or two, and the index would be
-    some times as large as the texts. A pair begins with its first character, so that this finds it, too. No sign of
-    it means anything to an engine.
+    Were each pair of Chinese characters known by itself, most would be in a message or two, and the index would be some
+    times as large as the texts. A pair begins with its first character, so that a search for this one finds it, too.
+    Nothing in it means anything to an engine.
     """
-    first = chr(4096 + (ord(sign) & 4095))
-    return first + chr(256 + (ord(following) & 255)) if following else first
+    first = chr(4096 + (ord(sign) & FIRST))
+    return first + chr(256 + (ord(following) & SECOND)) if following else first
 
 
 def _pairs(text: str) -> set[str]:
