@@ -55,6 +55,9 @@ soak: setup ## the long fault tests, on both databases, with their figures
 bench: setup ## every benchmark, ratios printed
 	@set -e; for program in benchmarks/bench_*.py; do $(PY) $$program; done
 
+soak: setup ## the audit log's tests in full: 10,000 forgeries, 1,000 honest logs; DATABASE_URL= (default: SQLite)
+	$(PY) benchmarks/soak_audit.py
+
 lock: ## pin requirements.txt and requirements-dev.txt anew from the .in files
 	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv
 	for name in requirements requirements-dev; do .venv-lock/bin/uv pip compile --quiet --universal \

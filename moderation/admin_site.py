@@ -1,12 +1,31 @@
 """Django admin under the console's name."""
 
+from typing import Any
+
 from django.contrib import admin
+from django.contrib.admin.forms import AdminAuthenticationForm
+from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
+
+
+class AdminSignIn(AdminAuthenticationForm):
+    """Django admin's own; that it lets somebody in nowhere although the password is right is recorded, too."""
+
+    def confirm_login_allowed(self, user: Any) -> None:
+        # Models cannot be imported yet when Django takes the site.
+        from moderation.accounts.signing_in import refused
+
+        try:
+            super().confirm_login_allowed(user)
+        except ValidationError:
+            refused(user.get_username(), "role")
+            raise
 
 
 class ConsoleAdminSite(admin.AdminSite):
     """The admin that leads, auditors and admins use; what each may do there is in `accounts/roles.py`."""
 
+    login_form = AdminSignIn
     site_header = _("Moderation console")
     site_title = _("Moderation console")
     index_title = _("Administration")

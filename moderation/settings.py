@@ -3,6 +3,7 @@
 A value that cannot be used stops the start with a sentence that names the variable.
 """
 
+import base64
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,31 @@ def origins(text: str) -> list[str]:
         if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path not in {"", "/"}:
             raise ValueError(f"“{origin}” is not an origin like https://files.example.com.")
     return [origin.rstrip("/") for origin in found]
+
+
+def key_seed(text: str) -> bytes:
+    """A private Ed25519 key: 32 bytes in Base64; empty for none. Errors do not repeat it."""
+    try:
+        seed = base64.b64decode(text, validate=True)
+    except ValueError:
+        raise ValueError("it is not Base64.") from None
+    if len(seed) not in {0, 32}:
+        raise ValueError(f"it has {len(seed)} bytes, not 32.")
+    return seed
+
+
+def secure_url(text: str) -> str:
+    """An https:// address, or an http:// one of this machine; empty for none."""
+    parts = urlsplit(text)
+    local = parts.scheme == "http" and parts.hostname in {"127.0.0.1", "localhost", "::1"}
+    if text and not (parts.hostname and (parts.scheme == "https" or local)):
+        raise ValueError("it must begin with https:// (http:// only for this machine).")
+    return text
+
+
+def path(text: str) -> str:
+    """A file, relative to the console's folder; empty for none."""
+    return str(BASE_DIR / text) if text else ""
 
 
 def rest_host(text: str) -> str:
@@ -161,6 +187,17 @@ FEED_COMPARE_MINUTES = read("FEED_COMPARE_MINUTES", whole(0, 10_000), "10")
 WEBHOOK_KEEP_DAYS = read("WEBHOOK_KEEP_DAYS", whole(0, 36_500), "30")
 # Origins from which a browser may show attachments, after a click.
 MEDIA_ORIGINS = read("MEDIA_ORIGINS", origins, "")
+# The audit log's checkpoints: what they are signed with, how often, and where they are written.
+AUDIT_SIGNING_KEY = read("AUDIT_SIGNING_KEY", key_seed, "")
+AUDIT_KEY_FILE = BASE_DIR / "data" / "audit-signing-key"
+# Where workers put exports that were asked for in Django admin, for a day.
+AUDIT_EXPORT_DIR = BASE_DIR / "data" / "exports"
+AUDIT_CHECKPOINT_MINUTES = read("AUDIT_CHECKPOINT_MINUTES", number(1, 1440), "60")
+AUDIT_CHECKPOINT_FILE = read("AUDIT_CHECKPOINT_FILE", path, "data/audit-checkpoint")
+AUDIT_CHECKPOINT_URL = read("AUDIT_CHECKPOINT_URL", secure_url, "")
+AUDIT_CHECKPOINT_STDOUT = read("AUDIT_CHECKPOINT_STDOUT", boolean, "false")
+# How many proxies stand before the console, each adding to X-Forwarded-For: whose address the audit log records.
+FORWARDED_HOPS = read("FORWARDED_HOPS", whole(0, 10), "0")
 # Whether browsers reach the console over TLS: secure cookies, redirect, HSTS.
 HTTPS = read("HTTPS", boolean, "false" if DEBUG else "true")
 
@@ -187,6 +224,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "moderation.audit.requests.remember_request",
     "django.middleware.security.SecurityMiddleware",
     "moderation.middleware.answer_webhooks",
     "moderation.middleware.replace_nul",
@@ -300,8 +338,9 @@ TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(request_id)s: %(message)s"}},
+    "filters": {"request": {"()": "moderation.audit.requests.NameRequest"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request"]}},
     "root": {"handlers": ["console"], "level": "INFO"},
     # urllib3 writes whole URLs at DEBUG, and history's URL carries the key.
     "loggers": {"urllib3": {"level": "WARNING"}},

@@ -14,14 +14,19 @@ from django.utils import timezone, translation
 from django.utils.translation import gettext_lazy as _
 
 from moderation.archive.models import Application, Conversation
+from moderation.audit.models import Action
+from moderation.audit.recorded import Recorded
 from moderation.goeasy.client import MAX_TIMESTAMPS_PER_CALL, Recaller
 
 MAX_TIMESTAMPS = 5_000
 MAX_NOTE_LENGTH = 2_000
 
 
-class RecallReason(models.Model):
+class RecallReason(Recorded):
     """Why messages are taken back: a list that leads and admins maintain."""
+
+    recorded_as = Action.REASON_CHANGED
+    told = ("code", "label_en", "label_zh", "position", "is_active")
 
     code = models.SlugField(_("code"), unique=True)
     label_en = models.CharField(_("label in English"), max_length=100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 import sys
@@ -39,6 +40,9 @@ def main(engine: str, *arguments: str) -> int:
         "DEBUG": "true",
         "SECRET_KEY": "tests-only-" * 6,
         **dict.fromkeys(("GOEASY_APPKEY", "GOEASY_SECRET_KEY", "MEDIA_ORIGINS"), ""),
+        **dict.fromkeys(("AUDIT_CHECKPOINT_FILE", "AUDIT_CHECKPOINT_URL", "AUDIT_CHECKPOINT_STDOUT"), ""),
+        # A key that everybody knows; nothing outside the tests is signed with it.
+        "AUDIT_SIGNING_KEY": base64.b64encode(bytes(32)).decode(),
         "GOEASY_REST_HOST": "hangzhou",
     }
     manage = [sys.executable, "manage.py", "collectstatic", "--no-input", "--verbosity", "0"]

@@ -27,6 +27,7 @@ ROUTES: dict[str, tuple[str, str, str]] = {
     "sender": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
     # POST shows another page of the same conversation and keeps what was ticked: it changes nothing.
     "conversation": (SIGNED_IN, SIGNED_IN, NOT_ALLOWED),
+    "conversation-hold": (NOT_ALLOWED, "lA", NOT_ALLOWED),
     "conversation-news": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
     # POST takes a pasted list, too long for an address: it changes nothing.
     "conversation-select": (ACTING, ACTING, NOT_ALLOWED),
@@ -94,7 +95,14 @@ MODELS: dict[str, dict[str, tuple[str, ...]]] = {
     "archive_conversation": READ_ONLY,
     "archive_message": READ_ONLY,
     "archive_webhookdelivery": {**LOG, "history": ("aA", "aA"), "retry": (NOT_ALLOWED, ADMIN, NOT_ALLOWED)},
-    "audit_auditentry": {**LOG, "export": ("aA", NOT_ALLOWED, NOT_ALLOWED)},
+    "audit_auditentry": {
+        **LOG,
+        "export": ("aA", NOT_ALLOWED, NOT_ALLOWED),
+        "verify": (NOT_ALLOWED, "aA", NOT_ALLOWED),
+        "prepare": (NOT_ALLOWED, "aA", NOT_ALLOWED),
+        "job": ("aA", NOT_ALLOWED, NOT_ALLOWED),
+        "download": ("aA", NOT_ALLOWED, NOT_ALLOWED),
+    },
     "recall_recallreason": BY_LEADS,
     "recall_recall": READ_ONLY,
 }
@@ -120,7 +128,7 @@ def things(private: Any, moderator: Any, reason: Any, make_message: Any, lead: A
     from moderation.accounts.models import Pseudonym
     from moderation.archive.deliveries import accept
     from moderation.archive.models import Application, WebhookDelivery
-    from moderation.audit.models import AuditEntry
+    from moderation.audit.models import AuditEntry, AuditJob
     from recall import services
     from recall.models import Recall, RecallReason, Sweep
 
@@ -148,9 +156,11 @@ def things(private: Any, moderator: Any, reason: Any, make_message: Any, lead: A
         "archive_conversation": private,
         "archive_message": message,
         "archive_webhookdelivery": WebhookDelivery.objects.get(),
-        "audit_auditentry": AuditEntry.objects.get(),
+        "audit_auditentry": AuditEntry.objects.get(recall=recall.pk),
         "recall_recallreason": RecallReason.objects.create(code="boredom", label_en="Boredom", label_zh="无聊"),
         "recall_recall": recall,
+        # It made no file: downloading answers that there is none.
+        "job": AuditJob.objects.create(kind="export", state="done", format="csv", actor="ada"),
         "conversation": private,
         "recall": recall,
         "sweep": sweep,
@@ -169,6 +179,8 @@ def address(name: str, things: dict[str, Any]) -> str | None:
         return reverse(name, args=["default"]) + "?id=user-a"
     if page == "app_list":
         return reverse(name, args=["recall"])
+    if page in {"audit_auditentry_job", "audit_auditentry_download"}:
+        return reverse(name, args=[things["job"].pk])
     model = page.rsplit("_", 1)[0].removesuffix("_password")
     if site and model in things and page.rsplit("_", 1)[1] in {"change", "delete", "history", "retry"}:
         return reverse(name, args=[things[model].pk])

@@ -13,8 +13,8 @@ SOURCES = [
 ]
 # The demo starts everything, so it may name anything.
 EXEMPT = {"moderation/demo.py"}
-# What speaks to GoEasy, and the sandbox's webhook, which plays GoEasy's part.
-WIRE = {"moderation/goeasy/wire.py", "moderation/goeasy/sandbox/webhook.py"}
+# What speaks to GoEasy; the sandbox's webhook, which plays GoEasy's part; and what posts checkpoints of the audit log.
+WIRE = {"moderation/goeasy/wire.py", "moderation/goeasy/sandbox/webhook.py", "moderation/audit/checkpoints.py"}
 
 
 def imported(path: Path) -> set[str]:

@@ -39,6 +39,12 @@ def check(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
         ("MEDIA_ORIGINS", "files.example.com"),
         ("CSRF_TRUSTED_ORIGINS", "console.example.com"),
         ("RECALL_GRACE_SECONDS", "soon"),
+        ("AUDIT_SIGNING_KEY", "c2hvcnQ="),
+        ("AUDIT_SIGNING_KEY", "not Base64"),
+        ("AUDIT_CHECKPOINT_MINUTES", "0"),
+        ("AUDIT_CHECKPOINT_URL", "http://logs.example.com/"),
+        ("AUDIT_CHECKPOINT_URL", "logs.example.com"),
+        ("AUDIT_CHECKPOINT_STDOUT", "perhaps"),
     ],
 )
 def test_a_bad_value_stops_the_start_and_is_named(name: str, value: str) -> None:

@@ -1,5 +1,6 @@
 """People who use the console, and the names under which their recalls go out."""
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -9,6 +10,8 @@ from django.utils.translation import gettext_lazy as _
 
 from moderation.accounts.roles import Role
 from moderation.archive.models import Application
+from moderation.audit.models import Action
+from moderation.audit.recorded import Recorded
 
 
 class ConsoleUserManager(UserManager["User"]):
@@ -21,8 +24,12 @@ class ConsoleUserManager(UserManager["User"]):
         return super().create_superuser(username, email, password, **extra)
 
 
-class User(AbstractUser):
+class User(Recorded, AbstractUser):
     """Somebody who signs in: a role, and how they like to see the console."""
+
+    recorded_as = Action.ACCOUNT_CHANGED
+    told = ("username", "role", "is_active", "is_superuser")
+    secret = ("password",)
 
     class Media(models.TextChoices):
         """What an image or video looks like after the click that shows it."""
@@ -53,16 +60,32 @@ class User(AbstractUser):
     def save(self, *args: Any, **kwargs: Any) -> None:
         # Django admin asks is_staff; the role decides it, so that the two cannot disagree.
         self.is_staff = self.role != Role.MODERATOR
+        # Django asks a superuser's role nothing: whoever stops being an administrator stops being one, too.
+        self.is_superuser = self.is_superuser and self.role == Role.ADMIN
         if (fields := kwargs.get("update_fields")) is not None and "role" in fields:
-            kwargs["update_fields"] = {*fields, "is_staff"}
+            kwargs["update_fields"] = {*fields, "is_staff", "is_superuser"}
         super().save(*args, **kwargs)
 
+    @property
+    def has_new_password(self) -> bool:
+        """Whether `set_password` was called since the account was last saved."""
+        return getattr(self, "_password", None) is not None
 
-class Pseudonym(models.Model):
+    def is_told(self, update_fields: Iterable[str] | None) -> bool:
+        # Signing in may renew the hash; the password is then the same (`AbstractBaseUser.check_password`).
+        is_renewed = update_fields is not None and set(update_fields) == {"password"} and not self.has_new_password
+        return not is_renewed and super().is_told(update_fields)
+
+
+class Pseudonym(Recorded):
     """The recaller that one moderator's recalls show to clients of one application.
 
     `recaller` reaches every client (goeasy-api.md, "Recall"); the true actor stays in the audit log.
     """
+
+    recorded_as = Action.PSEUDONYM_CHANGED
+    told = ("user__username", "application__slug", "recaller_id", "recaller_data")
+    told_app = "application__slug"
 
     application = models.ForeignKey(Application, models.CASCADE, verbose_name=_("application"))
     user = models.ForeignKey(User, models.CASCADE, verbose_name=_("moderator"))

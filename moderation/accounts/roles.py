@@ -22,11 +22,15 @@ MODERATOR = frozenset(
         "recall.add_recall",
     }
 )
-LEAD = MODERATOR | {
-    f"{app}.{action}_{model}"
-    for app, model in (("recall", "recallreason"), ("accounts", "pseudonym"))
-    for action in ("view", "add", "change", "delete")
-}
+LEAD = (
+    MODERATOR
+    | {"archive.hold_conversation"}
+    | {
+        f"{app}.{action}_{model}"
+        for app, model in (("recall", "recallreason"), ("accounts", "pseudonym"))
+        for action in ("view", "add", "change", "delete")
+    }
+)
 
 
 def role_allows(role: str, permission: str) -> bool:

@@ -10,12 +10,14 @@ from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from moderation.archive import deliveries
 from moderation.archive.models import DEFAULT, Application, Conversation, Kind, Message, WebhookDelivery
 from moderation.archive.recaller_data import RecallerDataField
+from moderation.audit.services import record_search
 from moderation.read_only_admin import (
     FilterForm,
     ReadOnlyAdmin,
@@ -73,7 +75,15 @@ class ApplicationForm(forms.ModelForm[Application]):
 
     class Meta:
         model = Application
-        fields = ["name", "slug", "rest_host_saved", "recaller_id", "recaller_data"]
+        fields = [
+            "name",
+            "slug",
+            "rest_host_saved",
+            "recaller_id",
+            "recaller_data",
+            "keep_days",
+            "history_days",
+        ]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -170,6 +180,7 @@ class ApplicationAdmin(SearchAdmin):
                     "description": _("Every client that sees a recalled message sees this."),
                 },
             ),
+            (_("How long messages are kept"), {"fields": ["keep_days", "history_days"]}),
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Application | None = None) -> Any:
@@ -215,6 +226,16 @@ def named(ids: str, path: str = "") -> Q:
     return wanted
 
 
+class SearchedAdmin(ReadOnlyAdmin):
+    """What is looked for here is recorded."""
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        names = self.filter_form.base_fields.keys()
+        if asked := {name: values for name, values in request.GET.lists() if name in names and any(values)}:
+            record_search(f"admin: {self.opts.model_name}", **asked)
+        return super().changelist_view(request, extra_context)
+
+
 class ConversationFilter(FilterForm):
     """By application, kind and the ids of users or groups."""
 
@@ -238,14 +259,20 @@ class ConversationFilter(FilterForm):
 
 
 @admin.register(Conversation)
-class ConversationAdmin(ReadOnlyAdmin):
+class ConversationAdmin(SearchedAdmin):
     """What the archive knows of conversations."""
 
     filter_form = ConversationFilter
     list_display = ("id", "ids", "kind", "application", "latest")
     list_select_related = ("application",)
-    fields = ("application", "kind", "ids", "latest", "read", "history_problem")
+    fields = ("application", "kind", "ids", "latest", "read", "history_problem", "held")
     readonly_fields = fields
+
+    @admin.display(description=_("on hold"))
+    def held(self, conversation: Conversation) -> SafeString | str:
+        if conversation.held_at is None:
+            return "-"
+        return format_html("{} · {} · {}", moment(conversation.held_at), conversation.held_by, conversation.hold_note)
 
     @admin.display(description=_("conversation"))
     def ids(self, conversation: Conversation) -> SafeString:
@@ -293,7 +320,7 @@ class MessageFilter(FilterForm):
 
 
 @admin.register(Message)
-class MessageAdmin(ReadOnlyAdmin):
+class MessageAdmin(SearchedAdmin):
     """Messages exactly as GoEasy told them."""
 
     filter_form = MessageFilter
@@ -314,6 +341,19 @@ class MessageAdmin(ReadOnlyAdmin):
         "recalled_json",
     )
     readonly_fields = fields
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        if self.has_view_permission(request):
+            message = self.get_object(request, object_id)
+            if message and message.conversation.kind == Kind.PRIVATE:
+                message.conversation.record_opening("admin: message")
+        return super().change_view(request, object_id, form_url, extra_context)
 
     @admin.display(description=_("sent"))
     def sent(self, message: Message) -> SafeString | str:

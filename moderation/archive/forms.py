@@ -76,6 +76,13 @@ class ConversationFilter(forms.Form):
     )
 
 
+class HoldForm(forms.Form):
+    """Putting a conversation on hold, or ending that, and why."""
+
+    held = forms.TypedChoiceField(choices=[("1", "1"), ("0", "0")], coerce=lambda text: text == "1")
+    note = forms.CharField(max_length=2_000, error_messages={"required": _("Write a note: why?")})
+
+
 class MessageFilter(ConversationFilter):
     """What narrows messages: all that narrows conversations, `q` being in their text, and more."""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models.functions import Greatest, Least
 from django.urls import reverse
@@ -17,6 +18,10 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from moderation.archive.secrecy import seal, unseal
+from moderation.audit.models import Action
+from moderation.audit.recorded import Recorded
+from moderation.audit.requests import acting
+from moderation.audit.services import record
 from moderation.goeasy.answers import value_of
 from moderation.goeasy.client import Client, Group, Private, base_url
 
@@ -31,8 +36,13 @@ def validate_rest_host(value: str) -> None:
         raise ValidationError(str(problem)) from None
 
 
-class Application(models.Model):
+class Application(Recorded):
     """A GoEasy application. `default` is configured by the environment, which wins at every start."""
+
+    recorded_as = Action.APPLICATION_CHANGED
+    told = ("slug", "name", "rest_host_saved", "recaller_id", "recaller_data", "keep_days", "history_days")
+    secret = ("appkey_sealed", "secret_keys_sealed")
+    told_app = "slug"
 
     slug = models.SlugField(_("short name"), unique=True)
     name = models.CharField(_("name"), max_length=100)
@@ -57,6 +67,20 @@ class Application(models.Model):
         null=True,
         blank=True,
         help_text=_("A JSON object, for example a name and an avatar."),
+    )
+    keep_days = models.PositiveIntegerField(
+        _("days that messages are kept here"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(36_500)],
+        help_text=_("Older ones are deleted, except of conversations on hold. Evidence stays. Empty: for ever."),
+    )
+    history_days = models.PositiveIntegerField(
+        _("days that GoEasy keeps messages"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(36_500)],
+        help_text=_("As the application’s plan has it: 1 on the free one, 10 on paid ones, more on request."),
     )
 
     class Meta:
@@ -163,13 +187,20 @@ class Conversation(models.Model):
     # When GoEasy's history was last read, and how that went ("" is well; else an error's `kind`).
     history_read_at = models.DateTimeField(null=True, editable=False)
     history_problem = models.CharField(max_length=32, blank=True, default="", editable=False)
+    # A legal hold: while it stands nothing of the conversation is deleted. Since when, by whom, and why.
+    held_at = models.DateTimeField(null=True, editable=False)
+    held_by = models.CharField(max_length=150, blank=True, default="", editable=False)
+    hold_note = models.TextField(blank=True, default="", max_length=2_000, editable=False)
 
     objects = ConversationQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("conversation")
         verbose_name_plural = _("conversations")
-        permissions = [("open_conversation", "Can open a conversation that the archive does not know")]
+        permissions = [
+            ("open_conversation", "Can open a conversation that the archive does not know"),
+            ("hold_conversation", "Can put a conversation on hold, and end that"),
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=(
@@ -225,6 +256,16 @@ class Conversation(models.Model):
         if self.kind == Kind.GROUP:
             return {"kind": "group", "group_id": self.group_id}
         return {"kind": "private", "user_a": self.user_a, "user_b": self.user_b}
+
+    def record_opening(self, page: str) -> None:
+        """Record that whoever's request is being answered is about to read this conversation on `page`."""
+        record(
+            actor=acting(),
+            action=Action.CONVERSATION_OPENED,
+            app=self.application.slug,
+            conversation=self.for_audit(),
+            detail={"page": page},
+        )
 
 
 class Sender(models.Model):

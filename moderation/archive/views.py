@@ -5,19 +5,22 @@ from dataclasses import dataclass
 from itertools import groupby
 from urllib.parse import urlencode
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required, permission_required
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods, require_safe
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from moderation.archive import feed, payloads, search
-from moderation.archive.forms import ConversationForm, MessageFilter
+from moderation.archive import feed, payloads, retention, search
+from moderation.archive.forms import ConversationForm, HoldForm, MessageFilter
 from moderation.archive.highlight import excerpt
 from moderation.archive.models import Application, Conversation, Kind, Message, Sender
 from moderation.archive.names import titled, with_writers
 from moderation.archive.timeline import read_key
+from moderation.audit.services import record_search
 from moderation.requests import SignedIn
 
 PAGE_SIZE = 50
@@ -52,6 +55,10 @@ def conversation_list(request: SignedIn) -> HttpResponse:
     form.is_valid()
     with_messages = bool(form.cleaned_data.get("q") or form.asks_for_messages) and "after" not in request.GET
     with_conversations = not form.asks_for_messages and "before" not in request.GET
+    if form.cleaned_data.get("q") or form.asks_for_messages:
+        asked = {name: ", ".join(request.GET.getlist(name))[:500] for name in ("q", *MessageFilter.OF_MESSAGES)}
+        about = {name: text for name, text in asked.items() if text}
+        record_search("messages" if with_messages else "conversations", **about)
     context = {
         "form": form,
         "many_apps": Application.objects.all()[:2].count() > 1,
@@ -137,6 +144,26 @@ def open_conversation(request: SignedIn) -> HttpResponse:
 
 
 @login_required
+@permission_required("archive.hold_conversation", raise_exception=True)
+@require_POST
+def hold(request: SignedIn, pk: int) -> HttpResponse:
+    """Put a conversation on hold (`held=1`), or end that (`held=0`), with a note."""
+    conversation = get_object_or_404(Conversation, pk=pk)
+    form = HoldForm(request.POST)
+    if not form.is_valid():
+        messages.warning(request, " ".join(str(error) for errors in form.errors.values() for error in errors))
+        return redirect(f"{conversation.get_absolute_url()}#archive")
+    actor, note = request.user.get_username(), form.cleaned_data["note"]
+    if form.cleaned_data["held"]:
+        retention.hold(conversation, actor, note)
+        messages.success(request, _("The conversation is on hold: nothing of it is deleted."))
+    else:
+        retention.release(conversation, actor, note)
+        messages.success(request, _("The hold has ended."))
+    return redirect(f"{conversation.get_absolute_url()}#archive")
+
+
+@login_required
 @permission_required("recall.add_recall", raise_exception=True)
 @require_safe
 def ticked_messages(request: SignedIn) -> HttpResponse:
@@ -172,6 +199,7 @@ def sender_page(request: SignedIn, slug: str) -> HttpResponse:
     application = get_object_or_404(Application, slug=slug)
     if not (user_id := request.GET.get("id", "").replace("\0", "")[:255]):
         raise Http404
+    record_search("sender", app=slug, sender=user_id)
     written = Message.objects.filter(sender_id=user_id, conversation__application=application)
     # Names are in the raw messages alone.
     latest = list(

@@ -1,15 +1,23 @@
 """The audit log as text: JSON lines or CSV, in constant memory however long the log is.
 
-Keys and their order are those of interface.md, `export_audit`.
+Keys and their order are those of interface.md, `export_audit`. Only sealed entries have a `seq`, and only they are
+exported: seal (`audit.chain`) before.
 """
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC
+from decimal import Decimal
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from moderation.audit.models import AuditEntry, AuditEntryQuerySet
+from django.db.models import QuerySet
+
+from moderation.audit.models import Action, AuditEntry, AuditSeal
+from moderation.audit.services import record
 
 KEYS = (
     "seq",
@@ -31,42 +39,118 @@ KEYS = (
     "prev_hash",
     "hash",
 )
+# What of an entry its hash covers.
+COLUMNS = (
+    *("at", "actor", "action", "app", "kind", "user_a", "user_b", "group_id", "recall", "batch", "attempt"),
+    *("timestamps", "request", "http_status", "response_code", "response_content", "latency_ms", "detail"),
+)
 # An entry may carry 5,000 timestamps: this many of them at once stay below some 40 MB.
 ROWS_AT_ONCE = 500
 # OWASP, "CSV Injection": a spreadsheet takes a cell that begins with one of these for a formula.
 BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 # What `str.splitlines` takes for the end of a line and JSON does not escape.
-LINE_ENDS = str.maketrans({char: f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"})
+# Greater ones are no JSON numbers that everybody reads alike (RFC 7493, 2.2; RFC 8785): they are written as text.
+GREATEST = 2**53 - 1
+DEEPEST = 100
+LINE_ENDS = {char: f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"}
 
 
-def as_dict(entry: AuditEntry) -> dict[str, Any]:
-    """One entry under the keys of interface.md; None: does not apply. `at` is UTC with microseconds."""
-    special = {
-        "at": entry.at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
-        "app": entry.app or None,
-        "recall": entry.recall and str(entry.recall),
+def as_dict(columns: tuple[Any, ...], seq: int, prev_hash: str, hash_: str | None) -> dict[str, Any]:
+    """An entry's COLUMNS and what its seal says, under the keys of interface.md, as `audit.verifier.load` reads a line.
+
+    None: does not apply. `at` is UTC with microseconds.
+    """
+    at, actor, action, app, kind, user_a, user_b, group_id, recall, batch, attempt, timestamps, *rest = columns
+    request, http_status, response_code, response_content, latency_ms, detail = rest
+    conversation = None
+    if kind == "group":
+        conversation = {"kind": kind, "group_id": group_id}
+    elif kind == "private":
+        conversation = {"kind": kind, "user_a": user_a, "user_b": user_b}
+    return {
+        "seq": seq,
+        "at": at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "actor": actor,
+        "action": action,
+        "app": app or None,
+        "conversation": conversation,
+        "recall": recall and str(recall),
+        "batch": batch,
+        "attempt": attempt,
+        "timestamps": within_reach(timestamps),
+        "request": within_reach(request),
+        "http_status": http_status,
+        "response_code": within_reach(response_code),
+        "response_content": response_content,
+        "latency_ms": within_reach(latency_ms),
+        "detail": within_reach(detail),
+        "prev_hash": prev_hash,
+        "hash": hash_,
     }
-    return {key: special[key] if key in special else getattr(entry, key) for key in KEYS}
 
 
-def by_key(entries: AuditEntryQuerySet) -> Iterator[AuditEntry]:
-    """Every entry, oldest first, `ROWS_AT_ONCE` at a time."""
-    entries = entries.order_by("seq")
-    page = list(entries[:ROWS_AT_ONCE])
-    while page:
-        yield from page
-        page = list(entries.filter(seq__gt=page[-1].seq)[:ROWS_AT_ONCE])
+def within_reach(value: Any, depth: int = 0) -> Any:
+    """`value` as every reader of JSON can take it: numbers that are too great, and what nests too deeply, as text.
+
+    Fractions become Decimal, which `canonical` in `audit.verifier` writes as RFC 8785 asks.
+    """
+    kind = type(value)
+    if kind is int:
+        return value if -GREATEST <= value <= GREATEST else str(value)
+    if kind is float:
+        return Decimal(repr(value))
+    if kind is not list and kind is not dict:
+        return value
+    if depth == DEEPEST:
+        return json.dumps(value, ensure_ascii=False)
+    if kind is list:
+        if set(map(type, value)) == {int} and max(value) <= GREATEST and min(value) >= -GREATEST:
+            # Thousands of timestamps, and nothing to do.
+            return value
+        return [within_reach(item, depth + 1) for item in value]
+    return {key: within_reach(item, depth + 1) for key, item in value.items()}
+
+
+def rows(entries: QuerySet[AuditEntry], after: int = 0, until: int | None = None) -> Iterator[dict[str, Any]]:
+    """Sealed entries in the chain's order: those beyond seq `after` up to seq `until`, ROWS_AT_ONCE at a time.
+
+    Each query is bounded on both sides: a database that has no statistics yet would sort all the rest every time.
+    """
+    found: Any = entries.order_by("seal__seq").values_list("seal__seq", "seal__prev_hash", "seal__hash", *COLUMNS)
+    last, width = last_seq() if until is None else until, ROWS_AT_ONCE
+    while after < last:
+        to = min(after + width, last)
+        page = list(found.filter(seal__seq__gt=after, seal__seq__lte=to)[:ROWS_AT_ONCE])
+        for seq, prev_hash, hash_, *columns in page:
+            yield as_dict(columns, seq, prev_hash, hash_)
+        if len(page) == ROWS_AT_ONCE:
+            after, width = page[-1][0], ROWS_AT_ONCE
+        else:
+            # What is looked for is rare: look further at once.
+            after, width = to, width * 2
+
+
+def last_seq() -> int:
+    """How many entries are sealed."""
+    return AuditSeal.objects.order_by("-seq").values_list("seq", flat=True).first() or 0
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, default=float).encode
 
 
 def as_json(value: object) -> str:
     """`value` as JSON on one line, readable in any script."""
-    return json.dumps(value, ensure_ascii=False).translate(LINE_ENDS)
+    text = _encode(value)
+    if not text.isascii():
+        for char, escaped in LINE_ENDS.items():
+            text = text.replace(char, escaped)
+    return text
 
 
-def jsonl(entries: AuditEntryQuerySet) -> Iterator[str]:
+def jsonl(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
     """One JSON object a line."""
-    for entry in by_key(entries):
-        yield as_json(as_dict(entry)) + "\n"
+    for entry in entries:
+        yield as_json(entry) + "\n"
 
 
 def cell(value: Any) -> Any:
@@ -85,22 +169,77 @@ class _Line:
         return text
 
 
-def csv_lines(entries: AuditEntryQuerySet) -> Iterator[str]:
+def csv_lines(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
     """A line of headings, then one row an entry (RFC 4180); null is an empty cell."""
     writer = csv.writer(_Line())
     yield writer.writerow(KEYS)
-    for entry in by_key(entries):
-        yield writer.writerow([cell(value) for value in as_dict(entry).values()])
+    for entry in entries:
+        yield writer.writerow([cell(value) for value in entry.values()])
 
 
 class Format(NamedTuple):
     """A way to write the log."""
 
     content_type: str
-    lines: Callable[[AuditEntryQuerySet], Iterator[str]]
+    lines: Callable[[Iterable[dict[str, Any]]], Iterator[str]]
 
 
 FORMATS = {
     "jsonl": Format("application/x-ndjson; charset=utf-8", jsonl),
     "csv": Format("text/csv; charset=utf-8", csv_lines),
 }
+
+
+def lines(
+    kind: str,
+    entries: QuerySet[AuditEntry],
+    *,
+    actor: str,
+    filters: dict[str, Any],
+    progress: Callable[[int, int], None] = lambda _seq, _last: None,
+    **detail: Any,
+) -> Iterator[str]:
+    """`entries` that are sealed by now, as lines of `kind` (a key of FORMATS).
+
+    That `actor` takes them away is recorded before the first line is made; `filters` tells what was asked for, `detail`
+    what else there is to say. `progress` is called with the seq of each entry and the last that there is.
+    """
+    last = last_seq()
+    told = {"format": kind, "entries_up_to": last, "filters": filters, **detail}
+    record(actor=actor, action=Action.LOG_EXPORTED, detail=told)
+
+    def found() -> Iterator[dict[str, Any]]:
+        for entry in rows(entries, until=last):
+            yield entry
+            progress(entry["seq"], last)
+
+    return FORMATS[kind].lines(found())
+
+
+def with_mark(kind: str, lines: Iterable[str]) -> Iterator[str]:
+    """`lines` of a file; one for a spreadsheet begins with the mark without which Excel shows Chinese as nonsense."""
+    if kind == "csv":
+        yield "\ufeff"
+    yield from lines
+
+
+def write_file(path: Path, lines: Iterable[str], mode: int = 0o600) -> int:
+    """Write `lines` to `path` and return their number. Raises OSError.
+
+    Whoever looks there sees the old file or all of the new one. With the default `mode` only its owner can read it.
+    """
+    count = 0
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with open(handle, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            for line in lines:
+                file.write(line)
+                count += 1
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, mode)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return count

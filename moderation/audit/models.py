@@ -1,8 +1,16 @@
-"""The audit log's one table. Rows are written by `audit.services.record()` and never change."""
+"""The audit log: entries, their seals, and checkpoints, written once and never changed; and jobs, which are no log.
 
+`audit.services.record()` writes entries, `audit.chain` seals them, `audit.checkpoints` signs what is sealed.
+"""
+
+from datetime import timedelta
+from pathlib import Path
 from typing import Any, NoReturn
+from uuid import uuid4
 
+from django.conf import settings
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 
@@ -17,13 +25,27 @@ class Action(models.TextChoices):
     STOPPED = "recall.stopped", _("recall stopped")
     VERIFIED = "recall.verified", _("recall verified")
     SETTLED = "recall.settled", _("unknown outcome settled")
+    HELD = "conversation.held", _("conversation put on hold")
+    RELEASED = "conversation.released", _("hold of a conversation ended")
+    LOG_EXPORTED = "audit.exported", _("audit log exported")
+    LOG_DOWNLOADED = "audit.downloaded", _("exported audit log downloaded")
+    LOG_VERIFIED = "audit.verified", _("audit log verified")
+    SIGNED_IN = "auth.signed_in", _("signed in")
+    SIGNED_OUT = "auth.signed_out", _("signed out")
+    SIGN_IN_FAILED = "auth.sign_in_failed", _("sign-in failed")
+    ACCOUNT_CHANGED = "account.changed", _("account changed")
+    APPLICATION_CHANGED = "application.changed", _("application changed")
+    REASON_CHANGED = "reason.changed", _("reason changed")
+    PSEUDONYM_CHANGED = "pseudonym.changed", _("pseudonym changed")
+    CONVERSATION_OPENED = "conversation.opened", _("private conversation opened")
+    SEARCHED = "messages.searched", _("searched")
 
 
 class AuditEntriesNeverChange(Exception):
     """Somebody tried to update or delete an audit entry."""
 
 
-class AuditEntryQuerySet(models.QuerySet["AuditEntry"]):
+class AppendOnlyQuerySet(models.QuerySet[Any]):
     """Reads and appends; refuses everything else before the database has to."""
 
     def update(self, **kwargs: Any) -> NoReturn:
@@ -36,14 +58,30 @@ class AuditEntryQuerySet(models.QuerySet["AuditEntry"]):
         raise AuditEntriesNeverChange("UPDATE refused")
 
 
-class AuditEntry(models.Model):
+class AppendOnly(models.Model):
+    """A row that is written once. Triggers refuse UPDATE and DELETE on both engines (`audit/triggers.py`)."""
+
+    objects = AppendOnlyQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise AuditEntriesNeverChange("UPDATE refused")
+        super().save(*args, **{**kwargs, "force_insert": True})
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise AuditEntriesNeverChange("DELETE refused")
+
+
+class AuditEntry(AppendOnly):
     """One step, as it was known when it was taken.
 
     Identifiers of actor and subject are copied, not referenced: nothing that is deleted elsewhere can take an
-    entry along. Triggers refuse UPDATE and DELETE on both engines (`audit/triggers.py`).
+    entry along. Its number in the log, `seq`, comes with its seal: ids become visible out of order.
     """
 
-    seq = models.BigAutoField(_("no."), primary_key=True)
     at = models.DateTimeField(_("time"))
     actor = models.CharField(_("actor"), max_length=255)
     action = models.CharField(_("action"), max_length=64)
@@ -62,10 +100,6 @@ class AuditEntry(models.Model):
     response_content = models.TextField(_("response content"), null=True)  # noqa: DJ001 - null: no answer came
     latency_ms = models.BigIntegerField(_("latency (ms)"), null=True)
     detail = models.JSONField(_("detail"), default=dict)
-    prev_hash = models.CharField(max_length=64, null=True, editable=False)  # noqa: DJ001 - null: not chained
-    hash = models.CharField(max_length=64, null=True, editable=False)  # noqa: DJ001 - null: not chained
-
-    objects = AuditEntryQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("audit entry")
@@ -74,33 +108,138 @@ class AuditEntry(models.Model):
         permissions = [("export_auditentry", "Can export the audit log")]
         indexes = [
             # Each filter of the admin list, newest first.
-            models.Index(fields=["actor", "-seq"], name="audit_by_actor"),
-            models.Index(fields=["action", "-seq"], name="audit_by_action"),
-            models.Index(fields=["app", "-seq"], name="audit_by_application"),
-            models.Index(fields=["response_code", "-seq"], name="audit_by_response_code"),
+            models.Index(fields=["actor", "-id"], name="audit_by_actor"),
+            models.Index(fields=["action", "-id"], name="audit_by_action"),
+            models.Index(fields=["app", "-id"], name="audit_by_application"),
+            models.Index(fields=["response_code", "-id"], name="audit_by_response_code"),
             models.Index(fields=["at"], name="audit_by_time"),
-            models.Index(fields=["recall", "seq"], name="audit_by_recall"),
-            models.Index(fields=["group_id", "-seq"], name="audit_by_group"),
-            models.Index(fields=["user_a", "-seq"], name="audit_by_user_a"),
-            models.Index(fields=["user_b", "-seq"], name="audit_by_user_b"),
+            models.Index(fields=["recall", "id"], name="audit_by_recall"),
+            models.Index(fields=["group_id", "-id"], name="audit_by_group"),
+            models.Index(fields=["user_a", "-id"], name="audit_by_user_a"),
+            models.Index(fields=["user_b", "-id"], name="audit_by_user_b"),
         ]
 
     def __str__(self) -> str:
-        return f"{self.seq} {self.action}"
+        return f"{self.pk} {self.action}"
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        if not self._state.adding:
-            raise AuditEntriesNeverChange("UPDATE refused")
-        super().save(*args, **{**kwargs, "force_insert": True})
 
-    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise AuditEntriesNeverChange("DELETE refused")
+class AuditSeal(AppendOnly):
+    """An entry's place in the chain: what `audit.chain` found when it read the entry back.
+
+    `hash` is that of `audit.verifier.entry_hash()`; `prev_hash` is the hash of the seal before, and unique, so
+    that the chain cannot fork.
+    """
+
+    seq = models.BigIntegerField(_("no."), primary_key=True)
+    entry = models.OneToOneField(AuditEntry, on_delete=models.PROTECT, related_name="seal")
+    prev_hash = models.CharField(max_length=64)
+    hash = models.CharField(max_length=64)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.CheckConstraint(condition=models.Q(seq__gte=1), name="a_seal_is_numbered_from_one"),
+            models.UniqueConstraint(fields=["prev_hash"], name="a_seal_is_followed_by_one_at_most"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.hash}"
+
+
+class AuditCheckpoint(AppendOnly):
+    """What was signed about the first `size` entries: `note`, in the form of C2SP tlog-checkpoint.
+
+    `head` is the hash of the last of them; `frontier` the roots of the full subtrees, so that the next checkpoint reads
+    only what is new.
+    """
+
+    size = models.BigIntegerField(primary_key=True)
+    root = models.CharField(max_length=64)
+    head = models.CharField(max_length=64)
+    frontier = models.JSONField()
+    note = models.TextField()
+    at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.CheckConstraint(condition=models.Q(size__gte=1), name="a_checkpoint_covers_an_entry")]
+
+    def __str__(self) -> str:
+        return f"{self.size} {self.root}"
+
+
+class AuditJob(models.Model):
+    """Reading the whole log, which a person asked for in Django admin and a worker does.
+
+    Kept for a day, with the file that it made: what was exported or found is told by the log itself.
+    """
+
+    class Kind(models.TextChoices):
+        VERIFICATION = "verification", _("verification")
+        EXPORT = "export", _("export")
+
+    class State(models.TextChoices):
+        WAITING = "waiting", _("waiting for a worker")
+        RUNNING = "running", _("under way")
+        DONE = "done", _("done")
+        FAILED = "failed", _("failed")
+
+    KEPT = timedelta(hours=24)
+    # A worker that has not been heard of for so long is gone.
+    SILENCE = timedelta(seconds=60)
+
+    # A random one: it is in the name of the file.
+    id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
+    kind = models.CharField(max_length=16, choices=Kind)
+    state = models.CharField(max_length=16, choices=State, default=State.WAITING)
+    actor = models.CharField(max_length=255)
+    # Where the request came from that asked for it, for the entry that the worker records.
+    origin = models.JSONField(default=dict)
+    # An export's format and filters, the latter as the list's query string.
+    format = models.CharField(max_length=8, blank=True, default="")
+    query = models.TextField(blank=True, default="")
+    # Entries read, of how many.
+    done = models.BigIntegerField(default=0)
+    total = models.BigIntegerField(null=True)
+    # Why it failed, or what is wrong with the log.
+    problem = models.TextField(blank=True, default="")
+    created_at = models.DateTimeField(default=timezone.now)
+    # When the worker last told of it.
+    seen_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.CheckConstraint(condition=models.Q(kind__in=["verification", "export"]), name="a_job_is_of_a_kind"),
+            models.CheckConstraint(
+                condition=models.Q(state__in=["waiting", "running", "done", "failed"]), name="a_job_is_in_a_state"
+            ),
+        ]
+        indexes = [models.Index(fields=["kind", "-created_at"], name="audit_job_newest_first")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}"
 
     @property
-    def conversation(self) -> dict[str, str] | None:
-        """The conversation as exports write it: {"kind", "user_a", "user_b"} or {"kind", "group_id"}."""
-        if self.kind == "group":
-            return {"kind": "group", "group_id": self.group_id}
-        if self.kind == "private":
-            return {"kind": "private", "user_a": self.user_a, "user_b": self.user_b}
-        return None
+    def is_final(self) -> bool:
+        return self.state in {self.State.DONE, self.State.FAILED}
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether nothing was heard of it for so long that it is better asked for again."""
+        return not self.is_final and self.seen_at < timezone.now() - self.SILENCE
+
+    @property
+    def is_live(self) -> bool:
+        return not (self.is_final or self.is_lost)
+
+    @property
+    def file(self) -> Path:
+        """What an export makes, on the machine of the worker that made it."""
+        return Path(settings.AUDIT_EXPORT_DIR) / f"{self.id}.{self.format}"
+
+    @property
+    def has_file(self) -> bool:
+        """Whether there is something to download, here and now."""
+        is_kept = self.created_at > timezone.now() - self.KEPT
+        return self.kind == self.Kind.EXPORT and self.state == self.State.DONE and is_kept and self.file.is_file()

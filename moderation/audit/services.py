@@ -7,6 +7,7 @@ from uuid import UUID
 from django.utils import timezone
 
 from moderation.audit.models import Action, AuditEntry
+from moderation.audit.requests import acting, origin
 
 
 def entry(
@@ -29,8 +30,12 @@ def entry(
     """One entry, not yet in the log: for `record_all()`.
 
     `conversation` is {"kind", "user_a", "user_b"} or {"kind", "group_id"}; `timestamps` are milliseconds since
-    the epoch; `request` is the body sent, its key masked already.
+    the epoch; `request` is the body sent, its key masked already. Where the request that is being answered comes
+    from is added to `detail` under "from".
     """
+    detail = dict(detail or {})
+    if found := origin():
+        detail["from"] = found
     return AuditEntry(
         at=timezone.now(),
         actor=actor,
@@ -46,7 +51,7 @@ def entry(
         response_code=response_code,
         response_content=response_content,
         latency_ms=latency_ms,
-        detail=dict(detail or {}),
+        detail=detail,
     )
 
 
@@ -62,3 +67,8 @@ def record(**fields: Any) -> AuditEntry:
 def record_all(entries: Sequence[AuditEntry]) -> list[AuditEntry]:
     """Append `entries` in their order; as `record()`."""
     return AuditEntry.objects.bulk_create(entries)
+
+
+def record_search(page: str, **asked: Any) -> None:
+    """Record that whoever's request is being answered looks on `page` for messages or conversations by `asked`."""
+    record(actor=acting(), action=Action.SEARCHED, detail={"page": page, "asked": asked})

@@ -3,54 +3,80 @@
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
-TABLE = "audit_auditentry"
+# Each table with the condition under which a row that is inserted would take another's place.
+TABLES = {
+    "audit_auditentry": "rowid = NEW.rowid",
+    "audit_auditseal": "seq = NEW.seq OR entry_id = NEW.entry_id OR prev_hash = NEW.prev_hash",
+    "audit_auditcheckpoint": "size = NEW.size",
+}
 
-POSTGRESQL_INSTALL = f"""
+POSTGRESQL_FUNCTION = """
 CREATE OR REPLACE FUNCTION audit_entries_never_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'audit entries never change: % refused', TG_OP;
-END $$;
-CREATE OR REPLACE TRIGGER audit_entries_are_never_updated_or_deleted
-    BEFORE UPDATE OR DELETE ON {TABLE} FOR EACH ROW EXECUTE FUNCTION audit_entries_never_change();
-CREATE OR REPLACE TRIGGER audit_entries_are_never_truncated
-    BEFORE TRUNCATE ON {TABLE} FOR EACH STATEMENT EXECUTE FUNCTION audit_entries_never_change();
+END $$
 """
 
-POSTGRESQL_REMOVE = f"""
-DROP TRIGGER IF EXISTS audit_entries_are_never_updated_or_deleted ON {TABLE};
-DROP TRIGGER IF EXISTS audit_entries_are_never_truncated ON {TABLE};
-DROP FUNCTION IF EXISTS audit_entries_never_change();
-"""
 
-# ruff: noqa: S608 - the only thing put into these statements is the table's name above
+# ruff: noqa: S608 - the only things put into these statements are the constants above
+def postgresql_install(table: str) -> tuple[str, ...]:
+    return (
+        POSTGRESQL_FUNCTION,
+        f"""CREATE OR REPLACE TRIGGER audit_entries_are_never_updated_or_deleted
+        BEFORE UPDATE OR DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION audit_entries_never_change()""",
+        f"""CREATE OR REPLACE TRIGGER audit_entries_are_never_truncated
+        BEFORE TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION audit_entries_never_change()""",
+    )
+
+
+def postgresql_remove(table: str) -> tuple[str, ...]:
+    return tuple(
+        f"DROP TRIGGER IF EXISTS audit_entries_are_never_{what} ON {table}"
+        for what in ("updated_or_deleted", "truncated")
+    )
+
+
 # SQLite has no TRUNCATE: DELETE without a condition fires the row trigger. INSERT OR REPLACE deletes without
 # firing it unless recursive_triggers is on, hence the third trigger.
-SQLITE_INSTALL = (
-    f"""CREATE TRIGGER IF NOT EXISTS audit_entries_are_never_updated BEFORE UPDATE ON {TABLE}
-    BEGIN SELECT RAISE(ABORT, 'audit entries never change: UPDATE refused'); END""",
-    f"""CREATE TRIGGER IF NOT EXISTS audit_entries_are_never_deleted BEFORE DELETE ON {TABLE}
-    BEGIN SELECT RAISE(ABORT, 'audit entries never change: DELETE refused'); END""",
-    f"""CREATE TRIGGER IF NOT EXISTS audit_entries_are_never_replaced BEFORE INSERT ON {TABLE}
-    WHEN EXISTS (SELECT 1 FROM {TABLE} WHERE seq = NEW.seq)
-    BEGIN SELECT RAISE(ABORT, 'audit entries never change: REPLACE refused'); END""",
-)
-
-SQLITE_REMOVE = tuple(
-    f"DROP TRIGGER IF EXISTS audit_entries_are_never_{what}" for what in ("updated", "deleted", "replaced")
-)
+def sqlite_install(table: str) -> tuple[str, ...]:
+    refuse = "BEGIN SELECT RAISE(ABORT, 'audit entries never change: {} refused'); END"
+    return (
+        f"CREATE TRIGGER IF NOT EXISTS {table}_is_never_updated BEFORE UPDATE ON {table} {refuse.format('UPDATE')}",
+        f"CREATE TRIGGER IF NOT EXISTS {table}_is_never_deleted BEFORE DELETE ON {table} {refuse.format('DELETE')}",
+        f"""CREATE TRIGGER IF NOT EXISTS {table}_is_never_replaced BEFORE INSERT ON {table}
+        WHEN EXISTS (SELECT 1 FROM {table} WHERE {TABLES[table]}) {refuse.format("REPLACE")}""",
+    )
 
 
-def _run(connection: BaseDatabaseWrapper, postgresql: str, sqlite: tuple[str, ...]) -> None:
+def sqlite_remove(table: str) -> tuple[str, ...]:
+    names = [f"{table}_is_never_{what}" for what in ("updated", "deleted", "replaced")]
+    if table == "audit_auditentry":
+        # As the first version of the log named them.
+        names += [f"audit_entries_are_never_{what}" for what in ("updated", "deleted", "replaced")]
+    return tuple(f"DROP TRIGGER IF EXISTS {name}" for name in names)
+
+
+STATEMENTS = {
+    "postgresql": (postgresql_install, postgresql_remove),
+    "sqlite": (sqlite_install, sqlite_remove),
+}
+
+
+def _run(connection: BaseDatabaseWrapper, which: int) -> None:
+    # A migration that comes before another's table finds it absent.
+    present = set(connection.introspection.table_names())
     with connection.cursor() as cursor:
-        for statement in (postgresql,) if connection.vendor == "postgresql" else sqlite:
-            cursor.execute(statement)
+        for table in TABLES:
+            if table in present:
+                for statement in STATEMENTS[connection.vendor][which](table):
+                    cursor.execute(statement)
 
 
 def install(apps: object, schema_editor: BaseDatabaseSchemaEditor) -> None:
     """Make the database refuse UPDATE, DELETE and TRUNCATE of the audit log (a migration's function)."""
-    _run(schema_editor.connection, POSTGRESQL_INSTALL, SQLITE_INSTALL)
+    _run(schema_editor.connection, 0)
 
 
 def remove(apps: object, schema_editor: BaseDatabaseSchemaEditor) -> None:
     """The way back, for migrations and for emptying a test database."""
-    _run(schema_editor.connection, POSTGRESQL_REMOVE, SQLITE_REMOVE)
+    _run(schema_editor.connection, 1)

@@ -12,16 +12,17 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.decorators import login_required, permission_required
 from django.http import HttpResponse, JsonResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_http_methods, require_safe
 
 from moderation.archive import payloads, timeline
 from moderation.archive.backfill import Reading, catch_up, read_before, read_latest
-from moderation.archive.models import Application, Conversation, Message, Sender
+from moderation.archive.models import Application, Conversation, Kind, Message, Sender
 from moderation.archive.names import titled
 from moderation.archive.problems import problem_sentence
+from moderation.archive.templatetags.moments import local
 from moderation.requests import SignedIn
 from recall.forms import TIMESTAMP_PROBLEMS, RecallForm
 from recall.models import MAX_TIMESTAMPS, RecallBatch, RecallItem
@@ -39,6 +40,7 @@ SECONDS_UNTIL_STALE = 60
 RECENT = 30
 RECALLS_SHOWN = 10
 MOST_NEWS = 99
+DAY = 24 * 3600 * 1000
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,8 @@ def conversation(request: SignedIn, pk: int) -> HttpResponse:
     """
     found = get_object_or_404(Conversation.objects.select_related("application"), pk=pk)
     asked = request.POST if request.method == "POST" else request.GET
+    if (day := _typed_ms(request.GET.get("on", ""))) is not None:
+        return redirect(f"{request.path}?at={day}")
     window = _window(found, asked)
     kept = set(parse_timestamps(request.POST.getlist("timestamps"), now_ms=_now()).timestamps[:MAX_TIMESTAMPS])
     context = {
@@ -106,8 +110,10 @@ def conversation(request: SignedIn, pk: int) -> HttpResponse:
     }
     if request.htmx:
         return render(request, "recall/_timeline.html", context)
+    if found.kind == Kind.PRIVATE:
+        found.record_opening("conversation")
     titled([found])
-    context |= _beside(request, found)
+    context |= _beside(request, found) | _kept(found, window.messages)
     context["elsewhere"] = sorted(kept - {message.timestamp for message in window.messages})
     context["most"] = MAX_TIMESTAMPS
     return render(request, "recall/conversation.html", context)
@@ -200,6 +206,18 @@ def _rows(conversation: Conversation, messages: list[Message], kept: set[int]) -
         )
         for message in messages
     ]
+
+
+def _kept(conversation: Conversation, messages: list[Message]) -> dict[str, Any]:
+    """Until when GoEasy and the archive have what is shown: of the oldest message that each of them still has."""
+    now = timezone.now()
+    goeasy, here = conversation.application.history_days, conversation.application.keep_days
+    at_goeasy = [each.timestamp for each in messages if goeasy and each.timestamp > to_ms(now - timedelta(goeasy))]
+    return {
+        "gone_at_goeasy": local(min(at_goeasy) + goeasy * DAY) if goeasy and at_goeasy else None,
+        "goeasy_has_since": to_ms(now - timedelta(goeasy)) if goeasy else None,
+        "gone_here": local(messages[0].timestamp + here * DAY) if here and messages else None,
+    }
 
 
 def _beside(request: SignedIn, conversation: Conversation) -> dict[str, Any]:

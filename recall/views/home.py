@@ -17,6 +17,7 @@ from django.views.decorators.http import require_safe
 from moderation.archive.models import Application, Conversation, Kind, Message, Sender
 from moderation.archive.names import titled
 from moderation.archive.problems import problem_sentence
+from moderation.audit.services import record_search
 from moderation.requests import SignedIn
 from recall.models import LOOKED_FOR, NEEDS_A_PERSON, Recall, RecallBatch, RecallItem, Sweep
 from recall.progress import progress_of, progress_of_sweeps
@@ -100,6 +101,8 @@ def health(application: Application) -> tuple[str, Conversation | None]:
 def jump(request: SignedIn) -> HttpResponse:
     """Open what an id names: at once when it names one thing, else as a list to choose from."""
     text = request.GET.get("q", "").replace("\0", "").strip()[:600]
+    if text:
+        record_search("open", q=text)
     addresses = find(text) if text else []
     if len(addresses) == 1:
         return redirect(addresses[0][0])

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from moderation.archive.models import Message
 from moderation.archive.names import sender_names, titled
+from moderation.audit.services import record_search
 from moderation.requests import SignedIn
 from recall import sweeps
 from recall.forms import SweepForm
@@ -53,6 +54,9 @@ def sweep_new(request: SignedIn) -> HttpResponse:
         "since": form.cleaned_data["since"],
         "until": form.cleaned_data["until"],
     }
+    if "confirm" not in request.POST:
+        span = {name: asked[name] for name in ("since", "until")}
+        record_search("sweep", app=asked["application"].slug, sender=asked["sender_id"], **span)
     planned = sweeps.plan_sweep(**asked)
     problem = sweeps.problem_of(planned)
     # Of a form that comes in twice, the first has taken all that it names: nothing is left to count.
@@ -107,8 +111,8 @@ def _show_review(request: SignedIn, form: SweepForm, planned: sweeps.SweepPlan) 
             {
                 "conversation": conversations[part.conversation_id],
                 "count": len(part.timestamps),
-                "samples": [known[pk] for pk in part.samples],
-                "others": [known[pk] for pk in part.others[:OTHERS_SHOWN]],
+                "samples": [known[pk] for pk in part.samples if pk in known],
+                "others": [known[pk] for pk in part.others[:OTHERS_SHOWN] if pk in known],
                 "more_others": len(part.others[OTHERS_SHOWN:]),
             }
             for part in shown
@@ -139,7 +143,7 @@ def sweep_detail(request: SignedIn, pk: UUID) -> HttpResponse:
 
 
 def _status(request: SignedIn, sweep: Sweep) -> dict[str, Any]:
-    """Where the sweep is, what may be done about it now, and one page of its recalls, those in need of it first."""
+    """Where the sweep is, what may be done about it now, and one page of its recalls."""
     progress = progress_of_sweeps([sweep])[sweep.pk]
     states = Counter(dict(sweep.recalls.order_by().values_list("state").annotate(Count("pk"))))
     first = sweep.recalls.select_related("reason").order_by("created_at", "pk")[0]

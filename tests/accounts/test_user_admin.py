@@ -61,6 +61,16 @@ def test_a_role_is_changed_and_with_it_the_way_into_the_admin(admin: Client, mod
     assert (moderator.role, moderator.is_staff, moderator.timezone) == ("lead", True, "Asia/Shanghai")
 
 
+def test_who_was_made_a_superuser_and_then_a_moderator_may_what_moderators_may(admin: Client) -> None:
+    made = User.objects.create_superuser("root", password=NEW_PASSWORD)
+    assert made.is_superuser
+    admin.post(address(made), form(made, role="moderator"))
+    made = User.objects.get(pk=made.pk)
+    assert not made.is_superuser
+    assert not made.has_perm("audit.view_auditentry")
+    assert made.has_perm("recall.add_recall")
+
+
 def test_a_time_zone_that_does_not_exist_is_refused(admin: Client, moderator: User) -> None:
     response = admin.post(address(moderator), form(moderator, timezone="Asia/Atlantis"))
     assert "timezone" in response.context["adminform"].form.errors

@@ -227,7 +227,7 @@ def test_what_was_there_before_becomes_searchable_in_pieces(
     write(group, *(f"offer {number}" for number in range(10)))
     SearchText.objects.all().delete()
     newest = Message.objects.latest("pk").pk
-    SearchProgress.objects.update(done=newest - 10, older=newest)
+    SearchProgress.objects.update_or_create(pk=1, defaults={"done": newest - 10, "older": newest})
     write(group, "offer of today", at=FIRST + 100)
     monkeypatch.setattr(search, "PIECE", 4)
     state = search.progress()

@@ -121,7 +121,7 @@ def test_a_page_that_looked_through_its_share_offers_to_look_further(
 def test_the_page_says_what_cannot_be_searched_yet(signed_in: Client, group: Conversation, make_message: Make) -> None:
     make_message(group, FIRST)
     assert "can be found by their text" not in signed_in.get("/conversations/?q=m").content.decode()
-    SearchProgress.objects.update(done=30, older=120)
+    SearchProgress.objects.update_or_create(pk=1, defaults={"done": 30, "older": 120})
     assert "25% can be found by their text" in signed_in.get("/conversations/?q=m").content.decode()
 
 

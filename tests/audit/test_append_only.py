@@ -10,7 +10,8 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.test import Client
 from django.urls import reverse
 
-from moderation.audit.models import Action, AuditEntriesNeverChange, AuditEntry
+from moderation.audit.chain import Sealer
+from moderation.audit.models import Action, AuditCheckpoint, AuditEntriesNeverChange, AuditEntry, AuditSeal
 from moderation.audit.services import record
 
 pytestmark = pytest.mark.django_db
@@ -25,7 +26,7 @@ def entry() -> AuditEntry:
 def the_entry_is_unchanged_afterwards(entry: AuditEntry) -> Any:
     before = AuditEntry.objects.values().get()
     yield
-    assert AuditEntry.objects.values().get() == before
+    assert AuditEntry.objects.values().get(pk=entry.pk) == before
 
 
 def refused_by_the_program(change: Callable[[], object]) -> None:
@@ -35,7 +36,8 @@ def refused_by_the_program(change: Callable[[], object]) -> None:
 
 def refused_by_the_database(sql: str, *values: object) -> None:
     with (
-        pytest.raises(DatabaseError, match="audit entries never change"),
+        # PostgreSQL looks for references before it asks a trigger.
+        pytest.raises(DatabaseError, match="audit entries never change|cannot truncate a table referenced"),
         transaction.atomic(),
         connection.cursor() as cursor,
     ):
@@ -69,17 +71,15 @@ def test_a_queryset_refuses_to_update_and_to_delete(entry: AuditEntry) -> None:
 
 
 def test_a_second_entry_cannot_take_the_number_of_the_first(entry: AuditEntry) -> None:
-    impostor = AuditEntry(seq=entry.seq, at=entry.at, actor="x", action=Action.ANSWERED)
+    impostor = AuditEntry(id=entry.pk, at=entry.at, actor="x", action=Action.ANSWERED)
     with pytest.raises(IntegrityError), transaction.atomic():
         impostor.save()
 
 
 def test_bulk_create_cannot_overwrite(entry: AuditEntry) -> None:
-    impostor = AuditEntry(seq=entry.seq, at=entry.at, actor="x", action=Action.ANSWERED)
+    impostor = AuditEntry(id=entry.pk, at=entry.at, actor="x", action=Action.ANSWERED)
     with pytest.raises(DatabaseError, match="audit entries never change"), transaction.atomic():
-        AuditEntry.objects.bulk_create(
-            [impostor], update_conflicts=True, unique_fields=["seq"], update_fields=["actor"]
-        )
+        AuditEntry.objects.bulk_create([impostor], update_conflicts=True, unique_fields=["id"], update_fields=["actor"])
 
 
 def test_the_ways_round_the_queryset_end_at_the_database(entry: AuditEntry) -> None:
@@ -92,8 +92,8 @@ def test_the_ways_round_the_queryset_end_at_the_database(entry: AuditEntry) -> N
 
 def test_sql_cannot_update_or_delete(entry: AuditEntry) -> None:
     refused_by_the_database("UPDATE audit_auditentry SET actor = %s", "x")
-    refused_by_the_database("UPDATE audit_auditentry SET hash = %s WHERE seq = %s", "x", entry.seq)
-    refused_by_the_database("DELETE FROM audit_auditentry WHERE seq = %s", entry.seq)
+    refused_by_the_database("UPDATE audit_auditentry SET action = %s WHERE id = %s", "x", entry.pk)
+    refused_by_the_database("DELETE FROM audit_auditentry WHERE id = %s", entry.pk)
     refused_by_the_database("DELETE FROM audit_auditentry")
 
 
@@ -104,15 +104,36 @@ def test_postgresql_refuses_to_truncate(statement: str) -> None:
     refused_by_the_database(statement)
 
 
+@pytest.mark.parametrize("table", ["audit_auditseal", "audit_auditcheckpoint"])
+def test_seals_and_checkpoints_cannot_be_changed_either(entry: AuditEntry, table: str) -> None:
+    Sealer().seal()
+    AuditCheckpoint.objects.create(size=1, root="0" * 64, head="0" * 64, frontier=[], note="", at=entry.at)
+    column = "hash" if table == "audit_auditseal" else "note"
+    refused_by_the_database(f"UPDATE {table} SET {column} = %s", "x")
+    refused_by_the_database(f"DELETE FROM {table}")
+    if connection.vendor == "postgresql":
+        refused_by_the_database(f"SET CONSTRAINTS ALL IMMEDIATE; TRUNCATE {table}")
+    else:
+        seal = f"(seq, entry_id, prev_hash, hash) VALUES (2, {entry.pk}, 'x', 'y')"
+        checkpoint = "(size, root, head, frontier, note, at) VALUES (1, 'x', 'x', '[]', 'y', '2026-01-01')"
+        values = seal if table == "audit_auditseal" else checkpoint
+        refused_by_the_database(f"INSERT OR REPLACE INTO {table} {values}")
+    for model in (AuditSeal, AuditCheckpoint):
+        refused_by_the_program(model.objects.get().delete)
+        refused_by_the_program(model.objects.all().delete)
+        refused_by_the_program(model.objects.get().save)
+        refused_by_the_program(lambda model=model: model.objects.update(pk=7))
+
+
 def test_an_insert_cannot_replace(entry: AuditEntry) -> None:
-    columns = "seq, at, actor, action, app, kind, user_a, user_b, group_id, detail"
-    values = f"{entry.seq}, '2026-01-02 03:04:05+00:00', 'x', 'y', '', '', '', '', '', '{{}}'"
+    columns = "id, at, actor, action, app, kind, user_a, user_b, group_id, detail"
+    values = f"{entry.pk}, '2026-01-02 03:04:05+00:00', 'x', 'y', '', '', '', '', '', '{{}}'"
     if connection.vendor == "sqlite":
         refused_by_the_database(f"INSERT OR REPLACE INTO audit_auditentry ({columns}) VALUES ({values})")
         refused_by_the_database(f"REPLACE INTO audit_auditentry ({columns}) VALUES ({values})")
     refused_by_the_database(
         f"INSERT INTO audit_auditentry ({columns}) VALUES ({values}) "
-        "ON CONFLICT (seq) DO UPDATE SET actor = excluded.actor"
+        "ON CONFLICT (id) DO UPDATE SET actor = excluded.actor"
     )
 
 

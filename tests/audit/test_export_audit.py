@@ -18,7 +18,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from moderation.audit import export
-from moderation.audit.models import Action, AuditEntry
+from moderation.audit.chain import Sealer
+from moderation.audit.models import Action, AuditEntry, AuditSeal
 from moderation.audit.services import record
 
 pytestmark = pytest.mark.django_db
@@ -77,7 +78,7 @@ def test_an_entry_has_exactly_the_keys_of_the_interface_in_their_order() -> None
     (line,) = run().splitlines()
     assert list(json.loads(line)) == KEYS
     assert json.loads(line) == {
-        "seq": entry.seq,
+        "seq": 1,
         "at": "2026-01-02T03:04:05.123456Z",
         "actor": "mo",
         "action": "recall.answered",
@@ -93,8 +94,8 @@ def test_an_entry_has_exactly_the_keys_of_the_interface_in_their_order() -> None
         "response_content": "OK",
         "latency_ms": 87,
         "detail": {"note": "垃圾广告"},
-        "prev_hash": None,
-        "hash": None,
+        "prev_hash": "0" * 64,
+        "hash": AuditSeal.objects.get(entry=entry).hash,
     }
 
 
@@ -102,7 +103,7 @@ def test_what_does_not_apply_is_null() -> None:
     record(actor="mo", action=Action.REQUESTED)
     (entry,) = as_json()
     absent = {key for key in KEYS if entry[key] is None}
-    assert absent == set(KEYS) - {"seq", "at", "actor", "action", "detail"}
+    assert absent == set(KEYS) - {"seq", "at", "actor", "action", "detail", "prev_hash", "hash"}
     assert entry["detail"] == {}
 
 
@@ -132,13 +133,14 @@ def test_an_entry_is_one_line_whatever_it_says() -> None:
 
 def test_entries_come_in_order_and_page_by_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "ROWS_AT_ONCE", 3)
-    numbers = [record(actor="mo", action=Action.REQUESTED).seq for _ in range(7)]
+    for _ in range(7):
+        record(actor="mo", action=Action.REQUESTED)
     with CaptureQueriesContext(connection) as queries:
         exported = [entry["seq"] for entry in as_json()]
-    assert exported == sorted(numbers)
+    assert exported == [1, 2, 3, 4, 5, 6, 7]
     selects = [query["sql"] for query in queries.captured_queries]
-    # Three pages, and the empty one that ends them: none of them counts or skips.
-    assert len(selects) == 4
+    # Three pages: none of them counts or skips.
+    assert len([sql for sql in selects if '"audit_auditseal"."seq" <= ' in sql]) == 3
     assert not any("COUNT(" in sql.upper() or "OFFSET" in sql.upper() for sql in selects)
 
 
@@ -146,11 +148,23 @@ def test_only_a_page_of_entries_is_held_at_once(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(export, "ROWS_AT_ONCE", 2)
     for _ in range(6):
         record(actor="mo", action=Action.REQUESTED)
-    lines = export.jsonl(AuditEntry.objects.all())
+    Sealer().seal()
+    lines = export.jsonl(export.rows(AuditEntry.objects.all()))
     with CaptureQueriesContext(connection) as queries:
         next(lines)
-    assert len(queries) == 1
-    assert "LIMIT 2" in queries.captured_queries[0]["sql"]
+    assert len(queries) == 2
+    assert "LIMIT 2" in queries.captured_queries[1]["sql"]
+
+
+@pytest.mark.parametrize("wanted", [[1], [30], [1, 2, 3, 4, 28, 29, 30], [15], []])
+def test_what_is_rare_is_found_wherever_it_is(monkeypatch: pytest.MonkeyPatch, wanted: list[int]) -> None:
+    monkeypatch.setattr(export, "ROWS_AT_ONCE", 2)
+    for seq in range(1, 31):
+        record(actor="rare" if seq in wanted else "mo", action=Action.REQUESTED)
+    Sealer().seal()
+    rare = AuditEntry.objects.filter(actor="rare")
+    assert [entry["seq"] for entry in export.rows(rare)] == wanted
+    assert [entry["seq"] for entry in export.rows(rare, 2, 29)] == [seq for seq in wanted if 2 < seq <= 29]
 
 
 def test_csv_has_the_same_keys_and_nested_values_as_json() -> None:
@@ -162,7 +176,8 @@ def test_csv_has_the_same_keys_and_nested_values_as_json() -> None:
     assert json.loads(row["timestamps"]) == [1767323045123, 1767323045124]
     assert json.loads(row["detail"]) == {"note": "垃圾广告"}
     assert row["latency_ms"] == "87"
-    assert row["hash"] == ""
+    assert row["seq"] == "1"
+    assert row["prev_hash"] == "0" * 64
 
 
 @pytest.mark.parametrize("begin", list("=+-@\t\r\n＝＋－＠"))
@@ -188,8 +203,9 @@ def test_since_is_included_and_until_is_not() -> None:
 def test_a_zone_is_honoured_and_a_naive_time_is_utc() -> None:
     at("2026-01-02T03:00:00+00:00")
     assert len(as_json("--since", "2026-01-02T11:00:00+08:00")) == 1
-    assert as_json("--since", "2026-01-02T11:00:01+08:00") == []
-    assert len(as_json("--since", "2026-01-02T03:00:00")) == 1
+    until = ("--until", "2026-01-03")
+    assert as_json("--since", "2026-01-02T11:00:01+08:00", *until) == []
+    assert len(as_json("--since", "2026-01-02T03:00:00", *until)) == 1
     assert as_json("--until", "2026-01-02T03:00:00") == []
 
 
@@ -225,7 +241,8 @@ def test_the_old_file_stays_when_the_export_fails(tmp_path: Path, monkeypatch: p
     answered()
     target = tmp_path / "log.csv"
     target.write_text("old")
-    monkeypatch.setattr(export, "as_dict", lambda entry: 1 / 0)
+    Sealer().seal()
+    monkeypatch.setattr(export, "as_dict", lambda *columns: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run("--format", "csv", "--output", str(target))
     assert target.read_text() == "old"
@@ -239,10 +256,21 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 def test_an_empty_log_is_an_empty_export() -> None:
     assert run() == ""
-    assert run("--format", "csv") == ",".join(KEYS) + "\r\n"
+    # The second tells of the first.
+    assert run("--format", "csv", "--until", "2026-01-01") == ",".join(KEYS) + "\r\n"
 
 
 def test_times_are_utc_whatever_zone_is_active() -> None:
     at("2026-01-02T03:04:05+00:00")
     with timezone.override("Asia/Shanghai"):
         assert as_json()[0]["at"] == "2026-01-02T03:04:05.000000Z"
+
+
+def test_an_export_is_recorded_and_holds_what_was_sealed_before_it() -> None:
+    answered()
+    assert [entry["action"] for entry in as_json("--since", "2026-01-01")] == ["recall.answered"]
+    told = AuditEntry.objects.latest("pk")
+    assert (told.actor, told.action) == ("(command line)", "audit.exported")
+    filters = {"since": "2026-01-01T00:00:00+00:00"}
+    assert told.detail == {"format": "jsonl", "entries_up_to": 1, "filters": filters}
+    assert [entry["action"] for entry in as_json()] == ["recall.answered", "audit.exported"]

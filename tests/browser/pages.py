@@ -16,7 +16,7 @@ from moderation.accounts.models import Pseudonym, User
 from moderation.archive.backfill import read_latest
 from moderation.archive.deliveries import accept
 from moderation.archive.models import Application, Conversation, Message, WebhookDelivery
-from moderation.audit.models import Action, AuditEntry
+from moderation.audit.models import Action, AuditEntry, AuditJob
 from moderation.goeasy.sandbox.seed import DEMO_CONVERSATIONS, TOWN_SQUARE
 from recall import services, sweeps
 from recall.models import Recall, RecallReason
@@ -60,12 +60,20 @@ sweep = sweeps.request_sweep(**span, actor=mo, reason=RecallReason.objects.first
 sweeps.cancel_sweep(sweep, mo)
 models = User, Pseudonym, Application, Conversation, Message, WebhookDelivery, Recall, RecallReason, AuditEntry
 entries = [AuditEntry.objects.filter(action=action).last() for action in Action.values]
+jobs = [
+    AuditJob.objects.create(kind=kind, state=state, format="csv", actor="audrey", done=done, total=70, problem=problem)
+    for kind, state, done, problem in (
+        ("export", "waiting", 0, ""), ("export", "running", 33, ""), ("export", "done", 70, ""),
+        ("verification", "done", 70, ""), ("verification", "done", 12, "seq 12: its seal is missing"),
+        ("verification", "failed", 12, "OSError"))
+]
 print(json.dumps({
+    "jobs": [str(job.pk) for job in jobs],
     "conversation": town.pk,
     "sweep": str(sweep.pk),
     **{state: str(recall.pk) for state, recall in made.items()},
     "ids": {model._meta.label_lower.replace(".", "_"): str(model._default_manager.last().pk) for model in models},
-    "entries": [entry.seq for entry in entries if entry],
+    "entries": [entry.pk for entry in entries if entry],
 }))
 """
 

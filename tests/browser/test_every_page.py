@@ -40,7 +40,14 @@ PAGES: dict[str, tuple[str, ...]] = {
 }
 # What answers with no page of its own.
 NO_PAGE = {
-    *("conversation-news", "conversation-select", "recall-cancel", "recall-retry", "recall-settle"),
+    *(
+        "conversation-news",
+        "conversation-hold",
+        "conversation-select",
+        "recall-cancel",
+        "recall-retry",
+        "recall-settle",
+    ),
     *("sweep-cancel", "sweep-retry"),
     *("logout", "set-language", "healthz", "readyz", "goeasy-webhook"),
 }

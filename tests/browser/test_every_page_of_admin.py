@@ -16,7 +16,8 @@ OpenBrowser = Callable[..., Page]
 # What answers with no page of its own, or with one of the desk's.
 NO_PAGE = {
     *("admin:", "admin:login", "admin:logout", "admin:autocomplete", "admin:jsi18n", "admin:view_on_site"),
-    *("admin:password_change", "admin:password_change_done", "admin:audit_auditentry_export"),
+    *("admin:password_change", "admin:password_change_done"),
+    *(f"admin:audit_auditentry_{page}" for page in ("export", "verify", "prepare", "download")),
     "admin:archive_webhookdelivery_retry",
 }
 AUDIT_LOG = [
@@ -38,6 +39,8 @@ def admin_pages(world: dict[str, Any]) -> list[str]:
             model = "accounts_user"
         if name == "admin:app_list":
             found.append("/admin/recall/")
+        elif name == "admin:audit_auditentry_job":
+            found += [reverse(name, args=[job]) for job in world["jobs"]]
         else:
             found.append(reverse(name, args=[world["ids"][model]] if "<" in pattern else []))
     return found

@@ -63,7 +63,7 @@ def test_all_from_a_sender_are_selected_the_whole_archive_over(console: Console,
     row.hover()
     row.get_by_role("button", name="All from sender").click()
     expect(page.locator("#sum")).to_have_text("40 messages → 2 calls")
-    expect(page.locator("#picked-senders")).to_have_text(re.compile(r"^\s*Member-2\s*40\s*$"))
+    expect(page.locator("#picked-senders")).to_have_text(re.compile(r"^\s*Member-2\s*40\s*everywhere…\s*$"))
     review(page)
     confirm(page, typed=40)
     wait_until(page, "accepted")

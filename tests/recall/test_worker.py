@@ -20,6 +20,9 @@ from django_tasks_db.models import DBTaskResult
 
 from moderation.archive import search
 from moderation.archive.models import SearchProgress, SearchText
+from moderation.audit.models import Action, AuditCheckpoint, AuditSeal
+from moderation.audit.services import record
+from moderation.audit.verifier import Checkpoint
 from recall import services
 from recall.management.commands import worker
 from recall.models import Heartbeat, Recall, RecallBatch
@@ -127,6 +130,27 @@ def test_a_recall_whose_task_was_lost_is_queued_anew_once(request_recall: Callab
     finally:
         process.terminate()
         process.wait(timeout=15)
+
+
+def test_a_worker_seals_what_is_recorded_within_five_seconds_and_signs_the_log(
+    sandbox: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUDIT_CHECKPOINT_FILE", str(tmp_path / "checkpoint"))
+    process = start_worker(sandbox)
+    try:
+        wait_until(Heartbeat.objects.exists)
+        for _ in range(3):
+            entry = record(actor="mo", action=Action.ANSWERED)
+            wait_until(AuditSeal.objects.filter(entry=entry).exists, seconds=5)
+        wait_until((tmp_path / "checkpoint").exists)
+        last = record(actor="mo", action=Action.ANSWERED)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=15) == 0
+        assert AuditSeal.objects.get(entry=last).seq == 4
+        note = Checkpoint.read((tmp_path / "checkpoint").read_text(encoding="utf-8"))
+        assert AuditCheckpoint.objects.get().root == note.root.hex()
+    finally:
+        process.kill()
 
 
 def test_what_is_done_is_forgotten_after_a_day_and_nothing_else(request_recall: Callable[..., Recall]) -> None:

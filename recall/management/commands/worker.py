@@ -19,7 +19,10 @@ from django.utils import timezone
 from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
 
-from moderation.archive import deliveries, search
+from moderation.archive import deliveries, retention, search
+from moderation.audit import checkpoints, jobs
+from moderation.audit.chain import Sealer
+from moderation.audit.verifier import BrokenError
 from recall import alarms, engine, gaps, services, verify
 from recall.models import Heartbeat, Recall
 from recall.outcomes import recover_orphans
@@ -31,6 +34,8 @@ HOUSEKEEPING_SECONDS = 5.0
 CHECKING_SECONDS = 2.0
 READING_SECONDS = 1.0
 WATCHING_SECONDS = 30.0
+SEALING_SECONDS = 1.0
+SIGNING_SECONDS = 10.0
 SEARCHABLE_SECONDS = 2.0
 # How often finished tasks of the queue are deleted, and how old they are then: the rows of recalls tell what was done.
 PRUNING_SECONDS = 3600.0
@@ -72,7 +77,7 @@ class Command(BaseCommand):
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, end)
-        for work in (keep_house, keep_checking, keep_reading, keep_watching, keep_searchable):
+        for work in LOOPS:
             threading.Thread(target=work, args=(name,), daemon=True).start()
         threads = [threading.Thread(target=run, args=(loop,)) for loop in loops]
         for thread in threads:
@@ -82,6 +87,11 @@ class Command(BaseCommand):
             # In steps: a signal is only handled between them.
             while thread.is_alive():
                 thread.join(0.2)
+        try:
+            # What the last calls recorded does not wait for the next worker.
+            Sealer().seal()
+        except (OperationalError, InterfaceError):
+            log.exception("worker %s: the last entries of the audit log are not sealed yet", name)
 
 
 def queue_worker(name: str, interval: float) -> Worker:
@@ -140,14 +150,21 @@ def keep_reading(name: str) -> None:
 
 
 def keep_watching(name: str) -> None:
-    """Twice a minute for ever: watch the webhooks' feeds, fill their gaps, and let go of old deliveries."""
+    """Twice a minute for ever: watch the webhooks' feeds, and let go of old deliveries and messages."""
+    pruned_up_to = 0
 
     def work() -> None:
+        nonlocal pruned_up_to
         alarms.watch()
-        gaps.compare_due()
         deliveries.prune()
+        pruned_up_to = retention.prune(pruned_up_to)
 
     keep(work, WATCHING_SECONDS, name)
+
+
+def keep_comparing(name: str) -> None:
+    """Twice a minute for ever: fill the feeds' gaps. Apart from watching: a slow GoEasy must not keep an alarm back."""
+    keep(gaps.compare_due, WATCHING_SECONDS, name)
 
 
 def keep_searchable(name: str) -> None:
@@ -166,6 +183,45 @@ def keep(work: Callable[[], object], seconds: float, name: str) -> None:
     connection.close()
 
 
+def keep_sealing(name: str) -> None:
+    """Every second for ever: chain what was recorded (`moderation.audit.chain`)."""
+    sealer = Sealer()
+    while not engine.stopping.wait(SEALING_SECONDS):
+        try:
+            sealer.seal()
+        except Exception:
+            log.exception("worker %s: sealing the audit log failed; trying again", name)
+            connection.close()
+    connection.close()
+
+
+def keep_signing(name: str) -> None:
+    """Every few seconds for ever: sign a checkpoint of the audit log when one is due, and publish it."""
+    unpublished = ""
+    while not engine.stopping.wait(SIGNING_SECONDS):
+        try:
+            unpublished = checkpoints.keep_up(unpublished)
+        except BrokenError as problem:
+            log.critical("worker %s: the audit log is BROKEN and is not signed: %s", name, problem)
+        except Exception:
+            log.exception("worker %s: signing the audit log failed; trying again", name)
+            connection.close()
+    connection.close()
+
+
+# Each runs in a thread of its own.
+LOOPS = (
+    keep_house,
+    keep_checking,
+    keep_reading,
+    keep_watching,
+    keep_comparing,
+    keep_searchable,
+    keep_sealing,
+    keep_signing,
+)
+
+
 def tidy() -> int:
     """Call unknown what a dead worker left open, and queue anew what nobody is about to send; returns how many.
 
@@ -179,10 +235,11 @@ def tidy() -> int:
 
 
 def prune() -> None:
-    """Forget what nobody asks about any more: tasks that are done, and workers that are long gone."""
+    """Forget what nobody asks about any more: tasks that are done, workers that are long gone, exported files."""
     long_ago = timezone.now() - TASKS_KEPT
     DBTaskResult.objects.finished().filter(finished_at__lt=long_ago).delete()
     Heartbeat.objects.filter(at__lt=long_ago).delete()
+    jobs.forget()
 
 
 def is_queued(recall: Recall) -> bool:

@@ -1,7 +1,8 @@
 """`manage.py export_audit`: the audit log as JSON lines or CSV (interface.md, "Commands")."""
 
 import os
-import tempfile
+import signal
+import threading
 from argparse import ArgumentParser
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -9,9 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db.models import QuerySet
 
+from moderation.audit import export
+from moderation.audit.chain import Sealer
 from moderation.audit.export import FORMATS
-from moderation.audit.models import AuditEntry
+from moderation.audit.models import Action, AuditEntry
+from moderation.audit.requests import COMMAND_LINE
+from moderation.audit.services import record
+
+FOLLOW_SECONDS = 1.0
+ENTRIES_BETWEEN_CURSORS = 10_000
 
 
 def moment(option: str, text: str) -> datetime:
@@ -26,25 +35,14 @@ def moment(option: str, text: str) -> datetime:
         ) from None
 
 
-def write_file(path: Path, lines: Iterable[str]) -> int:
-    """Write `lines` to `path` and return their number. Raises OSError.
-
-    Whoever looks there sees the old file or all of the new one, which its owner alone can read.
-    """
-    count = 0
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def read_cursor(path: Path) -> int:
+    """The seq in the file; 0 if there is no file yet. CommandError for anything else."""
     try:
-        with open(handle, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            for line in lines:
-                file.write(line)
-                count += 1
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    return count
+        return int(path.read_text(encoding="ascii"))
+    except FileNotFoundError:
+        return 0
+    except (OSError, ValueError):
+        raise CommandError(f"--cursor: {path} does not hold a number.") from None
 
 
 class Command(BaseCommand):
@@ -60,6 +58,15 @@ class Command(BaseCommand):
         parser.add_argument(
             "--output", metavar="F", help="file to write, replaced only when all is written; default: stdout"
         )
+        parser.add_argument(
+            "--follow",
+            action="store_true",
+            help="go on with each entry within seconds, for a log collector, until SIGTERM; JSON lines on stdout. "
+            "After an abrupt end some entries come again: tell them by their seq",
+        )
+        parser.add_argument(
+            "--cursor", metavar="F", help="with --follow: the file that keeps the last seq written; begins there"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         since, until = (
@@ -68,29 +75,68 @@ class Command(BaseCommand):
         )
         if since and until and since >= until:
             raise CommandError("--since must be before --until.")
+        Sealer().seal()
         entries = AuditEntry.objects.all()
         if since:
             entries = entries.filter(at__gte=since)
         if until:
             entries = entries.filter(at__lt=until)
-        lines = FORMATS[options["format"]].lines(entries)
+        if options["cursor"] and not options["follow"]:
+            raise CommandError("--cursor belongs to --follow.")
+        if options["follow"] and (options["output"] or until or options["format"] != "jsonl"):
+            raise CommandError("--follow writes JSON lines to stdout without end: not with --output, --until, or CSV.")
+        filters = {name: at.isoformat() for name, at in (("since", since), ("until", until)) if at}
+        if options["follow"]:
+            self._follow(entries, filters, options["cursor"] and Path(options["cursor"]))
+            return
+        lines = export.lines(options["format"], entries, actor=COMMAND_LINE, filters=filters)
         if options["output"]:
             try:
-                count = write_file(Path(options["output"]), lines)
+                count = export.write_file(Path(options["output"]), lines)
             except OSError as problem:
                 raise CommandError(f"--output: {options['output']} cannot be written: {problem.strerror}.") from None
             headings = options["format"] == "csv"
             self.stderr.write(f"Entries written to {options['output']}: {count - headings}.")
         else:
+            self._begin()
             self._print(lines)
 
-    def _print(self, lines: Iterable[str]) -> None:
+    def _follow(self, entries: QuerySet[AuditEntry], filters: dict[str, str], cursor: Path | None) -> None:
+        """Print entries as they are sealed until SIGTERM or SIGINT; `cursor` follows what was written and flushed."""
+        after = read_cursor(cursor) if cursor else 0
+        if after > export.last_seq():
+            raise CommandError(f"--cursor: {after} is beyond the log's end: it is of another log, or entries are gone.")
+        end = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda signum, frame: end.set())
+        detail = {"format": "jsonl", "follow": True, "entries_after": after, "filters": filters}
+        record(actor=COMMAND_LINE, action=Action.LOG_EXPORTED, detail=detail)
+        self._begin()
+        sealer = Sealer()
+        while not end.is_set():
+            sealer.seal()
+            until = min(export.last_seq(), after + ENTRIES_BETWEEN_CURSORS)
+            if until == after:
+                end.wait(FOLLOW_SECONDS)
+                continue
+            if not self._print(export.jsonl(export.rows(entries, after, until))):
+                return
+            after = until
+            if cursor:
+                export.write_file(cursor, [f"{after}\n"])
+
+    def _begin(self) -> None:
         if hasattr(self.stdout, "reconfigure"):
             self.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="")
+
+    def _print(self, lines: Iterable[str]) -> bool:
+        """Whether somebody still reads."""
         try:
             for line in lines:
                 self.stdout.write(line, ending="")
             self.stdout.flush()
+            return True
         except BrokenPipeError:
             # `export_audit | head` has seen enough; nothing more may be flushed at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
+            return False

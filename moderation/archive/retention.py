@@ -1,0 +1,76 @@
+"""How long the archive keeps messages, and what is kept longer: conversations on hold, and the evidence of recalls."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from moderation.archive.feed import in_ms
+from moderation.archive.models import Application, Conversation, Message
+from moderation.audit.models import Action
+from moderation.audit.services import record
+
+# So many conversations are looked at in one step, and so many messages deleted in one commit.
+CONVERSATIONS_A_STEP = 200
+MESSAGES_AT_ONCE = 500
+
+
+def prune(after: int = 0) -> int:
+    """One step: delete what is too old of the conversations with keys beyond `after`.
+
+    Returns the key to go on after; 0 when the round is over. Evidence is a copy and stays.
+    """
+    limits = {each.pk: each.keep_days for each in Application.objects.filter(keep_days__isnull=False)}
+    if not limits:
+        return 0
+    now = timezone.now()
+    some = Conversation.objects.filter(pk__gt=after, held_at__isnull=True, application__in=limits).order_by("pk")
+    found = list(some.values_list("pk", "application_id")[:CONVERSATIONS_A_STEP])
+    for pk, application in found:
+        delete_older(pk, in_ms(now - timedelta(days=limits[application] or 0)))
+    return found[-1][0] if len(found) == CONVERSATIONS_A_STEP else 0
+
+
+def delete_older(conversation: int, until: int) -> int:
+    """Delete the conversation's messages from before `until` (ms), unless it is on hold; returns how many."""
+    deleted = 0
+    while True:
+        with transaction.atomic():
+            # Whoever puts it on hold meanwhile waits, and then nothing more goes.
+            if not Conversation.objects.select_for_update().filter(pk=conversation, held_at__isnull=True).exists():
+                return deleted
+            old = Message.objects.filter(conversation=conversation, timestamp__lt=until).order_by("timestamp", "id")
+            keys = list(old.values_list("pk", flat=True)[:MESSAGES_AT_ONCE])
+            if not keys:
+                return deleted
+            Message.objects.filter(pk__in=keys).delete()
+            deleted += len(keys)
+
+
+def hold(conversation: Conversation, actor: str, note: str) -> None:
+    """Keep everything of the conversation until `release()`; `actor` is a user name. Once more changes who and why."""
+    _set(conversation, actor, note, held=True)
+
+
+def release(conversation: Conversation, actor: str, note: str) -> None:
+    """End the hold: what is too old goes with the next round."""
+    _set(conversation, actor, note, held=False)
+
+
+def _set(conversation: Conversation, actor: str, note: str, *, held: bool) -> None:
+    with transaction.atomic():
+        found = Conversation.objects.select_for_update(of=("self",)).select_related("application")
+        conversation = found.get(pk=conversation.pk)
+        conversation.held_at = timezone.now() if held else None
+        conversation.held_by = actor if held else ""
+        conversation.hold_note = note if held else ""
+        conversation.save(update_fields=["held_at", "held_by", "hold_note"])
+        record(
+            actor=actor,
+            action=Action.HELD if held else Action.RELEASED,
+            app=conversation.application.slug,
+            conversation=conversation.for_audit(),
+            detail={"note": note},
+        )

@@ -1,0 +1,84 @@
+"""Sealing: each entry, as it is read back from the database, gets its place in the hash chain.
+
+Entries are written by many at once, so their ids become visible out of order and the chain cannot follow them. The
+worker seals what it finds every second; commands seal before they read. One sealer works at a time.
+"""
+
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import Exists, Max, OuterRef
+
+from moderation.audit import export, verifier
+from moderation.audit.models import AuditEntry, AuditSeal
+
+# The name of the lock, in PostgreSQL's one space of numbers: "seal" in ASCII.
+LOCK = 0x7365616C
+# A transaction that has written, or is about to write, holds this lock on the table until its end.
+WRITERS = """
+SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND mode = 'RowExclusiveLock'
+AND relation = 'audit_auditentry'::regclass
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+
+class Sealer:
+    """Seals entries. It remembers up to which id none can be missing, so that a look costs what is new.
+
+    Its first look goes through the whole log.
+    """
+
+    def __init__(self) -> None:
+        self._settled = 0
+        self._mark: tuple[int, set[str]] | None = None
+
+    def seal(self) -> int:
+        """Seal every entry that is committed by now; returns how many were."""
+        if self._mark is None:
+            self._mark = (AuditEntry.objects.aggregate(last=Max("pk"))["last"] or 0, writers())
+        else:
+            self._mark = (self._mark[0], self._mark[1] & writers())
+        sealed, after = 0, self._settled
+        while more := self._seal_some(after):
+            sealed += len(more)
+            after = more[-1].entry_id
+        # Whoever had taken an id up to the mark and not committed is gone, and what they wrote was found above.
+        if not self._mark[1]:
+            self._settled, self._mark = self._mark[0], None
+        return sealed
+
+    def _seal_some(self, after: int) -> list[AuditSeal]:
+        """Seal some of the entries with ids beyond `after`."""
+        sealed = AuditSeal.objects.filter(entry_id=OuterRef("pk"), entry_id__gt=after)
+        unsealed: Any = AuditEntry.objects.filter(~Exists(sealed), pk__gt=after).order_by("pk")
+        seals: list[AuditSeal] = []
+        # Asked first: on SQLite the transaction below keeps writers out.
+        if not unsealed.exists():
+            return seals
+        with transaction.atomic():
+            if connection.vendor == "postgresql":
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+            seq, prev_hash = head()
+            for pk, *columns in unsealed.values_list("pk", *export.COLUMNS)[: export.ROWS_AT_ONCE]:
+                seq += 1
+                hash_ = verifier.entry_hash(export.as_dict(columns, seq, prev_hash, None))
+                seals.append(AuditSeal(seq=seq, entry_id=pk, prev_hash=prev_hash, hash=hash_))
+                prev_hash = hash_
+            AuditSeal.objects.bulk_create(seals)
+        return seals
+
+
+def writers() -> set[str]:
+    """The transactions that may have taken an entry's id and not yet committed it; on SQLite never any."""
+    if connection.vendor != "postgresql":
+        return set()
+    with connection.cursor() as cursor:
+        cursor.execute(WRITERS)
+        return {name for (name,) in cursor.fetchall()}
+
+
+def head() -> tuple[int, str]:
+    """`seq` and `hash` of the last seal; 0 and zeros before the first."""
+    last = AuditSeal.objects.order_by("-seq").values_list("seq", "hash").first()
+    return last or (0, verifier.FIRST_PREV_HASH)

@@ -1,0 +1,153 @@
+"""What the audit log can be narrowed to, in Django admin's list and in exports."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from django import forms
+from django.apps import apps
+from django.contrib.auth import get_user_model
+from django.db.models import Q, QuerySet
+from django.utils.translation import gettext_lazy as _
+
+from moderation.audit.models import Action
+from moderation.audit.requests import COMMAND_LINE, NOBODY
+from moderation.read_only_admin import FilterForm
+
+NO_CODE = "none"
+# What GoEasy documents (200, 401), and what else is met often enough to deserve a box.
+COMMON_CODES = ("200", "400", "401", "429", "500")
+# SQLite bounds how long a condition may be.
+MOST_CONVERSATIONS = 100
+# How `Conversation.ids` writes a pair: what a person copies from the console can be pasted into the filter.
+PAIR = " ↔ "
+
+
+# Choices come from small tables, never from the log: it only grows (architecture.md, invariant 8).
+def actors() -> list[tuple[str, str]]:
+    """Everybody who can sign in, by user name; visitors, and whoever has a shell on the machine."""
+    names = get_user_model().objects.order_by("username").values_list("username", flat=True)
+    return [(name, name) for name in (*names, NOBODY, COMMAND_LINE)]
+
+
+def applications() -> list[tuple[str, str]]:
+    """Every application's short name and name."""
+    # Named by label: the audit log imports no other app of the console.
+    rows = apps.get_model("archive", "Application")._default_manager.order_by("slug")
+    return [(slug, f"{name} ({slug})") for slug, name in rows.values_list("slug", "name")]
+
+
+def words(text: str) -> list[str]:
+    """What commas (of either width), spaces and new lines separate."""
+    return [word for word in re.split(r"[\s,，、;；]+", text) if word]
+
+
+def several(label: Any, choices: Any) -> forms.MultipleChoiceField:
+    """A filter by check boxes, any number of them."""
+    return forms.MultipleChoiceField(label=label, choices=choices, required=False, widget=forms.CheckboxSelectMultiple)
+
+
+class TimeField(forms.DateTimeField):
+    """A time in the reader's zone that is a time in UTC, as databases keep it, too: not before the year 1 there."""
+
+    def to_python(self, value: Any) -> datetime | None:
+        at = super().to_python(value)
+        try:
+            return at and at.astimezone(UTC)
+        except OverflowError:
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid") from None
+
+
+def time_field(label: Any, help_text: Any) -> forms.DateTimeField:
+    """A filter by time in the reader's zone."""
+    return TimeField(
+        label=label,
+        help_text=help_text,
+        required=False,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local", "step": "1"}, format="%Y-%m-%dT%H:%M:%S"),
+    )
+
+
+class AuditFilter(FilterForm):
+    """What the list and the export can be narrowed to; every filter takes several values."""
+
+    action = several(_("Action"), Action.choices)
+    response_code = several(_("Response code"), [*((code, code) for code in COMMON_CODES), (NO_CODE, _("none"))])
+    other_codes = forms.CharField(
+        label=_("Other response codes"), help_text=_("Separated by commas."), required=False, max_length=500
+    )
+    actor = several(_("Actor"), actors)
+    other_actors = forms.CharField(
+        label=_("Other actors"),
+        help_text=_("User names of people who are gone, separated by commas."),
+        required=False,
+        max_length=2000,
+    )
+    app = several(_("Application"), applications)
+    conversation = forms.CharField(
+        label=_("Conversation"),
+        help_text=_("Ids of users or groups, one a line."),
+        required=False,
+        max_length=5000,
+        widget=forms.Textarea(attrs={"rows": 2}),
+    )
+    since = time_field(_("From"), "")
+    until = time_field(_("To"), _("Not included."))
+    recall = forms.UUIDField(label=_("Recall"), help_text=_("Its id."), required=False)
+
+    def clean_other_codes(self) -> list[int]:
+        codes = words(self.cleaned_data["other_codes"])
+        for code in codes:
+            if not re.fullmatch(r"-?[0-9]{1,18}", code):
+                raise forms.ValidationError(_("“%(code)s” is not a whole number."), params={"code": code})
+        return [int(code) for code in codes]
+
+    def clean_other_actors(self) -> list[str]:
+        return words(self.cleaned_data["other_actors"])
+
+    def clean_conversation(self) -> list[str]:
+        lines = [line.strip() for line in self.cleaned_data["conversation"].splitlines() if line.strip()]
+        if len(lines) > MOST_CONVERSATIONS:
+            raise forms.ValidationError(_("Give at most %(most)d ids."), params={"most": MOST_CONVERSATIONS})
+        return lines
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        since, until = data.get("since"), data.get("until")
+        if since and until and since >= until:
+            self.add_error("until", _("This must be later than the time in “From”."))
+        return data
+
+    def narrow(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        data = self.cleaned_data
+        if names := [*data["actor"], *data["other_actors"]]:
+            rows = rows.filter(actor__in=names)
+        if data["action"]:
+            rows = rows.filter(action__in=data["action"])
+        if data["app"]:
+            rows = rows.filter(app__in=data["app"])
+        if data["response_code"] or data["other_codes"]:
+            codes = [int(code) for code in data["response_code"] if code != NO_CODE] + data["other_codes"]
+            wanted = Q(response_code__in=codes)
+            if NO_CODE in data["response_code"]:
+                wanted |= Q(response_code=None)
+            rows = rows.filter(wanted)
+        if data["conversation"]:
+            wanted = Q()
+            for line in data["conversation"]:
+                wanted |= Q(group_id=line) | Q(user_a=line) | Q(user_b=line)
+                user_a, found, user_b = line.partition(PAIR)
+                if found:
+                    wanted |= Q(user_a=user_a, user_b=user_b) | Q(user_a=user_b, user_b=user_a)
+            rows = rows.filter(wanted)
+        if data["since"]:
+            rows = rows.filter(at__gte=data["since"])
+        if data["until"]:
+            rows = rows.filter(at__lt=data["until"])
+        if data["recall"]:
+            rows = rows.filter(recall=data["recall"])
+        return rows
+
+    def asked(self) -> dict[str, list[str]]:
+        """The filters as they were given, for the entry of an export."""
+        return {name: values for name, values in self.data.lists() if name in self.fields and any(values)}  # type: ignore[attr-defined]

@@ -1,0 +1,106 @@
+"""Jobs: the whole log read by a worker, because a person asked for it in Django admin."""
+
+import logging
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.http import QueryDict
+from django.utils import timezone
+
+from moderation.audit import export, verification
+from moderation.audit.chain import Sealer
+from moderation.audit.filters import AuditFilter
+from moderation.audit.models import Action, AuditEntry, AuditJob
+from moderation.audit.requests import acting, origin
+from moderation.audit.services import record
+
+log = logging.getLogger(__name__)
+
+# Seconds between two notes of how far a job is.
+TELL_EVERY = 1.0
+
+
+def ask(kind: AuditJob.Kind, **fields: str) -> AuditJob:
+    """Have a worker do a job for whoever's request is being answered."""
+    from moderation.audit.tasks import work as task
+
+    with transaction.atomic():
+        job = AuditJob.objects.create(kind=kind, actor=acting(), origin=origin(), **fields)
+        task.enqueue(str(job.pk))
+    return job
+
+
+def under_way() -> AuditJob | None:
+    """The verification that waits or is being made, if any."""
+    last = AuditJob.objects.filter(kind=AuditJob.Kind.VERIFICATION).order_by("-created_at").first()
+    return last if last and last.is_live else None
+
+
+def work(pk: UUID) -> None:
+    """Do a job that waits; what another worker has begun is left to it."""
+    waiting = AuditJob.objects.filter(pk=pk, state=AuditJob.State.WAITING)
+    if not waiting.update(state=AuditJob.State.RUNNING, seen_at=timezone.now()):
+        return
+    job = AuditJob.objects.get(pk=pk)
+    try:
+        problem = verify(job) if job.kind == AuditJob.Kind.VERIFICATION else write(job)
+    except Exception as failure:
+        log.exception("%s failed", job)
+        # Its text may hold paths and statements: the log has those.
+        tell(job, state=AuditJob.State.FAILED, problem=type(failure).__name__)
+    else:
+        tell(job, state=AuditJob.State.DONE, problem=problem)
+
+
+def tell(job: AuditJob, **fields: Any) -> None:
+    """Note how the job stands."""
+    AuditJob.objects.filter(pk=job.pk).update(seen_at=timezone.now(), **fields)
+
+
+class Progress:
+    """Notes how far a job is, now and then."""
+
+    def __init__(self, job: AuditJob) -> None:
+        self._job, self._told_at = job, 0.0
+
+    def __call__(self, seq: int, last: int) -> None:
+        if seq == last or time.monotonic() - self._told_at > TELL_EVERY:
+            self._told_at = time.monotonic()
+            tell(self._job, done=seq, total=last)
+
+
+def verify(job: AuditJob) -> str:
+    """What is wrong with the log, a sentence; empty: nothing. It is recorded."""
+    told = verification.find([], Progress(job))
+    detail = {**told, "checkpoints": 0, "job": str(job.pk), "from": job.origin}
+    record(actor=job.actor, action=Action.LOG_VERIFIED, detail=detail)
+    return told["problem"] or ""
+
+
+def write(job: AuditJob) -> str:
+    """Write the export to its file, all of it or nothing; that it is made is recorded before."""
+    form = AuditFilter(QueryDict(job.query))
+    if not form.is_valid():
+        raise ValueError(f"{job}: its filters are no longer understood")
+    Sealer().seal()
+    narrowed: Any = form.narrow(AuditEntry.objects.all())
+    about = {"actor": job.actor, "filters": form.asked(), "job": str(job.pk), "from": job.origin}
+    lines = export.lines(job.format, narrowed, progress=Progress(job), **about)
+    job.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    export.write_file(job.file, export.with_mark(job.format, lines))
+    return ""
+
+
+def forget() -> None:
+    """Delete files and jobs of a day ago: files of this machine, whatever made them."""
+    long_ago = timezone.now() - AuditJob.KEPT
+    with suppress(FileNotFoundError):
+        for path in Path(settings.AUDIT_EXPORT_DIR).iterdir():
+            if path.stat().st_mtime < long_ago.timestamp():
+                path.unlink(missing_ok=True)
+    AuditJob.objects.filter(created_at__lt=long_ago).delete()

@@ -1,0 +1,45 @@
+"""`manage.py verify_audit`: whether the log in the database is whole and unchanged (interface.md, "Commands")."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import Error
+
+from moderation.audit import checkpoints, verification, verifier
+from moderation.audit.models import Action
+from moderation.audit.requests import COMMAND_LINE
+from moderation.audit.services import record
+
+
+class Command(BaseCommand):
+    help = (
+        "Verifies the audit log in the database: every entry against its seal, the seals against each other, and all "
+        "against the checkpoints in the database, in AUDIT_CHECKPOINT_FILE and in the files given. "
+        "Exit status: 0 intact; 1 broken, naming the first bad entry; 2 cannot be read. The finding is recorded."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--checkpoint", action="append", default=[], metavar="F", help="a checkpoint kept elsewhere; repeatable"
+        )
+        parser.add_argument("--public-key", metavar="F", help="what --checkpoint is signed with; default: our own key")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            given = [verifier.Checkpoint.read(Path(path).read_bytes().decode()) for path in options["checkpoint"]]
+            key = checkpoints.public_key()
+            if options["public_key"]:
+                key = verifier.read_public_key(Path(options["public_key"]).read_bytes().decode())
+            for checkpoint in given:
+                checkpoint.check_signature(key)
+            told = verification.find(given)
+        except verifier.BrokenError as problem:
+            told = {"problem": str(problem)}
+        except (Error, OSError, ValueError) as problem:
+            raise CommandError(f"Cannot be read: {problem}", returncode=2) from None
+        record(actor=COMMAND_LINE, action=Action.LOG_VERIFIED, detail={**told, "checkpoints": len(given)})
+        if told["problem"]:
+            raise CommandError(f"Broken: {told['problem']}.", returncode=1)
+        self.stdout.write(f"Intact: all of seq {told['entries']}, head {told['head']}.")

@@ -1,0 +1,74 @@
+"""Rows whose every change is an entry of the log, whichever page or command makes it."""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from django.db import models, transaction
+
+from moderation.audit.models import Action
+from moderation.audit.requests import acting
+from moderation.audit.services import record
+
+
+class Recorded(models.Model):
+    """Adding, changing and deleting a row is recorded in the same transaction, or does not happen.
+
+    Bulk methods of querysets go round this, as they go round `save()`: nothing here uses them on such rows.
+    """
+
+    recorded_as: ClassVar[Action]
+    # Lookups whose values are told, before and after; the first names the row.
+    told: ClassVar[tuple[str, ...]]
+    # Fields of which only that they changed is told.
+    secret: ClassVar[tuple[str, ...]] = ()
+    # The lookup of the application that the row belongs to.
+    told_app: ClassVar[str] = ""
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self.is_told(kwargs.get("update_fields")):
+            super().save(*args, **kwargs)
+            return
+        with transaction.atomic():
+            before = {} if self._state.adding else self._kept()
+            super().save(*args, **kwargs)
+            self._record("changed" if before else "added", before, self._kept())
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        with transaction.atomic():
+            before, pk = self._kept(), self.pk
+            deleted = super().delete(*args, **kwargs)
+            self._record("deleted", before, {}, pk)
+        return deleted
+
+    def is_told(self, update_fields: Iterable[str] | None) -> bool:
+        """Whether saving these fields (None: all) can change what is told."""
+        names = {lookup.partition("__")[0] for lookup in (*self.told, *self.secret)}
+        return update_fields is None or not names.isdisjoint(update_fields)
+
+    def _kept(self) -> dict[str, Any]:
+        """What the database has of the row now; nobody changes it until the transaction ends."""
+        rows = type(self)._default_manager.filter(pk=self.pk).select_for_update()
+        return rows.values(*{*self.told, *self.secret, *filter(None, [self.told_app])}).first() or {}
+
+    def _record(self, did: str, before: dict[str, Any], after: dict[str, Any], pk: Any = None) -> None:
+        changes: dict[str, Any] = {}
+        for lookup in (*self.told, *self.secret):
+            old, new = before.get(lookup), after.get(lookup)
+            if old == new:
+                continue
+            if lookup in self.secret:
+                # Neither the text nor anything that can be guessed from.
+                changes[lookup] = "changed" if old and new else "set" if new else "removed"
+            else:
+                changes[lookup.partition("__")[0]] = {"from": old, "to": new}
+        if changes:
+            kept = after or before
+            record(
+                actor=acting(),
+                action=self.recorded_as,
+                app=kept[self.told_app] if self.told_app else "",
+                detail={"did": did, "id": pk or self.pk, "name": kept[self.told[0]], "changes": changes},
+            )

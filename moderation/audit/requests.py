@@ -1,0 +1,91 @@
+"""The request in which something is recorded: whose it is, from where, and under which id it stands in the logs."""
+
+import ipaddress
+import logging
+import re
+from collections.abc import Callable
+from contextvars import ContextVar
+from uuid import uuid4
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+# The actor of what somebody with a shell on the machine does without an account.
+COMMAND_LINE = "(command line)"
+# The actor of what a visitor does.
+NOBODY = "(not signed in)"
+MOST_OF_A_USER_AGENT = 200
+HEADER = "X-Request-ID"
+# An id that a proxy gave: nothing that could be taken for more than one word of a log line.
+IS_AN_ID = re.compile(r"[A-Za-z0-9._:-]{8,100}").fullmatch
+
+
+# Where a request keeps its id.
+ID = "console.request_id"
+# The request that is being answered.
+_present: ContextVar[HttpRequest | None] = ContextVar("present", default=None)
+
+
+def remember_request(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Let whatever is recorded or logged while a request is answered find that request; tell its id (X-Request-ID)."""
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        given = request.headers.get(HEADER, "")
+        request.META[ID] = given if IS_AN_ID(given) else uuid4().hex
+        token = _present.set(request)
+        try:
+            response = get_response(request)
+        finally:
+            _present.reset(token)
+        response.headers[HEADER] = request.META[ID]
+        return response
+
+    return answer
+
+
+def origin() -> dict[str, str]:
+    """Address, user agent and id of the request that is being answered; empty in background work and commands."""
+    request = _present.get()
+    if request is None:
+        return {}
+    agent = request.headers.get("User-Agent", "")[:MOST_OF_A_USER_AGENT]
+    return {
+        "address": address(request),
+        "user_agent": "".join(char if char.isprintable() else "\ufffd" for char in agent),
+        "request_id": request.META[ID],
+    }
+
+
+def address(request: HttpRequest) -> str:
+    """Who connected: to us or, with FORWARDED_HOPS proxies before us, to the outermost of those.
+
+    Each proxy appends to X-Forwarded-For who connected to it, so that what a client wrote there itself stands
+    further left than is looked. A header that is shorter came round the proxies and is not believed.
+    """
+    hops: int = settings.FORWARDED_HOPS
+    passed = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",")]
+    if hops and len(passed) >= hops:
+        try:
+            return str(ipaddress.ip_address(passed[-hops]))
+        except ValueError:
+            pass
+    return str(request.META.get("REMOTE_ADDR", ""))
+
+
+def acting() -> str:
+    """The user name of whoever's request is being answered, NOBODY for a visitor, COMMAND_LINE outside requests."""
+    request = _present.get()
+    if request is None:
+        return COMMAND_LINE
+    user = getattr(request, "user", None)
+    return user.get_username() if user is not None and user.is_authenticated else NOBODY
+
+
+class NameRequest(logging.Filter):
+    """Gives each log record the `request_id` of its request, "-" outside requests."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        # Django tells of a refused request when it is answered already, and names it.
+        request = _present.get() or getattr(record, "request", None)
+        record.request_id = request.META.get(ID, "-") if isinstance(request, HttpRequest) else "-"
+        return True

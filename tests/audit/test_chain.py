@@ -1,0 +1,260 @@
+"""The chain: every committed entry gets one place in it, whoever writes and whoever seals, on both engines."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, IntegrityError, connection, transaction
+
+from moderation.audit import chain, export, verifier
+from moderation.audit.chain import Sealer
+from moderation.audit.models import Action, AuditEntry, AuditSeal
+from moderation.audit.services import entry, record, record_all
+
+
+def write(count: int = 1, **fields: Any) -> list[AuditEntry]:
+    return record_all([entry(actor="mo", action=Action.ANSWERED, **fields) for _ in range(count)])
+
+
+def the_chain_is_whole() -> int:
+    """Raises unless every entry is sealed and each seal follows from the one before; returns their number."""
+    found = verifier.Chain()
+    for row in export.rows(AuditEntry.objects.all()):
+        assert verifier.load(export.as_json(row)) == row
+        found.add(row)
+    assert found.seq == AuditEntry.objects.count() == AuditSeal.objects.count()
+    return found.seq
+
+
+def together(*works: Callable[[], object]) -> None:
+    """Run each in a thread of its own; the first error is raised here."""
+    problems: list[BaseException] = []
+
+    def run(work: Callable[[], object]) -> None:
+        try:
+            work()
+        except BaseException as problem:
+            problems.append(problem)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if problems:
+        raise problems[0]
+
+
+@pytest.mark.django_db
+def test_seals_count_from_one_and_name_the_one_before() -> None:
+    write(3)
+    assert Sealer().seal() == 3
+    seals = list(AuditSeal.objects.order_by("seq"))
+    assert [seal.seq for seal in seals] == [1, 2, 3]
+    assert [seal.prev_hash for seal in seals] == ["0" * 64, seals[0].hash, seals[1].hash]
+    assert the_chain_is_whole() == 3
+
+
+@pytest.mark.django_db
+def test_what_is_sealed_is_not_sealed_again() -> None:
+    sealer = Sealer()
+    write(2)
+    assert [sealer.seal(), sealer.seal(), Sealer().seal()] == [2, 0, 0]
+    write(1)
+    assert sealer.seal() == 1
+    assert the_chain_is_whole() == 3
+
+
+@pytest.mark.django_db
+def test_more_than_one_batch_is_sealed_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "ROWS_AT_ONCE", 3)
+    write(8)
+    assert Sealer().seal() == 8
+    assert the_chain_is_whole() == 8
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "detail",
+    [
+        {"€": 1, "𐐷": 2, "\ufb33": 3, "a": {"z": [], "b": {}}},
+        {"float": [0.1, 1e21, 1e-7, 5.0, -0.0, 123456789012345680000.0, 1.5e300]},
+        {"whole": [2**53 - 1, -(2**53) + 1, 2**53, -(2**80)]},
+        {"text": 'quote " backslash \\ tab \t line \n separator \u2028 del \x7f'},
+        {"": None, "yes": True, "no": False},
+        json.loads('{"deep": ' + '[{"": ' * 400 + "0.5" + "}]" * 400 + "}"),
+    ],
+    ids=["order of keys", "floats", "great numbers", "text", "constants", "depth"],
+)
+def test_whatever_an_entry_holds_is_hashed_as_it_is_read_back(detail: dict[str, Any]) -> None:
+    write(1, detail=detail, request=detail, response_code=2**60, latency_ms=2**62)
+    Sealer().seal()
+    assert the_chain_is_whole() == 1
+
+
+@pytest.mark.django_db
+def test_half_a_surrogate_pair_is_sealed_where_the_database_keeps_it() -> None:
+    if connection.vendor == "postgresql":
+        with pytest.raises(DatabaseError), transaction.atomic():
+            write(1, detail={"half": "\ud800"})
+    else:
+        write(1, detail={"half": "\ud800"})
+    Sealer().seal()
+    the_chain_is_whole()
+
+
+@pytest.mark.django_db
+def test_the_database_refuses_a_fork_and_a_second_seal_of_an_entry() -> None:
+    write(3)
+    Sealer().seal()
+    first, last = AuditSeal.objects.get(seq=1), AuditSeal.objects.get(seq=3)
+    (another,) = write()
+    for seal in (
+        AuditSeal(seq=4, entry=another, prev_hash=last.prev_hash, hash="a" * 64),
+        AuditSeal(seq=3, entry=another, prev_hash=last.hash, hash="a" * 64),
+        AuditSeal(seq=4, entry_id=first.entry_id, prev_hash=last.hash, hash="a" * 64),
+        AuditSeal(seq=0, entry=another, prev_hash=last.hash, hash="a" * 64),
+    ):
+        with pytest.raises(IntegrityError), transaction.atomic():
+            seal.save()
+    assert Sealer().seal() == 1
+    assert the_chain_is_whole() == 4
+
+
+@pytest.mark.django_db
+def test_a_look_costs_what_is_new_and_not_what_is_old(django_assert_num_queries: Any) -> None:
+    sealer = Sealer()
+    write(5)
+    sealer.seal()
+    if connection.vendor == "sqlite":
+        assert sealer._settled == AuditEntry.objects.latest("pk").pk
+        with django_assert_num_queries(2):
+            sealer.seal()
+
+
+@pytest.fixture
+def sealing(transactional_db: None) -> Iterator[Callable[[], None]]:
+    """A function that seals again and again in a thread until the test ends, as a worker does."""
+    end = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def run() -> None:
+        sealer = Sealer()
+        while not end.wait(0.05):
+            sealer.seal()
+        connection.close()
+
+    def start() -> None:
+        threads.append(threading.Thread(target=run))
+        threads[-1].start()
+
+    yield start
+    end.set()
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_writers_and_several_sealers_make_one_chain(sealing: Callable[[], None]) -> None:
+    sealing()
+    sealing()
+
+    def work() -> None:
+        for number in range(25):
+            with transaction.atomic():
+                record(actor="mo", action=Action.SENDING, detail={"number": number})
+                if number % 5 == 0:
+                    transaction.set_rollback(True)
+
+    together(*[work] * 8)
+    Sealer().seal()
+    assert the_chain_is_whole() == 8 * 20
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_entry_that_is_committed_after_later_ones_is_sealed_in_the_order_of_sealing() -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has one writer at a time: ids are committed in their order")
+    sealer, written, commit = Sealer(), threading.Event(), threading.Event()
+    late: list[int] = []
+
+    def slowly() -> None:
+        with transaction.atomic():
+            late.append(write()[0].pk)
+            written.set()
+            commit.wait(10)
+
+    def meanwhile() -> None:
+        try:
+            assert written.wait(10)
+            # A sealer that only looked beyond the last id would never come back for the open one.
+            for _ in range(5):
+                (sooner,) = write()
+                assert sealer.seal() == 1
+                assert sooner.pk > late[0]
+            assert sealer._settled < late[0]
+        finally:
+            commit.set()
+
+    together(slowly, meanwhile)
+    assert sealer.seal() == 1
+    assert AuditSeal.objects.get(entry_id=late[0]).seq == 6
+    sealer.seal()
+    assert sealer._settled > late[0]
+    assert the_chain_is_whole() == 6
+
+
+@pytest.mark.django_db(transaction=True)
+def test_writers_who_never_pause_do_not_keep_the_sealer_from_moving_on() -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("on SQLite nothing is ever open when the sealer looks")
+
+    class Writer(threading.Thread):
+        """Keeps a transaction with one entry open until told to commit."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.written, self.commit = threading.Event(), threading.Event()
+            self.start()
+            assert self.written.wait(10)
+
+        def run(self) -> None:
+            with transaction.atomic():
+                write()
+                self.written.set()
+                self.commit.wait(10)
+            connection.close()
+
+        def end(self) -> None:
+            self.commit.set()
+            self.join()
+
+    sealer, first, second = Sealer(), Writer(), Writer()
+    write()
+    assert sealer.seal() == 1
+    first.end()
+    third = Writer()
+    assert sealer.seal() == 1
+    assert sealer._settled == 0
+    second.end()
+    # Somebody was writing all the time, but those who could have come late have ended.
+    assert sealer.seal() == 1
+    assert sealer._settled == AuditSeal.objects.get(seq=1).entry_id
+    third.end()
+    assert sealer.seal() == 1
+    assert the_chain_is_whole() == 4
+
+
+@pytest.mark.django_db
+def test_sealing_waits_for_nobody_who_writes_and_sees_only_what_is_committed() -> None:
+    assert chain.head() == (0, "0" * 64)
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        write()
+        raise ZeroDivisionError
+    assert Sealer().seal() == 0

@@ -1,0 +1,116 @@
+"""Forgeries are found, honest logs raise no alarm, a killed writer loses nothing it was told is kept."""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from moderation.audit import checkpoints, export, verifier
+from moderation.audit.chain import Sealer
+from moderation.audit.models import AuditEntry, AuditSeal
+
+from .databases import database_url
+from .logs import checkpoint
+from .mutations import campaign
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_every_forgery_is_found_against_a_checkpoint_kept_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    note, key = tmp_path / "checkpoint", tmp_path / "key"
+    key.write_text(base64.b64encode(checkpoints.public_key()).decode())
+    done: set[str] = set()
+    for name, path, honest, held in campaign(seed=1, count=600, folder=tmp_path):
+        note.write_text(checkpoint(honest[:held]), encoding="utf-8")
+        arguments = [str(path), "--checkpoint", str(note), "--public-key", str(key)]
+        monkeypatch.setattr(sys, "argv", ["verifier.py", *arguments])
+        assert verifier.main() in {1, 2}, (name, path.read_text(encoding="utf-8", errors="replace"))
+        assert capsys.readouterr().err.startswith(("Broken: ", "Cannot be read: "))
+        done.add(name)
+    assert len(done) == 12
+
+
+# Writes entries two at a time and says which are committed; seals meanwhile, as a worker does.
+WRITER = """
+import os, threading, django
+django.setup()
+from django.db import transaction
+from moderation.audit.chain import Sealer
+from moderation.audit.services import entry, record_all
+
+def seal():
+    sealer = Sealer()
+    while True:
+        sealer.seal()
+
+def write():
+    while True:
+        with transaction.atomic():
+            done = record_all([entry(actor="mo", action="recall.answered") for _ in range(2)])
+        os.write(1, b"%d %d\\n" % tuple(each.pk for each in done))
+
+threads = [threading.Thread(target=work, daemon=True) for work in (seal, write, write)]
+for thread in threads:
+    thread.start()
+threads[0].join()
+"""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_killed_writer_leaves_the_chain_whole_and_everything_it_acknowledged_in_it() -> None:
+    acknowledged: set[int] = set()
+    environment = {**os.environ, "DATABASE_URL": database_url(), "DJANGO_SETTINGS_MODULE": "moderation.settings"}
+    for lines in (1, 8, 25):
+        process = subprocess.Popen(
+            [sys.executable, "-c", WRITER], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        for _ in range(lines):
+            acknowledged |= {int(pk) for pk in process.stdout.readline().split()}
+        process.send_signal(signal.SIGKILL)
+        rest = process.communicate()[0]
+        # The last line may be cut off; the others were acknowledged too.
+        acknowledged |= {int(pk) for line in rest.split("\n")[:-1] for pk in line.split()}
+    Sealer().seal()
+    found = verifier.Chain()
+    for row in export.rows(AuditEntry.objects.all()):
+        found.add(row)
+    kept = set(AuditSeal.objects.values_list("entry_id", flat=True))
+    assert len(acknowledged) >= 2 * (1 + 8 + 25)
+    assert acknowledged <= kept
+    assert found.seq == len(kept) == AuditEntry.objects.count()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_entries_of_a_log_without_seals_are_kept_and_sealed_after_the_upgrade() -> None:
+    before, after = [("audit", "0002_entries_never_change")], [("audit", "0003_seals_and_checkpoints")]
+    MigrationExecutor(connection).migrate(before)
+    try:
+        with connection.cursor() as cursor:
+            for actor in ("mo", "lea"):
+                cursor.execute(
+                    "INSERT INTO audit_auditentry (at, actor, action, app, kind, user_a, user_b, group_id, detail) "
+                    "VALUES ('2026-01-02 03:04:05+00:00', %s, 'recall.answered', '', '', '', '', '', '{}')",
+                    [actor],
+                )
+    finally:
+        MigrationExecutor(connection).migrate(after)
+    assert Sealer().seal() == 2
+    assert list(AuditSeal.objects.order_by("seq").values_list("seq", "entry__actor")) == [(1, "mo"), (2, "lea")]
+    refused: list[Any] = []
+    for statement in ("UPDATE audit_auditentry SET actor = 'x'", "DELETE FROM audit_auditseal"):
+        with pytest.raises(Exception, match="audit entries never change"), connection.cursor() as cursor:
+            cursor.execute(statement)
+        refused.append(statement)
+    assert len(refused) == 2

@@ -1,0 +1,305 @@
+"""Verifying and exporting from Django admin: a worker does it, the page tells how far it is, the log tells of it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import stat
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from moderation.audit import jobs, triggers, verification
+from moderation.audit.chain import Sealer
+from moderation.audit.models import Action, AuditEntry, AuditJob, AuditSeal
+from moderation.audit.services import record
+from recall.management.commands.worker import prune
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/audit/auditentry/"
+VERIFY = reverse("admin:audit_auditentry_verify")
+PREPARE = reverse("admin:audit_auditentry_prepare")
+FROM = {"address": "203.0.113.7", "user_agent": "Browser/1.0", "request_id": "request-0001"}
+
+
+@pytest.fixture
+def reader(client: Client, auditor: Any) -> Client:
+    client.defaults.update(
+        {"HTTP_USER_AGENT": "Browser/1.0", "REMOTE_ADDR": "203.0.113.7", "HTTP_X_REQUEST_ID": "request-0001"}
+    )
+    client.force_login(auditor)
+    return client
+
+
+@pytest.fixture(autouse=True)
+def folder(settings: Any, tmp_path: Path) -> Path:
+    settings.AUDIT_EXPORT_DIR = tmp_path / "exports"
+    return tmp_path / "exports"
+
+
+def write(count: int = 3, **fields: Any) -> None:
+    for _number in range(count):
+        record(**{"actor": "mo", "action": Action.ANSWERED, **fields})
+
+
+def ask(reader: Client, address: str) -> AuditJob:
+    """Press the button; the job that it leads to."""
+    answer = reader.post(address)
+    assert answer.status_code == 302
+    job = AuditJob.objects.latest("created_at")
+    assert answer["Location"] == page(job)
+    return job
+
+
+def page(job: AuditJob) -> str:
+    return reverse("admin:audit_auditentry_job", args=[job.pk])
+
+
+def download(job: AuditJob) -> str:
+    return reverse("admin:audit_auditentry_download", args=[job.pk])
+
+
+def work() -> None:
+    """A worker empties the queue."""
+    call_command("db_worker", "--batch", "--interval", "0", "--no-startup-delay")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_verifies_what_an_auditor_asks_to_be_verified(reader: Client) -> None:
+    write()
+    assert f'action="{VERIFY}"' in reader.get(LIST).content.decode()
+    job = ask(reader, VERIFY)
+    waiting = reader.get(page(job)).content.decode()
+    assert "waiting for a worker" in waiting
+    assert f'hx-get="{page(job)}"' in waiting
+    work()
+    done = reader.get(page(job)).content.decode()
+    assert '<span class="pill accepted">intact</span>' in done
+    assert "3 of 3" in done
+    assert "hx-get" not in done
+    told = AuditEntry.objects.get(action="audit.verified")
+    assert told.actor == "audrey"
+    expected = {"entries": 3, "head": AuditSeal.objects.get(seq=3).hash, "problem": None, "checkpoints": 0}
+    assert told.detail == {**expected, "job": str(job.pk), "from": FROM}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_broken_log_is_found_broken(reader: Client) -> None:
+    write()
+    Sealer().seal()
+    with connection.schema_editor() as editor:
+        triggers.remove(None, editor)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE audit_auditentry SET actor = 'somebody else'")
+    job = ask(reader, VERIFY)
+    jobs.work(job.pk)
+    problem = "seq 1: its content is not what its hash was made of"
+    assert AuditEntry.objects.get(action="audit.verified").detail["problem"] == problem
+    for address in (page(job), LIST):
+        shown = reader.get(address).content.decode()
+        assert '<span class="pill refused">broken</span>' in shown
+        assert problem in shown
+
+
+def test_one_verification_is_under_way_at_a_time(reader: Client) -> None:
+    first = ask(reader, VERIFY)
+    assert ask(reader, VERIFY) == first
+    assert f'href="{page(first)}"' in reader.get(LIST).content.decode()
+    jobs.work(first.pk)
+    assert ask(reader, VERIFY) != first
+
+
+def test_a_job_of_a_worker_that_is_gone_is_shown_as_lost_and_can_be_asked_for_again(reader: Client) -> None:
+    lost = ask(reader, VERIFY)
+    AuditJob.objects.update(state="running", seen_at=timezone.now() - timedelta(seconds=61))
+    shown = reader.get(page(lost)).content.decode()
+    assert '<span class="pill unknown">lost</span>' in shown
+    assert "hx-get" not in shown
+    assert ask(reader, VERIFY) != lost
+
+
+def test_what_a_worker_has_begun_is_left_to_it(reader: Client) -> None:
+    job = ask(reader, VERIFY)
+    AuditJob.objects.update(state="running")
+    jobs.work(job.pk)
+    assert not AuditEntry.objects.exists()
+
+
+def test_a_verification_that_cannot_be_made_says_so_and_the_next_can(
+    reader: Client, settings: Any, tmp_path: Path
+) -> None:
+    settings.AUDIT_CHECKPOINT_FILE = str(tmp_path)
+    job = ask(reader, VERIFY)
+    jobs.work(job.pk)
+    shown = reader.get(page(job)).content.decode()
+    assert "IsADirectoryError" in shown
+    assert str(tmp_path) not in shown
+    assert not AuditEntry.objects.exists()
+    settings.AUDIT_CHECKPOINT_FILE = ""
+    jobs.work(ask(reader, VERIFY).pk)
+    assert AuditEntry.objects.get().action == "audit.verified"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_an_export_is_prepared_by_a_worker_and_downloaded(reader: Client, folder: Path, kind: str) -> None:
+    write(2, response_code=401)
+    write(3, response_code=200, response_content="垃圾 🎉")
+    assert f"{PREPARE}?format={kind}&amp;response_code=200" in reader.get(LIST, {"response_code": 200}).content.decode()
+    job = ask(reader, f"{PREPARE}?format={kind}&response_code=200")
+    assert reader.get(download(job)).status_code == 404
+    work()
+    (file,) = folder.iterdir()
+    assert file.name == f"{job.pk}.{kind}"
+    assert stat.S_IMODE(os.stat(file).st_mode) == 0o600
+    shown = reader.get(page(job)).content.decode()
+    assert f'href="{download(job)}"' in shown
+    assert "5 of 5" in shown
+    answer = reader.get(download(job))
+    assert re.fullmatch(rf'attachment; filename="audit-log-\d{{8}}T\d{{6}}Z\.{kind}"', answer["Content-Disposition"])
+    text = b"".join(answer).decode()  # type: ignore[call-overload]
+    if kind == "csv":
+        seqs = [int(row["seq"]) for row in csv.DictReader(io.StringIO(text.removeprefix("\ufeff")))]
+    else:
+        seqs = [json.loads(line)["seq"] for line in text.splitlines()]
+    assert seqs == [3, 4, 5]
+    exported, downloaded = AuditEntry.objects.filter(action__startswith="audit.").order_by("pk")
+    filters = {"response_code": ["200"]}
+    about = {"job": str(job.pk), "from": FROM}
+    assert exported.detail == {"format": kind, "entries_up_to": 5, "filters": filters, **about}
+    assert (downloaded.actor, downloaded.action, downloaded.detail) == ("audrey", "audit.downloaded", about)
+
+
+def test_a_whole_export_satisfies_the_verifier(reader: Client, folder: Path) -> None:
+    from moderation.audit import verifier
+
+    write(5)
+    job = ask(reader, f"{PREPARE}?format=jsonl")
+    jobs.work(job.pk)
+    found = verifier.Chain()
+    with job.file.open("rb") as file:
+        for entry in verifier.read_export(file):
+            found.add(entry)
+    assert found.seq == 5
+
+
+def test_a_filter_that_cannot_be_understood_prepares_nothing(reader: Client) -> None:
+    for query in ("format=jsonl&since=nonsense", "format=xlsx"):
+        assert reader.post(f"{PREPARE}?{query}")["Location"] == f"{LIST}?{query}"
+    assert not AuditJob.objects.exists()
+
+
+def test_nothing_is_downloaded_unrecorded(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = ask(reader, f"{PREPARE}?format=jsonl")
+    jobs.work(job.pk)
+
+    def refuse(_entries: object) -> None:
+        raise ValueError
+
+    monkeypatch.setattr("moderation.audit.services.record_all", refuse)
+    reader.raise_request_exception = False
+    assert reader.get(download(job)).status_code == 500
+
+
+def test_nothing_is_exported_unrecorded(reader: Client, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = ask(reader, f"{PREPARE}?format=jsonl")
+
+    def refuse(_entries: object) -> None:
+        raise ValueError
+
+    monkeypatch.setattr("moderation.audit.services.record_all", refuse)
+    jobs.work(job.pk)
+    assert not folder.exists()
+    job.refresh_from_db()
+    assert (job.state, job.problem) == ("failed", "ValueError")
+
+
+def test_an_export_that_fails_half_way_leaves_no_file(
+    reader: Client, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write()
+    job = ask(reader, f"{PREPARE}?format=jsonl")
+    monkeypatch.setattr(jobs, "TELL_EVERY", 0)
+    tell = jobs.tell
+
+    def fail_at_two(job: AuditJob, **fields: Any) -> None:
+        if fields.get("done") == 2:
+            raise OSError(28, "No space left on device")
+        tell(job, **fields)
+
+    monkeypatch.setattr(jobs, "tell", fail_at_two)
+    jobs.work(job.pk)
+    assert list(folder.iterdir()) == []
+    shown = reader.get(page(job)).content.decode()
+    assert "OSError" in shown
+    assert reader.get(download(job)).status_code == 404
+
+
+def test_progress_is_noted_now_and_then_not_at_every_entry(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(50)
+    job = ask(reader, VERIFY)
+    noted = []
+    monkeypatch.setattr(jobs, "tell", lambda _job, **fields: noted.append(fields))
+    verification.find([], jobs.Progress(job))
+    assert noted == [{"done": 1, "total": 50}, {"done": 50, "total": 50}]
+
+
+def test_files_and_jobs_are_deleted_after_a_day_and_not_before(reader: Client, folder: Path) -> None:
+    job = ask(reader, f"{PREPARE}?format=jsonl")
+    jobs.work(job.pk)
+    left_over = folder / f".{uuid4()}.jsonl.x7"
+    left_over.write_text("half")
+    prune()
+    assert job.file.exists()
+    assert left_over.exists()
+    yesterday = time.time() - 24 * 3600 - 1
+    for path in folder.iterdir():
+        os.utime(path, (yesterday, yesterday))
+    AuditJob.objects.update(created_at=timezone.now() - timedelta(hours=24, seconds=1))
+    # Even before the worker has come by.
+    assert reader.get(download(job)).status_code == 404
+    prune()
+    assert list(folder.iterdir()) == []
+    assert not AuditJob.objects.exists()
+
+
+def test_a_file_on_another_machine_is_not_promised(reader: Client) -> None:
+    job = ask(reader, f"{PREPARE}?format=jsonl")
+    jobs.work(job.pk)
+    job.file.unlink()
+    shown = reader.get(page(job)).content.decode()
+    assert "not on this machine" in shown
+    assert download(job) not in shown
+
+
+def test_only_the_part_that_changes_is_fetched_again(reader: Client) -> None:
+    job = ask(reader, VERIFY)
+    part = reader.get(page(job), headers={"HX-Request": "true"}).content.decode()
+    assert 'id="job"' in part
+    assert "<html" not in part
+
+
+@pytest.mark.parametrize("role", ["moderator", "lead"])
+def test_nobody_else_verifies_or_takes_away(client: Client, make_user: Callable[..., Any], role: str) -> None:
+    job = AuditJob.objects.create(kind="export", state="done", format="jsonl", actor="audrey")
+    job.file.parent.mkdir()
+    job.file.write_text("{}")
+    client.force_login(make_user("somebody", role))
+    answers = [client.post(VERIFY), client.post(PREPARE), client.get(page(job)), client.get(download(job))]
+    assert {answer.status_code for answer in answers} <= {302, 403}
+    assert not any("jobs" in answer.get("Location", "").partition("?")[0] for answer in answers)
+    assert AuditJob.objects.count() == 1
