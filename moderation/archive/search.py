@@ -132,8 +132,24 @@ def _write(texts: list[tuple[int, str]], on_conflict: str) -> None:
             # Pairs that a message had before stay known as its own: what is found is compared anyway.
             cursor.execute(
                 f"INSERT INTO {PAIRS} (rowid, pairs) VALUES {', '.join(['(%s, %s)'] * len(texts))}",
-                [value for pk, text in texts for value in (pk, " ".join({*_pairs(text), *map(_pair, text[-1:])}))],
+                [value for pk, text in texts for value in (pk, _words(text))],
             )
+
+
+def _words(text: str) -> str:
+    """The pairs of `text`, and its last character, as words for FTS5."""
+    return " ".join({*_pairs(text), *map(_pair, text[-1:])})
+
+
+def forget(pks: Sequence[int]) -> None:
+    """Let go of messages that are about to be deleted (so many at once as fit into a statement); in the transaction."""
+    texts = SearchText.objects.filter(pk__in=pks)
+    if connection.vendor == "sqlite":
+        # The index has no copy of what it knows: it is told what to forget.
+        known = [(pk, _words(text)) for pk, text in texts.values_list("pk", "text")]
+        with connection.cursor() as cursor:
+            cursor.executemany(f"INSERT INTO {PAIRS} ({PAIRS}, rowid, pairs) VALUES ('delete', %s, %s)", known)
+    texts.delete()
 
 
 def add_older(most: int = 10) -> int:
