@@ -196,22 +196,17 @@ def main(number: int, texts: int) -> int:
         f"{pages[len(pages) * 99 // 100] * 1000:.1f} ms, all within {pages[-1] * 1000:.0f} ms"
     )
     print(f"  LIKE ÷ search, every text, all its messages: median {statistics.median(all_ratios):.1f}")
-    # What the figures are made for is 1,000,000; LIKE grows with the messages, and the search hardly does.
-    faster = 100 * min(1, number / 1_000_000)
-    missed = False
+    missed = different > 0
+    print(f"  texts with other messages than LIKE's: {different} of {texts} (wanted: none)")
+    # An index is smaller beside more messages, and LIKE slower.
     for name, figure, sign, wanted in [
-        ("texts with other messages than LIKE's", different, "≤", 0),
-        (
-            f"LIKE ÷ search, median of {len(ratios)} texts of 2 characters or more in under 1% of messages",
-            statistics.median(ratios),
-            "≥",
-            faster,
-        ),
+        ("LIKE ÷ search, 2 characters or more in under 1% of messages, median", statistics.median(ratios), "≥", 100),
         ("index ÷ text", index_bytes / text_bytes, "≤", 2),
     ]:
         is_met = figure <= wanted if sign == "≤" else figure >= wanted
-        missed |= not is_met
-        print(f"  {name}: {figure:.2f} (wanted: {sign} {wanted:g}){'' if is_met else '  MISSED'}")
+        missed |= not is_met and number >= 1_000_000
+        print(f"  {name}: {figure:.2f} (wanted at 1,000,000: {sign} {wanted})")
+    print(f"  ({len(ratios)} texts are such)")
     return int(missed)
 
 

@@ -12,9 +12,8 @@ text. Both engines' SQL is here.
 from __future__ import annotations
 
 import json
-import operator
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +29,6 @@ from moderation.archive.timeline import Key
 
 TABLE = SearchText._meta.db_table
 PAIRS = "archive_searchpairs"
-# More pairs of a long text narrow nothing down further.
 MOST_PAIRS = 32
 # Of what more messages than this may hold, the newest are found sooner by looking through the messages.
 MOST_CANDIDATES = 20_000
@@ -39,11 +37,16 @@ PARTS = (1_000, 4_000, 16_000, 64_000)
 # So many messages that were there before are made searchable in one transaction.
 PIECE = 500
 
+# What the index keeps of a pair: of its first character 12 bits, of the second 5.
+FIRST, SECOND = 4095, 31
+
+# Both engines: what `_pair` says, of every character and the one after it.
 POSTGRESQL_INSTALL = f"""
 CREATE OR REPLACE FUNCTION archive_pairs(words text) RETURNS tsvector
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE COST 10000 AS $$
     SELECT array_to_tsvector(ARRAY(
-        SELECT sign || lead(sign, 1, '') OVER (ORDER BY place)
+        SELECT chr(4096 + (ascii(sign) & {FIRST}))
+            || coalesce(chr(256 + (ascii(lead(sign) OVER (ORDER BY place)) & {SECOND})), '')
         FROM unnest(string_to_array(words, NULL)) WITH ORDINALITY AS signs (sign, place)
     ))
 $$;
@@ -56,9 +59,6 @@ SQLITE_INSTALL = (
     "fts5(pairs, content='', detail=none, columnsize=0, tokenize='ascii')"
 )
 SQLITE_REMOVE = f"DROP TABLE IF EXISTS {PAIRS}"
-
-# For FTS5's tokenizer `ascii` letters, digits and all that is not ASCII make up words: the rest is told otherwise.
-AS_LETTERS = {sign: 0xE000 + sign for sign in range(128) if not chr(sign).isalnum()}
 
 
 def install(apps: Any, schema_editor: BaseDatabaseSchemaEditor) -> None:
@@ -96,9 +96,20 @@ def text_of(message: Message) -> str:
     return normalised(payloads.text_of(payloads.read_value(message.data, message.raw)))
 
 
-def pairs_of(text: str) -> set[str]:
-    """The pairs of neighbouring characters in `text`."""
-    return set(map(operator.add, text, text[1:]))
+def _pair(sign: str, following: str = "") -> str:
+    """Two neighbouring characters as the index knows them.
+
+    Were each pair of Chinese characters known by itself, most would be in a message or two, and the index would be some
+    times as large as the texts. A pair begins with its first character, so that a search for this one finds it, too.
+    Nothing in it means anything to an engine.
+    """
+    first = chr(4096 + (ord(sign) & FIRST))
+    return first + chr(256 + (ord(following) & SECOND)) if following else first
+
+
+def _pairs(text: str) -> set[str]:
+    """The pairs in `text`."""
+    return set(map(_pair, text, text[1:]))
 
 
 # Writing
@@ -121,14 +132,24 @@ def _write(texts: list[tuple[int, str]], on_conflict: str) -> None:
             # Pairs that a message had before stay known as its own: what is found is compared anyway.
             cursor.execute(
                 f"INSERT INTO {PAIRS} (rowid, pairs) VALUES {', '.join(['(%s, %s)'] * len(texts))}",
-                [value for pk, text in texts for value in (pk, _words_of(text))],
+                [value for pk, text in texts for value in (pk, _words(text))],
             )
 
 
-def _words_of(text: str) -> str:
+def _words(text: str) -> str:
     """The pairs of `text`, and its last character, as words for FTS5."""
-    told = text.translate(AS_LETTERS)
-    return " ".join(pairs_of(told) | {told[-1:]})
+    return " ".join({*_pairs(text), *map(_pair, text[-1:])})
+
+
+def forget(pks: Sequence[int]) -> None:
+    """Let go of messages that are about to be deleted (so many at once as fit into a statement); in the transaction."""
+    texts = SearchText.objects.filter(pk__in=pks)
+    if connection.vendor == "sqlite":
+        # The index has no copy of what it knows: it is told what to forget.
+        known = [(pk, _words(text)) for pk, text in texts.values_list("pk", "text")]
+        with connection.cursor() as cursor:
+            cursor.executemany(f"INSERT INTO {PAIRS} ({PAIRS}, rowid, pairs) VALUES ('delete', %s, %s)", known)
+    texts.delete()
 
 
 def add_older(most: int = 10) -> int:
@@ -229,25 +250,17 @@ def _page(keys: list[Key], limit: int) -> Found:
 
 def candidates_for(text: str, most: int) -> list[int]:
     """The ids of at most `most` messages that may hold the normalised `text`; when they are fewer, all that do."""
+    # More of a long text's would narrow nothing down further.
+    pairs = sorted(_pairs(text))[:MOST_PAIRS]
     if connection.vendor == "sqlite":
-        told = text.translate(AS_LETTERS)
-        words = " ".join(f'"{pair}"' for pair in _some(pairs_of(told))) or f'"{told}" *'
+        words = " ".join(pairs) or f"{_pair(text)} *"
         statement = f"SELECT rowid FROM {PAIRS} WHERE {PAIRS} MATCH %s LIMIT %s"
     else:
-        words = " & ".join(_quoted(pair) for pair in _some(pairs_of(text))) or f"{_quoted(text)}:*"
+        words = " & ".join(pairs) or f"{_pair(text)}:*"
         statement = f"SELECT message_id FROM {TABLE} WHERE archive_pairs(text) @@ %s::tsquery LIMIT %s"
     with connection.cursor() as cursor:
         cursor.execute(statement, [words, most])
         return [pk for (pk,) in cursor.fetchall()]
-
-
-def _some(pairs: Iterable[str]) -> list[str]:
-    return sorted(pairs)[:MOST_PAIRS]
-
-
-def _quoted(pair: str) -> str:
-    escaped = pair.replace("\\", "\\\\").replace("'", "''")
-    return f"'{escaped}'"
 
 
 def _as_rows(pks: list[int]) -> RawSQL:

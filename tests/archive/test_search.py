@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from moderation.archive import search
 from moderation.archive.ingest import ingest
 from moderation.archive.models import Conversation, Message, SearchProgress, SearchText
+from moderation.archive.retention import delete_older
 from moderation.archive.search import Wanted, normalised
 from moderation.archive.timeline import read_key
 from moderation.goeasy.client import Group
@@ -241,6 +242,16 @@ def test_what_was_there_before_becomes_searchable_in_pieces(
     assert search.add_older() == 0
 
 
+def test_what_is_deleted_leaves_nothing_in_the_index(group: Conversation) -> None:
+    write(group, "a red offer", "a blue offer")
+    old, new = Message.objects.order_by("pk").values_list("pk", flat=True)
+    assert delete_older(group.pk, FIRST + 1) == 1
+    assert [message.pk for message in found("offer")] == [new]
+    if connection.vendor == "sqlite":
+        assert search.candidates_for("red", 100) == []
+        assert search.candidates_for("offer", 100) == [new]
+
+
 def test_a_search_takes_few_statements_however_much_is_found(group: Conversation) -> None:
     write(group, *(f"offer {number}" for number in range(40)))
     for text in ("offer", "o", ""):
@@ -257,7 +268,7 @@ def test_the_index_is_used(application: Any) -> None:
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("ANALYZE archive_searchtext")
-            cursor.execute("EXPLAIN SELECT message_id FROM archive_searchtext WHERE archive_pairs(text) @@ '''微信'''")
+            cursor.execute("EXPLAIN SELECT message_id FROM archive_searchtext WHERE archive_pairs(text) @@ 'a & b'")
             assert search.PAIRS in str(cursor.fetchall())
     assert search.candidates_for("微信", 100) == [Message.objects.latest("pk").pk]
     assert search.candidates_for("offer", 7) != []
