@@ -92,8 +92,10 @@ def prepare() -> None:
     call_command("collectstatic", verbosity=0, interactive=False)
     for name in ACCOUNTS:
         user, _created = User.objects.get_or_create(username=name, defaults={"role": name})
-        user.set_password(PASSWORD)
-        user.save()
+        # Not anew at every start: each time would be an entry of the audit log.
+        if not user.check_password(PASSWORD):
+            user.set_password(PASSWORD)
+            user.save()
     application = Application.objects.get(slug="default")
     if not application.recaller_id:
         application.recaller_id = "support"

@@ -365,6 +365,7 @@ def test_nothing_is_shown_unrecorded(
         "/conversations/?q=user-a",
         "/open/?q=user-a",
         "/admin/archive/message/?sender=user-a",
+        "/admin/audit/auditentry/export/?format=jsonl",
     ):
         answer = failing.get(url)
         assert answer.status_code == 500, url
@@ -372,6 +373,17 @@ def test_nothing_is_shown_unrecorded(
 
 
 # Where from
+
+
+def test_an_entrys_page_says_where_from(admin: Client) -> None:
+    admin.get("/conversations/?q=x")
+    page = admin.get(reverse("admin:audit_auditentry_change", args=[AuditEntry.objects.get().pk])).content.decode()
+    facts = page.partition('id="what"')[2].partition("</dl>")[0]
+    for fact in ORIGIN.values():
+        assert fact in facts
+    services.record(actor="mo", action=Action.SENDING)
+    page = admin.get(reverse("admin:audit_auditentry_change", args=[AuditEntry.objects.latest("pk").pk]))
+    assert "From where" not in page.content.decode()
 
 
 @pytest.mark.parametrize(
