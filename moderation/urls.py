@@ -3,13 +3,14 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from moderation.archive.views import feed_page
+from moderation.archive.views import feed_page, sender_page
 from moderation.archive.webhooks import receive
 
 urlpatterns = [
     path("", include("recall.urls")),
     path("accounts/", include("moderation.accounts.urls")),
     path("conversations/", include("moderation.archive.urls")),
+    path("senders/<slug:slug>/", sender_page, name="sender"),
     path("feed/", feed_page, name="feed"),
     # GoEasy follows no redirect: with or without the slash.
     path("webhooks/goeasy/<slug:slug>", receive, name="goeasy-webhook"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 import uuid
 from typing import Any
@@ -14,19 +13,16 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from moderation.archive.forms import ConversationForm
+from moderation.archive.forms import ConversationForm, MomentField
 from moderation.archive.models import Application
-from moderation.archive.templatetags.moments import local
 from moderation.goeasy.client import MAX_ID_LENGTH, MAX_RECALLER_DATA_BYTES, Recaller
 from moderation.goeasy.errors import InvalidCall
 from recall.models import MAX_NOTE_LENGTH, MAX_TIMESTAMPS, RecallReason
 from recall.services import plan
-from recall.timestamps import FULL_WIDTH, parse_timestamps, to_ms
+from recall.timestamps import FULL_WIDTH, parse_timestamps
 
 # Above this many timestamps the count has to be typed before they go.
 TYPED_COUNT_ABOVE = 20
-
-MILLISECONDS = re.compile("[0-9]{13}")
 
 TIMESTAMP_PROBLEMS: dict[str, str | Promise] = {
     "not_whole": _("is not a whole number"),
@@ -216,35 +212,6 @@ class RecallForm(ConversationForm, RecallingForm):
     def clean_count(self) -> bool:
         """Whether the number was typed, if it has to be; adds the error when it was not."""
         return not self.needs_count or self.is_typed(len(self.cleaned_data["timestamps"]))
-
-
-class MomentField(forms.DateTimeField):
-    """A time in the person's own zone, as a datetime-local field sends it; ms since the epoch in a link. Cleans to ms.
-
-    `ends`: the last millisecond of what was typed to the second, as "until 10:00:00" is meant.
-    """
-
-    widget = forms.DateTimeInput(format="%Y-%m-%dT%H:%M:%S", attrs={"type": "datetime-local", "step": "1"})
-
-    def __init__(self, *, ends: bool = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.ends = ends
-
-    def clean(self, value: Any) -> int | None:
-        if isinstance(value, str) and MILLISECONDS.fullmatch(value):
-            return int(value)
-        try:
-            at = super().clean(value)
-            if at is None:
-                return None
-            return to_ms(at) + (999 if self.ends and not at.microsecond else 0)
-        except OverflowError:
-            raise ValidationError(self.error_messages["invalid"], code="invalid") from None
-
-    def prepare_value(self, value: Any) -> Any:
-        if isinstance(value, str) and MILLISECONDS.fullmatch(value):
-            return local(int(value))
-        return super().prepare_value(value)
 
 
 class SweepForm(RecallingForm):

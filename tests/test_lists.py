@@ -18,8 +18,8 @@ from recall.models import Recall
 pytestmark = pytest.mark.django_db
 
 GROWING = (
-    "archive_message|archive_conversation|archive_sender|archive_webhookdelivery|audit_auditentry|audit_auditseal|"
-    "audit_auditcheckpoint|recall_recall|recall_recallbatch|"
+    "archive_message|archive_conversation|archive_sender|archive_searchtext|archive_webhookdelivery|audit_auditentry|"
+    "audit_auditseal|audit_auditcheckpoint|recall_recall|recall_recallbatch|"
     "recall_recallattempt|recall_recallitem|recall_evidence"
 )
 OVER_A_GROWING_TABLE = re.compile(rf'(FROM|JOIN) "({GROWING})"')
@@ -52,6 +52,10 @@ def recall(private: Any, moderator: Any, reason: Any, make_message: Callable[...
         "/open/?q=1700000000000",
         "/conversations/",
         "/conversations/?q=user&kind=private",
+        "/conversations/?q=message",
+        "/conversations/?q=m&sender=user-a&conversation={conversation}&recalled=no&type=text&since=1700000000000",
+        "/conversations/?sender=user-a&before=1700000000050-9999",
+        "/senders/default/?id=user-a",
         "/conversations/{conversation}/",
         "/conversations/{conversation}/?before=1700000000050-9999",
         "/conversations/{conversation}/?at=1700000000030",

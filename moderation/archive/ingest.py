@@ -12,7 +12,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from moderation.archive import rows
+from moderation.archive import rows, search
 from moderation.archive.models import Application, Conversation, Message, Sender, pair
 from moderation.goeasy.answers import value_of
 from moderation.goeasy.client import Group, Private, Target
@@ -176,6 +176,7 @@ def _learn(known: Message, told: Message) -> bool:
         known.recalled_raw = known.raw
         for name in TOLD:
             setattr(known, name, getattr(told, name))
+        known.data = told.data
         return True
     return False
 
@@ -201,6 +202,8 @@ def _keep(application_id: int, messages: list[Message]) -> Ingested:
         changed = [row for row in sorted(known, key=lambda row: row.pk) if _learn(row, found[_identity(row)])]
     for row in changed:
         row.save(update_fields=[*TOLD, "recalled", "recalled_raw"])
+    # Of what was known, the words have changed where the mark of a recall had come first.
+    search.add([*new, *(row for row in changed if row.raw == found[_identity(row)].raw)])
     rows.advance(sorted(newest.items()))
     _learn_names(application_id, messages)
     return Ingested(len(new), len(changed), (), tuple(message.timestamp for message in new))

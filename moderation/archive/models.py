@@ -357,6 +357,34 @@ class Message(models.Model):
         return recaller if isinstance(recaller, dict) else {}
 
 
+class SearchText(models.Model):
+    """A message's words as they are searched (`archive/search.py`, which adds an index that Django has no name for)."""
+
+    message = models.OneToOneField(Message, models.CASCADE, primary_key=True)
+    text = models.TextField()
+
+    def __str__(self) -> str:
+        return self.text[:80]
+
+
+class SearchProgress(models.Model):
+    """How far the worker has come with messages that were there before they could be searched. One row.
+
+    Up to the message with the id `done` all have been looked at; up to `older` they were there before.
+    """
+
+    done = models.BigIntegerField(default=0)
+    older = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.done} / {self.older}"
+
+    @property
+    def percent(self) -> int:
+        """How much of what was there before can be searched."""
+        return 100 if self.done >= self.older else 100 * self.done // self.older
+
+
 class WebhookDeliveryQuerySet(models.QuerySet["WebhookDelivery"]):
     """Deliveries by what is left to do with them."""
 

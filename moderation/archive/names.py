@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from moderation.archive.models import Application, Conversation, Kind, Sender
+from moderation.archive.models import Application, Conversation, Kind, Message, Sender
 
 
 def titled(conversations: Iterable[Conversation]) -> list[Conversation]:
@@ -27,3 +27,20 @@ def sender_names(application: Application, user_ids: Iterable[str]) -> dict[str,
     """The names that messages have told of these users; a user without one is left out."""
     known = Sender.objects.filter(application=application, user_id__in=list(user_ids)).exclude(name="")
     return dict(known.values_list("user_id", "name"))
+
+
+def with_writers(messages: Iterable[Message]) -> list[Message]:
+    """The same messages, each with `writer`, its sender's name or id, and its conversation's title; two queries."""
+    messages = list(messages)
+    titled(message.conversation for message in messages)
+    known = Sender.objects.filter(
+        application__in={message.conversation.application_id for message in messages},
+        user_id__in={message.sender_id for message in messages},
+    ).exclude(name="")
+    names = {
+        (application, user): name for application, user, name in known.values_list("application", "user_id", "name")
+    }
+    for message in messages:
+        key = (message.conversation.application_id, message.sender_id)
+        message.writer = names.get(key, message.sender_id)  # type: ignore[attr-defined]
+    return messages

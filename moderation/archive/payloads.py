@@ -83,6 +83,11 @@ def read(raw: str, media_origins: Collection[str] = ()) -> Words | Attachment:
         data = value_of(raw.strip())
     except ValueError:
         return _words("json", raw)
+    return read_value(data, raw, media_origins)
+
+
+def read_value(data: Any, raw: str, media_origins: Collection[str] = ()) -> Words | Attachment:
+    """`read()`, for whom the value of `raw` is at hand."""
     if isinstance(data, str):
         return _words("json", raw)
     if not isinstance(data, dict) or "payload" not in data:
@@ -98,6 +103,13 @@ def read(raw: str, media_origins: Collection[str] = ()) -> Words | Attachment:
     elif isinstance(payload, str):
         return _words("text", payload)
     return _formatted(payload, raw)
+
+
+def text_of(shown: Words | Attachment) -> str:
+    """What there is to read of it: its words, or an attachment's name and address."""
+    if isinstance(shown, Words):
+        return shown.text
+    return "\n".join(part for part in (shown.name, shown.url) if part)
 
 
 def excerpt(shown: Words | Attachment, length: int = 80) -> str:

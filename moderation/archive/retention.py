@@ -7,6 +7,7 @@ from datetime import timedelta
 from django.db import transaction
 from django.utils import timezone
 
+from moderation.archive import search
 from moderation.archive.feed import in_ms
 from moderation.archive.models import Application, Conversation, Message
 from moderation.audit.models import Action
@@ -45,6 +46,7 @@ def delete_older(conversation: int, until: int) -> int:
             keys = list(old.values_list("pk", flat=True)[:MESSAGES_AT_ONCE])
             if not keys:
                 return deleted
+            search.forget(keys)
             Message.objects.filter(pk__in=keys).delete()
             deleted += len(keys)
 

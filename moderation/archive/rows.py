@@ -81,7 +81,7 @@ def insert_delivery(delivery: WebhookDelivery) -> None:
 
 
 def insert_messages(messages: Sequence[Message]) -> list[Message]:
-    """Write those of `messages` that are not there yet, and return them; give them in one order everywhere.
+    """Write those of `messages` that are not there yet, and return them, with keys; give them in one order everywhere.
 
     Where another transaction is about to write the same message, its end is waited for.
     """
@@ -90,11 +90,14 @@ def insert_messages(messages: Sequence[Message]) -> list[Message]:
         for some in in_parts(messages):
             cursor.execute(
                 f"{_insert(Message, len(some))} ON CONFLICT DO NOTHING RETURNING "
-                '"conversation_id", "message_id", "timestamp", "sender_id", "payload_sha256"',
+                '"id", "conversation_id", "message_id", "timestamp", "sender_id", "payload_sha256"',
                 [value for message in some for value in _values(message)],
             )
-            written = set(cursor.fetchall())
-            new += some if len(written) == len(some) else [each for each in some if key(each) in written]
+            written = {tuple(told): pk for pk, *told in cursor.fetchall()}
+            for message in some:
+                if pk := written.get(key(message)):
+                    message.pk = pk
+                    new.append(message)
     return new
 
 

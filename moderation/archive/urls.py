@@ -1,4 +1,4 @@
-"""The list of conversations, and opening one that is not in it. A conversation's own page is in `recall`."""
+"""The list of conversations, the search, and opening what is not in them. A conversation's own page is in `recall`."""
 
 from django.urls import path
 
@@ -8,4 +8,5 @@ urlpatterns = [
     path("", views.conversation_list, name="conversations"),
     path("open/", views.open_conversation, name="open-conversation"),
     path("<int:pk>/hold/", views.hold, name="conversation-hold"),
+    path("ticked/", views.ticked_messages, name="ticked-messages"),
 ]

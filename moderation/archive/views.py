@@ -1,54 +1,107 @@
-"""Finding a conversation: in the archive, or by its ids at GoEasy."""
+"""Finding conversations and messages, in the archive or, by ids, at GoEasy; and what one sender wrote."""
 
+from collections import Counter
+from dataclasses import dataclass
+from itertools import groupby
 from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required, permission_required
 from django.db.models import Q, QuerySet
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from moderation.archive import feed, retention
-from moderation.archive.forms import ConversationFilter, ConversationForm, HoldForm
-from moderation.archive.models import Application, Conversation, Kind, Sender
-from moderation.archive.names import titled
+from moderation.archive import feed, payloads, retention, search
+from moderation.archive.forms import ConversationForm, HoldForm, MessageFilter
+from moderation.archive.highlight import excerpt
+from moderation.archive.models import Application, Conversation, Kind, Message, Sender
+from moderation.archive.names import titled, with_writers
+from moderation.archive.timeline import read_key
 from moderation.audit.services import record_search
 from moderation.requests import SignedIn
 
 PAGE_SIZE = 50
+# Of the conversations that a search finds, before the messages that it finds.
+FIRST_CONVERSATIONS = 8
 # People whose name holds what is searched for: more of them narrow nothing down.
 MOST_NAMED = 200
+# A sender's messages from which it is told how many were recalled, and what the sender was called.
+LOOKED_AT = 1_000
+CONVERSATIONS_SHOWN = 30
+MOST_NAMES = 20
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A message that was found, and a part of its words: pieces, each with whether it is what was searched for."""
+
+    message: Message
+    pieces: list[tuple[str, bool]]
 
 
 @login_required
 @permission_required("archive.view_conversation", raise_exception=True)
 @require_safe
 def conversation_list(request: SignedIn) -> HttpResponse:
-    """Conversations, the latest message first, narrowed by id, name, kind and application; paged by key."""
-    form = ConversationFilter(request.GET)
+    """Conversations, the latest message first, narrowed by id, name, kind and application; paged by key (`after`).
+
+    What is searched for is looked for in messages, too (newest first, `before`), and there alone when a filter asks
+    for what only messages have.
+    """
+    form = MessageFilter(request.GET)
     form.is_valid()
-    if text := form.cleaned_data.get("q"):
-        record_search("conversations", q=text)
-    found = list(_older_than(request.GET.get("after", ""), _narrowed(form))[: PAGE_SIZE + 1])
-    page = titled(found[:PAGE_SIZE])
-    older = ""
-    if len(found) > PAGE_SIZE:
-        query = request.GET.copy()
-        query["after"] = f"{page[-1].last_timestamp}-{page[-1].pk}"
-        older = query.urlencode()
+    with_messages = bool(form.cleaned_data.get("q") or form.asks_for_messages) and "after" not in request.GET
+    with_conversations = not form.asks_for_messages and "before" not in request.GET
+    if form.cleaned_data.get("q") or form.asks_for_messages:
+        asked = {name: ", ".join(request.GET.getlist(name))[:500] for name in ("q", *MessageFilter.OF_MESSAGES)}
+        about = {name: text for name, text in asked.items() if text}
+        record_search("messages" if with_messages else "conversations", **about)
     context = {
         "form": form,
-        "page": page,
-        "older": older,
         "many_apps": Application.objects.all()[:2].count() > 1,
+        "with_conversations": with_conversations,
     }
+    if with_conversations:
+        size = FIRST_CONVERSATIONS if with_messages else PAGE_SIZE
+        found = list(_older_than(request.GET.get("after", ""), _narrowed(form))[: size + 1])
+        page = titled(found[:size])
+        context["page"] = page
+        more = len(found) > size
+        context["older"] = _with(request, after=f"{page[-1].last_timestamp}-{page[-1].pk}") if more else ""
+    if with_messages:
+        context |= _messages(request, form.wanted())
+        only = titled(Conversation.objects.filter(pk__in=form.wanted().conversations).select_related("application"))
+        context |= {"only": only, "progress": search.progress()}
     return render(request, "archive/conversation_list.html", context)
 
 
-def _narrowed(form: ConversationFilter) -> QuerySet[Conversation]:
+def _with(request: SignedIn, **changes: str) -> str:
+    """The query string with these values in it."""
+    query = request.GET.copy()
+    for name, value in changes.items():
+        query[name] = value
+    return query.urlencode()
+
+
+def _messages(request: SignedIn, wanted: search.Wanted) -> dict[str, object]:
+    """A page of the messages that are `wanted`, as the template of hits has it."""
+    found = search.find(wanted, before=read_key(request.GET.get("before", "")), limit=PAGE_SIZE)
+    hits = [
+        Hit(message, excerpt(payloads.text_of(payloads.read(message.raw)), wanted.text))
+        for message in with_writers(found.messages())
+    ]
+    return {
+        "with_messages": True,
+        "hits": hits,
+        "older_hits": _with(request, before=found.older) if found.older else "",
+        "looked_back_to": found.looked_back_to,
+    }
+
+
+def _narrowed(form: MessageFilter) -> QuerySet[Conversation]:
     """The conversations that pass the filters, newest first."""
     conversations = Conversation.objects.select_related("application").order_by("-last_timestamp", "-id")
     if text := form.cleaned_data.get("q"):
@@ -108,6 +161,77 @@ def hold(request: SignedIn, pk: int) -> HttpResponse:
         retention.release(conversation, actor, note)
         messages.success(request, _("The hold has ended."))
     return redirect(f"{conversation.get_absolute_url()}#archive")
+
+
+@login_required
+@permission_required("recall.add_recall", raise_exception=True)
+@require_safe
+def ticked_messages(request: SignedIn) -> HttpResponse:
+    """On to the recall of the ticked messages (`?message=`, ids); by conversation when they are of several."""
+    pks = [int(text) for text in request.GET.getlist("message") if text.isascii() and text.isdigit() and len(text) < 19]
+    found = Message.objects.filter(pk__in=pks[: 2 * PAGE_SIZE]).order_by("conversation_id", "timestamp")
+    recalls = [
+        (conversation, len(of_it := list(messages)), _recall_address(conversation, of_it))
+        for conversation, messages in groupby(
+            found.select_related("conversation__application"), key=lambda message: message.conversation
+        )
+    ]
+    if len(recalls) == 1:
+        return redirect(recalls[0][2])
+    titled(conversation for conversation, _number, _address in recalls)
+    return render(request, "archive/ticked_messages.html", {"recalls": recalls})
+
+
+def _recall_address(conversation: Conversation, messages: list[Message]) -> str:
+    """Where a recall of these messages is asked for."""
+    names = ("kind", "group_id") if conversation.kind == Kind.GROUP else ("kind", "user_a", "user_b")
+    query = {name: getattr(conversation, name) for name in names}
+    timestamps = ",".join(str(timestamp) for timestamp in dict.fromkeys(message.timestamp for message in messages))
+    query |= {"app": conversation.application.slug, "timestamps": timestamps}
+    return f"{reverse('recall-new')}?{urlencode(query)}"
+
+
+@login_required
+@permission_required("archive.view_message", raise_exception=True)
+@require_safe
+def sender_page(request: SignedIn, slug: str) -> HttpResponse:
+    """What a user of an application (`?id=`, any text) wrote, newest first; where, when, and under which names."""
+    application = get_object_or_404(Application, slug=slug)
+    if not (user_id := request.GET.get("id", "").replace("\0", "")[:255]):
+        raise Http404
+    record_search("sender", app=slug, sender=user_id)
+    written = Message.objects.filter(sender_id=user_id, conversation__application=application)
+    # Names are in the raw messages alone.
+    latest = list(
+        written.order_by("-timestamp", "-id").select_related("conversation").defer("recalled_raw")[:LOOKED_AT]
+    )
+    conversations = Counter(message.conversation for message in latest).most_common(CONVERSATIONS_SHOWN + 1)
+    titled(conversation for conversation, _number in conversations)
+    context = {
+        "application": application,
+        "many_apps": Application.objects.all()[:2].count() > 1,
+        "user_id": user_id,
+        "sender": Sender.objects.filter(application=application, user_id=user_id).first(),
+        "names": _names(latest),
+        "first": (written.order_by("timestamp", "id").first() if len(latest) == LOOKED_AT else latest[-1])
+        if latest
+        else None,
+        "last": latest[0] if latest else None,
+        "looked_at": len(latest),
+        "is_all": len(latest) < LOOKED_AT,
+        "recalled": sum(message.recalled for message in latest),
+        "conversations": conversations[:CONVERSATIONS_SHOWN],
+        "more_conversations": len(conversations) > CONVERSATIONS_SHOWN,
+        **_messages(request, search.Wanted(senders=[user_id], applications=[application.pk])),
+    }
+    return render(request, "archive/sender.html", context)
+
+
+def _names(latest: list[Message]) -> list[str]:
+    """What these messages, the newest first, called their sender: each name once, the newest first."""
+    told = (message.data.get("senderData") for message in latest)
+    names = (about.get("name") or about.get("nickname") for about in told if isinstance(about, dict))
+    return list(dict.fromkeys(name for name in names if isinstance(name, str)))[:MOST_NAMES]
 
 
 @login_required

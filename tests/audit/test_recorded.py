@@ -283,7 +283,7 @@ def test_a_private_message_read_in_django_admin_is_recorded(
 @pytest.mark.parametrize(
     ("address", "page", "asked"),
     [
-        ("/conversations/?q=王伟", "conversations", {"q": "王伟"}),
+        ("/conversations/?q=王伟", "messages", {"q": "王伟"}),
         ("/open/?q=user-a", "open", {"q": "user-a"}),
         ("/admin/archive/message/?sender=user-a&recalled=", "admin: message", {"sender": ["user-a"]}),
         ("/admin/archive/conversation/?ids=user-a", "admin: conversation", {"ids": ["user-a"]}),

@@ -18,7 +18,14 @@ STATES = ("accepted", "refused", "unknown", "undecided", "stopped", "waiting", "
 PAGES: dict[str, tuple[str, ...]] = {
     "home": ("/",),
     "jump": ("/open/", "/open/?q=u-1001", "/open/?q=nobody"),
-    "conversations": ("/conversations/", "/conversations/?q=u-1001&kind=private", "/conversations/?q=nobody"),
+    "conversations": (
+        "/conversations/",
+        "/conversations/?q=u-1001&kind=private",
+        "/conversations/?q=nobody",
+        "/conversations/?q=e&type=text",
+    ),
+    "ticked-messages": ("/conversations/ticked/", "/conversations/ticked/?message=1&message=200&message=400"),
+    "sender": ("/senders/default/?id=promo-7731", "/senders/default/?id=nobody"),
     "open-conversation": ("/conversations/open/",),
     "conversation": ("/conversations/{conversation}/",),
     "feed": ("/feed/",),

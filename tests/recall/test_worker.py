@@ -18,6 +18,8 @@ from django.db import connection
 from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
+from moderation.archive import search
+from moderation.archive.models import SearchProgress, SearchText
 from moderation.audit.models import Action, AuditCheckpoint, AuditSeal
 from moderation.audit.services import record
 from moderation.audit.verifier import Checkpoint
@@ -164,3 +166,20 @@ def test_what_is_done_is_forgotten_after_a_day_and_nothing_else(request_recall: 
     assert set(DBTaskResult.objects.values_list("pk", flat=True)) == {fresh.pk, waiting.pk}
     assert Heartbeat.objects.get().worker == "alive"
     assert Recall.objects.count() == 3
+
+
+def test_workers_make_searchable_what_was_there_before(
+    connected: Any, group: Any, make_message: Callable[..., Any], sandbox: Any
+) -> None:
+    pks = [make_message(group, FIRST + number).pk for number in range(30)]
+    SearchText.objects.all().delete()
+    SearchProgress.objects.update_or_create(pk=1, defaults={"done": pks[0] - 1, "older": pks[-1]})
+    processes = [start_worker(sandbox), start_worker(sandbox)]
+    try:
+        wait_until(lambda: search.progress() is None)
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(timeout=15)
+    assert [pk for _timestamp, pk in search.find(search.Wanted(text="message")).keys] == pks[::-1]

@@ -19,7 +19,7 @@ from django.utils import timezone
 from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
 
-from moderation.archive import deliveries, retention
+from moderation.archive import deliveries, retention, search
 from moderation.audit import checkpoints, jobs
 from moderation.audit.chain import Sealer
 from moderation.audit.verifier import BrokenError
@@ -36,6 +36,7 @@ READING_SECONDS = 1.0
 WATCHING_SECONDS = 30.0
 SEALING_SECONDS = 1.0
 SIGNING_SECONDS = 10.0
+SEARCHABLE_SECONDS = 2.0
 # How often finished tasks of the queue are deleted, and how old they are then: the rows of recalls tell what was done.
 PRUNING_SECONDS = 3600.0
 TASKS_KEPT = timedelta(days=1)
@@ -76,8 +77,7 @@ class Command(BaseCommand):
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, end)
-        loops_of_their_own = (keep_checking, keep_reading, keep_watching, keep_comparing, keep_sealing, keep_signing)
-        for work in (keep_house, *loops_of_their_own):
+        for work in LOOPS:
             threading.Thread(target=work, args=(name,), daemon=True).start()
         threads = [threading.Thread(target=run, args=(loop,)) for loop in loops]
         for thread in threads:
@@ -167,6 +167,11 @@ def keep_comparing(name: str) -> None:
     keep(gaps.compare_due, WATCHING_SECONDS, name)
 
 
+def keep_searchable(name: str) -> None:
+    """Every few seconds for ever: make messages searchable that were there before they could be."""
+    keep(search.add_older, SEARCHABLE_SECONDS, name)
+
+
 def keep(work: Callable[[], object], seconds: float, name: str) -> None:
     """Do `work` every so many seconds for ever, whatever goes wrong."""
     while not engine.stopping.wait(seconds):
@@ -202,6 +207,19 @@ def keep_signing(name: str) -> None:
             log.exception("worker %s: signing the audit log failed; trying again", name)
             connection.close()
     connection.close()
+
+
+# Each runs in a thread of its own.
+LOOPS = (
+    keep_house,
+    keep_checking,
+    keep_reading,
+    keep_watching,
+    keep_comparing,
+    keep_searchable,
+    keep_sealing,
+    keep_signing,
+)
 
 
 def tidy() -> int:

@@ -1,0 +1,54 @@
+"""What was searched for is shown where it is, in the text as it was written."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moderation.archive.highlight import AFTER, BEFORE, excerpt
+from moderation.archive.search import normalised
+
+
+@pytest.mark.parametrize(
+    ("text", "looked_for", "shown"),
+    [
+        ("加我微信", "微信", ["微信"]),
+        ("ＷｅＣｈａｔ me", "wechat", ["ＷｅＣｈａｔ"]),
+        ("Straße, STRASSE", "strasse", ["Straße", "STRASSE"]),
+        ("cafe\u0301 au lait", "é", ["e\u0301"]),
+        ("ﬁne", "i", ["ﬁ"]),
+        ("ﾊﾞｶ", "バ", ["ﾊﾞ"]),
+        ("aaa", "aa", ["aa"]),
+        ("<b>", "b", ["b"]),
+        ("nothing of that", "x", []),
+        ("nothing", "", []),
+    ],
+)
+def test_what_is_shown_as_found_is_what_was_written(text: str, looked_for: str, shown: list[str]) -> None:
+    pieces = excerpt(text, looked_for)
+    assert [piece for piece, is_hit in pieces if is_hit] == shown
+    assert "".join(piece for piece, _is_hit in pieces) == text
+
+
+def test_of_a_long_text_the_part_around_it_is_shown() -> None:
+    pieces = excerpt("a" * 5_000 + "needle" + "b" * 5_000, "Needle")
+    assert pieces == [
+        ("…", False),
+        ("a" * BEFORE, False),
+        ("needle", True),
+        ("b" * AFTER, False),
+        ("…", False),
+    ]
+    assert excerpt("a" * 5_000, "z") == [("a" * AFTER, False), ("…", False)]
+
+
+SIGNS = st.text(st.sampled_from("aAﬁß微信e\u0301ﾊﾞ🎉 \u1100\u1161\u11a8①İ"), max_size=30)
+
+
+@given(text=SIGNS | st.text(), looked_for=SIGNS | st.text(max_size=3))
+def test_the_pieces_are_the_text_and_the_hits_hold_what_was_searched_for(text: str, looked_for: str) -> None:
+    pieces = excerpt(text[:BEFORE], looked_for)
+    assert "".join(piece for piece, _is_hit in pieces) == text[:BEFORE]
+    for piece, is_hit in pieces:
+        assert not is_hit or normalised(looked_for) in normalised(piece)

@@ -1,0 +1,280 @@
+"""Searching: the answer is LIKE's over the normalised text, whatever the text; and what narrows it."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from moderation.archive import search
+from moderation.archive.ingest import ingest
+from moderation.archive.models import Conversation, Message, SearchProgress, SearchText
+from moderation.archive.retention import delete_older
+from moderation.archive.search import Wanted, normalised
+from moderation.archive.timeline import read_key
+from moderation.goeasy.client import Group
+
+pytestmark = pytest.mark.django_db
+
+FIRST = 1_700_000_000_000
+# Few, so that what is looked for is often there: what SQL, FTS5 and tsquery make something of, and what Unicode does.
+SIGNS = "aAbBß%_\\'\"*:&|!() \n\x00\x07你好微信加ａ①é\u0301\u3099カが한\u1100\u1161🎉👨\u200d👩İıſ\u2028\ue021ﬁ\ud800"
+WORDS = st.text(st.sampled_from(SIGNS), min_size=1, max_size=12) | st.text(min_size=1, max_size=12)
+
+# The tests empty the archive themselves.
+EACH_BEGINS_EMPTY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def write(conversation: Conversation, *texts: str, at: int = FIRST, **fields: Any) -> None:
+    """Messages with these texts, a millisecond apart."""
+    ingest(
+        conversation,
+        [
+            json.dumps(
+                {
+                    "type": "text",
+                    "messageId": f"m{at + number}",
+                    "timestamp": at + number,
+                    "senderId": "user-a",
+                    "payload": {"text": text},
+                    **fields,
+                }
+            )
+            for number, text in enumerate(texts)
+        ],
+    )
+
+
+def found(text: str = "", *, limit: int = 50, **wanted: Any) -> list[Message]:
+    """All that is found, page after page."""
+    messages: list[Message] = []
+    before = None
+    while True:
+        page = search.find(Wanted(text=text, **wanted), before=before, limit=limit)
+        messages += page.messages()
+        if not page.older:
+            return messages
+        before = read_key(page.older)
+
+
+def like(text: str) -> set[int]:
+    """What the database itself finds: LIKE, with its wildcards escaped, over the normalised text."""
+    pattern = normalised(text).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    with connection.cursor() as cursor:
+        cursor.execute(r"SELECT message_id FROM archive_searchtext WHERE text LIKE %s ESCAPE '\'", [f"%{pattern}%"])
+        return {pk for (pk,) in cursor.fetchall()}
+
+
+@EACH_BEGINS_EMPTY
+@given(
+    texts=st.lists(WORDS, min_size=1, max_size=8), looked_for=WORDS, cut=st.tuples(st.integers(0), st.integers(1, 6))
+)
+def test_what_is_found_is_what_like_finds(
+    group: Conversation, texts: list[str], looked_for: str, cut: tuple[int, int]
+) -> None:
+    Message.objects.all().delete()
+    write(group, *texts)
+    assert SearchText.objects.count() == len(texts)
+    start = cut[0] % len(texts[0])
+    for text in (looked_for, texts[0], texts[0][start : start + cut[1]], looked_for[0]):
+        pks = [message.pk for message in found(text, limit=3)]
+        assert set(pks) == like(text)
+        assert len(pks) == len(set(pks))
+
+
+@EACH_BEGINS_EMPTY
+@given(texts=st.lists(WORDS, min_size=1, max_size=8))
+def test_every_part_of_a_text_finds_it_by_the_index_alone(group: Conversation, texts: list[str]) -> None:
+    Message.objects.all().delete()
+    write(group, *texts)
+    for row in SearchText.objects.all():
+        for start in range(len(row.text)):
+            for end in range(start + 1, len(row.text) + 1):
+                assert row.pk in search.candidates_for(row.text[start:end], 100)
+
+
+def test_what_is_in_one_pair_after_another_but_not_in_one_piece_is_not_found(group: Conversation) -> None:
+    write(group, "abc bcd", "abcd")
+    assert [message.data["payload"]["text"] for message in found("abcd")] == ["abcd"]
+
+
+@pytest.mark.parametrize(
+    ("text", "looked_for"),
+    [
+        ("加我微信领红包", "微信"),
+        ("加我微信领红包", "包"),
+        ("ＷｅＣｈａｔ", "wechat"),
+        ("STRASSE", "straße"),
+        ("cafe\u0301", "café"),
+        ("①②", "12"),
+        ("50% off", "0% o"),
+        ("a_b", "_"),
+        (r"C:\temp", "\\t"),
+        ("it's", "'s"),
+        ('say "hi"', '"hi'),
+        ("line one\nline two", "one\nline"),
+        ("👨\u200d👩\u200d👧", "👩"),
+    ],
+)
+def test_words_are_found(group: Conversation, text: str, looked_for: str) -> None:
+    write(group, text, "something else")
+    assert len(found(looked_for)) == 1
+
+
+@pytest.mark.parametrize(("text", "looked_for"), [("axb", "a_b"), ("500", "50%"), ("a b", "ab"), ("微博信", "微信")])
+def test_nothing_stands_for_anything_else(group: Conversation, text: str, looked_for: str) -> None:
+    write(group, text)
+    assert found(looked_for) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "looked_for"),
+    [
+        ({"type": "image", "payload": {"url": "https://x.example/a.png", "name": "猫.png"}}, "猫"),
+        ({"type": "image", "payload": {"url": "https://x.example/a.png", "name": "猫.png"}}, "x.example"),
+        ({"type": "order", "payload": {"goods": ["雨伞"], "price": 12}}, "雨伞"),
+        ({"payload": '{"text":"你好"}'}, "你好"),
+        ({"payload": "bare words"}, "bare"),
+    ],
+)
+def test_any_type_is_found_by_what_is_shown_of_it(group: Conversation, fields: dict[str, Any], looked_for: str) -> None:
+    write(group, "", **fields)
+    assert len(found(looked_for)) == 1
+
+
+def test_the_newest_come_first_and_pages_follow_without_gap_or_repetition(group: Conversation) -> None:
+    texts = [f"offer {number}" for number in range(30)]
+    # History brings the older ones later; three share each millisecond.
+    for numbers in (range(15, 30), range(15)):
+        for number in numbers:
+            write(group, texts[number], at=FIRST + number // 3, messageId=f"n{number}")
+    assert len(found("offer", limit=4)) == 30
+    keys = [(message.timestamp, message.pk) for message in found("offer", limit=4)]
+    assert keys == sorted(keys, reverse=True)
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As if a handful of messages were many."""
+    monkeypatch.setattr(search, "MOST_CANDIDATES", 3)
+    monkeypatch.setattr(search, "PARTS", (2, 4))
+    yield
+
+
+@pytest.mark.parametrize("looked_for", ["offer", "er 1", "9", "o", "", "nothing of that"])
+def test_what_is_frequent_is_found_by_looking_back_page_by_page(
+    group: Conversation, few: None, looked_for: str
+) -> None:
+    write(group, *(f"offer {number}" for number in range(25)))
+    pks = [message.pk for message in found(looked_for, limit=2)]
+    assert set(pks) == (like(looked_for) if looked_for else set(Message.objects.values_list("pk", flat=True)))
+    assert pks == sorted(pks, reverse=True)
+
+
+def test_a_page_that_ends_for_the_time_it_took_says_how_far_it_looked_back(group: Conversation, few: None) -> None:
+    write(group, *["abba"] * 20)
+    page = search.find(Wanted(text="bab"))
+    assert (page.keys, page.looked_back_to) == ([], FIRST + 14)
+    assert page.older.startswith(f"{FIRST + 14}-")
+
+
+def test_filters_narrow_alone_and_together(
+    group: Conversation, private: Conversation, make_message: Callable[..., Any]
+) -> None:
+    write(group, "red offer", at=FIRST)
+    write(group, "red flag", at=FIRST + 1, senderId="user-b", recalled=True)
+    write(private, "red offer", at=FIRST + 2)
+    write(private, "", at=FIRST + 3, type="image", payload={"url": "https://x.example/red.png"})
+
+    def times(text: str = "", **wanted: Any) -> list[int]:
+        return [message.timestamp - FIRST for message in found(text, **wanted)]
+
+    for text in ("", "red", "e"):
+        assert times(text) == [3, 2, 1, 0]
+        assert times(text, senders=["user-b"]) == [1]
+        assert times(text, senders=["user-b", "user-a", "nobody"]) == [3, 2, 1, 0]
+        assert times(text, conversations=[group.pk]) == [1, 0]
+        assert times(text, kinds=["private"]) == [3, 2]
+        assert times(text, applications=[group.application_id]) == [3, 2, 1, 0]
+        assert times(text, types=["image"]) == [3]
+        assert times(text, recalled=True) == [1]
+        assert times(text, recalled=False) == [3, 2, 0]
+        assert times(text, since=FIRST + 1, until=FIRST + 2) == [2, 1]
+    assert times("offer", senders=["user-a"], conversations=[group.pk, private.pk], since=FIRST + 1) == [2]
+
+
+def test_a_message_whose_recall_was_told_first_is_found_by_its_own_words(group: Conversation) -> None:
+    write(group, "", recalled=True, payload=None)
+    write(group, "what was said")
+    assert len(found("was said")) == 1
+    assert SearchText.objects.get().text == "what was said"
+    # In one go, too.
+    mark = {"type": "text", "messageId": "m2", "timestamp": FIRST + 9, "senderId": "u", "recalled": True}
+    said = {**mark, "recalled": False, "payload": {"text": "in one go"}}
+    ingest(group, [json.dumps(mark), json.dumps(said)])
+    assert len(found("in one go")) == 1
+
+
+def test_what_was_there_before_becomes_searchable_in_pieces(
+    group: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(group, *(f"offer {number}" for number in range(10)))
+    SearchText.objects.all().delete()
+    newest = Message.objects.latest("pk").pk
+    SearchProgress.objects.update_or_create(pk=1, defaults={"done": newest - 10, "older": newest})
+    write(group, "offer of today", at=FIRST + 100)
+    monkeypatch.setattr(search, "PIECE", 4)
+    state = search.progress()
+    assert state is not None
+    assert search.add_older(1) == 4
+    assert search.progress() is not None
+    assert len(found("offer")) == 5
+    assert search.add_older() == 6
+    assert search.progress() is None
+    assert len(found("offer")) == 11
+    assert search.add_older() == 0
+
+
+def test_what_is_deleted_leaves_nothing_in_the_index(group: Conversation) -> None:
+    write(group, "a red offer", "a blue offer")
+    old, new = Message.objects.order_by("pk").values_list("pk", flat=True)
+    assert delete_older(group.pk, FIRST + 1) == 1
+    assert [message.pk for message in found("offer")] == [new]
+    if connection.vendor == "sqlite":
+        assert search.candidates_for("red", 100) == []
+        assert search.candidates_for("offer", 100) == [new]
+
+
+def test_a_search_takes_few_statements_however_much_is_found(group: Conversation) -> None:
+    write(group, *(f"offer {number}" for number in range(40)))
+    for text in ("offer", "o", ""):
+        with CaptureQueriesContext(connection) as queries:
+            search.find(Wanted(text=text))
+        assert len(queries) <= 4
+
+
+def test_the_index_is_used(application: Any) -> None:
+    for number in range(10):
+        group = Conversation.objects.open(application, Group(f"g{number}"))
+        write(group, *(f"offer {number} of {other}" for other in range(50)))
+    write(group, "加我微信", at=FIRST + 5_000)
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("ANALYZE archive_searchtext")
+            cursor.execute("EXPLAIN SELECT message_id FROM archive_searchtext WHERE archive_pairs(text) @@ 'a & b'")
+            assert search.PAIRS in str(cursor.fetchall())
+    assert search.candidates_for("微信", 100) == [Message.objects.latest("pk").pk]
+    assert search.candidates_for("offer", 7) != []
+
+
+def test_normalising_makes_forms_of_a_character_one() -> None:
+    for text in ("ＡＢＣ", "abc", "ABC"):
+        assert normalised(text) == "abc"
+    assert normalised(unicodedata.normalize("NFD", "é")) == normalised("É")
