@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django.db import models, transaction
+from django.db.models.signals import pre_delete
 
 from moderation.audit.models import Action
 from moderation.audit.requests import acting
@@ -13,7 +14,7 @@ from moderation.audit.services import record
 class Recorded(models.Model):
     """Adding, changing and deleting a row is recorded in the same transaction, or does not happen.
 
-    Bulk methods of querysets go round this, as they go round `save()`: nothing here uses them on such rows.
+    `update()` and `bulk_create()` go round this, as they go round `save()`: nothing here uses them on such rows.
     """
 
     recorded_as: ClassVar[Action]
@@ -27,33 +28,32 @@ class Recorded(models.Model):
     class Meta:
         abstract = True
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # The signal, and not `delete()`: querysets and cascades delete, too.
+        pre_delete.connect(record_deletion, sender=cls)
+
     def save(self, *args: Any, **kwargs: Any) -> None:
         if not self.is_told(kwargs.get("update_fields")):
             super().save(*args, **kwargs)
             return
         with transaction.atomic():
-            before = {} if self._state.adding else self._kept()
+            before = {} if self._state.adding else self.kept()
             super().save(*args, **kwargs)
-            self._record("changed" if before else "added", before, self._kept())
-
-    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        with transaction.atomic():
-            before, pk = self._kept(), self.pk
-            deleted = super().delete(*args, **kwargs)
-            self._record("deleted", before, {}, pk)
-        return deleted
+            self.record_change("changed" if before else "added", before, self.kept())
 
     def is_told(self, update_fields: Iterable[str] | None) -> bool:
         """Whether saving these fields (None: all) can change what is told."""
         names = {lookup.partition("__")[0] for lookup in (*self.told, *self.secret)}
         return update_fields is None or not names.isdisjoint(update_fields)
 
-    def _kept(self) -> dict[str, Any]:
+    def kept(self) -> dict[str, Any]:
         """What the database has of the row now; nobody changes it until the transaction ends."""
         rows = type(self)._default_manager.filter(pk=self.pk).select_for_update()
         return rows.values(*{*self.told, *self.secret, *filter(None, [self.told_app])}).first() or {}
 
-    def _record(self, did: str, before: dict[str, Any], after: dict[str, Any], pk: Any = None) -> None:
+    def record_change(self, did: str, before: dict[str, Any], after: dict[str, Any]) -> None:
+        """Record what differs of `kept()`; nothing if nothing does."""
         changes: dict[str, Any] = {}
         for lookup in (*self.told, *self.secret):
             old, new = before.get(lookup), after.get(lookup)
@@ -70,5 +70,10 @@ class Recorded(models.Model):
                 actor=acting(),
                 action=self.recorded_as,
                 app=kept[self.told_app] if self.told_app else "",
-                detail={"did": did, "id": pk or self.pk, "name": kept[self.told[0]], "changes": changes},
+                detail={"did": did, "id": self.pk, "name": kept[self.told[0]], "changes": changes},
             )
+
+
+def record_deletion(*, instance: Recorded, **_signal: Any) -> None:
+    """Sent within the transaction of the deletion, while the row is still there."""
+    instance.record_change("deleted", instance.kept(), {})

@@ -219,6 +219,34 @@ def test_a_pseudonym_is_told_with_whose_it_is(browser: Client, lead: User, moder
     assert entry.detail["changes"]["recaller_id"] == {"from": None, "to": "support-1"}
 
 
+def test_pseudonyms_are_told_that_are_deleted_by_the_list_or_with_an_account(
+    admin: Client, moderator: User, lead: User, application: Any
+) -> None:
+    given = [Pseudonym(application=application, user=user, recaller_id=user.username) for user in (moderator, lead)]
+    Pseudonym.objects.bulk_create(given)
+    form = {"action": "delete_selected", "_selected_action": given[0].pk, "post": "yes"}
+    admin.post("/admin/accounts/pseudonym/", form)
+    admin.post(reverse("admin:accounts_user_delete", args=[lead.pk]), {"post": "yes"})
+    assert not Pseudonym.objects.exists()
+    told = AuditEntry.objects.filter(action="pseudonym.changed").order_by("pk")
+    assert [(each.actor, each.detail["did"], each.detail["name"]) for each in told] == [
+        ("ada", "deleted", "mo"),
+        ("ada", "deleted", "lea"),
+    ]
+    assert AuditEntry.objects.get(action="account.changed").detail["name"] == "lea"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_deletion_by_the_list_goes_unrecorded(
+    failing: Client, administrator: User, moderator: User, application: Any, full: None
+) -> None:
+    failing.force_login(administrator)
+    (given,) = Pseudonym.objects.bulk_create([Pseudonym(application=application, user=moderator, recaller_id="x")])
+    form = {"action": "delete_selected", "_selected_action": given.pk, "post": "yes"}
+    assert failing.post("/admin/accounts/pseudonym/", form).status_code == 500
+    assert Pseudonym.objects.exists()
+
+
 # Reading
 
 
