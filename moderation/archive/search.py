@@ -40,11 +40,11 @@ PIECE = 500
 # What the index keeps of a pair: of its first character 12 bits, of the second 5.
 FIRST, SECOND = 4095, 31
 
-# Both engines: what `_pair` says, of every character and the one after it. Its cost keeps PostgreSQL from asking every
-# row; and as it is not said to be safe for it, no further processes are begun for what the index tells in a moment.
+# Both engines: what `_pair` says, of every character and the one after it. As the function is not said to be safe for
+# it, PostgreSQL begins no further processes for what the index tells in a moment.
 POSTGRESQL_INSTALL = f"""
 CREATE OR REPLACE FUNCTION archive_pairs(words text) RETURNS tsvector
-LANGUAGE sql IMMUTABLE STRICT COST 10000 AS $$
+LANGUAGE sql IMMUTABLE STRICT AS $$
     SELECT array_to_tsvector(ARRAY(
         SELECT chr(4096 + (ascii(sign) & {FIRST}))
             || coalesce(chr(256 + (ascii(lead(sign) OVER (ORDER BY place)) & {SECOND})), '')
