@@ -45,6 +45,7 @@ def console(latency_ms: int, **settings: str) -> Iterator[GoEasy]:
                 "GOEASY_APPKEY": KEY,
                 "GOEASY_REST_HOST": goeasy.url,
                 "GOEASY_CONCURRENCY": str(CONCURRENCY),
+                "AUDIT_CHECKPOINT_FILE": "",
                 **settings,
             }
             sys.path.insert(0, str(ROOT))

@@ -59,6 +59,8 @@ def environment(port: int, sandbox_port: int) -> dict[str, str]:
         "GOEASY_SECRET_KEY": "demo-secret-0123456789",
         "GOEASY_REST_HOST": sandbox,
         "MEDIA_ORIGINS": sandbox,
+        # Beside its own database: that of another log would be found to contradict it.
+        "AUDIT_CHECKPOINT_FILE": "" if "DEMO_DATABASE_URL" in os.environ else str(DATA / "audit-checkpoint"),
     }
 
 
