@@ -173,11 +173,13 @@ def test_the_page_says_that_calls_are_held_back(signed_in: Client, make_recall: 
     assert "recalls are held back." in signed_in.get("/").content.decode()
 
 
-def test_the_page_tells_the_pace_and_the_time_left(signed_in: Client, make_recall: Callable[..., Recall]) -> None:
+def test_the_page_tells_the_pace_and_the_time_left(
+    signed_in: Client, make_recall: Callable[..., Recall], time_machine: Any
+) -> None:
     recall = make_recall([FIRST + n for n in range(60)], "accepted", state="sending")
-    attempt = the_batch(recall).attempts.get()
-    attempt.started_at = timezone.now() - timedelta(seconds=2)
-    attempt.save()
+    now = timezone.now()
+    the_batch(recall).attempts.update(started_at=now - timedelta(seconds=2), ended_at=now)
+    time_machine.move_to(now, tick=False)
     page = shown(signed_in, recall)
     assert "0.5 calls a second, about 0:04 left" in page
 
