@@ -30,8 +30,9 @@ from moderation.archive.timeline import Key
 TABLE = SearchText._meta.db_table
 PAIRS = "archive_searchpairs"
 MOST_PAIRS = 32
-# Of what more messages than this may hold, the newest are found sooner by looking through the messages.
-MOST_CANDIDATES = 20_000
+# What so few messages may hold is compared with them at once. Of what more do, the newest are mostly found sooner by
+# looking through the newest messages; else it is compared with so many.
+FEW_CANDIDATES, MOST_CANDIDATES = 2_000, 100_000
 # So many are looked through for one page, in parts that grow: a page of what is frequent takes the first part alone.
 PARTS = (1_000, 4_000, 16_000, 64_000)
 # So many messages that were there before are made searchable in one transaction.
@@ -235,16 +236,21 @@ class Found:
 def find(wanted: Wanted, *, before: Key | None = None, limit: int = 50) -> Found:
     """At most `limit` messages that are `wanted`, newest first, from `before` on. Takes a bounded time."""
     text = normalised(wanted.text)
-    # One character is in few pairs when it is rare, and on every page when it is not.
-    if len(text) == 1:
-        found = _look_through(wanted, text, before, limit, PARTS[:1])
-        if found.looked_back_to is None:
-            return found
     if not text:
         return _look_through(wanted, text, before, limit, PARTS)
-    candidates = candidates_for(text, MOST_CANDIDATES + 1)
-    if len(candidates) > MOST_CANDIDATES:
-        return _look_through(wanted, text, before, limit, PARTS)
+    # One character is in few pairs when it is rare, and on every page when it is not.
+    if len(text) > 1 and len(candidates := candidates_for(text, FEW_CANDIDATES + 1)) <= FEW_CANDIDATES:
+        return _among(candidates, wanted, text, before, limit)
+    found = _look_through(wanted, text, before, limit, PARTS[:1])
+    if found.looked_back_to is None:
+        return found
+    if len(candidates := candidates_for(text, MOST_CANDIDATES + 1)) <= MOST_CANDIDATES:
+        return _among(candidates, wanted, text, before, limit)
+    return _look_through(wanted, text, before, limit, PARTS)
+
+
+def _among(candidates: list[int], wanted: Wanted, text: str, before: Key | None, limit: int) -> Found:
+    """Those of the candidates that are wanted."""
     if not candidates:
         return Found()
     messages = _before(before, _narrowed(wanted).filter(_rest(wanted), pk__in=_as_rows(candidates)))
