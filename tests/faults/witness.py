@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, connection
+from django.db.models import Q
 
 from moderation.audit.models import AuditEntry
 from recall.models import Recall, RecallAttempt, RecallBatch
+from recall.outcomes import LOST
 
 GROUP = "groupId"
 
@@ -82,11 +84,16 @@ class Witness:
 
 
 def is_intended(group: str, timestamps: list[int]) -> bool:
-    """Whether an open attempt, and the audit entry of its intent, name exactly these timestamps of the group."""
-    open_attempts = RecallAttempt.objects.filter(
-        outcome=RecallAttempt.Outcome.OPEN, batch__recall__conversation__group_id=group
+    """Whether an open attempt, and the audit entry of its intent, name exactly these timestamps of the group.
+
+    Open, or called unknown already: here a lease runs out at once, and a busy machine may read what a killed process
+    had sent only after that.
+    """
+    attempts = RecallAttempt.objects.filter(
+        Q(outcome=RecallAttempt.Outcome.OPEN) | Q(outcome=RecallAttempt.Outcome.UNKNOWN, problem=LOST),
+        batch__recall__conversation__group_id=group,
     ).select_related("batch")
-    for attempt in open_attempts:
+    for attempt in attempts:
         items = attempt.batch.items.order_by("position").values_list("timestamp", flat=True)
         told = AuditEntry.objects.filter(
             action="recall.sending",
