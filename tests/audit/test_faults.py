@@ -94,8 +94,7 @@ def test_a_killed_writer_leaves_the_chain_whole_and_everything_it_acknowledged_i
 
 @pytest.mark.django_db(transaction=True)
 def test_entries_of_a_log_without_seals_are_kept_and_sealed_after_the_upgrade() -> None:
-    before, after = [("audit", "0002_entries_never_change")], [("audit", "0003_seals_and_checkpoints")]
-    MigrationExecutor(connection).migrate(before)
+    MigrationExecutor(connection).migrate([("audit", "0002_entries_never_change")])
     try:
         with connection.cursor() as cursor:
             for actor in ("mo", "lea"):
@@ -105,7 +104,9 @@ def test_entries_of_a_log_without_seals_are_kept_and_sealed_after_the_upgrade() 
                     [actor],
                 )
     finally:
-        MigrationExecutor(connection).migrate(after)
+        # To the newest: other tests need all of it.
+        executor = MigrationExecutor(connection)
+        executor.migrate(executor.loader.graph.leaf_nodes())
     assert Sealer().seal() == 2
     assert list(AuditSeal.objects.order_by("seq").values_list("seq", "entry__actor")) == [(1, "mo"), (2, "lea")]
     refused: list[Any] = []
