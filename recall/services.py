@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
@@ -21,6 +20,7 @@ from django.utils.translation import gettext_lazy as _
 from moderation.accounts.models import Pseudonym, User
 from moderation.archive.backfill import look_up
 from moderation.archive.models import Application, Conversation, Message, Sender
+from moderation.archive.rows import in_parts
 from moderation.audit.models import Action, AuditEntry
 from moderation.audit.services import entry, record_all
 from moderation.goeasy.client import MAX_TIMESTAMPS_PER_CALL, Group, Private, Recaller, masked, recall_body
@@ -36,8 +36,6 @@ from recall.models import (
     RecallReason,
     Sweep,
 )
-
-Some = TypeVar("Some")
 
 
 class NotPossible(Exception):
@@ -68,9 +66,8 @@ def recaller_for(user: User, application: Application) -> Recaller | None:
 def archived(conversation: Conversation, timestamps: Sequence[int]) -> list[Message]:
     """The archive's messages at `timestamps` (ms), oldest first."""
     messages: list[Message] = []
-    # In parts: SQLite bounds the number of parameters of one statement.
-    for start in range(0, len(timestamps), 500):
-        messages += Message.objects.filter(conversation=conversation, timestamp__in=timestamps[start : start + 500])
+    for some in in_parts(timestamps):
+        messages += Message.objects.filter(conversation=conversation, timestamp__in=some)
     return sorted(messages, key=lambda message: (message.timestamp, message.pk))
 
 
@@ -272,7 +269,7 @@ def _split(planned: Sequence[tuple[Recall, list[tuple[int, ...]]]]) -> None:
 
 def _archived_at(places: list[tuple[int, int]]) -> Iterator[Message]:
     """The archive's messages at `places` (conversation, ms), and others at the same times."""
-    for timestamps in _in_parts(sorted({timestamp for _conversation, timestamp in places})):
+    for timestamps in in_parts(sorted({timestamp for _conversation, timestamp in places})):
         # By time alone: few messages share a millisecond, and with the conversation in question as well a database
         # may look up every pair of the two.
         yield from Message.objects.filter(timestamp__in=timestamps).order_by("timestamp", "pk")
@@ -303,16 +300,14 @@ def call_off(recalls: list[Recall], actor: User) -> int:
     """Call off whatever has not left of `recalls`, which are `locked()`; returns how many timestamps that was."""
     states = Recall.State
     count = 0
-    for some in _in_parts(recalls):
+    for some in in_parts(recalls):
         batches = RecallBatch.objects.filter(recall__in=some)
         unsent = batches.filter(state=RecallBatch.State.PENDING)
         indexes = _by_recall(unsent.select_for_update(of=("self",)).order_by("index").values_list("recall_id", "index"))
         timestamps = _timestamps(some, Q(batch__state=RecallBatch.State.PENDING))
         unsent.update(state=RecallBatch.State.CANCELLED)
         under_way = set(batches.filter(state=RecallBatch.State.SENDING).values_list("recall_id", flat=True))
-        something_left = set(
-            batches.exclude(state=RecallBatch.State.CANCELLED).values_list("recall_id", flat=True).distinct()
-        )
+        something_left = set(batches.exclude(state=RecallBatch.State.CANCELLED).values_list("recall_id", flat=True))
         touched = [recall for recall in some if recall.pk in indexes]
         for recall in touched:
             if recall.pk not in under_way:
@@ -401,12 +396,14 @@ def resend(recalls: list[Recall], which: Q, actor: User, *, note: str = "") -> i
     For `actor`; returns how many batches those are.
     """
     count = 0
-    for some in _in_parts(recalls):
+    for some in in_parts(recalls):
         batches = RecallBatch.objects.filter(which, recall__in=some)
-        keys = list(batches.order_by("index").values_list("pk", "recall_id", "index"))
+        # Locked: an answer that comes late must not be put away unseen.
+        locked_batches = batches.select_for_update(of=("self",)).order_by("index")
+        keys = list(locked_batches.values_list("pk", "recall_id", "index"))
         indexes = _by_recall((recall_id, index) for _pk, recall_id, index in keys)
         timestamps: dict[UUID, list[int]] = defaultdict(list)
-        for part in _in_parts([pk for pk, _recall_id, _index in keys]):
+        for part in in_parts([pk for pk, _recall_id, _index in keys]):
             # Batches in order, and their timestamps in order: both ascend.
             items = RecallItem.objects.filter(batch__in=part)
             in_order = items.order_by("batch__index", "position").values_list("recall_id", "timestamp")
@@ -446,12 +443,6 @@ def resend(recalls: list[Recall], which: Q, actor: User, *, note: str = "") -> i
     return count
 
 
-def _in_parts(values: list[Some]) -> Iterator[list[Some]]:
-    """`values` in parts of 500: SQLite bounds the number of parameters of one statement."""
-    for start in range(0, len(values), 500):
-        yield values[start : start + 500]
-
-
 def _by_recall(pairs: Iterable[tuple[UUID, int]]) -> dict[UUID, list[int]]:
     """What belongs to each recall, in the order of `pairs` (recall's id, number)."""
     found: dict[UUID, list[int]] = defaultdict(list)
@@ -460,7 +451,7 @@ def _by_recall(pairs: Iterable[tuple[UUID, int]]) -> dict[UUID, list[int]]:
     return found
 
 
-def _timestamps(recalls: list[Recall], which: Q) -> dict[UUID, list[int]]:
+def _timestamps(recalls: Sequence[Recall], which: Q) -> dict[UUID, list[int]]:
     """The timestamps (ms, ascending) of those items of `recalls` that `which` is true of, by recall."""
     items = RecallItem.objects.filter(which, recall__in=recalls).order_by("timestamp")
     return _by_recall(items.values_list("recall_id", "timestamp"))

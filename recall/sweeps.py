@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy as _
 
 from moderation.accounts.models import User
 from moderation.archive.models import Application, Conversation, Message
+from moderation.archive.rows import in_parts
 from moderation.goeasy.client import Recaller
 from recall.models import Recall, RecallBatch, RecallItem, RecallReason, Sweep
 from recall.services import (
@@ -37,8 +38,6 @@ from recall.services import (
 
 # Of each conversation, so many of its messages are shown before the sweep is confirmed.
 SAMPLES = 3
-# SQLite bounds the number of parameters of one statement.
-AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -116,13 +115,6 @@ def plan_sweep(*, application: Application, sender_id: str, since: int, until: i
     return SweepPlan(parts, digest=digest.hexdigest(), left_out=left_out)
 
 
-def _chunks(values: Iterable[int]) -> Iterator[list[int]]:
-    """`values` in parts that one statement takes."""
-    ordered = sorted(values)
-    for start in range(0, len(ordered), AT_ONCE):
-        yield ordered[start : start + AT_ONCE]
-
-
 def _taken(timestamps: set[int]) -> set[tuple[int, int]]:
     """The (conversation, timestamp) that a recall of ours has named, unless GoEasy refused it or it was called off.
 
@@ -131,7 +123,7 @@ def _taken(timestamps: set[int]) -> set[tuple[int, int]]:
     """
     states = RecallBatch.State
     found: set[tuple[int, int]] = set()
-    for some in _chunks(timestamps):
+    for some in in_parts(sorted(timestamps)):
         items = RecallItem.objects.filter(timestamp__in=some).exclude(
             batch__state__in=[states.REFUSED, states.CANCELLED]
         )
@@ -142,7 +134,7 @@ def _taken(timestamps: set[int]) -> set[tuple[int, int]]:
 def _others(sender_id: str, ids: dict[int, dict[int, int]]) -> dict[int, list[int]]:
     """The keys of the messages of other senders at the same milliseconds, by conversation; recalled ones are gone."""
     found: dict[int, list[int]] = defaultdict(list)
-    for some in _chunks({timestamp for by_time in ids.values() for timestamp in by_time}):
+    for some in in_parts(sorted({timestamp for by_time in ids.values() for timestamp in by_time})):
         rows = (
             # By time alone, and the conversation below: few messages share a millisecond, and with both in question
             # a database may look up every pair of the two.
@@ -222,7 +214,7 @@ def problem_of(planned: SweepPlan) -> NotPossible | None:
 def conversations_of(parts: Sequence[Part]) -> dict[int, Conversation]:
     """The conversations of `parts`, by key."""
     found: dict[int, Conversation] = {}
-    for some in _chunks(part.conversation_id for part in parts):
+    for some in in_parts([part.conversation_id for part in parts]):
         found |= Conversation.objects.select_related("application").in_bulk(some)
     return found
 
