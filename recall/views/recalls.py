@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -36,6 +37,7 @@ from recall.models import (
     RecallAttempt,
     RecallBatch,
     RecallItem,
+    Sweep,
 )
 from recall.progress import Progress, progress_of
 from recall.views.health import worker_is_alive
@@ -236,15 +238,34 @@ def recall_settle(request: SignedIn, pk: UUID) -> HttpResponse:
     if not form.is_valid():
         context = _status(request, recall) | _calls(request, recall) | _items(request, recall)
         return render(request, "recall/recall.html", context | {"decision_form": form})
+    again, note = form.cleaned_data["decision"] == "again", form.cleaned_data["note"]
+
+    def decide() -> str:
+        count = services.settle_unknown(recall, request.user, send_again=again, note=note)
+        return ngettext("You decided on %(count)d call.", "You decided on %(count)d calls.", count) % {"count": count}
+
+    return do(request, recall, decide)
+
+
+def do(request: SignedIn, thing: Recall | Sweep, act: Callable[[], str]) -> HttpResponse:
+    """What a button asks for: on the thing's page is said what came of it, or why it is not possible."""
     try:
-        again = form.cleaned_data["decision"] == "again"
-        count = services.settle_unknown(recall, request.user, send_again=again, note=form.cleaned_data["note"])
+        messages.success(request, act())
     except services.NotPossible as refusal:
         messages.warning(request, str(refusal.sentence))
-    else:
-        text = ngettext("You decided on %(count)d call.", "You decided on %(count)d calls.", count)
-        messages.success(request, text % {"count": count})
-    return SeeOther(recall.get_absolute_url())
+    return SeeOther(thing.get_absolute_url())
+
+
+def called_off(count: int) -> str:
+    """That so many timestamps were."""
+    text = ngettext("%(count)d timestamp was called off.", "%(count)d timestamps were called off.", count)
+    return text % {"count": count}
+
+
+def sent_again(count: int) -> str:
+    """That so many calls are being."""
+    text = ngettext("%(count)d call is being sent again.", "%(count)d calls are being sent again.", count)
+    return text % {"count": count}
 
 
 def _status(request: SignedIn, recall: Recall) -> dict[str, Any]:
@@ -353,14 +374,7 @@ def _number(text: str | None) -> int:
 def recall_cancel(request: SignedIn, pk: UUID) -> HttpResponse:
     """Call off what has not left."""
     recall = get_object_or_404(Recall, pk=pk)
-    try:
-        count = services.cancel_recall(recall, request.user)
-    except services.NotPossible as refusal:
-        messages.warning(request, str(refusal.sentence))
-    else:
-        text = ngettext("%(count)d timestamp was called off.", "%(count)d timestamps were called off.", count)
-        messages.success(request, text % {"count": count})
-    return SeeOther(recall.get_absolute_url())
+    return do(request, recall, lambda: called_off(services.cancel_recall(recall, request.user)))
 
 
 @login_required
@@ -369,11 +383,4 @@ def recall_cancel(request: SignedIn, pk: UUID) -> HttpResponse:
 def recall_retry(request: SignedIn, pk: UUID) -> HttpResponse:
     """Send again what was refused, never left or is still visible."""
     recall = get_object_or_404(Recall, pk=pk)
-    try:
-        count = services.retry_recall(recall, request.user)
-    except services.NotPossible as refusal:
-        messages.warning(request, str(refusal.sentence))
-    else:
-        text = ngettext("%(count)d call is being sent again.", "%(count)d calls are being sent again.", count)
-        messages.success(request, text % {"count": count})
-    return SeeOther(recall.get_absolute_url())
+    return do(request, recall, lambda: sent_again(services.retry_recall(recall, request.user)))

@@ -14,7 +14,6 @@ from django.db.models import Count, Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
-from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from moderation.archive.models import Message
@@ -28,7 +27,7 @@ from recall.progress import progress_of_sweeps
 from recall.services import MAY_BE_SENT_AGAIN, RETRIED_FROM, NotPossible
 from recall.views.health import worker_is_alive
 from recall.views.home import with_progress
-from recall.views.recalls import SeeOther, history_of, pace_of, read_key, recaller_fields
+from recall.views.recalls import SeeOther, called_off, do, history_of, pace_of, read_key, recaller_fields, sent_again
 
 PARTS_SHOWN = 100
 OTHERS_SHOWN = 20
@@ -197,14 +196,7 @@ def _after(key: str, recalls: QuerySet[Recall]) -> QuerySet[Recall]:
 def sweep_cancel(request: SignedIn, pk: UUID) -> HttpResponse:
     """Call off what has not left of all the sweep's recalls."""
     sweep = get_object_or_404(Sweep, pk=pk)
-    try:
-        count = sweeps.cancel_sweep(sweep, request.user)
-    except NotPossible as refusal:
-        messages.warning(request, str(refusal.sentence))
-    else:
-        text = ngettext("%(count)d timestamp was called off.", "%(count)d timestamps were called off.", count)
-        messages.success(request, text % {"count": count})
-    return SeeOther(sweep.get_absolute_url())
+    return do(request, sweep, lambda: called_off(sweeps.cancel_sweep(sweep, request.user)))
 
 
 @login_required
@@ -213,11 +205,4 @@ def sweep_cancel(request: SignedIn, pk: UUID) -> HttpResponse:
 def sweep_retry(request: SignedIn, pk: UUID) -> HttpResponse:
     """Send again what was refused, never left or is still visible, of all the sweep's recalls."""
     sweep = get_object_or_404(Sweep, pk=pk)
-    try:
-        count = sweeps.retry_sweep(sweep, request.user)
-    except NotPossible as refusal:
-        messages.warning(request, str(refusal.sentence))
-    else:
-        text = ngettext("%(count)d call is being sent again.", "%(count)d calls are being sent again.", count)
-        messages.success(request, text % {"count": count})
-    return SeeOther(sweep.get_absolute_url())
+    return do(request, sweep, lambda: sent_again(sweeps.retry_sweep(sweep, request.user)))
