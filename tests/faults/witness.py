@@ -26,6 +26,8 @@ class Witness:
     with_intent: int = 0
     # How often each (group, timestamp) arrived.
     arrivals: Counter[tuple[str, int]] = field(default_factory=Counter)
+    # The attempts (ids) whose calls have arrived.
+    covered: set[int | None] = field(default_factory=set)
     left_open: int = 0
     ended_unknown: int = 0
     undecided: int = 0
@@ -36,20 +38,22 @@ class Witness:
         if call["endpoint"] != "recall" or GROUP not in call["body"]:
             return
         group, timestamps = call["body"][GROUP], call["body"]["messages"]
-        intended = self.ask(group, timestamps)
+        attempt = self.ask(group, timestamps)
         self.received += 1
-        self.with_intent += intended
+        # One intent covers one call.
+        self.with_intent += attempt is not None and attempt not in self.covered
+        self.covered.add(attempt)
         self.arrivals.update((group, timestamp) for timestamp in timestamps)
 
-    def ask(self, group: str, timestamps: list[int]) -> bool:
+    def ask(self, group: str, timestamps: list[int]) -> int | None:
         """Ask the database, again and again for `patience` seconds while it is away."""
         deadline = time.monotonic() + self.patience
         while True:
             try:
-                return is_intended(group, timestamps)
+                return intended(group, timestamps)
             except (OperationalError, InterfaceError):
                 if time.monotonic() > deadline:
-                    return False
+                    return None
                 time.sleep(0.1)
             finally:
                 connection.close()
@@ -83,8 +87,8 @@ class Witness:
         assert self.sent_again == self.undecided == 0, self.figures()
 
 
-def is_intended(group: str, timestamps: list[int]) -> bool:
-    """Whether an open attempt, and the audit entry of its intent, name exactly these timestamps of the group.
+def intended(group: str, timestamps: list[int]) -> int | None:
+    """The open attempt (its id) that names exactly these timestamps of the group, as its audit entry does.
 
     Open, or called unknown already: here a lease runs out at once, and a busy machine may read what a killed process
     had sent only after that.
@@ -102,5 +106,5 @@ def is_intended(group: str, timestamps: list[int]) -> bool:
             attempt=attempt.number,
         ).first()
         if list(items) == timestamps and told and told.timestamps == timestamps and told.group_id == group:
-            return True
-    return False
+            return attempt.pk
+    return None
