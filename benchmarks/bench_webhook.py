@@ -30,7 +30,7 @@ CONVERSATIONS = 200
 # How many deliveries of how many messages are kept one after the other, and how often that is measured.
 SIZES = {1: 400, 100: 20}
 ROUNDS = 5
-HTTP_DELIVERIES, SENDERS, WORKERS, THREADS = 8_000, 8, 2, 4
+HTTP_DELIVERIES, SENDERS, WORKERS, THREADS = 8_000, 16, 2, 8
 
 
 def prepare(folder: str) -> None:

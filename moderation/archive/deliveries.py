@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+import queue
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -27,7 +30,8 @@ from moderation.goeasy.client import Target
 log = logging.getLogger(__name__)
 
 State = WebhookDelivery.State
-# What is larger waits for the worker: GoEasy waits 3 seconds for an answer, and others wait meanwhile.
+# What is larger waits for the worker: GoEasy waits 3 seconds for an answer, and others wait meanwhile. Nor do
+# deliveries of more share a commit.
 CHEAP_BYTES = 128 * 1024
 # Envelopes in envelopes: no further in.
 MOST_ENVELOPES = 4
@@ -108,48 +112,119 @@ def _enveloped(raw: str, depth: int) -> Iterator[tuple[str, Any]]:
             yield from (element for element in found if read_message(*element))
 
 
+class Given:
+    """A delivery to keep, what was read in it, and what came of it."""
+
+    def __init__(self, application: Application, content: bytes) -> None:
+        self.delivery = WebhookDelivery(
+            application=application,
+            received_at=timezone.now(),
+            content=content,
+            sha256=hashlib.sha256(content).hexdigest(),
+        )
+        if len(content) > CHEAP_BYTES:
+            self.read = Read([])
+            _put_off(self.delivery, "large")
+        else:
+            self.read = read_content(content)
+            _settle(self.delivery, self.read)
+        self.is_new = False
+        self.error: BaseException | None = None
+        self.is_done = False
+
+
+class Turn:
+    """The threads of a process that keep deliveries of one application: those that come together share a commit.
+
+    A commit costs much the same for one delivery as for ten. While a thread is at it, others leave theirs; the next one
+    keeps them all.
+    """
+
+    def __init__(self) -> None:
+        self._mine = threading.Lock()
+        self._left: queue.SimpleQueue[Given] = queue.SimpleQueue()
+
+    def keep(self, given: Given) -> None:
+        """Return once `given` is done, by this thread or by another."""
+        self._left.put(given)
+        with self._mine:
+            while not given.is_done:
+                some = list(self._taken())
+                try:
+                    keep(some)
+                except BaseException as error:
+                    for each in some:
+                        each.error = error
+                    if not isinstance(error, Exception):
+                        raise
+                finally:
+                    for each in some:
+                        each.is_done = True
+
+    def _taken(self) -> Iterator[Given]:
+        """What lies there; no more than can be read while GoEasy waits."""
+        size = 0
+        while size < CHEAP_BYTES and not self._left.empty():
+            given = self._left.get()
+            size += len(given.delivery.content)
+            yield given
+
+
+_turns: defaultdict[int, Turn] = defaultdict(Turn)
+
+
 def accept(application: Application, content: bytes) -> bool:
     """Keep a delivery whose signature was checked; return whether it is new. Once this returns, it is on disk.
 
     The same content is kept once: what it told is in the archive, or waits to be. Raises django.db.Error when it
     cannot be kept; then nothing is.
     """
-    delivery = WebhookDelivery(
-        application=application,
-        received_at=timezone.now(),
-        content=content,
-        sha256=hashlib.sha256(content).hexdigest(),
-    )
-    if len(content) > CHEAP_BYTES:
-        return _keep(_waiting(delivery, "large"))
-    read = read_content(content)
-    try:
-        conversations = conversations_of(application, (target for target, _message in read.messages))
-        with rows.writing():
-            _settle(delivery, read)
-            rows.insert_delivery(delivery)
-            ingest_delivered(application, conversations, read.messages)
-    except Exception as error:
-        # It had come before; or its messages cannot be kept, and then it is kept by itself.
-        is_new = _keep(_waiting(delivery, "failed", error))
-        if is_new:
-            log.exception("a delivery to %s waits: its messages were not kept", application.slug)
-        return is_new
-    if read.problem:
+    given = Given(application, content)
+    _turns[application.pk].keep(given)
+    if given.error:
+        raise given.error
+    if given.is_new and given.read.problem:
         feed.count(application, feed.What.UNREAD)
-    return True
+    return given.is_new
 
 
-def _is_kept(delivery: WebhookDelivery) -> bool:
-    return WebhookDelivery.objects.filter(application=delivery.application, sha256=delivery.sha256).exists()
+def keep(given: Sequence[Given]) -> None:
+    """Keep deliveries of one application in one transaction; each by itself when that fails."""
+    try:
+        _ingest(given)
+    except Exception as error:
+        if len(given) == 1:
+            _keep_unread(given[0], error)
+            return
+        for each in given:
+            try:
+                keep([each])
+            except Exception as problem:
+                each.error = problem
 
 
-def _keep(delivery: WebhookDelivery) -> bool:
-    """Insert the delivery unless it is kept already; return whether it is new."""
-    if _is_kept(delivery):
-        return False
-    WebhookDelivery.objects.bulk_create([delivery], ignore_conflicts=True)
-    return True
+def _ingest(given: Sequence[Given]) -> None:
+    """Write the deliveries and their messages. Others do so at the same time: in one order everywhere."""
+    application = given[0].delivery.application
+    conversations = conversations_of(application, (target for each in given for target, _message in each.read.messages))
+    by_content = {each.delivery.sha256: each for each in reversed(given)}
+    with rows.writing():
+        written = rows.insert_deliveries([by_content[sha256].delivery for sha256 in sorted(by_content)])
+        new = [by_content[sha256] for sha256 in by_content if sha256 in written]
+        ingest_delivered(application, conversations, [pair for each in new for pair in each.read.messages])
+    for each in new:
+        each.is_new = True
+
+
+def _keep_unread(given: Given, error: Exception) -> None:
+    """Keep a delivery by itself: its messages cannot be kept, or nothing can, which raises."""
+    delivery = given.delivery
+    if WebhookDelivery.objects.filter(application=delivery.application, sha256=delivery.sha256).exists():
+        return
+    given.read = Read([])
+    WebhookDelivery.objects.bulk_create([_put_off(delivery, "failed", error)], ignore_conflicts=True)
+    given.is_new = True
+    log.error("a delivery to %s waits: its messages were not kept", delivery.application.slug, exc_info=error)
 
 
 def _settle(delivery: WebhookDelivery, read: Read) -> None:
@@ -157,7 +232,7 @@ def _settle(delivery: WebhookDelivery, read: Read) -> None:
     delivery.problem, delivery.detail, delivery.retry_at = read.problem, read.detail, None
 
 
-def _waiting(delivery: WebhookDelivery, problem: str, error: Exception | None = None) -> WebhookDelivery:
+def _put_off(delivery: WebhookDelivery, problem: str, error: Exception | None = None) -> WebhookDelivery:
     """The delivery, put off for a time that doubles with each try."""
     delivery.state, delivery.problem = State.WAITING, problem
     # What an error says may hold anything; its kind is enough for a page. The log has the rest.
@@ -179,7 +254,7 @@ def process(delivery: WebhookDelivery) -> None:
             delivery.save(update_fields=["state", "problem", "detail", "retry_at", "tries"])
     except Exception as error:
         log.exception("delivery %s was not read into the archive", delivery.pk)
-        _waiting(delivery, "failed", error)
+        _put_off(delivery, "failed", error)
         if delivery.tries >= MOST_TRIES:
             delivery.state, delivery.retry_at = State.UNREAD, None
         delivery.save(update_fields=["state", "problem", "detail", "retry_at", "tries"])

@@ -121,12 +121,12 @@ def conversations_of(application: Application, targets: Iterable[Target]) -> dic
 
     Call it outside the transaction that goes on to write to them: who opens one holds on to nothing else.
     """
-    found: dict[Target, int] = {}
-    for target in targets:
-        if target not in found:
-            pk = rows.conversation_id(application.pk, _in_order(target))
-            found[target] = pk or Conversation.objects.open(application, target).pk
-    return found
+    in_order = {target: _in_order(target) for target in targets}
+    known = rows.conversation_ids(application.pk, list(dict.fromkeys(in_order.values())))
+    return {
+        target: known.get(ordered) or Conversation.objects.open(application, target).pk
+        for target, ordered in in_order.items()
+    }
 
 
 def ingest_delivered(

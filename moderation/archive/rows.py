@@ -15,7 +15,7 @@ from typing import Any
 from django.db import connection, models, transaction
 
 from moderation.archive.models import Application, Conversation, Kind, Message, Sender, WebhookDelivery
-from moderation.goeasy.client import Group, Target
+from moderation.goeasy.client import Group, Private, Target
 
 # The engines bound the parameters of one statement.
 MOST_ROWS = 500
@@ -69,15 +69,27 @@ def _values(row: models.Model) -> Iterator[Any]:
 
 
 def application(slug: str) -> Application | None:
-    """The application with this short name, if there is one."""
-    statement = f'SELECT * FROM "{Application._meta.db_table}" WHERE "slug" = %s'  # noqa: S608 - no value
-    return next(iter(Application.objects.raw(statement, [slug])), None)
-
-
-def insert_delivery(delivery: WebhookDelivery) -> None:
-    """Write the delivery. Raises IntegrityError when its content is there already."""
+    """The application with this short name, if there is one; only what a delivery needs of it is read."""
+    names = ("id", "slug", "secret_keys_sealed")
+    columns = ", ".join(f'"{name}"' for name in names)
     with connection.cursor() as cursor:
-        cursor.execute(_insert(WebhookDelivery, 1), list(_values(delivery)))
+        cursor.execute(f'SELECT {columns} FROM "{Application._meta.db_table}" WHERE "slug" = %s', [slug])  # noqa: S608
+        found = cursor.fetchone()
+    return Application.from_db(connection.alias, names, found) if found else None
+
+
+def insert_deliveries(deliveries: Sequence[WebhookDelivery]) -> set[str]:
+    """Write those of `deliveries` whose content is not there yet; give them in one order everywhere.
+
+    Returns the SHA-256 of what was written. Where another transaction is about to write the same, its end is
+    waited for.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f'{_insert(WebhookDelivery, len(deliveries))} ON CONFLICT DO NOTHING RETURNING "sha256"',
+            [value for delivery in deliveries for value in _values(delivery)],
+        )
+        return {sha256 for (sha256,) in cursor.fetchall()}
 
 
 def insert_messages(messages: Sequence[Message]) -> list[Message]:
@@ -109,33 +121,37 @@ def key(message: Message) -> tuple[int, str, int, str, str]:
     )
 
 
-def conversation_id(application_id: int, target: Target) -> int | None:
-    """The key of the conversation that `target` (a pair in order) names, if there is one."""
-    where, values = (
-        ('"group_id" = %s', [target.group_id])
-        if isinstance(target, Group)
-        else ('"user_a" = %s AND "user_b" = %s', [target.user_a, target.user_b])
-    )
-    kind = Kind.GROUP if isinstance(target, Group) else Kind.PRIVATE
+def conversation_ids(application_id: int, targets: Sequence[Target]) -> dict[Target, int]:
+    """The keys of those conversations that there are of `targets` (pairs in order)."""
+    groups = [target for target in targets if isinstance(target, Group)]
+    pairs = [target for target in targets if isinstance(target, Private)]
+    select = f'FROM "{Conversation._meta.db_table}" WHERE "application_id" = %s AND "kind" = %s AND'  # noqa: S608
+    found: dict[Target, int] = {}
     with connection.cursor() as cursor:
-        cursor.execute(
-            f'SELECT "id" FROM "{Conversation._meta.db_table}" '  # noqa: S608 - no value
-            f'WHERE "application_id" = %s AND "kind" = \'{kind.value}\' AND {where}',
-            [application_id, *values],
-        )
-        found = cursor.fetchone()
-    return found[0] if found else None
+        for some in in_parts(groups):
+            cursor.execute(
+                f'SELECT "id", "group_id" {select} "group_id" IN ({", ".join(["%s"] * len(some))})',
+                [application_id, Kind.GROUP.value, *(group.group_id for group in some)],
+            )
+            found |= {Group(group_id): pk for pk, group_id in cursor.fetchall()}
+        for some in in_parts(pairs):
+            cursor.execute(
+                f'SELECT "id", "user_a", "user_b" {select} '
+                f'("user_a", "user_b") IN (VALUES {", ".join(["(%s, %s)"] * len(some))})',
+                [application_id, Kind.PRIVATE.value, *(user for each in some for user in (each.user_a, each.user_b))],
+            )
+            found |= {Private(user_a, user_b): pk for pk, user_a, user_b in cursor.fetchall()}
+    return found
 
 
 def advance(newest: Sequence[tuple[int, int]]) -> None:
     """Let each conversation (its key first, in one order everywhere) know of its newest message's time (ms)."""
     with connection.cursor() as cursor:
-        for pk, timestamp in newest:
-            cursor.execute(
-                f'UPDATE "{Conversation._meta.db_table}" SET "last_timestamp" = %s '  # noqa: S608 - no value
-                'WHERE "id" = %s AND "last_timestamp" < %s',
-                [timestamp, pk, timestamp],
-            )
+        cursor.executemany(
+            f'UPDATE "{Conversation._meta.db_table}" SET "last_timestamp" = %s '  # noqa: S608 - no value
+            'WHERE "id" = %s AND "last_timestamp" < %s',
+            [(timestamp, pk, timestamp) for pk, timestamp in newest],
+        )
 
 
 def senders(application_id: int, user_ids: Sequence[str]) -> dict[str, Sender]:

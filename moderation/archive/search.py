@@ -45,13 +45,13 @@ FIRST, SECOND = 4095, 31
 # left to choose, PostgreSQL asks every message about what is frequent, which takes seconds.
 POSTGRESQL_INSTALL = f"""
 CREATE OR REPLACE FUNCTION archive_pairs(words text) RETURNS tsvector
-LANGUAGE sql IMMUTABLE STRICT AS $$
-    SELECT array_to_tsvector(ARRAY(
+LANGUAGE plpgsql IMMUTABLE STRICT AS $$ BEGIN
+    RETURN array_to_tsvector(ARRAY(
         SELECT chr(4096 + (ascii(sign) & {FIRST}))
             || coalesce(chr(256 + (ascii(lead(sign) OVER (ORDER BY place)) & {SECOND})), '')
         FROM unnest(string_to_array(words, NULL)) WITH ORDINALITY AS signs (sign, place)
-    ))
-$$;
+    ));
+END $$;
 CREATE INDEX IF NOT EXISTS {PAIRS} ON {TABLE} USING gin (archive_pairs(text)) WITH (gin_pending_list_limit = 1024);
 CREATE OR REPLACE FUNCTION archive_candidates(pairs tsquery, most bigint) RETURNS SETOF bigint
 LANGUAGE sql STABLE STRICT SET enable_seqscan = off AS $$

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import urllib.parse
 import urllib.request
 from typing import Any
@@ -11,10 +12,11 @@ from typing import Any
 import pytest
 from django.db import Error, connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moderation.archive import deliveries
+from moderation.archive import deliveries, rows
 from moderation.archive.models import Application, Conversation, FeedCount, Message, WebhookDelivery
 from moderation.goeasy.client import Group, Private
 from moderation.goeasy.sandbox import Sandbox
@@ -301,6 +303,56 @@ def test_the_same_delivery_twice_is_one_row_and_acknowledged(client: Client) -> 
         assert is_acknowledged(deliver(client, content))
         assert WebhookDelivery.objects.filter(sha256=hashlib.sha256(content.encode()).hexdigest()).count() == 1
     assert counted()["repeated"] == 3
+
+
+def test_what_comes_at_once_shares_a_commit(application: Any) -> None:
+    good = as_text([told(1), told(2)])
+    contents = [good, as_text(told(3)), as_text(told(4)), good, "no JSON"]
+    with CaptureQueriesContext(connection) as alone:
+        deliveries.keep([deliveries.Given(application, as_text(told(0)).encode())])
+    given = [deliveries.Given(application, content.encode()) for content in contents]
+    with CaptureQueriesContext(connection) as together:
+        deliveries.keep(given)
+    assert len(together) == len(alone)
+    assert [(each.is_new, each.error) for each in given] == [*[(True, None)] * 3, (False, None), (True, None)]
+    assert WebhookDelivery.objects.count() == 5
+    assert Message.objects.count() == 5
+
+
+def test_one_that_fails_is_put_off_and_those_beside_it_are_in_the_archive(
+    application: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = rows.insert_messages
+
+    def refuse_one(messages: Any) -> Any:
+        if any(message.message_id == "m-2" for message in messages):
+            raise Error("this one cannot be written")
+        return write(messages)
+
+    monkeypatch.setattr(rows, "insert_messages", refuse_one)
+    given = [deliveries.Given(application, as_text(told(number)).encode()) for number in range(4)]
+    deliveries.keep(given)
+    assert all(each.is_new and each.error is None for each in given)
+    assert sorted(Message.objects.values_list("message_id", flat=True)) == ["m-0", "m-1", "m-3"]
+    assert WebhookDelivery.objects.get(state="waiting").problem == "failed"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_threads_that_come_while_another_is_writing_are_all_answered(application: Any) -> None:
+    turn = deliveries.Turn()
+    given = [deliveries.Given(application, as_text(told(number)).encode()) for number in range(8)]
+
+    def leave(each: deliveries.Given) -> None:
+        turn.keep(each)
+        connection.close()
+
+    threads = [threading.Thread(target=leave, args=(each,)) for each in given]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=20)
+    assert all(each.is_done and each.is_new and each.error is None for each in given)
+    assert Message.objects.count() == 8
 
 
 def test_the_same_message_in_two_deliveries_is_one_row(client: Client) -> None:
