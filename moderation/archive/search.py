@@ -28,6 +28,7 @@ from moderation.archive.models import Message, SearchProgress, SearchText
 from moderation.archive.timeline import Key
 
 TABLE = SearchText._meta.db_table
+MESSAGES = Message._meta.db_table
 PAIRS = "archive_searchpairs"
 MOST_PAIRS = 32
 # What so few messages may hold is compared with them at once. Of what more do, the newest are mostly found sooner by
@@ -253,9 +254,36 @@ def _among(candidates: list[int], wanted: Wanted, text: str, before: Key | None,
     """Those of the candidates that are wanted."""
     if not candidates:
         return Found()
-    messages = _before(before, _narrowed(wanted).filter(_rest(wanted), pk__in=_as_rows(candidates)))
-    messages = messages.annotate(place=_place(text)).filter(place__gt=0)
-    return _page(list(messages.order_by("-timestamp", "-id").values_list("timestamp", "pk")[: limit + 1]), limit)
+    if wanted == Wanted(text=wanted.text):
+        return _page(_holding(candidates, text, before, limit + 1), limit)
+    holding = _holding(candidates, text, before, len(candidates))
+    narrowed = _narrowed(wanted).filter(_rest(wanted), pk__in=_as_rows([pk for _timestamp, pk in holding]))
+    keys: list[Key] = list(narrowed.order_by("-timestamp", "-id").values_list("timestamp", "pk")[: limit + 1])
+    return _page(keys, limit)
+
+
+def _holding(candidates: list[int], text: str, before: Key | None, most: int) -> list[Key]:
+    """Of the candidates those that hold the text, newest first.
+
+    Written out: to build the statement takes longer than to run it. Texts are compared before messages are looked up.
+    """
+    is_sqlite = connection.vendor == "sqlite"
+    ids = "SELECT value FROM json_each(%s)" if is_sqlite else "SELECT unnest(%s::bigint[])"
+    place = "instr(text, %s)" if is_sqlite else "strpos(text, %s)"
+    earlier = "WHERE timestamp < %s OR (timestamp = %s AND id < %s)" if before else ""
+    values = [json.dumps(candidates) if is_sqlite else candidates, text]
+    if before:
+        values += [before[0], *before]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"WITH holding AS MATERIALIZED (SELECT message_id AS held FROM {TABLE} "
+            f"WHERE message_id IN ({ids}) AND {place} > 0) "
+            f"SELECT timestamp, id FROM holding JOIN {MESSAGES} ON id = held {earlier} "
+            "ORDER BY timestamp DESC, id DESC LIMIT %s",
+            [*values, most],
+        )
+        keys: list[Key] = cursor.fetchall()
+    return keys
 
 
 def _page(keys: list[Key], limit: int) -> Found:
