@@ -271,7 +271,7 @@ def _holding(candidates: list[int], text: str, before: Key | None, most: int) ->
     ids = "SELECT value FROM json_each(%s)" if is_sqlite else "SELECT unnest(%s::bigint[])"
     place = "instr(text, %s)" if is_sqlite else "strpos(text, %s)"
     earlier = "WHERE timestamp < %s OR (timestamp = %s AND id < %s)" if before else ""
-    values = [json.dumps(candidates) if is_sqlite else candidates, text]
+    values: list[Any] = [json.dumps(candidates) if is_sqlite else candidates, text]
     if before:
         values += [before[0], *before]
     with connection.cursor() as cursor:
