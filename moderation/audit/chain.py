@@ -69,7 +69,9 @@ class Sealer:
                 hash_ = verifier.entry_hash(export.as_dict(columns, seq, prev_hash, None))
                 seals.append((seq, pk, prev_hash, hash_))
                 prev_hash = hash_
-            write(seals)
+            # Another sealer may have been here since.
+            if seals:
+                write(seals)
         return seals
 
 
