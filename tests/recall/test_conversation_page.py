@@ -272,6 +272,8 @@ def test_media_of_another_origin_is_only_linked_and_an_admin_is_led_to_where_it_
     assert "files.example.com is not among the hosts that are allowed." in html
     assert "An admin can allow it." in html
     assert "/admin/" not in html
+    fill(private, 1, start=START + 10_000, type="image", payload={"url": "http://plain.example.com/cat.png"})
+    assert "It could be only if it were https." in page(mo, private)
     mo.force_login(administrator)
     assert f'"/admin/archive/application/{private.application_id}/change/#id_media_origins"' in page(mo, private)
 
