@@ -48,15 +48,13 @@ test-postgresql: setup
 browser: ## Chromium and a Chinese font for the browser tests, from Debian's packages where that is possible
 	@tests/install_browser.sh
 
-soak: setup ## the long fault tests, on both databases, with their figures
+soak: setup ## the long fault tests on both databases, and the audit log's in full, with their figures
 	$(PY) tests/run.py sqlite -n 0 -m soak -s tests
 	$(PY) tests/run.py postgresql -n 0 -m soak -s tests
+	$(PY) benchmarks/soak_audit.py
 
 bench: setup ## every benchmark, ratios printed
 	@set -e; for program in benchmarks/bench_*.py; do $(PY) $$program; done
-
-soak: setup ## the audit log's tests in full: 10,000 forgeries, 1,000 honest logs; DATABASE_URL= (default: SQLite)
-	$(PY) benchmarks/soak_audit.py
 
 lock: ## pin requirements.txt and requirements-dev.txt anew from the .in files
 	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv

@@ -75,9 +75,9 @@ class GoEasy:
         """Forget the calls that arrived."""
         requests.delete(f"{self.url}/sandbox/calls", timeout=5).raise_for_status()
 
-    def calls(self) -> list[dict[str, Any]]:
-        """The recalls that arrived since."""
-        answer = requests.get(f"{self.url}/sandbox/calls?endpoint=recall", timeout=60)
+    def calls(self, endpoint: str = "recall") -> list[dict[str, Any]]:
+        """The calls that arrived since."""
+        answer = requests.get(f"{self.url}/sandbox/calls?endpoint={endpoint}", timeout=60)
         return list(answer.json()["content"])
 
 

@@ -185,7 +185,7 @@ SWEEP_MAX_MESSAGES = int(read("SWEEP_MAX_MESSAGES", number(1, 100_000), "10000")
 FEED_COMPARE_MINUTES = read("FEED_COMPARE_MINUTES", whole(0, 10_000), "10")
 # Days for which a webhook delivery is kept whose messages are all in the archive; 0: for ever.
 WEBHOOK_KEEP_DAYS = read("WEBHOOK_KEEP_DAYS", whole(0, 36_500), "30")
-# Origins from which a browser may show attachments, after a click.
+# Origins from which a browser may show any application's attachments, after a click; Django admin has each one's own.
 MEDIA_ORIGINS = read("MEDIA_ORIGINS", origins, "")
 # The audit log's checkpoints: what they are signed with, how often, and where they are written.
 AUDIT_SIGNING_KEY = read("AUDIT_SIGNING_KEY", key_seed, "")
@@ -309,8 +309,9 @@ CONTENT_SECURITY_POLICY = {
         "default-src": [SELF],
         "script-src": [SELF],
         "style-src": [SELF],
-        "img-src": [SELF, "data:", *MEDIA_ORIGINS],
-        "media-src": [SELF, *MEDIA_ORIGINS],
+        # A conversation's page adds the hosts that are allowed for its application's attachments.
+        "img-src": [SELF, "data:"],
+        "media-src": [SELF],
         "object-src": [NONE],
         "base-uri": [NONE],
         "frame-ancestors": [NONE],

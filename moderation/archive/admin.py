@@ -83,7 +83,11 @@ class ApplicationForm(forms.ModelForm[Application]):
             "recaller_data",
             "keep_days",
             "history_days",
+            "media_origins",
         ]
+        widgets = {
+            "media_origins": forms.Textarea(attrs={"rows": 3, "class": "vLargeTextField", "spellcheck": "false"})
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -95,6 +99,11 @@ class ApplicationForm(forms.ModelForm[Application]):
 
     def clean_new_appkey(self) -> str:
         return clean_key(self.cleaned_data["new_appkey"])
+
+    def clean_media_origins(self) -> str:
+        """One a line, as a browser writes an origin."""
+        typed = self.cleaned_data["media_origins"].lower().replace(",", " ").split()
+        return "\n".join(dict.fromkeys(origin.removesuffix("/").removesuffix(":443") for origin in typed))
 
     def clean_new_secret_keys(self) -> str:
         return ",".join(clean_key(key) for key in self.cleaned_data["new_secret_keys"].split(",") if key.strip())
@@ -181,6 +190,7 @@ class ApplicationAdmin(SearchAdmin):
                 },
             ),
             (_("How long messages are kept"), {"fields": ["keep_days", "history_days"]}),
+            (_("Attachments"), {"fields": ["media_origins"]}),
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Application | None = None) -> Any:

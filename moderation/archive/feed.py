@@ -21,9 +21,12 @@ HOUR = timedelta(hours=1)
 # What is usual in an hour is the middle of what came in the same hour of these last days, of so many at least.
 USUAL_DAYS = 14
 LEAST_DAYS = 3
-# Silence is an alarm where usually so many deliveries come, and never before this.
+# Of a newer feed, it is the middle of what came in each of so many last hours.
+LATELY_HOURS = 24
+# Silence is an alarm where usually so many deliveries come, and never before this: told within five minutes, as feeds
+# are looked at twice a minute.
 SILENCE_EXPECTS = 20
-LEAST_SILENCE = timedelta(minutes=5)
+LEAST_SILENCE = timedelta(minutes=4)
 # A message may be on its way so long before history having it and the archive not is a gap.
 ON_ITS_WAY = timedelta(minutes=1)
 # An alarm for a gap ends when no other one was found for so long.
@@ -154,9 +157,18 @@ def alarm_of(feed: Feed, now: datetime) -> str:
 
 def usual(feed: Feed, hour: datetime) -> float | None:
     """How many deliveries usually come in the hour that begins at `hour`; None when too little is known."""
-    same = [hour - timedelta(days=days) for days in range(1, USUAL_DAYS + 1)]
-    known = [each for each in same if feed.first_at and each > feed.first_at]
-    if len(known) < LEAST_DAYS:
+    return _middle(feed, [hour - timedelta(days=days) for days in range(1, USUAL_DAYS + 1)], LEAST_DAYS)
+
+
+def lately(feed: Feed, hour: datetime) -> float | None:
+    """How many deliveries came in an hour before the one that begins at `hour`; None when there was no whole one."""
+    return _middle(feed, [hour - number * HOUR for number in range(1, LATELY_HOURS + 1)], 1)
+
+
+def _middle(feed: Feed, hours: list[datetime], least: int) -> float | None:
+    """The middle of what came in each of `hours` since the feed began; None when these are fewer than `least`."""
+    known = [each for each in hours if feed.first_at and each > feed.first_at]
+    if len(known) < least:
         return None
     counts = dict(
         FeedCount.objects.filter(application=feed.application_id, what=What.DELIVERED, hour__in=known).values_list(
@@ -167,11 +179,16 @@ def usual(feed: Feed, hour: datetime) -> float | None:
 
 
 def expected(feed: Feed, since: datetime, until: datetime) -> float:
-    """How many deliveries usually come between two times; no further is looked than it takes to know of silence."""
+    """How many deliveries usually come between two times; no further is looked than it takes to know of silence.
+
+    A feed that is too new to know what is usual at an hour is expected to go on as it has.
+    """
     number, start = 0.0, since
     while start < until and number < SILENCE_EXPECTS and start - since < timedelta(days=USUAL_DAYS):
         end = min(hour_of(start) + HOUR, until)
-        number += (usual(feed, hour_of(start)) or 0) * ((end - start) / HOUR)
+        an_hour = usual(feed, hour_of(start))
+        an_hour = lately(feed, hour_of(start)) if an_hour is None else an_hour
+        number += (an_hour or 0) * ((end - start) / HOUR)
         start = end
     return number
 

@@ -5,6 +5,7 @@ Every time stamp here is GoEasy's: milliseconds since the epoch, UTC.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.conf import settings
@@ -36,11 +37,30 @@ def validate_rest_host(value: str) -> None:
         raise ValidationError(str(problem)) from None
 
 
+# A host name or an IPv4 address, and perhaps a port. A policy for browsers is made of it: nothing else may be in it.
+MEDIA_ORIGIN = re.compile(r"https://[a-z0-9-]+(\.[a-z0-9-]+)*(:[1-9][0-9]{0,4})?")
+
+
+def validate_media_origins(value: str) -> None:
+    """Refuse a list that holds what is no origin of a host, naming it."""
+    if bad := [origin for origin in value.split() if not MEDIA_ORIGIN.fullmatch(origin)]:
+        raise ValidationError(
+            _(
+                "“%(origin)s” is not an origin. Write it like https://files.example.com or https://files.example.com:8443."
+            ),
+            code="origin",
+            params={"origin": bad[0][:100]},
+        )
+
+
 class Application(Recorded):
     """A GoEasy application. `default` is configured by the environment, which wins at every start."""
 
     recorded_as = Action.APPLICATION_CHANGED
-    told = ("slug", "name", "rest_host_saved", "recaller_id", "recaller_data", "keep_days", "history_days")
+    told = (
+        *("slug", "name", "rest_host_saved", "recaller_id", "recaller_data", "keep_days", "history_days"),
+        "media_origins",
+    )
     secret = ("appkey_sealed", "secret_keys_sealed")
     told_app = "slug"
 
@@ -82,6 +102,17 @@ class Application(Recorded):
         validators=[MinValueValidator(1), MaxValueValidator(36_500)],
         help_text=_("As the application’s plan has it: 1 on the free one, 10 on paid ones, more on request."),
     )
+    media_origins = models.TextField(
+        _("hosts of attachments"),
+        blank=True,
+        default="",
+        max_length=4_000,
+        validators=[validate_media_origins],
+        help_text=_(
+            "One a line, like https://files.example.com. Pictures, audio and video from there are shown after a click; "
+            "the console itself never fetches them."
+        ),
+    )
 
     class Meta:
         verbose_name = _("application")
@@ -105,6 +136,11 @@ class Application(Recorded):
     def is_configured(self) -> bool:
         """Whether there is a key to call GoEasy with."""
         return bool(self.appkey())
+
+    @property
+    def allowed_media_origins(self) -> list[str]:
+        """The origins from which a browser may show this application's attachments: everybody's, and its own."""
+        return list(dict.fromkeys([*settings.MEDIA_ORIGINS, *self.media_origins.split()]))
 
     # Methods, not properties: nothing that lists an object's attributes shows a key.
     def appkey(self) -> str:

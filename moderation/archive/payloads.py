@@ -76,6 +76,11 @@ class Attachment:
     # Whether the console shows it itself: its origin is one of those that the operator named.
     may_load: bool = False
 
+    @property
+    def may_be_allowed(self) -> bool:
+        """Whether Django admin would take its origin (`models.MEDIA_ORIGIN`)."""
+        return self.url.lower().startswith("https://")
+
 
 def read(raw: str, media_origins: Collection[str] = ()) -> Words | Attachment:
     """What to show of the message whose JSON text is `raw`."""

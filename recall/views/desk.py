@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
+from csp.decorators import csp_update
 from django.contrib.auth.decorators import login_required, permission_required
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -116,7 +116,11 @@ def conversation(request: SignedIn, pk: int) -> HttpResponse:
     context |= _beside(request, found) | _kept(found, window.messages)
     context["elsewhere"] = sorted(kept - {message.timestamp for message in window.messages})
     context["most"] = MAX_TIMESTAMPS
-    return render(request, "recall/conversation.html", context)
+    response = render(request, "recall/conversation.html", context)
+    # On no other page may a browser ask the hosts of attachments.
+    origins = found.application.allowed_media_origins
+    csp_update({"img-src": origins, "media-src": origins})(lambda _request: response)(request)
+    return response
 
 
 def _window(conversation: Conversation, asked: Mapping[str, Any]) -> Window:
@@ -189,6 +193,7 @@ def _rows(conversation: Conversation, messages: list[Message], kept: set[int]) -
     timestamps = [message.timestamp for message in messages]
     senders = timeline.senders(conversation.application, {message.sender_id for message in messages})
     shared = timeline.sharing(conversation, timestamps)
+    origins = conversation.application.allowed_media_origins
     items = {
         item.timestamp: item
         for item in RecallItem.objects.filter(recall__conversation=conversation, timestamp__in=timestamps)
@@ -198,7 +203,7 @@ def _rows(conversation: Conversation, messages: list[Message], kept: set[int]) -
     return [
         Row(
             message=message,
-            shown=payloads.read(message.raw, settings.MEDIA_ORIGINS),
+            shown=payloads.read(message.raw, origins),
             sender=senders.get(message.sender_id),
             shared=shared.get(message.timestamp, 0),
             item=items.get(message.timestamp),

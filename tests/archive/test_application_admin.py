@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from moderation.archive.models import Application
+from moderation.audit.models import AuditEntry
 
 pytestmark = pytest.mark.django_db
 
@@ -199,6 +201,38 @@ def test_recaller_data_stays_readable(admin: Client, second: Application) -> Non
     second.refresh_from_db()
     assert second.recaller_data is None
     assert not re.search(r"<textarea[^>]*>\s*null", admin.get(address(second)).content.decode())
+
+
+def test_hosts_of_attachments_are_origins_and_a_change_of_them_is_recorded(admin: Client, second: Application) -> None:
+    typed = "https://Files.Example.com/\n https://10.0.0.1:8443, https://cdn.example.com:443 https://files.example.com"
+    assert admin.post(address(second), form(media_origins=typed)).status_code == 302
+    second.refresh_from_db()
+    wanted = ["https://files.example.com", "https://10.0.0.1:8443", "https://cdn.example.com"]
+    assert second.allowed_media_origins == wanted
+    entry = AuditEntry.objects.filter(action="application.changed").latest("pk")
+    assert "https://cdn.example.com" in json.dumps(entry.detail)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "files.example.com",
+        "http://files.example.com",
+        "https://files.example.com/photos",
+        "https://*.example.com",
+        "https://a@files.example.com",
+        "https://files.example.com:port",
+        "https://files.example.com;script-src",
+        "https://文件.example.com",
+        "https:",
+        "'unsafe-inline'",
+    ],
+)
+def test_what_is_no_origin_is_named(admin: Client, second: Application, origin: str) -> None:
+    page = admin.post(address(second), form(media_origins=f"https://good.example.com {origin}"))
+    assert f"“{origin}” is not an origin." in html.unescape(page.content.decode())
+    second.refresh_from_db()
+    assert second.media_origins == ""
 
 
 def test_an_auditor_reads_and_cannot_write(client: Client, auditor: Any, second: Application) -> None:

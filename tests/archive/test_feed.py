@@ -88,10 +88,19 @@ def test_silence_that_is_usual_is_no_alarm_and_silence_that_is_not_is_one(applic
     assert feed.take_stock(application).alarm == ""
 
 
-@pytest.mark.parametrize(("an_hour", "days"), [(0, 5), (1, 5), (600, 2)])
-def test_a_quiet_feed_or_a_new_one_is_not_called_silent(application: Any, an_hour: int, days: int) -> None:
+@pytest.mark.parametrize(("an_hour", "days"), [(0, 5), (1, 5), (1, 2), (0, 1)])
+def test_a_quiet_feed_is_not_called_silent(application: Any, an_hour: int, days: int) -> None:
     delivered(application, NOW - 2 * feed.HOUR)
     usually(application, an_hour, days=days)
+    assert feed.take_stock(application).alarm == ""
+
+
+def test_a_new_feed_is_called_silent_by_what_came_lately(application: Any) -> None:
+    delivered(application, NOW - 10 * MINUTE)
+    usually(application, 600, days=2)
+    assert feed.take_stock(application).alarm == "silent"
+    # With no whole hour behind it, nothing is known.
+    Feed.objects.update(first_at=NOW - 20 * MINUTE)
     assert feed.take_stock(application).alarm == ""
 
 

@@ -1,4 +1,7 @@
-"""The webhook under a real gunicorn that is killed and restarted, with a sender that behaves like GoEasy."""
+"""The webhook under a real gunicorn that is killed and restarted, with a sender that behaves like GoEasy.
+
+In full with `make soak`, in a reduced form every time.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,16 @@ import http.client
 import json
 import os
 import random
-import signal
-import socket
+import shutil
+import sqlite3
 import subprocess
 import sys
-import threading
+import tempfile
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,226 +29,80 @@ from django.db.models import Count
 from django.test import Client
 
 from moderation.archive import deliveries
-from moderation.archive.models import Message, WebhookDelivery
+from moderation.archive.models import FeedCount, Message, WebhookDelivery
 from moderation.goeasy.signing import sign
+
+from .webhooks import (
+    ACKNOWLEDGEMENT,
+    AT,
+    FORGED,
+    PATH,
+    ROOT,
+    SECRET,
+    Delivery,
+    Gunicorn,
+    Sender,
+    forgery,
+    is_recalled,
+    make_deliveries,
+    mark,
+    message,
+    signed,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ROOT = Path(__file__).resolve().parents[2]
-SECRET = "0123456789abcdef"
-PATH = "/webhooks/goeasy/default/"
-ACKNOWLEDGEMENT = b'{"code":200,"content":"success"}'
-AT = 1_700_000_000_000
-# As GoEasy: so many tries of so many seconds.
-TRIES, TIMEOUT = 3, 3.0
+Trouble = Callable[[Gunicorn], None]
 
 
-@dataclass
-class Gunicorn:
-    """The web process as it is deployed, on the test's database."""
-
-    port: int
-    environment: dict[str, str]
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}{PATH}"
-
-    def start(self) -> None:
-        command = [
-            *(sys.executable, "-m", "gunicorn", "moderation.wsgi", "--bind", f"127.0.0.1:{self.port}"),
-            *("--worker-class", "gthread", "--workers", "2", "--threads", "4"),
-            *("--no-control-socket", "--log-level", "critical", "--graceful-timeout", "5"),
-        ]
-        self.process = subprocess.Popen(
-            command, cwd=ROOT, env=self.environment, start_new_session=True, stderr=subprocess.DEVNULL
-        )
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=2).close()
-                return
-            except OSError:
-                time.sleep(0.05)
-        raise AssertionError("gunicorn did not start")
-
-    def end(self, signum: int) -> None:
-        """End it: with SIGKILL its workers, too, wherever they are."""
-        assert self.process
-        if signum == signal.SIGKILL:
-            os.killpg(self.process.pid, signum)
-        else:
-            self.process.send_signal(signum)
-        self.process.wait(timeout=20)
+def database_url() -> str:
+    """The test's database, for another process."""
+    name = connection.settings_dict["NAME"]
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{name}"
+    return urllib.parse.urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
 
 
 @pytest.fixture
 def gunicorn(application: Any) -> Iterator[Gunicorn]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    database = connection.settings_dict
-    if connection.vendor == "sqlite":
-        url = f"sqlite:///{database['NAME']}"
-    else:
-        url = urllib.parse.urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{database['NAME']}").geturl()
-    web = Gunicorn(port, {**os.environ, "DATABASE_URL": url, "GOEASY_SECRET_KEY": SECRET, "DEBUG": "false"})
+    web = Gunicorn(database_url())
     web.start()
     yield web
-    if web.process and web.process.poll() is None:
-        web.end(signal.SIGTERM)
+    web.end()
 
 
-def message(number: int) -> dict[str, Any]:
-    return {
-        "type": "text",
-        # Every seventh carries no id.
-        **({"messageId": f"m-{number}"} if number % 7 else {}),
-        "timestamp": AT + number,
-        "senderId": f"u-{number % 5}",
-        "senderData": {"name": f"第 {number % 5}"},
-        **({"groupId": f"g-{number % 3}"} if number % 2 else {"receiverId": f"v-{number % 4}"}),
-        "payload": {"text": f"消息 {number}"},
-    }
+def send_through(web: Gunicorn, sent: list[Delivery], troubles: list[Trouble]) -> Sender:
+    """Send everything while the troubles come one after the other, evenly spread. What was given up stays so."""
+    sender = Sender(web.port)
+    with ThreadPoolExecutor(4) as threads:
+        everything = [threads.submit(sender.send, each) for each in sent]
+        for number, trouble in enumerate(troubles, start=1):
+            while sender.done < len(sent) * number // (len(troubles) + 1):
+                time.sleep(0.01)
+            trouble(web)
+        for each in everything:
+            each.result()
+    return sender
 
 
-def is_recalled(number: int) -> bool:
-    """Whether a mark of its recall is delivered, too: before it, after it, or at the same time."""
-    return number % 5 == 0 and number % 7 != 0
-
-
-def mark(number: int) -> dict[str, Any]:
-    return {**message(number), "payload": None, "recalled": True, "recaller": {"id": "support"}}
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """What is sent: its content, its signature, and the numbers of the messages in it."""
-
-    content: bytes
-    signature: str
-    numbers: tuple[int, ...] = ()
-    is_forged: bool = False
-
-
-def make_deliveries(chance: random.Random, number_of_messages: int) -> list[Delivery]:
-    """Every message in one delivery or more, alone or in arrays; signed nonsense; forgeries; all of it shuffled."""
-    made = []
-
-    def add(content: bytes, numbers: tuple[int, ...] = ()) -> None:
-        made.append(Delivery(content, sign(SECRET, content), numbers))
-
-    left = list(range(1, number_of_messages + 1))
-    while left:
-        some, left = left[: (size := chance.choice([1, 1, 1, 2, 5, 20]))], left[size:]
-        # What was delivered already comes along again, in another order.
-        some = some + chance.sample(range(1, number_of_messages + 1), k=chance.choice([0, 0, 1, 3]))
-        chance.shuffle(some)
-        told = [message(number) for number in some]
-        value = told if len(told) > 1 or chance.random() < 0.5 else told[0]
-        add(json.dumps(value, ensure_ascii=False).encode(), tuple(some))
-    add(json.dumps([message(number) for number in range(1, number_of_messages + 1)], indent=4).encode(), (1, 2, 3))
-    for nonsense in (b"[1", b'{"a": 1}', b"\xff", b"null", b'[{"timestamp": 1700000000000}]'):
-        add(nonsense)
-    for number in filter(is_recalled, range(1, number_of_messages + 1)):
-        add(json.dumps([mark(number)]).encode(), (number,))
-    genuine = list(made)
-    made += chance.sample(genuine, k=len(genuine) // 3)
-    for number in range(20):
-        content = json.dumps([message(900_000 + number)]).encode()
-        signature = bytearray(sign(SECRET, content).encode())
-        if number % 2:
-            content = content.replace(b"900", b"901")
-        else:
-            signature[number % 27] ^= 1
-        made.append(Delivery(content, signature.decode(), is_forged=True))
-    chance.shuffle(made)
-    return made
-
-
-@dataclass
-class Sender:
-    """GoEasy: three tries of three seconds. It remembers what was acknowledged, and what was answered at all."""
-
-    url: str
-    acknowledged: list[Delivery] = field(default_factory=list)
-    given_up: list[Delivery] = field(default_factory=list)
-    statuses: set[int] = field(default_factory=set)
-
-    def send(self, delivery: Delivery) -> None:
-        for _try in range(1 if delivery.is_forged else TRIES):
-            if self.post(delivery):
-                self.acknowledged.append(delivery)
-                return
-            time.sleep(0.2)
-        self.given_up.append(delivery)
-
-    def post(self, delivery: Delivery) -> bool:
-        request = urllib.request.Request(
-            self.url,
-            urllib.parse.urlencode({"content": delivery.content}).encode(),
-            {"x-goeasy-signature": delivery.signature},
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
-                self.statuses.add(response.status)
-                return bool(response.status == 200 and response.read() == ACKNOWLEDGEMENT)
-        except urllib.error.HTTPError as error:
-            self.statuses.add(error.code)
-            error.close()
-        except (OSError, http.client.HTTPException):
-            pass
-        return False
-
-
-def test_through_kills_and_restarts_what_was_acknowledged_is_there_once(gunicorn: Gunicorn) -> None:
-    chance = random.Random(20)
-    sent = make_deliveries(chance, 1_500)
-    sender = Sender(gunicorn.url)
-    done = threading.Event()
-
-    def work() -> None:
-        with ThreadPoolExecutor(4) as threads:
-            list(threads.map(sender.send, sent))
-        # GoEasy was switched on again by a person: what it gave up comes once more.
-        for _round in range(20):
-            again, sender.given_up = [each for each in sender.given_up if not each.is_forged], []
-            for delivery in again:
-                sender.send(delivery)
-            if not again:
-                break
-        done.set()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    signals = [signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGKILL]
-    in_the_middle = 0
-    for signum in signals:
-        done.wait(0.6)
-        in_the_middle += not done.is_set()
-        gunicorn.end(signum)
-        gunicorn.start()
-    thread.join(timeout=120)
-    assert done.is_set()
-    assert in_the_middle >= 3
-    gunicorn.end(signal.SIGTERM)
+def check_archive(sender: Sender, sent: list[Delivery]) -> None:
+    """All that was acknowledged is there, once, and says what was sent; and nothing else is."""
     while deliveries.process_due():
         pass
-
     acknowledged = {hashlib.sha256(each.content).hexdigest() for each in sender.acknowledged}
     stored = dict(WebhookDelivery.objects.values_list("sha256", "state"))
     assert acknowledged - stored.keys() == set(), "acknowledged but absent"
     assert acknowledged == {hashlib.sha256(each.content).hexdigest() for each in sent if not each.is_forged}
+    assert len(stored) == WebhookDelivery.objects.count() == len(acknowledged), "every delivery once"
     assert set(stored.values()) == {"done", "unread"}
     assert [each for each in sender.acknowledged if each.is_forged] == [], "wrong acknowledgements"
-    assert sender.statuses == {200, 401}
+    assert set(sender.statuses) == {200, 401}
     numbers = {number for each in sender.acknowledged for number in each.numbers}
     times = list(Message.objects.order_by("timestamp").values_list("timestamp", flat=True))
     assert times == [AT + number for number in sorted(numbers)], "every message once, and none that was forged"
     twice = Message.objects.exclude(message_id="").values("message_id").annotate(rows=Count("pk")).filter(rows__gt=1)
     assert not twice.exists()
-    for row in Message.objects.select_related("conversation"):
+    for row in Message.objects.select_related("conversation").iterator():
         number = row.timestamp - AT
         assert row.data == message(number), "what was said, not the mark, whichever came first"
         assert (row.recalled, row.recaller) == ((True, {"id": "support"}) if is_recalled(number) else (False, {}))
@@ -257,15 +112,56 @@ def test_through_kills_and_restarts_what_was_acknowledged_is_there_once(gunicorn
         }
 
 
+def test_through_kills_and_restarts_what_was_acknowledged_is_there_once(gunicorn: Gunicorn) -> None:
+    sent = make_deliveries(random.Random(20), 1_000)
+    troubles = [Gunicorn.kill_all, Gunicorn.roll, Gunicorn.kill_one, Gunicorn.stop_and_start, Gunicorn.kill_all]
+    sender = send_through(gunicorn, sent, troubles)
+    # GoEasy was switched on again by a person: what it gave up comes once more.
+    for _round in range(20):
+        again, sender.given_up = [each for each in sender.given_up if not each.is_forged], []
+        for delivery in again:
+            sender.send(delivery)
+    gunicorn.end()
+    check_archive(sender, sent)
+
+
+@pytest.mark.soak
+def test_through_twenty_kills_and_twenty_restarts_nothing_is_lost_refused_or_believed(gunicorn: Gunicorn) -> None:
+    sent = make_deliveries(random.Random(4), 100_000)
+    started = time.monotonic()
+    sender = send_through(gunicorn, sent, [Gunicorn.roll, Gunicorn.kill_one] * 20)
+    took = time.monotonic() - started
+    given_up = [each for each in sender.given_up if not each.is_forged]
+    print(
+        f"\n{connection.vendor}: {len(sent):,} deliveries in {took:.0f} s ({len(sent) / took:.0f} a second) through 20 "
+        f"rolling restarts and 20 kills; {sender.tried_again} tries again, {len(given_up)} refused three times"
+    )
+    assert given_up == [], "refused three times in a row"
+    check_archive(sender, sent)
+    kept, told = WebhookDelivery.objects.count(), Message.objects.count()
+    unread = WebhookDelivery.objects.filter(state="unread").count()
+    print(f"  {kept:,} kept ({unread:,} unread), {told:,} messages: all that was acknowledged, each once")
+
+    counted = sum(FeedCount.objects.filter(what__in=["unsigned", "wrong_signature"]).values_list("number", flat=True))
+    chance = random.Random(5)
+    forged, started = Sender(gunicorn.port), time.monotonic()
+    with ThreadPoolExecutor(4) as threads:
+        for _sent in threads.map(forged.send, (forgery(chance, 1_000 + number) for number in range(100_000))):
+            pass
+    print(f"  forged: {forged.statuses} in {time.monotonic() - started:.0f} s, {len(forged.acknowledged)} accepted")
+    assert (forged.acknowledged, forged.statuses) == ([], {401: 100_000})
+    assert (WebhookDelivery.objects.count(), Message.objects.count()) == (kept, told)
+    assert not Message.objects.filter(timestamp__gte=AT + FORGED).exists()
+    refused = sum(FeedCount.objects.filter(what__in=["unsigned", "wrong_signature"]).values_list("number", flat=True))
+    assert refused - counted == 100_000, "nothing kept of them but a count"
+
+
 def test_many_at_once_tell_of_the_same_people_and_conversations_without_waiting_for_ever(gunicorn: Gunicorn) -> None:
     chance = random.Random(7)
     everything = [message(number) for number in range(1, 61)]
     everything += [mark(number) for number in filter(is_recalled, range(1, 61))]
-    sent = []
-    for _delivery in range(60):
-        content = json.dumps(chance.sample(everything, k=20)).encode()
-        sent.append(Delivery(content, sign(SECRET, content)))
-    sender = Sender(gunicorn.url)
+    sent = [signed(json.dumps(chance.sample(everything, k=20)).encode()) for _delivery in range(60)]
+    sender = Sender(gunicorn.port)
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(sender.send, sent))
     assert (len(sender.acknowledged), sender.given_up) == (60, [])
@@ -326,3 +222,100 @@ def test_a_full_disk_is_no_acknowledgement_and_leaves_nothing_half_written(
     while deliveries.process_due():
         pass
     assert Message.objects.count() == acknowledged + 299
+
+
+@contextmanager
+def small_disk(megabytes: int) -> Iterator[Path]:
+    """A file system in memory of that size, which PostgreSQL's server may write to. Skips where none can be mounted."""
+    folder = Path(tempfile.mkdtemp(prefix="console-disk-"))
+    options = f"size={megabytes}M,mode=700"
+    if connection.vendor == "postgresql" and (owner := subprocess.run(["id", "-u", "postgres"], capture_output=True)):
+        options += f",uid={owner.stdout.decode().strip()}"
+    try:
+        if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]).returncode:
+            pytest.skip("only root may mount a disk to be filled")
+        try:
+            yield folder
+        finally:
+            subprocess.run(["umount", "--lazy", folder], check=True)
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def console_on(disk: Path) -> Iterator[tuple[str, Callable[[str], int]]]:
+    """A database whose deliveries and messages are on `disk`: its URL, and a function that counts a table's rows."""
+    if connection.vendor == "sqlite":
+        url = f"sqlite:///{disk}/console.sqlite3"
+        environment = {**os.environ, "DATABASE_URL": url}
+        subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=environment, check=True)
+
+        def rows(table: str) -> int:
+            with closing(sqlite3.connect(disk / "console.sqlite3")) as database:
+                return int(database.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+
+        yield url, rows
+        return
+
+    def run(statement: str) -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchone() if cursor.description else None
+
+    # What PostgreSQL writes first, its log, stays where it is: that of a test's server is not ours to fill.
+    tables = ("archive_webhookdelivery", "archive_message", "archive_searchtext")
+    run(f"CREATE TABLESPACE console_small LOCATION '{disk}'")
+    try:
+        for table in tables:
+            run(f"ALTER TABLE {table} SET TABLESPACE console_small")
+        yield database_url(), lambda table: int(run(f"SELECT count(*) FROM {table}")[0])
+    finally:
+        for table in tables:
+            run(f"ALTER TABLE {table} SET TABLESPACE pg_default")
+        run("DROP TABLESPACE console_small")
+
+
+def read_what_waits(url: str) -> None:
+    """As the worker does in time."""
+    work = (
+        "from moderation.archive import deliveries as d; from django.utils.timezone import now;"
+        "d.WebhookDelivery.objects.filter(state='waiting').update(retry_at=now());"
+        "any(d.process_due() == 0 for _ in range(99))"
+    )
+    command = [sys.executable, "manage.py", "shell", "-v0", "-c", work]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "DATABASE_URL": url}, check=True)
+
+
+@pytest.mark.soak
+def test_a_disk_that_is_really_full_refuses_and_recovers_by_itself(application: Any) -> None:
+    def delivery(number: int) -> Delivery:
+        # What does not compress.
+        payload = random.Random(number).randbytes(6_000).hex()
+        return signed(json.dumps({**message(number), "payload": payload}).encode(), (number,))
+
+    with small_disk(12) as disk, console_on(disk) as (url, rows):
+        web = Gunicorn(url)
+        web.start()
+        try:
+            sender, number = Sender(web.port), 0
+            while sender.statuses.get(503, 0) < 30 and number < 5_000:
+                number += 1
+                sender.send(delivery(number))
+            accepted = len(sender.acknowledged)
+            print(f"\n{connection.vendor}: disk full after {accepted} deliveries: {sender.statuses}")
+            assert set(sender.statuses) == {200, 503}
+            assert accepted > 50
+            assert rows("archive_webhookdelivery") == accepted
+            # Where there was room for the delivery alone, its messages are the worker's to write.
+            done = rows("archive_webhookdelivery WHERE state = 'done'")
+            assert rows("archive_message") == done > accepted - 30, "no delivery is half there"
+            subprocess.run(["mount", "-o", "remount,size=64M", disk], check=True)
+            again, sender.given_up = sender.given_up, []
+            for each in again:
+                sender.send(each)
+            assert sender.given_up == []
+            read_what_waits(url)
+            assert rows("archive_webhookdelivery") == rows("archive_message") == number
+            print(f"  with room again, the {len(again)} that were refused are there, and nothing was restarted")
+        finally:
+            web.end()

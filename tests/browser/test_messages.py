@@ -67,7 +67,7 @@ def test_a_picture_is_loaded_when_somebody_asks_and_not_before(console: Console,
     page.locator("#filter").focus()
     expect(picture).to_have_css("filter", "blur(18px)")
     expect(message(page, elsewhere).locator("[data-media]")).to_have_count(0)
-    expect(message(page, elsewhere)).to_contain_text("MEDIA_ORIGINS does not name this host")
+    expect(message(page, elsewhere)).to_contain_text("elsewhere.example is not among the hosts that are allowed")
 
 
 def test_new_messages_are_announced_and_come_when_asked_for(

@@ -18,7 +18,7 @@ from django.utils import timezone
 from moderation.accounts.models import Pseudonym
 from moderation.archive.ingest import ingest
 from moderation.archive.models import Application, Conversation, Message
-from moderation.goeasy.client import Private
+from moderation.goeasy.client import Group, Private
 from recall.models import Recall, RecallBatch, RecallItem, RecallReason
 from recall.views import desk
 
@@ -263,11 +263,41 @@ def test_nothing_is_fetched_from_elsewhere_before_a_click(mo: Client, private: C
     assert 'rel="noopener noreferrer"' in html
 
 
-def test_media_of_another_origin_is_only_linked(mo: Client, private: Conversation) -> None:
+def test_media_of_another_origin_is_only_linked_and_an_admin_is_led_to_where_it_is_allowed(
+    mo: Client, private: Conversation, administrator: Any
+) -> None:
     fill(private, 1, type="image", payload={"url": "https://files.example.com/cat.png"})
     html = page(mo, private)
     assert "data-media=" not in html
-    assert "MEDIA_ORIGINS does not name this host" in html
+    assert "files.example.com is not among the hosts that are allowed." in html
+    assert "An admin can allow it." in html
+    assert "/admin/" not in html
+    fill(private, 1, start=START + 10_000, type="image", payload={"url": "http://plain.example.com/cat.png"})
+    assert "It could be only if it were https." in page(mo, private)
+    mo.force_login(administrator)
+    assert f'"/admin/archive/application/{private.application_id}/change/#id_media_origins"' in page(mo, private)
+
+
+def test_an_applications_own_hosts_are_allowed_on_its_pages_and_on_no_other(
+    mo: Client, private: Conversation, settings: Any
+) -> None:
+    settings.MEDIA_ORIGINS = ["https://everywhere.example.com"]
+    other = Application.objects.create(slug="other", name="Other", media_origins="https://files.example.com:8443")
+    theirs = Conversation.objects.open(other, Group("g"))
+    for conversation in (private, theirs):
+        fill(conversation, 1, type="image", payload={"url": "https://files.example.com:8443/cat.png"})
+    assert "data-media=" not in page(mo, private)
+    assert "data-media=" in page(mo, theirs)
+
+    def policy(address: str) -> dict[str, list[str]]:
+        parts = (part.split() for part in mo.get(address).headers["Content-Security-Policy"].split(";"))
+        return {name: origins for name, *origins in parts}
+
+    both = ["https://everywhere.example.com", "https://files.example.com:8443"]
+    assert policy(theirs.get_absolute_url())["img-src"] == ["'self'", "data:", *both]
+    assert policy(theirs.get_absolute_url())["media-src"] == ["'self'", *both]
+    assert policy(private.get_absolute_url())["img-src"] == ["'self'", "data:", both[0]]
+    assert policy("/conversations/")["img-src"] == ["'self'", "data:"]
 
 
 # What it costs
