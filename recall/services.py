@@ -203,11 +203,11 @@ def create_recalls(
                 timestamps=draft.timestamps,
                 detail={
                     "reason": reason.code,
-                    "note": note,
                     "recaller": (recaller.as_field() if recaller else None),
                     "calls": len(planned),
                     **({"sweep": str(sweep.pk)} if sweep else {}),
                 },
+                private=_noted(note),
             )
             for recall, draft, planned in zip(recalls, drafts, calls, strict=True)
         ]
@@ -383,8 +383,8 @@ def settle_unknown(recall: Recall, actor: User, *, send_again: bool, note: str) 
             check_at=None,
         )
         timestamps = _timestamps([recall], Q(batch__index__in=indexes))[recall.pk]
-        detail = {"batches": indexes, "send_again": send_again, "note": note}
-        record_all([_told(recall, actor, Action.SETTLED, timestamps, detail)])
+        detail: dict[str, object] = {"batches": indexes, "send_again": send_again}
+        record_all([_told(recall, actor, Action.SETTLED, timestamps, detail, note)])
         if send_again:
             resend([recall], Q(index__in=indexes), actor, note=note)
     return len(indexes)
@@ -428,10 +428,10 @@ def resend(recalls: list[Recall], which: Q, actor: User, *, note: str = "") -> i
             not_before=timezone.now(),
             sent_for=actor.get_username(),
         )
-        about = {"again": True, **({"note": note} if note else {})}
+        about = {recall.pk: {"again": True, "batches": indexes[recall.pk]} for recall in touched}
         record_all(
             [
-                _told(recall, actor, Action.REQUESTED, timestamps[recall.pk], {**about, "batches": indexes[recall.pk]})
+                _told(recall, actor, Action.REQUESTED, timestamps[recall.pk], about[recall.pk], note)
                 for recall in touched
             ]
         )
@@ -457,8 +457,15 @@ def _timestamps(recalls: Sequence[Recall], which: Q) -> dict[UUID, list[int]]:
     return _by_recall(items.values_list("recall_id", "timestamp"))
 
 
-def _told(recall: Recall, actor: User, action: Action, timestamps: list[int], detail: dict[str, object]) -> AuditEntry:
-    """An audit entry of what a person did about a recall."""
+def _noted(note: str) -> dict[str, str]:
+    """A note as the private part of an audit entry; an empty one is none."""
+    return {"note": note} if note else {}
+
+
+def _told(
+    recall: Recall, actor: User, action: Action, timestamps: list[int], detail: dict[str, object], note: str = ""
+) -> AuditEntry:
+    """An audit entry of what a person did about a recall, and what they noted."""
     return entry(
         actor=actor.get_username(),
         action=action,
@@ -467,4 +474,5 @@ def _told(recall: Recall, actor: User, action: Action, timestamps: list[int], de
         recall=recall.id,
         timestamps=timestamps,
         detail=detail,
+        private=_noted(note),
     )

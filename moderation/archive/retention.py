@@ -74,5 +74,5 @@ def _set(conversation: Conversation, actor: str, note: str, *, held: bool) -> No
             action=Action.HELD if held else Action.RELEASED,
             app=conversation.application.slug,
             conversation=conversation.for_audit(),
-            detail={"note": note},
+            private={"note": note},
         )
