@@ -5,6 +5,7 @@ The one pipeline: browser, admin and command line all come through `request_reca
 
 from __future__ import annotations
 
+import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from django.utils.translation import gettext_lazy as _
 
 from moderation.accounts.models import Pseudonym, User
 from moderation.archive.backfill import look_up
+from moderation.archive.ingest import sha256
 from moderation.archive.models import Application, Conversation, Message, Sender
 from moderation.archive.rows import in_parts
 from moderation.audit.models import Action, AuditEntry
@@ -262,6 +264,8 @@ def _split(planned: Sequence[tuple[Recall, list[tuple[int, ...]]]]) -> None:
             type=message.type,
             raw=message.raw,
             sha256=message.sha256,
+            salt=(salt := secrets.token_hex(32)),
+            commitment=sha256(salt + message.raw),
         )
         for item, message in found
     )
