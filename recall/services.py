@@ -264,8 +264,8 @@ def _split(planned: Sequence[tuple[Recall, list[tuple[int, ...]]]]) -> None:
             type=message.type,
             raw=message.raw,
             sha256=message.sha256,
-            salt=(salt := secrets.token_hex(32)),
-            commitment=sha256(salt + message.raw),
+            salt=(salt := "" if message.is_erased else secrets.token_hex(32)),
+            commitment=salt and sha256(salt + message.raw),
         )
         for item, message in found
     )
