@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from moderation.archive import erasure
@@ -46,15 +47,10 @@ class Found:
     waiting: int = 0
     last_delivery: int = 0
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing that goes without being asked for."""
-        return not (self.messages or self.evidence or self.deliveries or self.searches)
-
-    def counts(self) -> dict[str, int]:
-        """How much there is of each."""
-        names = ("messages", "evidence", "deliveries", "searches", "notes")
-        return {name: len(getattr(self, name)) for name in names}
+    def counts(self, *, with_notes: bool) -> dict[str, int]:
+        """How much goes of each; notes only when they are asked for."""
+        names = ("messages", "evidence", "deliveries", "searches")
+        return {**{name: len(getattr(self, name)) for name in names}, "notes": len(self.notes) if with_notes else 0}
 
 
 def find(
@@ -72,6 +68,10 @@ def find(
     messages = erasure.written(application, sender_id, timestamps).order_by("pk")
     if seen:
         messages = messages.select_for_update(of=("self",))
+    parts = AuditPrivate.objects.exclude(salt="")
+    if seen:
+        # Before an entry is sealed it has no number by which it could be named.
+        parts = parts.filter(entry__seal__isnull=False)
     last = WebhookDelivery.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
     deliveries = erasure.deliveries_with(application, sender_id, timestamps, after=seen.last_delivery if seen else 0)
     conversations: set[int] = set()
@@ -93,22 +93,21 @@ def find(
         messages=pks,
         evidence=kept,
         deliveries=sorted({*(erasure.still_there(seen.deliveries) if seen else ()), *deliveries}),
-        searches={} if timestamps else _searches_for(application, sender_id),
+        searches={} if timestamps else _searches_for(application, sender_id, parts),
         recalls=sorted(recalls),
-        notes=_notes_of(recalls),
+        notes=_notes_of(recalls, parts),
         held=_on_hold(conversations, lock=seen is not None),
         waiting=sum(state == WebhookDelivery.State.WAITING for state in deliveries.values()),
         last_delivery=last,
     )
 
 
-def _searches_for(application: Application, sender_id: str) -> dict[int, int]:
-    """Recorded searches that asked for this sender, as far as they are sealed: before that they have no number."""
-    parts = AuditPrivate.objects.filter(entry__action=Action.SEARCHED, entry__seal__isnull=False)
+def _searches_for(application: Application, sender_id: str, parts: QuerySet[AuditPrivate]) -> dict[int, int]:
+    """Recorded searches, those of `parts`, that asked for this sender."""
     # As JSON has it. The comparison is coarse, and what it finds is looked at.
-    parts = parts.filter(content__contains=json.dumps(sender_id)[1:-1])
+    about = parts.filter(entry__action=Action.SEARCHED, content__contains=json.dumps(sender_id)[1:-1])
     found = {}
-    for pk, seq, content in parts.values_list("pk", "entry__seal__seq", "content").iterator():
+    for pk, seq, content in about.values_list("pk", "entry__seal__seq", "content").iterator():
         asked = json.loads(content)["asked"]
         values = (each for value in asked.values() for each in (value if isinstance(value, list) else [value]))
         # Several senders of one search are written with commas between.
@@ -119,12 +118,11 @@ def _searches_for(application: Application, sender_id: str) -> dict[int, int]:
     return found
 
 
-def _notes_of(recalls: Iterable[UUID]) -> dict[int, int]:
-    """What people noted when they asked for these recalls, or settled them."""
+def _notes_of(recalls: Iterable[UUID], parts: QuerySet[AuditPrivate]) -> dict[int, int]:
+    """What people noted, of `parts`, when they asked for these recalls, or settled them."""
     found: dict[int, int] = {}
     for some in in_parts(sorted(recalls)):
-        parts = AuditPrivate.objects.filter(entry__recall__in=some, entry__seal__isnull=False).exclude(salt="")
-        found |= dict(parts.values_list("pk", "entry__seal__seq"))
+        found |= dict(parts.filter(entry__recall__in=some).values_list("pk", "entry__seal__seq"))
     return found
 
 
@@ -138,14 +136,14 @@ def _on_hold(conversations: Iterable[int], *, lock: bool) -> list[Conversation]:
     return held
 
 
-def problem_of(found: Found) -> NotPossible | None:
+def problem_of(found: Found, *, with_notes: bool) -> NotPossible | None:
     """Why what was found cannot be erased; None when it can."""
     if found.held:
         names = ", ".join(map(str, found.held[:HELD_TOLD])) + (" …" if found.held[HELD_TOLD:] else "")
         return NotPossible(_("On hold, so that nothing is erased: %(names)s. End the hold first.") % {"names": names})
     if found.waiting:
         return NotPossible(_("Deliveries that hold such messages wait for the worker. Try again in a minute."))
-    if found.is_empty:
+    if not any(found.counts(with_notes=with_notes).values()):
         return NotPossible(_("There is nothing to erase."))
     return None
 
@@ -167,13 +165,13 @@ def erase(
     Sealer().seal()
     # What takes long is done before anybody has to wait for it.
     seen = find(application, sender_id, timestamps)
-    if problem := problem_of(seen):
+    if problem := problem_of(seen, with_notes=with_notes):
         raise problem
     with transaction.atomic():
         # One at a time: what is asked for twice at once is told once.
         Application.objects.select_for_update(no_key=True).get(pk=application.pk)
         found = find(application, sender_id, timestamps, seen=seen)
-        if problem := problem_of(found):
+        if problem := problem_of(found, with_notes=with_notes):
             raise problem
         parts = {**found.searches, **(found.notes if with_notes else {})}
         told = record(
@@ -184,8 +182,7 @@ def erase(
             detail={
                 "sender": sender_id,
                 "reason": reason,
-                **found.counts(),
-                "notes": len(found.notes) if with_notes else 0,
+                **found.counts(with_notes=with_notes),
                 # Entries of which the private part is gone, by seq.
                 "entries": sorted(parts.values()),
             },

@@ -49,6 +49,6 @@ def erase_text(request: SignedIn, slug: str) -> HttpResponse:
         "sender": Sender.objects.filter(application=application, user_id=sender_id).first(),
         "form": form,
         "found": found,
-        "problem": erasure.problem_of(found),
+        "problem": erasure.problem_of(found, with_notes=True),
     }
     return render(request, "recall/erase_text.html", context)

@@ -52,7 +52,7 @@ class Command(BaseCommand):
         try:
             if options["dry_run"]:
                 found = erasure.find(*asked)
-                if problem := erasure.problem_of(found):
+                if problem := erasure.problem_of(found, with_notes=options["with_notes"]):
                     raise problem
             else:
                 found = erasure.erase(
@@ -65,9 +65,7 @@ class Command(BaseCommand):
                 )
         except NotPossible as refusal:
             self.fail(str(refusal.sentence), NOT_POSSIBLE)
-        counts = found.counts()
-        if not options["with_notes"]:
-            counts["notes"] = 0
+        counts = found.counts(with_notes=options["with_notes"])
         if options["json"]:
             self.stdout.write(json.dumps({"erased": not options["dry_run"], **counts}))
             return
