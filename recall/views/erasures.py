@@ -27,12 +27,12 @@ def erase_text(request: SignedIn, slug: str) -> HttpResponse:
     application = get_object_or_404(Application, slug=slug)
     if not (sender_id := request.GET.get("id", "").replace("\0", "")[:255]):
         raise Http404
+    asked = erasure.Asked(application, sender_id)
     form = ErasureForm(request.POST or None, sender_id=sender_id)
     if form.is_valid():
         try:
             erasure.erase(
-                application=application,
-                sender_id=sender_id,
+                asked,
                 actor=request.user.get_username(),
                 reason=form.cleaned_data["reason"],
                 with_notes=form.cleaned_data["notes"],
@@ -42,7 +42,7 @@ def erase_text(request: SignedIn, slug: str) -> HttpResponse:
         else:
             messages.success(request, _("The text was erased. The audit log tells of it."))
             return redirect(f"{reverse('sender', args=[slug])}?{urlencode({'id': sender_id})}")
-    found = erasure.find(application, sender_id)
+    found = erasure.find(asked)
     context = {
         "application": application,
         "user_id": sender_id,

@@ -91,9 +91,9 @@ def recalled(private: Conversation, moderator: Any, reason: Any) -> Recall:
     )
 
 
-def erase(application: Application, **fields: Any) -> erasure.Found:
-    asked = {"application": application, "sender_id": "user-a", "actor": "ada", "reason": "GDPR 17, request 7"}
-    return erasure.erase(**{**asked, **fields})
+def erase(application: Application, *timestamps: int, with_notes: bool = False) -> dict[str, int]:
+    asked = erasure.Asked(application, "user-a", timestamps)
+    return erasure.erase(asked, actor="ada", reason="GDPR 17, request 7", with_notes=with_notes)
 
 
 def test_the_text_is_nowhere_any_more(
@@ -106,8 +106,13 @@ def test_the_text_is_nowhere_any_more(
     client.force_login(administrator)
     client.get(reverse("sender", args=["default"]), {"id": "user-a"})
     assert is_anywhere()
-    found = erase(application, with_notes=True)
-    assert found.counts(with_notes=True) == {"messages": 2, "evidence": 2, "deliveries": 1, "searches": 1, "notes": 1}
+    assert erase(application, with_notes=True) == {
+        "messages": 2,
+        "evidence": 2,
+        "deliveries": 1,
+        "searches": 1,
+        "notes": 1,
+    }
     assert not is_anywhere()
     assert not any(known in everything() for known in hashes)
     kept = Message.objects.filter(sender_id="user-a").order_by("timestamp")
@@ -217,10 +222,23 @@ def test_only_given_messages_of_this_application_and_sender_go(
 
     second = Application.objects.create(slug="second", name="Second")
     make_message(Conversation.objects.open(second, Group("g")), AT, payload={"text": "kept there"})
-    found = erase(application, timestamps={AT})
-    assert found.counts(with_notes=False) == {"messages": 1, "evidence": 1, "deliveries": 1, "searches": 0, "notes": 0}
+    assert erase(application, AT) == {"messages": 1, "evidence": 1, "deliveries": 1, "searches": 0, "notes": 0}
     assert Message.objects.filter(sha256="").count() == 1
     assert AuditEntry.objects.get(action="text.erased").timestamps == [AT]
+
+
+def test_much_is_erased_in_portions_each_recorded_by_itself(
+    application: Application, private: Conversation, recalled: Recall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3, 7):
+        deliveries.accept(application, content(told(number)))
+    monkeypatch.setattr(erasure, "MOST_AT_ONCE", 2)
+    whole = {"messages": 6, "evidence": 2, "deliveries": 5, "searches": 0, "notes": 1}
+    assert erase(application, with_notes=True) == whole
+    assert not is_anywhere()
+    entries = [entry.detail for entry in AuditEntry.objects.filter(action="text.erased").order_by("pk")]
+    assert [entry["messages"] for entry in entries] == [2, 2, 2]
+    assert {name: sum(entry[name] for entry in entries) for name in whole} == whole
 
 
 def test_searches_for_somebody_else_stay(application: Application, client: Client, administrator: Any) -> None:
@@ -247,7 +265,7 @@ def test_a_hold_refuses_and_nothing_is_erased(
     with pytest.raises(NotPossible, match="On hold"):
         erase(application)
     retention.release(private, "lea", "case closed")
-    assert erase(application).counts(with_notes=False)["evidence"] == 2
+    assert erase(application)["evidence"] == 2
 
 
 def test_deliveries_that_wait_for_the_worker_are_waited_for(application: Application, private: Conversation) -> None:
@@ -290,7 +308,7 @@ def test_of_two_at_once_one_erases(application: Application, recalled: Recall) -
     def run() -> None:
         both.wait()
         try:
-            came.append(str(erase(application).counts(with_notes=False)["messages"]))
+            came.append(str(erase(application)["messages"]))
         except NotPossible as refusal:
             came.append(str(refusal))
         finally:

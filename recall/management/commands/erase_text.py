@@ -48,24 +48,19 @@ class Command(BaseCommand):
             self.fail(f"--reason: write 1 to {erasure.MAX_REASON_LENGTH} characters.", BAD_INPUT)
         if len(options["timestamps"]) > MAX_TIMESTAMPS:
             self.fail(f"At most {MAX_TIMESTAMPS} timestamps at once.", BAD_INPUT)
-        asked = (application, options["sender"], set(options["timestamps"]))
+        asked = erasure.Asked(application, options["sender"], set(options["timestamps"]))
+        with_notes = options["with_notes"]
         try:
             if options["dry_run"]:
-                found = erasure.find(*asked)
-                if problem := erasure.problem_of(found, with_notes=options["with_notes"]):
+                found = erasure.find(asked)
+                if problem := erasure.problem_of(found, with_notes=with_notes):
                     raise problem
+                counts = found.counts(with_notes=with_notes)
             else:
-                found = erasure.erase(
-                    application=application,
-                    sender_id=options["sender"],
-                    actor=actor.get_username(),
-                    reason=options["reason"].strip(),
-                    timestamps=asked[2],
-                    with_notes=options["with_notes"],
-                )
+                reason = options["reason"].strip()
+                counts = erasure.erase(asked, actor=actor.get_username(), reason=reason, with_notes=with_notes)
         except NotPossible as refusal:
             self.fail(str(refusal.sentence), NOT_POSSIBLE)
-        counts = found.counts(with_notes=options["with_notes"])
         if options["json"]:
             self.stdout.write(json.dumps({"erased": not options["dry_run"], **counts}))
             return
