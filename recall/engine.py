@@ -316,14 +316,15 @@ class Turn:
         recalls = Recall.objects.select_related("application", "conversation__application").in_bulk(
             {batch.recall_id for batch in batches.values()}
         )
-        items: dict[int, list[tuple[int, str, str]]] = defaultdict(list)
+        items: dict[int, list[tuple[int, dict[str, str]]]] = defaultdict(list)
+        names = ("message_id", "commitment", "sha256")
         rows = (
             RecallItem.objects.filter(batch__in=batches)
             .order_by("position", "evidence__id")
-            .values_list("batch_id", "timestamp", "evidence__message_id", "evidence__sha256")
+            .values_list("batch_id", "timestamp", *(f"evidence__{name}" for name in names))
         )
-        for batch_id, timestamp, message_id, sha256 in rows:
-            items[batch_id].append((timestamp, message_id, sha256))
+        for batch_id, timestamp, *known in rows:
+            items[batch_id].append((timestamp, dict(zip(names, known, strict=True))))
         bodies: dict[int, dict[str, object]] = {}
         sent: dict[int, tuple[int, ...]] = {}
         broken: dict[Recall, InvalidCall] = {}
@@ -365,8 +366,11 @@ class Turn:
         record_all([self.intent(claim, bodies[claim.batch.pk], items[claim.batch.pk]) for claim in claims])
         return claims, broken
 
-    def intent(self, claim: Claim, body: dict[str, object], items: list[tuple[int, str, str]]) -> AuditEntry:
-        """The audit entry that says what is about to be sent, and of which messages there is evidence."""
+    def intent(self, claim: Claim, body: dict[str, object], items: list[tuple[int, dict[str, str]]]) -> AuditEntry:
+        """The audit entry that says what is about to be sent, and of which messages there is evidence.
+
+        Evidence of before there were commitments is told by its bare hash.
+        """
         return entry(
             actor=claim.recall.sent_for,
             action=Action.SENDING,
@@ -380,9 +384,9 @@ class Turn:
             detail={
                 "worker": self.owner,
                 "evidence": [
-                    {"timestamp": timestamp, "message_id": message_id, "sha256": sha256}
-                    for timestamp, message_id, sha256 in items
-                    if sha256
+                    {"timestamp": timestamp, "message_id": known["message_id"], name: known[name]}
+                    for timestamp, known in items
+                    if known[name := "commitment" if known["commitment"] else "sha256"]
                 ],
             },
         )

@@ -312,7 +312,11 @@ class RecallItem(models.Model):
 
 
 class Evidence(models.Model):
-    """A message as the archive knew it when the recall was requested: the exact text and its SHA-256."""
+    """A message as the archive knew it when the recall was requested: the exact text and its SHA-256.
+
+    The audit log has `commitment`, the SHA-256 of `salt` and `raw` one after the other: without the salt nobody can
+    tell from it what the text was. Text, salt and `sha256` are empty once the text was erased on request.
+    """
 
     item = models.ForeignKey(RecallItem, models.PROTECT, related_name="evidence")
     message_id = models.CharField(max_length=255, blank=True, default="")
@@ -321,6 +325,9 @@ class Evidence(models.Model):
     type = models.CharField(max_length=64, blank=True, default="")
     raw = models.TextField()
     sha256 = models.CharField(max_length=64)
+    # Empty in evidence of before there were any.
+    salt = models.CharField(max_length=64, blank=True, default="")
+    commitment = models.CharField(max_length=64, blank=True, default="")
 
     class Meta:
         verbose_name = _("evidence")

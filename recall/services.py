@@ -5,6 +5,7 @@ The one pipeline: browser, admin and command line all come through `request_reca
 
 from __future__ import annotations
 
+import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from django.utils.translation import gettext_lazy as _
 
 from moderation.accounts.models import Pseudonym, User
 from moderation.archive.backfill import look_up
+from moderation.archive.ingest import sha256
 from moderation.archive.models import Application, Conversation, Message, Sender
 from moderation.archive.rows import in_parts
 from moderation.audit.models import Action, AuditEntry
@@ -203,11 +205,11 @@ def create_recalls(
                 timestamps=draft.timestamps,
                 detail={
                     "reason": reason.code,
-                    "note": note,
                     "recaller": (recaller.as_field() if recaller else None),
                     "calls": len(planned),
                     **({"sweep": str(sweep.pk)} if sweep else {}),
                 },
+                private=_noted(note),
             )
             for recall, draft, planned in zip(recalls, drafts, calls, strict=True)
         ]
@@ -262,6 +264,8 @@ def _split(planned: Sequence[tuple[Recall, list[tuple[int, ...]]]]) -> None:
             type=message.type,
             raw=message.raw,
             sha256=message.sha256,
+            salt=(salt := "" if message.is_erased else secrets.token_hex(32)),
+            commitment=salt and sha256(salt + message.raw),
         )
         for item, message in found
     )
@@ -383,8 +387,8 @@ def settle_unknown(recall: Recall, actor: User, *, send_again: bool, note: str) 
             check_at=None,
         )
         timestamps = _timestamps([recall], Q(batch__index__in=indexes))[recall.pk]
-        detail = {"batches": indexes, "send_again": send_again, "note": note}
-        record_all([_told(recall, actor, Action.SETTLED, timestamps, detail)])
+        detail: dict[str, object] = {"batches": indexes, "send_again": send_again}
+        record_all([_told(recall, actor, Action.SETTLED, timestamps, detail, note)])
         if send_again:
             resend([recall], Q(index__in=indexes), actor, note=note)
     return len(indexes)
@@ -428,10 +432,10 @@ def resend(recalls: list[Recall], which: Q, actor: User, *, note: str = "") -> i
             not_before=timezone.now(),
             sent_for=actor.get_username(),
         )
-        about = {"again": True, **({"note": note} if note else {})}
+        about = {recall.pk: {"again": True, "batches": indexes[recall.pk]} for recall in touched}
         record_all(
             [
-                _told(recall, actor, Action.REQUESTED, timestamps[recall.pk], {**about, "batches": indexes[recall.pk]})
+                _told(recall, actor, Action.REQUESTED, timestamps[recall.pk], about[recall.pk], note)
                 for recall in touched
             ]
         )
@@ -457,8 +461,15 @@ def _timestamps(recalls: Sequence[Recall], which: Q) -> dict[UUID, list[int]]:
     return _by_recall(items.values_list("recall_id", "timestamp"))
 
 
-def _told(recall: Recall, actor: User, action: Action, timestamps: list[int], detail: dict[str, object]) -> AuditEntry:
-    """An audit entry of what a person did about a recall."""
+def _noted(note: str) -> dict[str, str]:
+    """A note as the private part of an audit entry; an empty one is none."""
+    return {"note": note} if note else {}
+
+
+def _told(
+    recall: Recall, actor: User, action: Action, timestamps: list[int], detail: dict[str, object], note: str = ""
+) -> AuditEntry:
+    """An audit entry of what a person did about a recall, and what they noted."""
     return entry(
         actor=actor.get_username(),
         action=action,
@@ -467,4 +478,5 @@ def _told(recall: Recall, actor: User, action: Action, timestamps: list[int], de
         recall=recall.id,
         timestamps=timestamps,
         detail=detail,
+        private=_noted(note),
     )

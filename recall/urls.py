@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from recall.views import desk, health, home, recalls, sweeps
+from recall.views import desk, erasures, health, home, recalls, sweeps
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -20,6 +20,7 @@ urlpatterns = [
     path("sweeps/<uuid:pk>/", sweeps.sweep_detail, name="sweep"),
     path("sweeps/<uuid:pk>/cancel/", sweeps.sweep_cancel, name="sweep-cancel"),
     path("sweeps/<uuid:pk>/retry/", sweeps.sweep_retry, name="sweep-retry"),
+    path("senders/<slug:slug>/erase/", erasures.erase_text, name="erase-text"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
 ]

@@ -25,6 +25,7 @@ ROUTES: dict[str, tuple[str, str, str]] = {
     "open-conversation": (ACTING, ACTING, NOT_ALLOWED),
     "ticked-messages": (ACTING, NOT_ALLOWED, NOT_ALLOWED),
     "sender": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
+    "erase-text": ("A", "A", NOT_ALLOWED),
     # POST shows another page of the same conversation and keeps what was ticked: it changes nothing.
     "conversation": (SIGNED_IN, SIGNED_IN, NOT_ALLOWED),
     "conversation-hold": (NOT_ALLOWED, "lA", NOT_ALLOWED),
@@ -175,7 +176,7 @@ def address(name: str, things: dict[str, Any]) -> str | None:
         return None if page == "" else reverse(name, args=[1, 1])
     if page == "goeasy-webhook":
         return reverse(name, args=["default"])
-    if page == "sender":
+    if page in {"sender", "erase-text"}:
         return reverse(name, args=["default"]) + "?id=user-a"
     if page == "app_list":
         return reverse(name, args=["recall"])

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 GROWING = (
     "archive_message|archive_conversation|archive_sender|archive_searchtext|archive_webhookdelivery|audit_auditentry|"
-    "audit_auditseal|audit_auditcheckpoint|recall_recall|recall_recallbatch|"
+    "audit_auditseal|audit_auditcheckpoint|audit_auditprivate|recall_recall|recall_recallbatch|"
     "recall_recallattempt|recall_recallitem|recall_evidence"
 )
 OVER_A_GROWING_TABLE = re.compile(rf'(FROM|JOIN) "({GROWING})"')

@@ -382,8 +382,8 @@ class MessageAdmin(SearchedAdmin):
         return moment(message.seen_at)
 
     @admin.display(description=_("raw message"))
-    def raw_json(self, message: Message) -> SafeString:
-        return pretty_text(message.raw)
+    def raw_json(self, message: Message) -> SafeString | str:
+        return str(_("Text erased on request")) if message.is_erased else pretty_text(message.raw)
 
     @admin.display(description=_("as it was recalled"))
     def recalled_json(self, message: Message) -> SafeString | str:

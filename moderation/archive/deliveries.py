@@ -11,7 +11,7 @@ import logging
 import queue
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -22,7 +22,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from moderation.archive import feed, rows
-from moderation.archive.ingest import conversations_of, ingest_delivered, read_message, target_of
+from moderation.archive.ingest import conversations_of, ingest_delivered, place, read_message, target_of
 from moderation.archive.models import Application, Message, WebhookDelivery
 from moderation.goeasy.answers import parts, value_of
 from moderation.goeasy.client import Target
@@ -211,9 +211,18 @@ def _ingest(given: Sequence[Given]) -> None:
     with rows.writing():
         written = rows.insert_deliveries([by_content[sha256].delivery for sha256 in sorted(by_content)])
         new = [by_content[sha256] for sha256 in by_content if sha256 in written]
-        ingest_delivered(application, conversations, [pair for each in new for pair in each.read.messages])
+        told = ingest_delivered(application, conversations, [pair for each in new for pair in each.read.messages])
+        if told.erased:
+            # The text was erased on request, and a copy of it is not kept either.
+            again = [sha256 for sha256 in written if _holds(by_content[sha256].read, told.erased)]
+            WebhookDelivery.objects.filter(application=application, sha256__in=again).delete()
     for each in new:
         each.is_new = True
+
+
+def _holds(read: Read, places: Collection[tuple[int, int, str]]) -> bool:
+    """Whether one of the messages is at one of `places` (`ingest.place`)."""
+    return any(place(message) in places for _target, message in read.messages)
 
 
 def _keep_unread(given: Given, error: Exception) -> None:
@@ -249,9 +258,12 @@ def process(delivery: WebhookDelivery) -> None:
     try:
         conversations = conversations_of(delivery.application, (target for target, _message in read.messages))
         with rows.writing():
-            ingest_delivered(delivery.application, conversations, read.messages)
+            told = ingest_delivered(delivery.application, conversations, read.messages)
             _settle(delivery, read)
-            delivery.save(update_fields=["state", "problem", "detail", "retry_at", "tries"])
+            if told.erased:
+                delivery.delete()
+            else:
+                delivery.save(update_fields=["state", "problem", "detail", "retry_at", "tries"])
     except Exception as error:
         log.exception("delivery %s was not read into the archive", delivery.pk)
         _put_off(delivery, "failed", error)

@@ -26,7 +26,8 @@ TOLD = ("timestamp", "sender_id", "type", "raw", "sha256", "payload_sha256")
 class Ingested:
     """Rows added, rows that learned of a recall, texts that are no message, timestamps (ms) of what was added.
 
-    `missed`: of what history added, what the webhook should have brought.
+    `missed`: of what history added, what the webhook should have brought. `erased`: where messages are that were told
+    again after their text was erased on request, and that did not come back (see `place`).
     """
 
     added: int
@@ -34,6 +35,12 @@ class Ingested:
     unreadable: tuple[str, ...]
     times: tuple[int, ...] = ()
     missed: int = 0
+    erased: frozenset[tuple[int, int, str]] = frozenset()
+
+
+def place(message: Message) -> tuple[int, int, str]:
+    """Conversation, time (ms) and sender: what is left of a message without an id whose text was erased."""
+    return (message.conversation_id, message.timestamp, message.sender_id)
 
 
 def sha256(text: str) -> str:
@@ -166,19 +173,45 @@ def _known(messages: Iterable[Message]) -> Iterator[Message]:
                 yield from known.filter(message_id="", timestamp__in=timestamps)
 
 
-def _learn(known: Message, told: Message) -> bool:
-    """Let `known` take from `told`, the same message, what it does not tell yet; return whether that is news."""
+def _learn(known: Message, told: Message) -> tuple[str, ...]:
+    """Let `known` take from `told`, the same message, what it does not tell yet; return the fields that are news."""
+    if known.is_erased:
+        is_news, known.recalled = told.recalled and not known.recalled, known.recalled or told.recalled
+        return ("recalled",) if is_news else ()
     if told.recalled and not known.recalled:
         known.recalled, known.recalled_raw = True, told.raw
-        return True
+        return ("recalled", "recalled_raw")
     if known.recalled and not known.recalled_raw and not told.recalled:
         # The mark came first. What was said is the message, and the mark is what told of the recall.
         known.recalled_raw = known.raw
         for name in TOLD:
             setattr(known, name, getattr(told, name))
         known.data = told.data
-        return True
-    return False
+        return (*TOLD, "recalled_raw")
+    return ()
+
+
+def _save(row: Message, names: tuple[str, ...]) -> bool:
+    """Write what the row has learned; return whether that is so: no text comes back that was erased meanwhile."""
+    mine = Message.objects.filter(pk=row.pk)
+    if "recalled_raw" in names:
+        mine = mine.exclude(sha256="")
+    return bool(mine.update(**{name: getattr(row, name) for name in names}))
+
+
+def _take_out_erased(new: list[Message]) -> frozenset[tuple[int, int, str]]:
+    """Take out of `new`, and of the archive, messages without an id where such ones were erased; return where."""
+    without_id = [message for message in new if not message.message_id]
+    erased: set[tuple[int, int, str]] = set()
+    for some in rows.in_parts(without_id):
+        gone = Message.objects.filter(message_id="", sha256="", timestamp__in=[each.timestamp for each in some])
+        erased.update(gone.values_list("conversation_id", "timestamp", "sender_id"))
+    back = [message for message in without_id if place(message) in erased]
+    for some in rows.in_parts(back):
+        Message.objects.filter(pk__in=[message.pk for message in some]).delete()
+        for message in some:
+            new.remove(message)
+    return frozenset(map(place, back))
 
 
 def _keep(application_id: int, messages: list[Message]) -> Ingested:
@@ -194,19 +227,20 @@ def _keep(application_id: int, messages: list[Message]) -> Ingested:
         pk = message.conversation_id
         newest[pk] = max(newest.get(pk, 0), message.timestamp)
     new = rows.insert_messages(sorted(found.values(), key=rows.key))
-    changed = []
+    erased = _take_out_erased(new)
+    changed: list[tuple[Message, tuple[str, ...]]] = []
     if len(new) < len(found):
         for message in new:
             del found[_identity(message)]
         known = [row for row in _known(found.values()) if _identity(row) in found]
-        changed = [row for row in sorted(known, key=lambda row: row.pk) if _learn(row, found[_identity(row)])]
-    for row in changed:
-        row.save(update_fields=[*TOLD, "recalled", "recalled_raw"])
+        erased |= {place(row) for row in known if row.is_erased}
+        learned = ((row, _learn(row, found[_identity(row)])) for row in sorted(known, key=lambda row: row.pk))
+        changed = [(row, names) for row, names in learned if names and _save(row, names)]
     # Of what was known, the words have changed where the mark of a recall had come first.
-    search.add([*new, *(row for row in changed if row.raw == found[_identity(row)].raw)])
+    search.add([*new, *(row for row, names in changed if "raw" in names)])
     rows.advance(sorted(newest.items()))
     _learn_names(application_id, messages)
-    return Ingested(len(new), len(changed), (), tuple(message.timestamp for message in new))
+    return Ingested(len(new), len(changed), (), tuple(message.timestamp for message in new), erased=erased)
 
 
 @dataclass(frozen=True)

@@ -334,7 +334,11 @@ def _loaded(text: str) -> Any:
 
 
 class Message(models.Model):
-    """One message, as GoEasy told it. `archive/ingest.py` is the only writer."""
+    """One message, as GoEasy told it. `archive/ingest.py` is the only writer.
+
+    A message whose text was erased on request (`archive/erasure.py`) stays, so that history does not bring it back:
+    `raw`, `recalled_raw` and `sha256` are then empty.
+    """
 
     conversation = models.ForeignKey(Conversation, models.PROTECT, verbose_name=_("conversation"))
     timestamp = models.BigIntegerField(_("timestamp"))
@@ -354,6 +358,7 @@ class Message(models.Model):
     class Meta:
         verbose_name = _("message")
         verbose_name_plural = _("messages")
+        permissions = [("erase_text", "Can erase what a person wrote")]
         constraints = [
             models.UniqueConstraint(
                 fields=["conversation", "message_id"],
@@ -378,6 +383,11 @@ class Message(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type} {self.timestamp}"
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether its text was erased on request."""
+        return not self.sha256
 
     @cached_property
     def data(self) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.utils.translation import gettext as _
+
 from moderation.goeasy.answers import value_of
 
 # Longer words are folded up; far longer ones are cut, so that one message cannot fill the page.
@@ -43,7 +45,7 @@ FLAG_OR_MARKS = re.compile(f"(\U0001f3f4[\U000e0020-\U000e007f]+)|({MARK})\\2*")
 class Words:
     """A text, or JSON laid out for people. `head` is what is seen of it while it is folded, empty when it is short."""
 
-    form: str  # "text" or "json"
+    form: str  # "text", "json", or "erased"
     text: str
     cut: int = 0  # characters that are not shown
 
@@ -83,7 +85,9 @@ class Attachment:
 
 
 def read(raw: str, media_origins: Collection[str] = ()) -> Words | Attachment:
-    """What to show of the message whose JSON text is `raw`."""
+    """What to show of the message whose JSON text is `raw`; it is empty once it was erased on request."""
+    if not raw:
+        return Words("erased", _("Text erased on request"))
     try:
         data = value_of(raw.strip())
     except ValueError:

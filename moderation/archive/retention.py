@@ -43,7 +43,8 @@ def delete_older(conversation: int, until: int) -> int:
             if not Conversation.objects.select_for_update().filter(pk=conversation, held_at__isnull=True).exists():
                 return deleted
             old = Message.objects.filter(conversation=conversation, timestamp__lt=until).order_by("timestamp", "id")
-            keys = list(old.values_list("pk", flat=True)[:MESSAGES_AT_ONCE])
+            # Without what is left of an erased message, history would bring its text back.
+            keys = list(old.exclude(sha256="").values_list("pk", flat=True)[:MESSAGES_AT_ONCE])
             if not keys:
                 return deleted
             search.forget(keys)
@@ -74,5 +75,5 @@ def _set(conversation: Conversation, actor: str, note: str, *, held: bool) -> No
             action=Action.HELD if held else Action.RELEASED,
             app=conversation.application.slug,
             conversation=conversation.for_audit(),
-            detail={"note": note},
+            private={"note": note},
         )

@@ -179,6 +179,8 @@ def add_older(most: int = 10) -> int:
             after = Message.objects.filter(pk__gt=progress.done).order_by("pk")
             pks = list(after.values_list("pk", flat=True)[:PIECE])
             missing = Message.objects.filter(pk__in=pks, searchtext=None).order_by("pk").defer("recalled_raw")
+            # Nobody erases a text while it is read here.
+            missing = missing.exclude(sha256="").select_for_update(of=("self",))
             if texts := [(message.pk, text_of(message)) for message in missing]:
                 # A writer got there first: what it knew is newer.
                 _write(texts, "DO NOTHING")

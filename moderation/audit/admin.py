@@ -24,7 +24,7 @@ from moderation.audit.export import FORMATS
 from moderation.audit.filters import PAIR, AuditFilter
 from moderation.audit.models import Action, AuditCheckpoint, AuditEntry, AuditJob, AuditSeal
 from moderation.audit.services import record
-from moderation.read_only_admin import ReadOnlyAdmin, moment, moment_ms, pretty, short, zone_name
+from moderation.read_only_admin import ReadOnlyAdmin, moment, moment_ms, pretty, pretty_text, short, zone_name
 
 # Entries of the same recall shown to either side of one.
 NEIGHBOURS = 10
@@ -256,6 +256,8 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             "times": [(timestamp, moment_ms(timestamp)) for timestamp in entry.timestamps or ()],
             "request_json": pretty(entry.request) if entry.request is not None else "",
             "detail_json": pretty(entry.detail) if entry.detail else "",
+            "private": (private := getattr(entry, "private", None)),
+            "private_json": pretty_text(private.content) if private and private.content else "",
             "seal": getattr(entry, "seal", None),
             "neighbours": [
                 {

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from django.db.models import QuerySet
 
+from moderation.audit import verifier
 from moderation.audit.models import Action, AuditEntry, AuditSeal
 from moderation.audit.services import record
 
@@ -38,6 +39,7 @@ KEYS = (
     "detail",
     "prev_hash",
     "hash",
+    "private",
 )
 # What of an entry its hash covers.
 COLUMNS = (
@@ -116,18 +118,30 @@ def rows(entries: QuerySet[AuditEntry], after: int = 0, until: int | None = None
 
     Each query is bounded on both sides: a database that has no statistics yet would sort all the rest every time.
     """
-    found: Any = entries.order_by("seal__seq").values_list("seal__seq", "seal__prev_hash", "seal__hash", *COLUMNS)
+    names = ("seal__seq", "seal__prev_hash", "seal__hash", "private__salt", "private__content", *COLUMNS)
+    found: Any = entries.order_by("seal__seq").values_list(*names)
     last, width = last_seq() if until is None else until, ROWS_AT_ONCE
     while after < last:
         to = min(after + width, last)
         page = list(found.filter(seal__seq__gt=after, seal__seq__lte=to)[:ROWS_AT_ONCE])
-        for seq, prev_hash, hash_, *columns in page:
-            yield as_dict(columns, seq, prev_hash, hash_)
+        for seq, prev_hash, hash_, salt, content, *columns in page:
+            entry = as_dict(columns, seq, prev_hash, hash_)
+            # Beside what is hashed, as `hash` itself is. Null: there is none, or (`detail` has its hash) it was erased.
+            entry["private"] = {"salt": salt, "content": disclosed(content)} if salt else None
+            yield entry
         if len(page) == ROWS_AT_ONCE:
             after, width = page[-1][0], ROWS_AT_ONCE
         else:
             # What is looked for is rare: look further at once.
             after, width = to, width * 2
+
+
+def disclosed(content: str) -> Any:
+    """A private part's content; text that is no JSON, which nothing here wrote, as it is."""
+    try:
+        return verifier.load(content)
+    except ValueError:
+        return content
 
 
 def last_seq() -> int:

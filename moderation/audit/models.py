@@ -5,7 +5,7 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 from uuid import uuid4
 
 from django.conf import settings
@@ -39,6 +39,7 @@ class Action(models.TextChoices):
     PSEUDONYM_CHANGED = "pseudonym.changed", _("pseudonym changed")
     CONVERSATION_OPENED = "conversation.opened", _("private conversation opened")
     SEARCHED = "messages.searched", _("searched")
+    TEXT_ERASED = "text.erased", _("text erased on request")
 
 
 class AuditEntriesNeverChange(Exception):
@@ -121,6 +122,43 @@ class AuditEntry(AppendOnly):
 
     def __str__(self) -> str:
         return f"{self.pk} {self.action}"
+
+
+class ErasableQuerySet(AppendOnlyQuerySet):
+    """Reads, appends, and erases."""
+
+    def erase(self, by: AuditEntry) -> int:
+        """Blank these parts for good, those that are left; the entry `by` tells of it. Returns how many."""
+        return models.QuerySet.update(self.exclude(salt=""), salt="", content="", erasure=by)
+
+
+class AuditPrivate(AppendOnly):
+    """What of an entry may have to be erased: free text about people. `content` is JSON text, an object.
+
+    The entry's `detail` has a hash of it with its salt under "private" (`audit.services.entry()`), so that the chain
+    stays as it is when this is erased. Triggers refuse every other change.
+    """
+
+    entry = models.OneToOneField(AuditEntry, on_delete=models.PROTECT, primary_key=True, related_name="private")
+    salt = models.CharField(max_length=64)
+    content = models.TextField()
+    # The entry that tells of its erasure.
+    erasure = models.ForeignKey(AuditEntry, models.PROTECT, null=True, related_name="+", db_index=False)
+
+    objects: ClassVar[Any] = ErasableQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(salt="", content="", erasure__isnull=False)
+                | ~models.Q(salt="") & ~models.Q(content="") & models.Q(erasure__isnull=True),
+                name="a_private_part_is_whole_or_erased",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pk} {'erased' if self.erasure_id else 'kept'}"
 
 
 class AuditSeal(AppendOnly):

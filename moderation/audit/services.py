@@ -1,12 +1,17 @@
 """Writing the audit log: called inside the transaction of the step that it tells of."""
 
+import json
+import secrets
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from django.utils import timezone
 
-from moderation.audit.models import Action, AuditEntry
+from moderation.audit import verifier
+from moderation.audit.models import Action, AuditEntry, AuditPrivate
 from moderation.audit.requests import acting, origin
 
 
@@ -26,17 +31,23 @@ def entry(
     response_content: str | None = None,
     latency_ms: int | None = None,
     detail: Mapping[str, Any] | None = None,
+    private: Mapping[str, Any] | None = None,
 ) -> AuditEntry:
     """One entry, not yet in the log: for `record_all()`.
 
     `conversation` is {"kind", "user_a", "user_b"} or {"kind", "group_id"}; `timestamps` are milliseconds since
     the epoch; `request` is the body sent, its key masked already. Where the request that is being answered comes
-    from is added to `detail` under "from".
+    from is added to `detail` under "from". `private`, free text about people, is kept apart so that it can be erased:
+    `detail` has its salted hash under "private".
     """
     detail = dict(detail or {})
     if found := origin():
         detail["from"] = found
-    return AuditEntry(
+    if private:
+        content, salt = json.dumps(private), secrets.token_hex(32)
+        part = {"salt": salt, "content": verifier.load(content)}
+        detail["private"] = sha256(verifier.canonical(part)).hexdigest()
+    made = AuditEntry(
         at=timezone.now(),
         actor=actor,
         action=action,
@@ -53,6 +64,9 @@ def entry(
         latency_ms=latency_ms,
         detail=detail,
     )
+    if private:
+        made.private = AuditPrivate(entry=made, salt=salt, content=content)
+    return made
 
 
 def record(**fields: Any) -> AuditEntry:
@@ -66,9 +80,16 @@ def record(**fields: Any) -> AuditEntry:
 
 def record_all(entries: Sequence[AuditEntry]) -> list[AuditEntry]:
     """Append `entries` in their order; as `record()`."""
-    return AuditEntry.objects.bulk_create(entries)
+    parts = [entry.private for entry in entries if hasattr(entry, "private")]
+    if not parts:
+        return AuditEntry.objects.bulk_create(entries)
+    with transaction.atomic():
+        AuditEntry.objects.bulk_create(entries)
+        # Each takes the key of its entry.
+        AuditPrivate.objects.bulk_create(parts)
+    return list(entries)
 
 
 def record_search(page: str, **asked: Any) -> None:
     """Record that whoever's request is being answered looks on `page` for messages or conversations by `asked`."""
-    record(actor=acting(), action=Action.SEARCHED, detail={"page": page, "asked": asked})
+    record(actor=acting(), action=Action.SEARCHED, detail={"page": page}, private={"asked": asked})

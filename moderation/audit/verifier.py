@@ -1,9 +1,9 @@
 """Verifies an export of the audit log. Needs this file and `cryptography`: neither the console nor its database.
 
-A line is one entry, a JSON object. `hash` is the SHA-256 of the RFC 8785 form of the line without `hash`, where half
-of a surrogate pair counts as a character; `prev_hash` is the hash of the line before; `seq` counts from 1. The
-hashes, 32 bytes each, are the leaves of a Merkle tree (RFC 6962, 2.1). A checkpoint is a note of the tree's size and
-root signed with Ed25519 (C2SP tlog-checkpoint); a proof is C2SP tlog-proof.
+A line is an entry, a JSON object. `hash` is the SHA-256 of its RFC 8785 form without `hash` and `private`, where half
+of a surrogate pair counts as a character; `prev_hash` that of the line before; `seq` counts from 1. `private`, salted
+text, null once erased, has its own in `detail.private`. The hashes are the leaves of a Merkle tree (RFC 6962, 2.1). A
+checkpoint is a note of its size and root signed with Ed25519 (C2SP tlog-checkpoint); a proof is C2SP tlog-proof.
 """
 
 import argparse
@@ -30,7 +30,7 @@ KEYS: dict[str, set[type]] = {
     **dict.fromkeys(("at", "actor", "action", "app", "recall", "response_content", "prev_hash", "hash"), {str}),
     **dict.fromkeys(("seq", "batch", "attempt", "http_status"), {int}),
     **dict.fromkeys(("response_code", "latency_ms"), {int, str}),
-    **dict.fromkeys(("conversation", "request", "detail"), {dict}),
+    **dict.fromkeys(("conversation", "request", "detail", "private"), {dict}),
     "timestamps": {list},
 }
 NULLABLE = KEYS.keys() - {"seq", "at", "actor", "action", "detail", "prev_hash", "hash"}
@@ -100,7 +100,7 @@ def _slowly(value: Any) -> str:
 
 def entry_hash(entry: dict[str, Any]) -> str:
     """The hash of an entry, whatever its own `hash` says."""
-    return sha256(canonical({key: value for key, value in entry.items() if key != "hash"})).hexdigest()
+    return sha256(canonical({key: value for key, value in entry.items() if key not in ("hash", "private")})).hexdigest()
 
 
 def _node(left: bytes, right: bytes) -> bytes:
@@ -190,8 +190,7 @@ def check_proof(entry: dict[str, Any], proof: str) -> Checkpoint:
     if form != PROOF or not re.fullmatch("index [0-9]{1,19}", index):
         raise UnreadableError(f"not a proof: {PROOF}, index, hashes, a blank line, a checkpoint")
     checkpoint, path, seq = Checkpoint.read(note), [b64decode(line, validate=True) for line in lines[:-1]], entry["seq"]
-    if entry_hash(entry) != entry["hash"]:
-        raise BrokenError(f"seq {seq}: its content is not what its hash was made of")
+    Chain(partial=True).add(entry)
     leaf, belongs = sha256(b"\0" + bytes.fromhex(entry["hash"])).digest(), index == f"index {seq - 1}"
     if not belongs or seq > checkpoint.size or _climb(leaf, seq - 1, checkpoint.size, path) != checkpoint.root:
         raise BrokenError(f"seq {seq}: the proof does not lead from it to the checkpoint's root")
@@ -203,7 +202,7 @@ class Chain:
 
     def __init__(self, checkpoints: Iterable[Checkpoint] = (), *, partial: bool = False) -> None:
         self.seq, self.hash, self.good, self.partial, self.tree = 0, FIRST_PREV_HASH, 0, partial, Tree()
-        self.ahead = sorted(checkpoints, key=lambda checkpoint: -checkpoint.size)
+        self.ahead, self.erased = sorted(checkpoints, key=lambda checkpoint: -checkpoint.size), 0
 
     def add(self, entry: dict[str, Any]) -> None:
         seq, follows = entry["seq"], entry["seq"] == self.seq + 1
@@ -213,6 +212,10 @@ class Chain:
             raise BrokenError(f"seq {self.seq + 1}: missing; seq {seq} comes in its place")
         if entry_hash(entry) != entry["hash"]:
             raise BrokenError(f"seq {seq}: its content is not what its hash was made of")
+        told, private = entry["detail"].get("private"), entry.get("private")
+        if private is not None and sha256(canonical(private)).hexdigest() != told:
+            raise BrokenError(f"seq {seq}: its private part is not what detail.private was made of")
+        self.erased += bool(told) and private is None
         if follows and entry["prev_hash"] != self.hash:
             raise BrokenError(f"seq {seq}: its prev_hash is not the hash of the entry before")
         self.seq, self.hash = seq, entry["hash"]
@@ -233,22 +236,18 @@ class Chain:
 
 def read_export(file: BinaryIO) -> Iterator[dict[str, Any]]:
     """The entries of an export, one at a time. Raises UnreadableError naming the line."""
-    number = 0
-    while line := file.readline(64 * 1024 * 1024):
-        number += 1
+    for number, line in enumerate(iter(lambda: file.readline(64 * 1024 * 1024), b""), start=1):
         try:
             if line.startswith(b"\xef\xbb\xbf"):
                 raise UnreadableError("it begins with a byte-order mark")
-            if not line.strip() or line.endswith(b"\r\n"):
-                raise UnreadableError("it ends with CRLF" if line.strip() else "it is blank")
-            if not line.endswith(b"\n"):
-                raise UnreadableError("it is cut in the middle")
+            if not line.strip() or not line.endswith(b"\n") or line.endswith(b"\r\n"):
+                cut = "is cut in the middle" if not line.endswith(b"\n") else "ends with CRLF"
+                raise UnreadableError(f"it {cut if line.strip() else 'is blank'}")
             entry = load(line.decode())
-            if not isinstance(entry, dict) or entry.keys() != KEYS.keys():
+            if not isinstance(entry, dict) or {"private", *entry} != KEYS.keys():
                 raise UnreadableError("its keys are not those of an entry")
-            for key, value in entry.items():
-                if type(value) not in TYPES[key]:
-                    raise UnreadableError(f"“{key}” must be {' or '.join(KINDS[kind] for kind in KEYS[key])}")
+            for key in [key for key, value in entry.items() if type(value) not in TYPES[key]]:
+                raise UnreadableError(f"“{key}” must be {' or '.join(KINDS[kind] for kind in KEYS[key])}")
             if entry["seq"] < 1 or not IS_HASH(entry["hash"]) or not IS_HASH(entry["prev_hash"]):
                 raise UnreadableError("“seq” must be 1 or more, “hash” and “prev_hash” 64 hexadecimal digits")
         except ValueError as problem:
@@ -276,7 +275,8 @@ def verify(given: argparse.Namespace) -> str:
         for entry in entries:
             chain.add(entry)
         chain.finish()
-    return found or f"{'seen up to' if given.partial else 'all of'} seq {chain.seq}, head {chain.hash}"
+    erased = f", private parts erased or left out: {chain.erased}" if chain.erased else ""
+    return found or f"{'seen up to' if given.partial else 'all of'} seq {chain.seq}, head {chain.hash}{erased}"
 
 
 def main() -> int:

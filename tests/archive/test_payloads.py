@@ -52,7 +52,11 @@ def test_a_custom_payload_may_be_json_inside_a_string() -> None:
     assert read(message("order", "as it is")) == Words("text", "as it is")
 
 
-@pytest.mark.parametrize("raw", ["", "nonsense", "[" * 100_000, '"\\ud800', "1" * 5000])
+def test_an_empty_one_was_erased() -> None:
+    assert read("") == Words("erased", "Text erased on request")
+
+
+@pytest.mark.parametrize("raw", ["nonsense", "[" * 100_000, '"\\ud800', "1" * 5000])
 def test_what_is_no_json_is_shown_as_it_is(raw: str) -> None:
     shown = read(raw)
     assert isinstance(shown, Words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Callable
@@ -69,7 +70,7 @@ def test_a_conversation_on_hold_loses_nothing_until_the_hold_ends(old_and_new: C
     retention.prune()
     assert kept(old_and_new) == 2
     told = AuditEntry.objects.filter(action__startswith="conversation.").order_by("pk")
-    assert [(entry.action, entry.actor, entry.detail["note"]) for entry in told] == [
+    assert [(entry.action, entry.actor, json.loads(entry.private.content)["note"]) for entry in told] == [
         ("conversation.held", "lea", "court order 7"),
         ("conversation.released", "lea", "case closed"),
     ]

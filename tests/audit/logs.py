@@ -11,6 +11,7 @@ from typing import Any
 from moderation.audit import checkpoints, verifier
 
 Entry = dict[str, Any]
+PRIVATE = {"salt": "5a" * 32, "content": {"note": "垃圾广告 🎉", "asked": [1.5, None]}}
 
 
 def chained(entries: Iterable[Entry]) -> list[Entry]:
@@ -41,9 +42,10 @@ def log(size: int, actor: str = "mo") -> list[Entry]:
             "response_code": 200,
             "response_content": "OK",
             "latency_ms": 87,
-            "detail": {"note": "垃圾广告 🎉"},
+            "detail": {"outcome": "垃圾广告 🎉", "private": sha256(verifier.canonical(PRIVATE)).hexdigest()},
             "prev_hash": None,
             "hash": None,
+            "private": PRIVATE,
         }
         for number in range(size)
     )

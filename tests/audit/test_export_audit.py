@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db
 KEYS = [
     *("seq", "at", "actor", "action", "app", "conversation", "recall", "batch", "attempt", "timestamps"),
     *("request", "http_status", "response_code", "response_content", "latency_ms", "detail"),
-    *("prev_hash", "hash"),
+    *("prev_hash", "hash", "private"),
 ]
 RECALL = UUID("00000000-0000-4000-8000-000000000001")
 
@@ -96,6 +96,7 @@ def test_an_entry_has_exactly_the_keys_of_the_interface_in_their_order() -> None
         "detail": {"note": "垃圾广告"},
         "prev_hash": "0" * 64,
         "hash": AuditSeal.objects.get(entry=entry).hash,
+        "private": None,
     }
 
 

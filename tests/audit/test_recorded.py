@@ -43,9 +43,11 @@ def admin(browser: Client, administrator: User) -> Client:
 
 
 def told() -> tuple[str, str, dict[str, Any]]:
-    """Actor, action and detail of the only entry; that it says where from is looked at here."""
+    """Actor, action and detail, with what is private, of the only entry; where from is looked at here."""
     entry = AuditEntry.objects.get()
     assert entry.detail.pop("from") == ORIGIN
+    if entry.detail.pop("private", None):
+        entry.detail |= json.loads(entry.private.content)
     return entry.actor, entry.action, entry.detail
 
 

@@ -26,6 +26,7 @@ PAGES: dict[str, tuple[str, ...]] = {
     ),
     "ticked-messages": ("/conversations/ticked/", "/conversations/ticked/?message=1&message=200&message=400"),
     "sender": ("/senders/default/?id=promo-7731", "/senders/default/?id=nobody"),
+    "erase-text": ("/senders/default/erase/?id=promo-7731", "/senders/default/erase/?id=nobody"),
     "open-conversation": ("/conversations/open/",),
     "conversation": ("/conversations/{conversation}/",),
     "feed": ("/feed/",),

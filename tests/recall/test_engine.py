@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 import uuid
@@ -136,6 +137,24 @@ def test_the_evidence_is_kept_before_the_first_call(
     assert set(kept) == {message.message_id, twin.message_id}
     assert kept[message.message_id].raw == message.raw
     assert kept[message.message_id].sha256 == message.sha256
+
+
+def test_the_log_commits_to_the_evidence_without_telling_what_it_is(
+    request_recall: Callable[..., Recall], make_message: Callable[..., Any], private: Conversation
+) -> None:
+    texts = [make_message(private, FIRST + number, payload={"text": "same"}).raw for number in (0, 1)]
+    recall = request_recall(3)
+    # As evidence of an older version: without a salt.
+    Evidence.objects.filter(item__timestamp=FIRST + 1).update(salt="", commitment="")
+    engine.send_recall(recall.pk)
+    first, second = Evidence.objects.order_by("item__timestamp")
+    told = AuditEntry.objects.get(action="recall.sending").detail["evidence"]
+    assert first.commitment == hashlib.sha256((first.salt + texts[0]).encode()).hexdigest()
+    assert told == [
+        {"timestamp": FIRST, "message_id": first.message_id, "commitment": first.commitment},
+        {"timestamp": FIRST + 1, "message_id": second.message_id, "sha256": second.sha256},
+    ]
+    assert len(first.salt) == 64
 
 
 def test_what_the_archive_lacks_is_looked_up_in_history_for_evidence(

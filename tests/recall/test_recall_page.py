@@ -12,7 +12,7 @@ from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
 from moderation.archive.models import Application
-from recall.models import Recall, RecallAttempt
+from recall.models import Evidence, Recall, RecallAttempt
 
 FIRST = 1_700_000_000_000
 
@@ -103,6 +103,9 @@ def test_evidence_is_shown_with_its_hash_and_its_absence_is_told(
     message = make_message(private, FIRST, payload={"text": "<script>alert(1)</script>"})
     page = shown(signed_in, make_recall([FIRST, FIRST + 1]))
     assert message.sha256 in page
+    kept = Evidence.objects.get()
+    assert kept.commitment in page
+    assert kept.salt in page
     assert "&lt;script&gt;" in page
     assert "<script>alert" not in page
     assert page.count("no evidence") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -87,7 +88,7 @@ def test_what_is_sent_again_is_a_new_attempt_of_the_one_who_decided(
     assert [attempt.outcome for attempt in the_batch(undecided).attempts.all()] == ["unknown"]
     told = AuditEntry.objects.get(action="recall.settled")
     assert (told.actor, told.timestamps) == ("lea", [FIRST])
-    assert told.detail["note"] == "the family asks for it"
+    assert json.loads(told.private.content) == {"note": "the family asks for it"}
     assert told.detail["send_again"] is True
 
 

@@ -1,0 +1,64 @@
+"""Taking out of the archive what somebody wrote. `recall/erasure.py` decides what goes, and records it before."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from django.db.models import CharField, QuerySet, Value
+from django.db.models.functions import Cast, Concat
+
+from moderation.archive import search
+from moderation.archive.deliveries import read_content
+from moderation.archive.models import Application, Message, WebhookDelivery
+from moderation.archive.rows import in_parts
+
+DELIVERIES_AT_ONCE = 500
+
+
+def written(application: Application, sender_id: str, timestamps: Collection[int] = ()) -> QuerySet[Message]:
+    """The sender's messages that still have their text; of `timestamps` (ms), or all of them."""
+    messages = Message.objects.filter(conversation__application=application, sender_id=sender_id).exclude(sha256="")
+    return messages.filter(timestamp__in=timestamps) if timestamps else messages
+
+
+def deliveries_with(
+    application: Application, sender_id: str, timestamps: Collection[int] = (), *, after: int = 0
+) -> dict[int, str]:
+    """Webhook deliveries with keys beyond `after` that hold such messages, each with its state. Reads all there are."""
+    needle = sender_id.encode()
+    found: dict[int, str] = {}
+    kept = WebhookDelivery.objects.filter(application=application, pk__gt=after).order_by("pk")
+    for pk, state, content in kept.values_list("pk", "state", "content").iterator(chunk_size=DELIVERIES_AT_ONCE):
+        # JSON may write any character as an escape.
+        if needle not in (raw := bytes(content)) and b"\\" not in raw:
+            continue
+        told = (message for _target, message in read_content(raw).messages)
+        if any(each.sender_id == sender_id and (not timestamps or each.timestamp in timestamps) for each in told):
+            found[pk] = state
+    return found
+
+
+def still_there(pks: Sequence[int]) -> list[int]:
+    """Those of these deliveries that nobody has deleted meanwhile."""
+    return [
+        pk for some in in_parts(pks) for pk in WebhookDelivery.objects.filter(pk__in=some).values_list("pk", flat=True)
+    ]
+
+
+def erase_messages(pks: Sequence[int]) -> None:
+    """Take the text out of messages: their ids, time, sender and type stay; in the transaction."""
+    for some in in_parts(pks):
+        search.forget(some)
+        Message.objects.filter(pk__in=some).update(
+            raw="",
+            recalled_raw="",
+            sha256="",
+            # The text could be guessed from its hash; messages without an id still have to differ.
+            payload_sha256=Concat(Value("erased "), Cast("pk", CharField())),
+        )
+
+
+def erase_deliveries(pks: Sequence[int]) -> None:
+    """Delete deliveries, other people's messages in them included: those are in the archive; in the transaction."""
+    for some in in_parts(pks):
+        WebhookDelivery.objects.filter(pk__in=some).delete()

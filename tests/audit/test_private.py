@@ -1,0 +1,163 @@
+"""The private part of an entry: shown while it is there, erased for good, and the log as whole as before."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import DatabaseError, connection, transaction
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from moderation.audit import export, services, verification
+from moderation.audit.chain import Sealer
+from moderation.audit.models import Action, AuditEntriesNeverChange, AuditEntry, AuditPrivate
+from moderation.audit.services import entry, record, record_all
+
+from .test_append_only import refused_by_the_database
+from .test_verifier import Run, run
+
+__all__ = ["run"]
+pytestmark = pytest.mark.django_db
+
+NOTE = {"note": "王伟 wrote “\x00 \ud83c 🎉”", "asked": [{"q": 1.50, "n": 7}]}
+
+
+@pytest.fixture
+def noted() -> AuditEntry:
+    return record(actor="mo", action=Action.REQUESTED, detail={"reason": "spam"}, private=NOTE)
+
+
+def erase(noted: AuditEntry) -> AuditEntry:
+    told = record(actor="ada", action=Action.TEXT_ERASED)
+    assert AuditPrivate.objects.filter(entry=noted).erase(told) == 1
+    return told
+
+
+def exported(tmp_path: Path) -> Path:
+    call_command("export_audit", "--output", str(tmp_path / "e"), stderr=io.StringIO())
+    return tmp_path / "e"
+
+
+def test_the_entry_has_its_hash_and_not_its_text(noted: AuditEntry) -> None:
+    kept = AuditEntry.objects.get(pk=noted.pk)
+    assert kept.detail == {"reason": "spam", "private": noted.detail["private"]}
+    assert len(kept.detail["private"]) == len(kept.private.salt) == 64
+    assert json.loads(kept.private.content) == NOTE
+
+
+def test_the_same_text_has_another_hash_each_time(noted: AuditEntry) -> None:
+    assert record(actor="mo", action=Action.REQUESTED, private=NOTE).detail["private"] != noted.detail["private"]
+
+
+def test_entries_are_written_in_one_statement_and_private_parts_in_another() -> None:
+    def statements(private: dict[str, Any] | None) -> int:
+        entries = [entry(actor="mo", action=Action.REQUESTED, private=private) for _ in range(20)]
+        with CaptureQueriesContext(connection) as made:
+            record_all(entries)
+        return sum("INSERT" in query["sql"] for query in made)
+
+    assert (statements(None), statements(NOTE)) == (1, 2)
+    with CaptureQueriesContext(connection) as made:
+        record(actor="mo", action=Action.REQUESTED)
+    assert not any("auditprivate" in query["sql"] for query in made)
+
+
+def test_an_entry_without_its_private_part_is_not_written(noted: AuditEntry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services.AuditPrivate.objects, "bulk_create", lambda _parts: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        record(actor="mo", action=Action.REQUESTED, private=NOTE)
+    assert AuditEntry.objects.count() == 1
+
+
+def test_it_is_exported_beside_what_the_hash_covers(noted: AuditEntry, tmp_path: Path, run: Run) -> None:
+    record(actor="mo", action=Action.REQUESTED)
+    path = exported(tmp_path)
+    first, second = [json.loads(line) for line in path.read_text().splitlines()]
+    assert first["private"] == {"salt": noted.private.salt, "content": NOTE}
+    assert second["private"] is None
+    assert run(path)[0] == 0
+    call_command("export_audit", "--format", "csv", stdout=(out := io.StringIO()), stderr=io.StringIO())
+    rows = list(csv.reader(io.StringIO(out.getvalue(), newline="")))
+    assert rows[0][-1] == "private"
+    assert json.loads(rows[1][-1])["content"] == NOTE
+
+
+def test_once_erased_the_log_is_intact_and_says_so(noted: AuditEntry, tmp_path: Path, run: Run) -> None:
+    Sealer().seal()
+    before = verification.find([])
+    told = erase(noted)
+    after = verification.find([])
+    assert (before["problem"], after["problem"], after["entries"]) == (None, None, 2)
+    path = exported(tmp_path)
+    status, said = run(path)
+    assert (status, said.split(", ")[-1]) == (0, "private parts erased or left out: 1.")
+    assert "王伟" not in path.read_text()
+    assert json.loads(path.read_text().splitlines()[0])["private"] is None
+    kept = AuditPrivate.objects.get()
+    assert (kept.salt, kept.content, kept.erasure) == ("", "", told)
+
+
+def test_the_entrys_page_shows_it_or_who_erased_it(client: Client, auditor: Any, noted: AuditEntry) -> None:
+    client.force_login(auditor)
+    address = reverse("admin:audit_auditentry_change", args=[noted.pk])
+    assert "王伟" in client.get(address).content.decode()
+    told = erase(noted)
+    page = client.get(address).content.decode()
+    assert "王伟" not in page
+    assert "Erased on request." in page
+    assert reverse("admin:audit_auditentry_change", args=[told.pk]) in page
+
+
+def test_sql_can_do_nothing_to_it_but_erase_it_once(noted: AuditEntry) -> None:
+    other = record(actor="mo", action=Action.REQUESTED)
+    table = "audit_auditprivate"
+    for change in (
+        "content = '{}'",
+        "salt = 'x'",
+        "salt = '', content = ''",
+        f"salt = '', content = 'x', erasure_id = {other.pk}",
+        f"erasure_id = {other.pk}",
+        f"salt = '', content = '', erasure_id = {other.pk}, entry_id = {other.pk}",
+    ):
+        refused_by_the_database(f"UPDATE {table} SET {change}")
+    refused_by_the_database(f"DELETE FROM {table}")
+    if connection.vendor == "postgresql":
+        refused_by_the_database(f"SET CONSTRAINTS ALL IMMEDIATE; TRUNCATE {table}")
+    else:
+        values = f"(entry_id, salt, content) VALUES ({noted.pk}, 'x', 'y')"
+        refused_by_the_database(f"INSERT OR REPLACE INTO {table} {values}")
+    erase(noted)
+    refused_by_the_database(f"UPDATE {table} SET salt = 'x', content = 'y', erasure_id = NULL")
+    refused_by_the_database(f"UPDATE {table} SET salt = '', content = '', erasure_id = {noted.pk}")
+    with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"INSERT INTO {table} (entry_id, salt, content) VALUES ({noted.pk}, 'x', 'y')")
+    assert AuditPrivate.objects.filter(entry=noted).erase(other) == 0
+
+
+def test_the_program_refuses_all_but_erasing(noted: AuditEntry) -> None:
+    kept = AuditPrivate.objects.get()
+    for change in (
+        kept.save,
+        kept.delete,
+        lambda: AuditPrivate.objects.update(content="x"),
+        AuditPrivate.objects.all().delete,
+    ):
+        with pytest.raises(AuditEntriesNeverChange):
+            change()
+
+
+def test_what_was_forged_round_the_triggers_is_found(noted: AuditEntry, monkeypatch: pytest.MonkeyPatch) -> None:
+    Sealer().seal()
+    for content in (json.dumps({**NOTE, "note": "forged"}), "no JSON"):
+        forged = {"salt": noted.private.salt, "content": export.disclosed(content)}
+        found = next(export.rows(AuditEntry.objects.all()))
+        monkeypatch.setattr(export, "rows", lambda *_, forged=forged, found=found, **__: [{**found, "private": forged}])
+        assert verification.find([])["problem"].startswith("seq 1: its private part is not what")
+        monkeypatch.undo()
