@@ -24,7 +24,7 @@ from moderation.audit.export import FORMATS
 from moderation.audit.filters import PAIR, AuditFilter
 from moderation.audit.models import Action, AuditCheckpoint, AuditEntry, AuditJob, AuditSeal
 from moderation.audit.services import record
-from moderation.read_only_admin import ReadOnlyAdmin, moment, moment_ms, pretty, short, zone_name
+from moderation.read_only_admin import KeyChangeList, ReadOnlyAdmin, moment, moment_ms, pretty, short, zone_name
 
 # Entries of the same recall shown to either side of one.
 NEIGHBOURS = 10
@@ -64,6 +64,28 @@ def code_pill(entry: AuditEntry) -> SafeString | str:
     return ""
 
 
+class AuditChangeList(KeyChangeList):
+    """A page of the log: first the keys, which an index alone tells, of each branch of the filters, then the rows."""
+
+    filter_form: AuditFilter
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """A span of time is in the order of time, which is all but that of ids: the index by time finds it."""
+        data = getattr(self.filter_form, "cleaned_data", {})
+        return ("at", "id") if data.get("since") or data.get("until") else ("id",)
+
+    def find(self, most: int, before: dict[str, Any] | None, after: dict[str, Any] | None) -> list[Any]:
+        if not self.filter_form.is_valid():
+            return []
+        keys: set[tuple[Any, ...]] = set()
+        for branch in self.filter_form.branches(AuditEntry.objects.all()):
+            keys.update(self.ordered(branch, before, after).values_list(*self.key)[:most])
+        found = [key[-1] for key in sorted(keys, reverse=not after)[:most]]
+        rows = {row.pk: row for row in self.root_queryset.filter(pk__in=found)}
+        return [rows[pk] for pk in found]
+
+
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnlyAdmin):
     """Reads and exports the log; the database refuses the rest even if this did not."""
@@ -85,6 +107,9 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         "latency",
         "recall_link",
     )
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeyChangeList]:
+        return AuditChangeList
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows = super().get_queryset(request)
