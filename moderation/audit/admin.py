@@ -18,7 +18,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from moderation.audit import export, jobs
+from moderation.audit import export, jobs, timeline
 from moderation.audit.chain import Sealer
 from moderation.audit.export import FORMATS
 from moderation.audit.filters import PAIR, AuditFilter
@@ -175,7 +175,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         query = request.GET.copy()
-        for name in ("before", "after", "_changelist_filters"):
+        for name in ("before", "after", "days_before", "days_after", "_changelist_filters"):
             query.pop(name, None)
         context = {
             "has_export_permission": self.has_export_permission(request),
@@ -183,6 +183,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             "export_query": query.urlencode(),
             "integrity": integrity(),
             "verifying": jobs.under_way(),
+            "timeline": timeline.row(request.GET),
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
@@ -195,7 +196,8 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         if kind not in FORMATS or not form.is_valid():
             # The list says what cannot be understood.
             return HttpResponseRedirect(f"{reverse('admin:audit_auditentry_changelist')}?{request.GET.urlencode()}")
-        Sealer().seal()
+        # The worker's sealer goes through the whole log; what this page waits for is what is new.
+        Sealer.near_the_end().seal()
         narrowed: Any = form.narrow(AuditEntry.objects.all())
         lines = export.lines(kind, narrowed, actor=request.user.get_username(), filters=form.asked())
         return StreamingHttpResponse(
@@ -282,6 +284,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             "request_json": pretty(entry.request) if entry.request is not None else "",
             "detail_json": pretty(entry.detail) if entry.detail else "",
             "seal": getattr(entry, "seal", None),
+            "beside": beside(entry),
             "neighbours": [
                 {
                     "entry": near,
@@ -333,6 +336,15 @@ def integrity() -> dict[str, Any]:
         "verification_time": verification and moment(verification.at),
         "problem": verification and verification.detail.get("problem"),
     }
+
+
+def beside(entry: AuditEntry) -> dict[str, AuditSeal | None]:
+    """The seals of the entries directly before and after this one in the log; none of one that is not sealed."""
+    if not hasattr(entry, "seal"):
+        return {}
+    seq = entry.seal.seq
+    seals = {seal.seq: seal for seal in AuditSeal.objects.filter(seq__in=(seq - 1, seq + 1))}
+    return {"previous": seals.get(seq - 1), "next": seals.get(seq + 1)}
 
 
 def neighbours(entry: AuditEntry) -> list[AuditEntry]:
