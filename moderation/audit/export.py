@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from django.db.models import QuerySet
 
+from moderation.audit import ocsf
 from moderation.audit.models import Action, AuditEntry, AuditSeal
 from moderation.audit.services import record
 
@@ -185,6 +186,12 @@ def csv_lines(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
         yield writer.writerow([cell(value) for value in entry.values()])
 
 
+def ocsf_lines(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """One event of the Open Cybersecurity Schema Framework a line."""
+    for entry in entries:
+        yield as_json(ocsf.event(entry)) + "\n"
+
+
 class Format(NamedTuple):
     """A way to write the log."""
 
@@ -195,6 +202,7 @@ class Format(NamedTuple):
 FORMATS = {
     "jsonl": Format("application/x-ndjson; charset=utf-8", jsonl),
     "csv": Format("text/csv; charset=utf-8", csv_lines),
+    "ocsf": Format("application/x-ndjson; charset=utf-8", ocsf_lines),
 }
 
 
