@@ -18,7 +18,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from moderation.audit import export, jobs, timeline
+from moderation.audit import export, jobs, problems, timeline
 from moderation.audit.chain import Sealer
 from moderation.audit.export import FORMATS
 from moderation.audit.filters import PAIR, AuditFilter
@@ -235,6 +235,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             "opts": self.opts,
             "zone": zone_name(),
             "job": job,
+            "problem": problems.translated(job.problem),
             "created": moment(job.created_at),
             "until": moment(job.created_at + AuditJob.KEPT),
             "may_download": self.has_export_permission(request),
@@ -335,7 +336,7 @@ def integrity() -> dict[str, Any]:
         "checkpoint_time": checkpoint and moment(checkpoint.at),
         "verification": verification,
         "verification_time": verification and moment(verification.at),
-        "problem": verification and verification.detail.get("problem"),
+        "problem": verification and problems.translated(verification.detail.get("problem") or ""),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import io
 import json
 import re
@@ -19,7 +20,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from moderation.audit import checkpoints, timeline
+from moderation.audit import checkpoints, problems, timeline, verifier
 from moderation.audit.admin import AuditEntryAdmin
 from moderation.audit.chain import Sealer
 from moderation.audit.models import Action, AuditEntry, AuditSeal
@@ -456,3 +457,15 @@ def test_an_entry_leads_to_the_one_before_and_the_one_after(reader: Client) -> N
     assert f'href="{LIST}{first}/change/" rel="prev"' in page
     assert f'href="{LIST}{third}/change/" rel="next"' in page
     assert 'rel="prev"' not in reader.get(f"{LIST}{first}/change/").content.decode()
+
+
+def test_what_the_verifier_finds_is_told_in_the_readers_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(problems, "gettext", lambda sentence: f"<{sentence}>")
+    told = "seq 4 to 7: not the entries that the checkpoint of 9 covers"
+    assert problems.translated(told) == f"<{told}>"
+    assert problems.translated("seq 4: something new") == "seq 4: something new"
+    # The verifier still writes each of them.
+    source = inspect.getsource(verifier)
+    for sentence in problems.SENTENCES:
+        for part in re.split(r"%\(\w\)s", sentence):
+            assert part in source, sentence
