@@ -16,15 +16,15 @@ COLUMNS = (
 # Of N entries the first sixth are by somebody who then left, and one in a thousand GoEasy refused.
 VALUES = """
 n, {at},
-CASE WHEN n <= {rows} / 6 THEN 'left' WHEN n % 1000 = 0 THEN 'seldom' ELSE 'mo-' || n % 5 END,
+CASE WHEN n <= {rows} / 6 THEN 'left' WHEN n % 1000 = 0 THEN 'seldom' ELSE 'mo-' || (n % 5) END,
 CASE n % 10 WHEN 0 THEN 'recall.requested' WHEN 1 THEN 'auth.signed_in' WHEN 2 THEN 'messages.searched'
 WHEN 3 THEN 'conversation.opened' WHEN 4 THEN 'recall.sending' WHEN 5 THEN 'recall.sending'
 ELSE 'recall.answered' END,
 CASE n % 3 WHEN 0 THEN 'default' WHEN 1 THEN 'shop' ELSE 'game' END,
 CASE WHEN n % 3 < 2 THEN 'group' ELSE 'private' END,
-CASE WHEN n % 3 < 2 THEN '' ELSE 'user-' || n % 1000 END,
+CASE WHEN n % 3 < 2 THEN '' ELSE 'user-' || (n % 1000) END,
 CASE WHEN n % 3 < 2 THEN '' ELSE 'user-' || (n % 1000 + 1000) END,
-CASE WHEN n % 3 < 2 THEN 'group-' || n % 500 ELSE '' END,
+CASE WHEN n % 3 < 2 THEN 'group-' || (n % 500) ELSE '' END,
 {recall}, 0, 1, {timestamps}, {request},
 CASE WHEN n % 10 > 5 THEN 200 END,
 CASE WHEN n % 10 > 5 THEN CASE WHEN n % 1000 = 999 THEN 401 ELSE 200 END END,

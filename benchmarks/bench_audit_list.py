@@ -170,7 +170,8 @@ def main(rows: int, count: int) -> int:
         }
         print(f"{url.partition(':')[0]}: {rows:,} entries against {SMALL:,}, {count} requests each, in turn")
         small, large = Size(SMALL, small_url(url)), Size(rows, url)
-        figures, bad = [], set()
+        figures: list[tuple[str, float, str, float]] = []
+        bad: set[str] = set()
         for name in small.pages:
             times: dict[Size, list[float]] = {small: [], large: []}
             for number in range(count + 1):

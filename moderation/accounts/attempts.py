@@ -35,10 +35,10 @@ def seconds_to_wait(account: str, from_address: str) -> int:
     return max((int(wait.total_seconds()) + 1 for wait in waits), default=0)
 
 
-def must_wait(request: HttpRequest, account: str) -> None:
+def must_wait(request: HttpRequest | None, account: str) -> None:
     """Raise ValidationError after too many failures; asked before the password is, so that this is not one more."""
-    seconds = seconds_to_wait(account, address(request))
-    if not seconds:
+    seconds = seconds_to_wait(account, address(request)) if request else 0
+    if not request or not seconds:
         return
     # `middleware.tell_to_wait` makes a 429 of it.
     request.retry_after = seconds  # type: ignore[attr-defined]

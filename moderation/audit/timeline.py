@@ -13,14 +13,14 @@ MOST = 1000
 
 
 class Day(NamedTuple):
-    """A day of the reader's zone on which something was recorded; `count` stops at MOST + 1."""
+    """A day of the reader's zone on which something was recorded; `number` stops at MOST + 1."""
 
     day: date
-    count: int
+    number: int
 
     @property
     def is_capped(self) -> bool:
-        return self.count > MOST
+        return self.number > MOST
 
     @property
     def span(self) -> dict[str, str]:

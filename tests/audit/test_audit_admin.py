@@ -411,7 +411,7 @@ def test_a_row_of_days_leads_to_each_day_of_the_readers_zone(reader: Client, mon
             written.append(entry().pk)
     answer = reader.get(LIST, {"other_actors": "mo", "before": written[3]})
     row = answer.context["timeline"]
-    assert [(str(day.day), day.count, day.is_capped) for day in (each["day"] for each in row["days"])] == [
+    assert [(str(day.day), day.number, day.is_capped) for day in (each["day"] for each in row["days"])] == [
         ("2026-03-01", 1, False),
         ("2026-01-02", 2, True),
     ]
