@@ -13,21 +13,22 @@ COLUMNS = (
     "id, at, actor, action, app, kind, user_a, user_b, group_id, recall, batch, attempt, timestamps, request, "
     "http_status, response_code, response_content, latency_ms, detail"
 )
-# Of N entries the first sixth are by somebody who then left, and one in a thousand GoEasy refused.
+# Of N entries the first sixth are by somebody who then left. What is seldom has some 150 entries however many there
+# are: a page of it is full at every size, and alike.
 VALUES = """
 n, {at},
-CASE WHEN n <= {rows} / 6 THEN 'left' WHEN n % 1000 = 0 THEN 'seldom' ELSE 'mo-' || (n % 5) END,
+CASE WHEN n <= {rows} / 6 THEN 'left' WHEN n % ({rows} / 150) = 0 THEN 'seldom' ELSE 'mo-' || (n % 5) END,
 CASE n % 10 WHEN 0 THEN 'recall.requested' WHEN 1 THEN 'auth.signed_in' WHEN 2 THEN 'messages.searched'
 WHEN 3 THEN 'conversation.opened' WHEN 4 THEN 'recall.sending' WHEN 5 THEN 'recall.sending'
 ELSE 'recall.answered' END,
 CASE n % 3 WHEN 0 THEN 'default' WHEN 1 THEN 'shop' ELSE 'game' END,
 CASE WHEN n % 3 < 2 THEN 'group' ELSE 'private' END,
-CASE WHEN n % 3 < 2 THEN '' ELSE 'user-' || (n % 1000) END,
-CASE WHEN n % 3 < 2 THEN '' ELSE 'user-' || (n % 1000 + 1000) END,
+CASE WHEN n % 3 < 2 THEN '' ELSE 'user-' || (n % ({rows} / 400)) END,
+CASE WHEN n % 3 < 2 THEN '' ELSE 'user-' || (n % ({rows} / 400) + {rows}) END,
 CASE WHEN n % 3 < 2 THEN 'group-' || (n % 500) ELSE '' END,
 {recall}, 0, 1, {timestamps}, {request},
 CASE WHEN n % 10 > 5 THEN 200 END,
-CASE WHEN n % 10 > 5 THEN CASE WHEN n % 1000 = 999 THEN 401 ELSE 200 END END,
+CASE WHEN n % ({rows} / 150) = 1 THEN 401 WHEN n % 10 > 5 THEN 200 END,
 CASE WHEN n % 10 > 5 THEN 'OK' END, CASE WHEN n % 10 > 5 THEN 87 END, '{{}}'
 """  # noqa: S608 - constants
 TIMESTAMPS, REQUEST = "[1700000000000, 1700000000001, 1700000000002]", '{"appkey": "BC-…cdef", "groupId": "group-1"}'

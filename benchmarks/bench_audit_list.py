@@ -56,6 +56,8 @@ def child(rows: int) -> None:
 
         list_display = ("at", "actor", "action", "app", "kind", "http_status", "response_code", "latency_ms", "recall")
         list_filter = STOCK_FILTERS
+        # Not the one that is found under the name of the model.
+        change_list_template = "admin/change_list.html"
 
     site = admin.AdminSite("stock")
     site.register(AuditEntry, StockAdmin)
@@ -84,6 +86,7 @@ def addresses(entries: Any) -> dict[str, str]:
     def local(part: float) -> str:
         return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(first_at + days * part))
 
+    pair = " ↔ ".join(entries.objects.filter(user_a="user-8").values_list("user_a", "user_b")[0])
     # Of the middle, the recall that has one.
     recall = entries.objects.filter(pk=last // 2).values_list("recall", flat=True)[0]
     page = "/admin/audit/auditentry/"
@@ -103,7 +106,7 @@ def addresses(entries: Any) -> dict[str, str]:
         "application": f"{page}?app=default",
         "group": f"{page}?conversation=group-7",
         "user": f"{page}?conversation=user-7",
-        "pair": f"{page}?conversation=user-8 ↔ user-1008",
+        "pair": f"{page}?conversation={pair}",
         "conversations, several": f"{page}?conversation=group-7%0Auser-7%0Agroup-9",
         "response code": f"{page}?response_code=401",
         "response code none": f"{page}?response_code=none",
