@@ -234,6 +234,7 @@ def test_an_export_that_fails_half_way_leaves_no_file(
     write()
     job = ask(reader, f"{PREPARE}?format=jsonl")
     monkeypatch.setattr(jobs, "TELL_EVERY", 0)
+    monkeypatch.setattr(export, "ROWS_AT_ONCE", 1)
     tell = jobs.tell
 
     def fail_at_two(job: AuditJob, **fields: Any) -> None:
