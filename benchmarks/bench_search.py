@@ -232,7 +232,9 @@ def main(number: int, texts: int) -> int:
     text_bytes, index_bytes = sizes()
     print(f"  text {text_bytes / 2**20:.1f} MiB · index {index_bytes / 2**20:.1f} MiB")
     memory = Memory(kept)
-    different, pages, ratios = 0, [], []
+    different = 0
+    pages: list[float] = []
+    ratios: list[float] = []
     likes: dict[str, list[float]] = {"Chinese": [], "letters": []}
     for _text in range(texts):
         looked_for = talk.looked_for(kept)
