@@ -6,8 +6,8 @@ the order of time, so that a page's messages lie apart from each other as they d
 the real ones; GoEasy is not asked (no key), which would hide what the archive takes. No text is searched for, so the
 index of words is there and empty: bench_search.py has searching by text.
 
-Run it with DATABASE_URL of either engine (default: a new SQLite file); of PostgreSQL, an empty database, beside which
-one with the name and "_few" is created, and dropped at the end. Filling 10,000,000 takes minutes and some 10 GB.
+Run it with DATABASE_URL of either engine (default: a new SQLite file). Beside that database two are made, with "_many"
+and "_few" after its name, and dropped at the end. Filling 10,000,000 takes minutes and some 10 GB.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ TEXT = "This is the offer of the day, 加我微信 稳赚不赔 名额有限"
 
 def prepare(folder: str) -> None:
     """Settings, and no key for GoEasy."""
-    os.environ.setdefault("DATABASE_URL", f"sqlite:///{folder}/many.sqlite3")
+    os.environ.setdefault("DATABASE_URL", f"sqlite:///{folder}/bench.sqlite3")
     os.environ |= {
         "SECRET_KEY": "benchmark-" * 6,
         "DEBUG": "true",
@@ -65,23 +65,23 @@ def prepare(folder: str) -> None:
 
 
 @contextmanager
-def beside() -> Iterator[Any]:
-    """A connection to a second, empty database on the same engine."""
-    from django.db import connection
+def database(name: str) -> Iterator[Any]:
+    """A connection to an empty database on the engine of DATABASE_URL, beside the one there."""
+    from django.db import connections
     from django.db.utils import load_backend
 
-    settings = connection.settings_dict
-    name = f"{settings['NAME']}_few"
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
+    there = connections["default"]
+    name = f"{there.settings_dict['NAME']}_{name}"
+    if there.vendor == "postgresql":
+        with there.cursor() as cursor:
             cursor.execute(f'CREATE DATABASE "{name}"')
-    few = load_backend(settings["ENGINE"]).DatabaseWrapper({**settings, "NAME": name})
+    made = load_backend(there.settings_dict["ENGINE"]).DatabaseWrapper({**there.settings_dict, "NAME": name})
     try:
-        yield few
+        yield made
     finally:
-        few.close()
-        if connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
+        made.close()
+        if there.vendor == "postgresql":
+            with there.cursor() as cursor:
                 cursor.execute(f'DROP DATABASE "{name}"')
         else:
             for part in ("", "-wal", "-shm"):
@@ -301,12 +301,11 @@ def unbounded(statement: str) -> bool:
 
 def main(number: int) -> int:
     """Print the figures; 1 when one is missed."""
-    from django.db import connections
+    from django.db import connection
 
-    connection = connections["default"]
     print(f"{connection.vendor}: {number:,} messages against {FEW:,}")
-    with beside() as beside_it:
-        many, few = Archive(number, connection), Archive(FEW, beside_it)
+    with database("many") as with_many, database("few") as with_few:
+        many, few = Archive(number, with_many), Archive(FEW, with_few)
         for archive in (few, many):
             with archive:
                 fill(archive)

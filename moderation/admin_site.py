@@ -11,6 +11,13 @@ from django.utils.translation import gettext_lazy as _
 class AdminSignIn(AdminAuthenticationForm):
     """Django admin's own; that it lets somebody in nowhere although the password is right is recorded, too."""
 
+    def clean(self) -> dict[str, Any]:
+        # As below: no models yet.
+        from moderation.accounts.attempts import must_wait
+
+        must_wait(self.request, self.cleaned_data.get("username", ""))
+        return super().clean()
+
     def confirm_login_allowed(self, user: Any) -> None:
         # Models cannot be imported yet when Django takes the site.
         from moderation.accounts.signing_in import refused

@@ -65,14 +65,7 @@ class KeyChangeList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         before, after = (self._key_of(self.params.get(name)) for name in (BEFORE, AFTER))
-        names: tuple[str, ...] = self.model_admin.key  # type: ignore[attr-defined]
-        if after:
-            rows = self.queryset.filter(beyond(after, "gt")).order_by(*names)
-        else:
-            rows = self.queryset.order_by(*(f"-{name}" for name in names))
-            if before:
-                rows = rows.filter(beyond(before, "lt"))
-        found = list(rows[: self.list_per_page + 1])
+        found = self.find(self.list_per_page + 1, before, after)
         more = len(found) > self.list_per_page
         page = found[: self.list_per_page]
         if after:
@@ -87,12 +80,30 @@ class KeyChangeList(ChangeList):
         self.show_full_result_count = self.show_admin_actions = self.can_show_all = self.multi_page = False
         self.full_result_count = None
 
+    @property
+    def key(self) -> tuple[str, ...]:
+        """`ReadOnlyAdmin.key`."""
+        names: tuple[str, ...] = self.model_admin.key  # type: ignore[attr-defined]
+        return names
+
+    def find(self, most: int, before: dict[str, Any] | None, after: dict[str, Any] | None) -> list[Any]:
+        """The first rows before a key, newest first, or after one, oldest first."""
+        return list(self.ordered(self.queryset, before, after)[:most])
+
+    def ordered(
+        self, rows: QuerySet[Any], before: dict[str, Any] | None, after: dict[str, Any] | None
+    ) -> QuerySet[Any]:
+        if after:
+            return rows.filter(beyond(after, "gt")).order_by(*self.key)
+        rows = rows.order_by(*(f"-{name}" for name in self.key))
+        return rows.filter(beyond(before, "lt")) if before else rows
+
     def _key_of(self, pk: str | None) -> dict[str, Any] | None:
         """The key of the row that a page begins at; None, the newest page, for what names no row."""
         if not pk:
             return None
         try:
-            return self.model._default_manager.filter(pk=pk).values(*self.model_admin.key).first()  # type: ignore[attr-defined]
+            return self.model._default_manager.filter(pk=pk).values(*self.key).first()
         except (ValueError, ValidationError, OverflowError):
             return None
 

@@ -237,6 +237,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "moderation.middleware.keep_private",
     "moderation.accounts.middleware.PreferencesMiddleware",
+    "moderation.accounts.middleware.tell_to_wait",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",

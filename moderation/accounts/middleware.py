@@ -1,4 +1,4 @@
-"""Every page in the language and the time zone of the person who reads it."""
+"""Every page in the language and the time zone of the person who reads it; and 429 for who has to wait."""
 
 from collections.abc import Callable
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -28,3 +28,17 @@ class PreferencesMiddleware:
         # LocaleMiddleware stands outside this one and names the language it chose itself.
         response.headers["Content-Language"] = translation.get_language() or ""
         return response
+
+
+def tell_to_wait(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Make 429 with Retry-After of the page on which `attempts.must_wait` refused to try."""
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        seconds = getattr(request, "retry_after", 0)
+        if seconds:
+            response.status_code = 429
+            response.headers["Retry-After"] = str(seconds)
+        return response
+
+    return answer

@@ -18,13 +18,22 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from moderation.audit import export, jobs
+from moderation.audit import export, jobs, problems, timeline
 from moderation.audit.chain import Sealer
 from moderation.audit.export import FORMATS
 from moderation.audit.filters import PAIR, AuditFilter
 from moderation.audit.models import Action, AuditCheckpoint, AuditEntry, AuditJob, AuditSeal
 from moderation.audit.services import record
-from moderation.read_only_admin import ReadOnlyAdmin, moment, moment_ms, pretty, pretty_text, short, zone_name
+from moderation.read_only_admin import (
+    KeyChangeList,
+    ReadOnlyAdmin,
+    moment,
+    moment_ms,
+    pretty,
+    pretty_text,
+    short,
+    zone_name,
+)
 
 # Entries of the same recall shown to either side of one.
 NEIGHBOURS = 10
@@ -64,6 +73,28 @@ def code_pill(entry: AuditEntry) -> SafeString | str:
     return ""
 
 
+class AuditChangeList(KeyChangeList):
+    """A page of the log: first the keys, which an index alone tells, of each branch of the filters, then the rows."""
+
+    filter_form: AuditFilter
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """A span of time is in the order of time, which is all but that of ids: the index by time finds it."""
+        data = getattr(self.filter_form, "cleaned_data", {})
+        return ("at", "id") if data.get("since") or data.get("until") else ("id",)
+
+    def find(self, most: int, before: dict[str, Any] | None, after: dict[str, Any] | None) -> list[Any]:
+        if not self.filter_form.is_valid():
+            return []
+        keys: set[tuple[Any, ...]] = set()
+        for branch in self.filter_form.branches(AuditEntry.objects.all()):
+            keys.update(self.ordered(branch, before, after).values_list(*self.key)[:most])
+        found = [key[-1] for key in sorted(keys, reverse=not after)[:most]]
+        rows = {row.pk: row for row in self.root_queryset.filter(pk__in=found)}
+        return [rows[pk] for pk in found]
+
+
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnlyAdmin):
     """Reads and exports the log; the database refuses the rest even if this did not."""
@@ -85,6 +116,9 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         "latency",
         "recall_link",
     )
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeyChangeList]:
+        return AuditChangeList
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows = super().get_queryset(request)
@@ -150,14 +184,16 @@ class AuditEntryAdmin(ReadOnlyAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         query = request.GET.copy()
-        for name in ("before", "after", "_changelist_filters"):
+        for name in ("before", "after", "days_before", "days_after", "_changelist_filters"):
             query.pop(name, None)
         context = {
             "has_export_permission": self.has_export_permission(request),
-            "export_formats": list(FORMATS),
+            # The third is for machines, which ask on the command line.
+            "export_formats": ["jsonl", "csv"],
             "export_query": query.urlencode(),
             "integrity": integrity(),
             "verifying": jobs.under_way(),
+            "timeline": timeline.row(request.GET),
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
@@ -170,7 +206,8 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         if kind not in FORMATS or not form.is_valid():
             # The list says what cannot be understood.
             return HttpResponseRedirect(f"{reverse('admin:audit_auditentry_changelist')}?{request.GET.urlencode()}")
-        Sealer().seal()
+        # The worker's sealer goes through the whole log; what this page waits for is what is new.
+        Sealer.near_the_end().seal()
         narrowed: Any = form.narrow(AuditEntry.objects.all())
         lines = export.lines(kind, narrowed, actor=request.user.get_username(), filters=form.asked())
         return StreamingHttpResponse(
@@ -207,6 +244,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             "opts": self.opts,
             "zone": zone_name(),
             "job": job,
+            "problem": problems.translated(job.problem),
             "created": moment(job.created_at),
             "until": moment(job.created_at + AuditJob.KEPT),
             "may_download": self.has_export_permission(request),
@@ -259,6 +297,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             "private": (private := getattr(entry, "private", None)),
             "private_json": pretty_text(private.content) if private and private.content else "",
             "seal": getattr(entry, "seal", None),
+            "beside": beside(entry),
             "neighbours": [
                 {
                     "entry": near,
@@ -308,8 +347,17 @@ def integrity() -> dict[str, Any]:
         "checkpoint_time": checkpoint and moment(checkpoint.at),
         "verification": verification,
         "verification_time": verification and moment(verification.at),
-        "problem": verification and verification.detail.get("problem"),
+        "problem": verification and problems.translated(verification.detail.get("problem") or ""),
     }
+
+
+def beside(entry: AuditEntry) -> dict[str, AuditSeal | None]:
+    """The seals of the entries directly before and after this one in the log; none of one that is not sealed."""
+    if not hasattr(entry, "seal"):
+        return {}
+    seq = entry.seal.seq
+    seals = {seal.seq: seal for seal in AuditSeal.objects.filter(seq__in=(seq - 1, seq + 1))}
+    return {"previous": seals.get(seq - 1), "next": seals.get(seq + 1)}
 
 
 def neighbours(entry: AuditEntry) -> list[AuditEntry]:

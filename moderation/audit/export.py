@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from django.db.models import QuerySet
 
-from moderation.audit import verifier
+from moderation.audit import ocsf, verifier
 from moderation.audit.models import Action, AuditEntry, AuditSeal
 from moderation.audit.services import record
 
@@ -48,6 +48,7 @@ COLUMNS = (
 )
 # An entry may carry 5,000 timestamps: this many of them at once stay below some 40 MB.
 ROWS_AT_ONCE = 500
+WIDEST = 100_000
 # OWASP, "CSV Injection": a spreadsheet takes a cell that begins with one of these for a formula.
 BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 # What `str.splitlines` takes for the end of a line and JSON does not escape.
@@ -113,10 +114,16 @@ def within_reach(value: Any, depth: int = 0) -> Any:
     return {key: within_reach(item, depth + 1) for key, item in value.items()}
 
 
-def rows(entries: QuerySet[AuditEntry], after: int = 0, until: int | None = None) -> Iterator[dict[str, Any]]:
+def rows(
+    entries: QuerySet[AuditEntry],
+    after: int = 0,
+    until: int | None = None,
+    read: Callable[[int], None] = lambda _seq: None,
+) -> Iterator[dict[str, Any]]:
     """Sealed entries in the chain's order: those beyond seq `after` up to seq `until`, ROWS_AT_ONCE at a time.
 
     Each query is bounded on both sides: a database that has no statistics yet would sort all the rest every time.
+    `read` is called with the seq up to which the log is read, also where nothing is found.
     """
     names = ("seal__seq", "seal__prev_hash", "seal__hash", "private__salt", "private__content", *COLUMNS)
     found: Any = entries.order_by("seal__seq").values_list(*names)
@@ -132,8 +139,9 @@ def rows(entries: QuerySet[AuditEntry], after: int = 0, until: int | None = None
         if len(page) == ROWS_AT_ONCE:
             after, width = page[-1][0], ROWS_AT_ONCE
         else:
-            # What is looked for is rare: look further at once.
-            after, width = to, width * 2
+            # What is looked for is rare: look further at once, but not so far that nothing is heard for long.
+            after, width = to, min(width * 2, WIDEST)
+        read(after)
 
 
 def disclosed(content: str) -> Any:
@@ -191,6 +199,12 @@ def csv_lines(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
         yield writer.writerow([cell(value) for value in entry.values()])
 
 
+def ocsf_lines(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """One event of the Open Cybersecurity Schema Framework a line."""
+    for entry in entries:
+        yield as_json(ocsf.event(entry)) + "\n"
+
+
 class Format(NamedTuple):
     """A way to write the log."""
 
@@ -201,6 +215,7 @@ class Format(NamedTuple):
 FORMATS = {
     "jsonl": Format("application/x-ndjson; charset=utf-8", jsonl),
     "csv": Format("text/csv; charset=utf-8", csv_lines),
+    "ocsf": Format("application/x-ndjson; charset=utf-8", ocsf_lines),
 }
 
 
@@ -216,18 +231,12 @@ def lines(
     """`entries` that are sealed by now, as lines of `kind` (a key of FORMATS).
 
     That `actor` takes them away is recorded before the first line is made; `filters` tells what was asked for, `detail`
-    what else there is to say. `progress` is called with the seq of each entry and the last that there is.
+    what else there is to say. `progress` is called with the seq up to which the log is read, and the last there is.
     """
     last = last_seq()
     told = {"format": kind, "entries_up_to": last, "filters": filters, **detail}
     record(actor=actor, action=Action.LOG_EXPORTED, detail=told)
-
-    def found() -> Iterator[dict[str, Any]]:
-        for entry in rows(entries, until=last):
-            yield entry
-            progress(entry["seq"], last)
-
-    return FORMATS[kind].lines(found())
+    return FORMATS[kind].lines(rows(entries, until=last, read=lambda seq: progress(seq, last)))
 
 
 def with_mark(kind: str, lines: Iterable[str]) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 import re
 from datetime import UTC, datetime
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django import forms
@@ -119,27 +121,13 @@ class AuditFilter(FilterForm):
         return data
 
     def narrow(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        for alternatives in self.alternatives():
+            rows = rows.filter(reduce(or_, alternatives))
+        return self.narrow_further(rows)
+
+    def narrow_further(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """What the filters with one value ask."""
         data = self.cleaned_data
-        if names := [*data["actor"], *data["other_actors"]]:
-            rows = rows.filter(actor__in=names)
-        if data["action"]:
-            rows = rows.filter(action__in=data["action"])
-        if data["app"]:
-            rows = rows.filter(app__in=data["app"])
-        if data["response_code"] or data["other_codes"]:
-            codes = [int(code) for code in data["response_code"] if code != NO_CODE] + data["other_codes"]
-            wanted = Q(response_code__in=codes)
-            if NO_CODE in data["response_code"]:
-                wanted |= Q(response_code=None)
-            rows = rows.filter(wanted)
-        if data["conversation"]:
-            wanted = Q()
-            for line in data["conversation"]:
-                wanted |= Q(group_id=line) | Q(user_a=line) | Q(user_b=line)
-                user_a, found, user_b = line.partition(PAIR)
-                if found:
-                    wanted |= Q(user_a=user_a, user_b=user_b) | Q(user_a=user_b, user_b=user_a)
-            rows = rows.filter(wanted)
         if data["since"]:
             rows = rows.filter(at__gte=data["since"])
         if data["until"]:
@@ -147,6 +135,37 @@ class AuditFilter(FilterForm):
         if data["recall"]:
             rows = rows.filter(recall=data["recall"])
         return rows
+
+    def alternatives(self) -> list[list[Q]]:
+        """For each filter that may have several values, a condition for each of them: an index finds each in order."""
+        data = self.cleaned_data
+        codes = [None if code == NO_CODE else int(code) for code in data["response_code"]]
+        wanted = [
+            [Q(actor=name) for name in [*data["actor"], *data["other_actors"]]],
+            [Q(action=action) for action in data["action"]],
+            [Q(app=app) for app in data["app"]],
+            [Q(response_code=code) for code in [*codes, *data["other_codes"]]],
+            [],
+        ]
+        for line in data["conversation"]:
+            wanted[-1] += [Q(group_id=line), Q(user_a=line), Q(user_b=line)]
+            user_a, found, user_b = line.partition(PAIR)
+            if found:
+                wanted[-1] += [Q(user_a=user_a, user_b=user_b), Q(user_a=user_b, user_b=user_a)]
+        return [alternatives for alternatives in wanted if alternatives]
+
+    def branches(self, rows: QuerySet[Any]) -> list[QuerySet[Any]]:
+        """`narrow` as parts, which may overlap, such that the newest of each are found without sorting the rest.
+
+        “The newest where x is a or b” has a database read the log from its end, or sort all that it finds; the newest
+        of a and the newest of b are each at the end of an index.
+        """
+        most, *others = sorted(self.alternatives(), key=len, reverse=True) or [[Q()]]
+        for alternatives in others:
+            rows = rows.filter(reduce(or_, alternatives))
+        rows = self.narrow_further(rows)
+        # Without “a or b” beside each, or the index alone would not tell.
+        return [rows.filter(alternative) for alternative in most]
 
     def asked(self) -> dict[str, list[str]]:
         """The filters as they were given, for the entry of an export."""

@@ -1,6 +1,7 @@
 """Jobs: the whole log read by a worker, because a person asked for it in Django admin."""
 
 import logging
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 
 # Seconds between two notes of how far a job is.
 TELL_EVERY = 1.0
+# Set when the worker is told to end: reading a long log to its end would keep it for minutes.
+stopping = threading.Event()
 
 
 def ask(kind: AuditJob.Kind, **fields: str) -> AuditJob:
@@ -49,6 +52,8 @@ def work(pk: UUID) -> None:
     job = AuditJob.objects.get(pk=pk)
     try:
         problem = verify(job) if job.kind == AuditJob.Kind.VERIFICATION else write(job)
+    except Interrupted as interruption:
+        tell(job, state=AuditJob.State.FAILED, problem=type(interruption).__name__)
     except Exception as failure:
         log.exception("%s failed", job)
         # Its text may hold paths and statements: the log has those.
@@ -62,13 +67,19 @@ def tell(job: AuditJob, **fields: Any) -> None:
     AuditJob.objects.filter(pk=job.pk).update(seen_at=timezone.now(), **fields)
 
 
+class Interrupted(Exception):  # noqa: N818 - a person reads this name
+    """The worker is to end before the job is done."""
+
+
 class Progress:
-    """Notes how far a job is, now and then."""
+    """Notes how far a job is, now and then. Raises Interrupted when the worker is to end."""
 
     def __init__(self, job: AuditJob) -> None:
         self._job, self._told_at = job, 0.0
 
     def __call__(self, seq: int, last: int) -> None:
+        if stopping.is_set():
+            raise Interrupted
         if seq == last or time.monotonic() - self._told_at > TELL_EVERY:
             self._told_at = time.monotonic()
             tell(self._job, done=seq, total=last)

@@ -96,7 +96,8 @@ def test_every_part_of_a_text_finds_it_by_the_index_alone(group: Conversation, t
     for row in SearchText.objects.all():
         for start in range(len(row.text)):
             for end in range(start + 1, len(row.text) + 1):
-                assert row.pk in search.candidates_for(row.text[start:end], 100)
+                # SQLite's index still knows those of earlier examples.
+                assert row.pk in search.candidates_for(row.text[start:end], 100_000)
 
 
 def test_what_is_in_one_pair_after_another_but_not_in_one_piece_is_not_found(group: Conversation) -> None:

@@ -305,7 +305,7 @@ def test_the_same_delivery_twice_is_one_row_and_acknowledged(client: Client) -> 
     assert counted()["repeated"] == 3
 
 
-def test_what_comes_at_once_shares_a_commit(application: Any) -> None:
+def test_what_comes_at_once_shares_a_commit(application: Any, private: Conversation) -> None:
     good = as_text([told(1), told(2)])
     contents = [good, as_text(told(3)), as_text(told(4)), good, "no JSON"]
     with CaptureQueriesContext(connection) as alone:

@@ -39,7 +39,7 @@ def free_port() -> int:
 
 @dataclass
 class Gunicorn:
-    """The web process as it is deployed, on the database at `url`."""
+    """The web processes as they are deployed, on the database at this URL."""
 
     database: str
     port: int = field(default_factory=free_port)
@@ -79,10 +79,6 @@ class Gunicorn:
     def kill_all(self) -> None:
         """As when the power goes."""
         self.end(signal.SIGKILL)
-        self.start()
-
-    def stop_and_start(self) -> None:
-        self.end()
         self.start()
 
     def kill_one(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import io
 import json
 import re
@@ -19,7 +20,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from moderation.audit import checkpoints
+from moderation.audit import checkpoints, problems, timeline, verifier
 from moderation.audit.admin import AuditEntryAdmin
 from moderation.audit.chain import Sealer
 from moderation.audit.models import Action, AuditEntry, AuditSeal
@@ -133,7 +134,9 @@ def test_nothing_counts_skips_or_makes_distinct(reader: Client) -> None:
         on_the_log = [q["sql"] for q in queries.captured_queries if "audit_auditentry" in q["sql"]]
         assert on_the_log
         for sql in on_the_log:
-            assert not re.search(r"COUNT\(|OFFSET|DISTINCT", sql, re.IGNORECASE), sql
+            assert not re.search(r"OFFSET|DISTINCT", sql, re.IGNORECASE), sql
+            # A day's entries are counted up to a thousand.
+            assert "COUNT(" not in sql or f"LIMIT {timeline.MOST + 1})" in sql, sql
             columns = sql.partition(" FROM ")[0]
             heavy = ("request", "detail", "response_content")
             assert sql.endswith("LIMIT 1") or not any(f'."{name}"' in columns for name in heavy)
@@ -396,3 +399,73 @@ def test_an_entry_shows_its_place_in_the_chain(reader: Client) -> None:
     assert seal.prev_hash in page
     assert "<title>Entry 2: call answered" in page
     assert re.findall(r'class="field-seq">(?:<a [^>]*>)?([^<]+)<', reader.get(LIST).content.decode()) == ["2", "1"]
+
+
+def test_a_row_of_days_leads_to_each_day_of_the_readers_zone(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timeline, "DAYS", 2)
+    monkeypatch.setattr(timeline, "MOST", 1)
+    written = []
+    # 16:00 UTC is the next day's midnight in Shanghai.
+    for at in ("2026-01-01T15:59:59", "2026-01-01T16:00:00", "2026-01-02T15:59:59", "2026-03-01T00:00:00"):
+        with time_machine.travel(datetime.fromisoformat(f"{at}+00:00"), tick=False):
+            written.append(entry().pk)
+    answer = reader.get(LIST, {"other_actors": "mo", "before": written[3]})
+    row = answer.context["timeline"]
+    assert [(str(day.day), day.number, day.is_capped) for day in (each["day"] for each in row["days"])] == [
+        ("2026-03-01", 1, False),
+        ("2026-01-02", 2, True),
+    ]
+    assert "over 1" in answer.content.decode()
+    narrowed = reader.get(LIST + row["days"][1]["address"])
+    assert [each.pk for each in narrowed.context["cl"].result_list] == [written[2], written[1]]
+    assert narrowed.context["timeline"]["days"][1]["is_this"]
+    assert 'aria-current="date"' in narrowed.content.decode()
+    earlier = reader.get(LIST + row["earlier"]).context["timeline"]
+    assert [str(each["day"].day) for each in earlier["days"]] == ["2026-01-01"]
+    later = reader.get(LIST + earlier["later"]).context["timeline"]
+    assert [str(each["day"].day) for each in later["days"]] == ["2026-03-01", "2026-01-02"]
+
+
+@pytest.mark.parametrize("day", ["nonsense", "0001-01-01", "9999-12-31"])
+def test_a_day_that_is_none_leaves_the_list_as_it_is(reader: Client, day: str) -> None:
+    entry()
+    for name in ("days_before", "days_after"):
+        assert reader.get(LIST, {name: day}).status_code == 200
+
+
+def test_a_span_of_time_is_paged_through_in_the_order_of_time(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AuditEntryAdmin, "list_per_page", 1)
+    written = []
+    # Ids are not in the order of time: whoever took the first may have written it last.
+    for at in ("2026-01-03T00:00:00", "2026-01-01T00:00:00", "2026-01-02T00:00:00"):
+        with time_machine.travel(datetime.fromisoformat(f"{at}+00:00"), tick=False):
+            written.append(entry().pk)
+    seen, address = [], f"{LIST}?since=2026-01-01T00:00:00"
+    while address:
+        found = reader.get(address).context["cl"]
+        seen += [each.pk for each in found.result_list]
+        address = found.older and LIST + found.older
+    assert seen == [written[0], written[2], written[1]]
+    newer = reader.get(f"{LIST}?since=2026-01-01T00:00:00&after={written[1]}").context["cl"]
+    assert [each.pk for each in newer.result_list] == [written[2]]
+
+
+def test_an_entry_leads_to_the_one_before_and_the_one_after(reader: Client) -> None:
+    first, second, third = (entry().pk for _number in range(3))
+    Sealer().seal()
+    page = reader.get(f"{LIST}{second}/change/").content.decode()
+    assert f'href="{LIST}{first}/change/" rel="prev"' in page
+    assert f'href="{LIST}{third}/change/" rel="next"' in page
+    assert 'rel="prev"' not in reader.get(f"{LIST}{first}/change/").content.decode()
+
+
+def test_what_the_verifier_finds_is_told_in_the_readers_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(problems, "gettext", lambda sentence: f"<{sentence}>")
+    told = "seq 4 to 7: not the entries that the checkpoint of 9 covers"
+    assert problems.translated(told) == f"<{told}>"
+    assert problems.translated("seq 4: something new") == "seq 4: something new"
+    # The verifier still writes each of them.
+    source = inspect.getsource(verifier)
+    for sentence in problems.SENTENCES:
+        for part in re.split(r"%\(\w\)s", sentence):
+            assert part in source, sentence

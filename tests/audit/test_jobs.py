@@ -22,7 +22,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from moderation.audit import jobs, triggers, verification
+from moderation.audit import export, jobs, triggers, verification
 from moderation.audit.chain import Sealer
 from moderation.audit.models import Action, AuditEntry, AuditJob, AuditSeal
 from moderation.audit.services import record
@@ -234,6 +234,7 @@ def test_an_export_that_fails_half_way_leaves_no_file(
     write()
     job = ask(reader, f"{PREPARE}?format=jsonl")
     monkeypatch.setattr(jobs, "TELL_EVERY", 0)
+    monkeypatch.setattr(export, "ROWS_AT_ONCE", 1)
     tell = jobs.tell
 
     def fail_at_two(job: AuditJob, **fields: Any) -> None:
@@ -303,3 +304,26 @@ def test_nobody_else_verifies_or_takes_away(client: Client, make_user: Callable[
     assert {answer.status_code for answer in answers} <= {302, 403}
     assert not any("jobs" in answer.get("Location", "").partition("?")[0] for answer in answers)
     assert AuditJob.objects.count() == 1
+
+
+def test_an_export_tells_how_far_it_is_where_it_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "ROWS_AT_ONCE", 1)
+    monkeypatch.setattr(export, "WIDEST", 2)
+    write(5)
+    Sealer().seal()
+    told: list[tuple[int, int]] = []
+    nobody = AuditEntry.objects.filter(actor="nobody")
+    about: Any = {"actor": "mo", "filters": {}, "progress": lambda seq, last: told.append((seq, last))}
+    assert list(export.lines("jsonl", nobody, **about)) == []
+    assert told == [(1, 5), (3, 5), (5, 5)]
+
+
+def test_a_worker_that_ends_leaves_the_job_and_says_so(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    write()
+    job = ask(reader, VERIFY)
+    monkeypatch.setattr(jobs.stopping, "is_set", lambda: True)
+    jobs.work(job.pk)
+    job.refresh_from_db()
+    assert (job.state, job.problem) == (AuditJob.State.FAILED, "Interrupted")
+    page = reader.get(reverse("admin:audit_auditentry_job", args=[job.pk])).content.decode()
+    assert "The worker ended before this was done. Ask for it again." in page

@@ -72,6 +72,7 @@ class Command(BaseCommand):
                 sys.exit(1)
             log.info("worker %s: what is under way is finished, then it ends", name)
             engine.stopping.set()
+            jobs.stopping.set()
             for loop in loops:
                 loop.running = False
 
@@ -89,7 +90,7 @@ class Command(BaseCommand):
                 thread.join(0.2)
         try:
             # What the last calls recorded does not wait for the next worker.
-            Sealer().seal()
+            Sealer.near_the_end().seal()
         except (OperationalError, InterfaceError):
             log.exception("worker %s: the last entries of the audit log are not sealed yet", name)
 

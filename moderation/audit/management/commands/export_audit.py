@@ -52,7 +52,12 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--format", choices=FORMATS, default="jsonl", help="default: jsonl")
+        parser.add_argument(
+            "--format",
+            choices=FORMATS,
+            default="jsonl",
+            help="default: jsonl; ocsf: events of the class API Activity, the entry itself under “unmapped”",
+        )
         parser.add_argument("--since", metavar="ISO", help="entries of this time and later; no zone: UTC")
         parser.add_argument("--until", metavar="ISO", help="entries before this time; no zone: UTC")
         parser.add_argument(
@@ -83,11 +88,11 @@ class Command(BaseCommand):
             entries = entries.filter(at__lt=until)
         if options["cursor"] and not options["follow"]:
             raise CommandError("--cursor belongs to --follow.")
-        if options["follow"] and (options["output"] or until or options["format"] != "jsonl"):
+        if options["follow"] and (options["output"] or until or options["format"] == "csv"):
             raise CommandError("--follow writes JSON lines to stdout without end: not with --output, --until, or CSV.")
         filters = {name: at.isoformat() for name, at in (("since", since), ("until", until)) if at}
         if options["follow"]:
-            self._follow(entries, filters, options["cursor"] and Path(options["cursor"]))
+            self._follow(entries, filters, options["cursor"] and Path(options["cursor"]), options["format"])
             return
         lines = export.lines(options["format"], entries, actor=COMMAND_LINE, filters=filters)
         if options["output"]:
@@ -101,7 +106,7 @@ class Command(BaseCommand):
             self._begin()
             self._print(lines)
 
-    def _follow(self, entries: QuerySet[AuditEntry], filters: dict[str, str], cursor: Path | None) -> None:
+    def _follow(self, entries: QuerySet[AuditEntry], filters: dict[str, str], cursor: Path | None, kind: str) -> None:
         """Print entries as they are sealed until SIGTERM or SIGINT; `cursor` follows what was written and flushed."""
         after = read_cursor(cursor) if cursor else 0
         if after > export.last_seq():
@@ -109,7 +114,7 @@ class Command(BaseCommand):
         end = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda signum, frame: end.set())
-        detail = {"format": "jsonl", "follow": True, "entries_after": after, "filters": filters}
+        detail = {"format": kind, "follow": True, "entries_after": after, "filters": filters}
         record(actor=COMMAND_LINE, action=Action.LOG_EXPORTED, detail=detail)
         self._begin()
         sealer = Sealer()
@@ -119,7 +124,7 @@ class Command(BaseCommand):
             if until == after:
                 end.wait(FOLLOW_SECONDS)
                 continue
-            if not self._print(export.jsonl(export.rows(entries, after, until))):
+            if not self._print(FORMATS[kind].lines(export.rows(entries, after, until))):
                 return
             after = until
             if cursor:

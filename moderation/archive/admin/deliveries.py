@@ -1,0 +1,84 @@
+"""What the webhook delivered: to read, and to read into the archive once more."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.shortcuts import get_object_or_404, redirect
+from django.urls import URLPattern, path
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from moderation.archive import deliveries
+from moderation.archive.admin.conversations import application_field
+from moderation.archive.models import WebhookDelivery
+from moderation.read_only_admin import FilterForm, ReadOnlyAdmin, moment, pretty_text
+
+
+class DeliveryFilter(FilterForm):
+    """By state and application."""
+
+    state = forms.MultipleChoiceField(
+        label=_("State"),
+        choices=WebhookDelivery.State.choices,
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+    )
+    app = application_field()
+
+    def narrow(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        data = self.cleaned_data
+        if data["state"]:
+            rows = rows.filter(state__in=data["state"])
+        if data["app"]:
+            rows = rows.filter(application__in=list(data["app"]))
+        return rows
+
+
+@admin.register(WebhookDelivery)
+class WebhookDeliveryAdmin(ReadOnlyAdmin):
+    """What the webhook delivered, to the byte; why it could not be read, and reading it once more."""
+
+    filter_form = DeliveryFilter
+    list_defer = ("content",)
+    list_display = ("id", "received", "application", "state", "why")
+    list_select_related = ("application",)
+    fields = ("application", "received", "state", "why", "tries", "sha256", "content_text")
+    readonly_fields = fields
+    change_form_template = "admin/archive/webhookdelivery/change_form.html"
+
+    @admin.display(description=_("received"))
+    def received(self, delivery: WebhookDelivery) -> SafeString | str:
+        return moment(delivery.received_at)
+
+    @admin.display(description=_("problem"))
+    def why(self, delivery: WebhookDelivery) -> str:
+        if not delivery.problem:
+            return "-"
+        sentence = str(deliveries.PROBLEMS.get(delivery.problem, delivery.problem))
+        return f"{sentence} ({delivery.detail})" if delivery.detail else sentence
+
+    @admin.display(description=_("content"))
+    def content_text(self, delivery: WebhookDelivery) -> SafeString:
+        return pretty_text(bytes(delivery.content).decode("utf-8", "backslashreplace"))
+
+    def get_urls(self) -> list[URLPattern]:
+        retry = path("<int:pk>/retry/", self.admin_site.admin_view(self.retry), name="archive_webhookdelivery_retry")
+        return [retry, *super().get_urls()]
+
+    def retry(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Read the delivery into the archive once more: this program may have learned to since."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not request.user.has_perm("archive.change_webhookdelivery"):
+            raise PermissionDenied
+        delivery = get_object_or_404(WebhookDelivery.objects.select_related("application"), pk=pk)
+        deliveries.process(delivery)
+        if delivery.state == WebhookDelivery.State.DONE:
+            messages.success(request, _("Its messages are in the archive now."))
+        else:
+            messages.error(request, self.why(delivery))
+        return redirect("admin:archive_webhookdelivery_change", pk)

@@ -1,0 +1,161 @@
+"""A GoEasy application: where it is called, with which keys, and how its messages are kept."""
+
+from __future__ import annotations
+
+import re
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from moderation.archive.secrecy import seal, unseal
+from moderation.audit.models import Action
+from moderation.audit.recorded import Recorded
+from moderation.goeasy.client import Client, base_url
+
+DEFAULT = "default"
+
+
+def validate_rest_host(value: str) -> None:
+    """Refuse what `goeasy.client.base_url` cannot read."""
+    try:
+        base_url(value)
+    except ValueError as problem:
+        raise ValidationError(str(problem)) from None
+
+
+# A host name or an IPv4 address, and perhaps a port. A policy for browsers is made of it: nothing else may be in it.
+MEDIA_ORIGIN = re.compile(r"https://[a-z0-9-]+(\.[a-z0-9-]+)*(:[1-9][0-9]{0,4})?")
+
+
+def validate_media_origins(value: str) -> None:
+    """Refuse a list that holds what is no origin of a host, naming it."""
+    if bad := [origin for origin in value.split() if not MEDIA_ORIGIN.fullmatch(origin)]:
+        raise ValidationError(
+            _(
+                "“%(origin)s” is not an origin. Write it like https://files.example.com or https://files.example.com:8443."
+            ),
+            code="origin",
+            params={"origin": bad[0][:100]},
+        )
+
+
+class Application(Recorded):
+    """A GoEasy application. `default` is configured by the environment, which wins at every start."""
+
+    recorded_as = Action.APPLICATION_CHANGED
+    told = (
+        *("slug", "name", "rest_host_saved", "recaller_id", "recaller_data", "keep_days", "history_days"),
+        "media_origins",
+    )
+    secret = ("appkey_sealed", "secret_keys_sealed")
+    told_app = "slug"
+
+    slug = models.SlugField(_("short name"), unique=True)
+    name = models.CharField(_("name"), max_length=100)
+    rest_host_saved = models.CharField(
+        _("REST host"),
+        max_length=255,
+        default="hangzhou",
+        validators=[validate_rest_host],
+        help_text=_("hangzhou, singapore, a host name, or a base URL."),
+    )
+    appkey_sealed = models.TextField(editable=False, blank=True, default="")
+    secret_keys_sealed = models.TextField(editable=False, blank=True, default="")
+    recaller_id = models.CharField(
+        _("recaller id"),
+        max_length=255,
+        blank=True,
+        default="",
+        help_text=_("What clients see when the moderator has no pseudonym of their own."),
+    )
+    recaller_data = models.JSONField(
+        _("recaller data"),
+        null=True,
+        blank=True,
+        help_text=_("A JSON object, for example a name and an avatar."),
+    )
+    keep_days = models.PositiveIntegerField(
+        _("days that messages are kept here"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(36_500)],
+        help_text=_("Older ones are deleted, except of conversations on hold. Evidence stays. Empty: for ever."),
+    )
+    history_days = models.PositiveIntegerField(
+        _("days that GoEasy keeps messages"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(36_500)],
+        help_text=_("As the application’s plan has it: 1 on the free one, 10 on paid ones, more on request."),
+    )
+    media_origins = models.TextField(
+        _("hosts of attachments"),
+        blank=True,
+        default="",
+        max_length=4_000,
+        validators=[validate_media_origins],
+        help_text=_(
+            "One a line, like https://files.example.com. Pictures, audio and video from there are shown after a click; "
+            "the console itself never fetches them."
+        ),
+    )
+
+    class Meta:
+        verbose_name = _("application")
+        verbose_name_plural = _("applications")
+        ordering = ["slug"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_from_environment(self) -> bool:
+        """Whether the environment, not the admin, holds this application's keys."""
+        return self.slug == DEFAULT and bool(settings.GOEASY_APPKEY)
+
+    @property
+    def rest_host(self) -> str:
+        """Region, host name or base URL, as `goeasy.client.base_url` reads it."""
+        return settings.GOEASY_REST_HOST if self.is_from_environment else self.rest_host_saved
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether there is a key to call GoEasy with."""
+        return bool(self.appkey())
+
+    @property
+    def allowed_media_origins(self) -> list[str]:
+        """The origins from which a browser may show this application's attachments: everybody's, and its own."""
+        return list(dict.fromkeys([*settings.MEDIA_ORIGINS, *self.media_origins.split()]))
+
+    # Methods, not properties: nothing that lists an object's attributes shows a key.
+    def appkey(self) -> str:
+        """The common or REST key, in the clear: for the client and for nothing else."""
+        return settings.GOEASY_APPKEY if self.is_from_environment else unseal(self.appkey_sealed)
+
+    def secret_keys(self) -> list[str]:
+        """The webhook secrets that are valid now (two while a key is rotated)."""
+        if self.slug == DEFAULT and settings.GOEASY_SECRET_KEYS:
+            return list(settings.GOEASY_SECRET_KEYS)
+        return [key for key in unseal(self.secret_keys_sealed).split(",") if key]
+
+    def set_appkey(self, appkey: str) -> None:
+        """Keep `appkey` encrypted."""
+        self.appkey_sealed = seal(appkey.strip())
+
+    def set_secret_keys(self, secret_keys: str) -> None:
+        """Keep the webhook secrets encrypted; two are separated by a comma."""
+        self.secret_keys_sealed = seal(",".join(key.strip() for key in secret_keys.split(",") if key.strip()))
+
+    def client(self, *, read_timeout: float | None = None) -> Client:
+        """A client for this application; the caller closes it."""
+        return Client(
+            appkey=self.appkey(),
+            rest_host=self.rest_host,
+            connect_timeout=settings.GOEASY_CONNECT_TIMEOUT,
+            read_timeout=read_timeout or settings.GOEASY_READ_TIMEOUT,
+            pool_size=settings.GOEASY_CONCURRENCY,
+        )

@@ -1,0 +1,96 @@
+"""What the webhook delivered, and how it has gone."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from moderation.archive.models.applications import Application
+
+
+class WebhookDeliveryQuerySet(models.QuerySet["WebhookDelivery"]):
+    """Deliveries by what is left to do with them."""
+
+    def due(self) -> WebhookDeliveryQuerySet:
+        """Those that a worker is to read now, the longest due first."""
+        return self.filter(state=WebhookDelivery.State.WAITING, retry_at__lte=timezone.now()).order_by("retry_at")
+
+
+class WebhookDelivery(models.Model):
+    """What GoEasy's webhook delivered, to the byte. A row of it was committed before it was acknowledged.
+
+    What is in the archive is deleted after WEBHOOK_KEEP_DAYS; what could not be read is kept for ever.
+    """
+
+    class State(models.TextChoices):
+        WAITING = "waiting", _("waiting for the worker")
+        DONE = "done", _("in the archive")
+        UNREAD = "unread", _("could not be read")
+
+    application = models.ForeignKey(Application, models.PROTECT, verbose_name=_("application"))
+    received_at = models.DateTimeField(_("received"))
+    content = models.BinaryField(_("content"))
+    sha256 = models.CharField(max_length=64)
+    state = models.CharField(_("state"), max_length=8, choices=State)
+    # Why it waits or was not read: a name in `archive/deliveries.py`; and of what in it that is true.
+    problem = models.CharField(_("problem"), max_length=32, blank=True, default="")
+    detail = models.CharField(max_length=500, blank=True, default="")
+    tries = models.PositiveIntegerField(_("tries"), default=0)
+    retry_at = models.DateTimeField(null=True)
+
+    objects = WebhookDeliveryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("webhook delivery")
+        verbose_name_plural = _("webhook deliveries")
+        constraints = [
+            models.UniqueConstraint(fields=["application", "sha256"], name="one_delivery_per_application_and_content"),
+        ]
+        indexes = [
+            # The latest one, how many came in a minute, and which are old enough to go.
+            models.Index(fields=["application", "received_at"], name="delivery_by_time"),
+            # What the worker looks for.
+            models.Index(fields=["retry_at"], condition=models.Q(state="waiting"), name="delivery_waiting"),
+            # What an admin looks for.
+            models.Index(fields=["application", "id"], condition=models.Q(state="unread"), name="delivery_unread"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.application_id} {self.received_at:%Y-%m-%d %H:%M:%S}"
+
+
+class Feed(models.Model):
+    """How an application's webhook does, as the worker saw it last."""
+
+    application = models.OneToOneField(Application, models.CASCADE, primary_key=True)
+    first_at = models.DateTimeField(null=True)
+    last_at = models.DateTimeField(null=True)
+    # Deliveries received before then are in FeedCount.
+    counted_until = models.DateTimeField(null=True)
+    # When history last had what the webhook should have brought.
+    gap_at = models.DateTimeField(null=True)
+    # What is wrong ("" is well), since when, and when the admins were told by e-mail.
+    alarm = models.CharField(max_length=8, blank=True, default="")
+    alarm_at = models.DateTimeField(null=True)
+    mailed_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.application_id} {self.alarm or 'well'}"
+
+
+class FeedCount(models.Model):
+    """How often something (`archive/feed.py`, `What`) happened to an application's webhook in an hour (UTC)."""
+
+    application = models.ForeignKey(Application, models.CASCADE)
+    hour = models.DateTimeField()
+    what = models.CharField(max_length=20)
+    number = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["application", "hour", "what"], name="one_count_per_hour_and_what"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.hour:%Y-%m-%d %H}h: {self.number}"

@@ -1,0 +1,28 @@
+"""What the verifier found wrong, in the reader's language: it writes English and knows nothing of Django."""
+
+import re
+
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
+
+# Each as `audit.verifier` writes it, with its numbers.
+SENTENCES = [
+    _("seq %(a)s: it comes after seq %(b)s: repeated, swapped or inserted"),
+    _("seq %(a)s: missing; seq %(b)s comes in its place"),
+    _("seq %(a)s: its content is not what its hash was made of"),
+    _("seq %(a)s: its prev_hash is not the hash of the entry before"),
+    _("seq %(a)s: the checkpoint is of a log that begins with another entry, or of another log"),
+    _("seq %(a)s to %(b)s: not the entries that the checkpoint of %(c)s covers"),
+    _("seq %(a)s: missing; a checkpoint covers %(b)s entries"),
+    _("the checkpoint is not signed with this public key"),
+    _("the checkpoint was changed: its signature is not right"),
+]
+
+
+def translated(problem: str) -> str:
+    """The sentence in the reader's language; one that is not known here, as it is."""
+    for sentence in SENTENCES:
+        pattern = re.sub(r"%\\\((\w)\\\)s|%\((\w)\)s", r"(?P<\1\2>\\d+)", re.escape(sentence))
+        if found := re.fullmatch(pattern, problem):
+            return gettext(sentence) % found.groupdict()
+    return problem

@@ -1,0 +1,98 @@
+"""The log by day, for going to one: found by look-ups in the index by time, never by reading the log."""
+
+from datetime import date, datetime, time, timedelta
+from typing import Any, NamedTuple
+
+from django.utils import timezone
+
+from moderation.audit.models import AuditEntry
+
+DAYS = 10
+# Of a day with more entries the number is not told.
+MOST = 1000
+
+
+class Day(NamedTuple):
+    """A day of the reader's zone on which something was recorded; `number` stops at MOST + 1."""
+
+    day: date
+    number: int
+
+    @property
+    def is_capped(self) -> bool:
+        return self.number > MOST
+
+    @property
+    def span(self) -> dict[str, str]:
+        """The filters that narrow the list to it."""
+        return {"since": f"{self.day}T00:00:00", "until": f"{self.day + timedelta(days=1)}T00:00:00"}
+
+
+def midnight(day: date) -> datetime:
+    """When `day` begins where the reader is."""
+    return timezone.make_aware(datetime.combine(day, time.min))
+
+
+def days(before: date | None = None, after: date | None = None) -> list[Day]:
+    """Up to DAYS days with entries, latest first: the last before a day, the first after one, or the last of all.
+
+    Raises OverflowError for days at the ends of the calendar.
+    """
+    found: list[Day] = []
+    rows: Any = AuditEntry.objects.all()
+    while len(found) < DAYS:
+        if after:
+            ahead = rows.filter(at__gte=midnight(after + timedelta(days=1))).order_by("at")
+        else:
+            ahead = (rows.filter(at__lt=midnight(before)) if before else rows).order_by("-at")
+        at = ahead.values_list("at", flat=True).first()
+        if at is None:
+            break
+        day = timezone.localtime(at).date()
+        span = rows.filter(at__gte=midnight(day), at__lt=midnight(day + timedelta(days=1)))
+        found.append(Day(day, span.order_by("at")[: MOST + 1].count()))
+        before, after = (None, day) if after else (day, None)
+    return sorted(found, reverse=True)
+
+
+def asked_day(text: str | None) -> date | None:
+    """A day such as 2026-01-31; None for anything else."""
+    try:
+        return date.fromisoformat(text or "")
+    except ValueError:
+        return None
+
+
+def row(query: Any) -> dict[str, Any]:
+    """The row of days above the list whose query string this QueryDict is, as the template shows it."""
+    before, after = asked_day(query.get("days_before")), asked_day(query.get("days_after"))
+    try:
+        shown = days(before, None if before else after)
+    except OverflowError:
+        before = after = None
+        shown = days()
+
+    def address(**changes: str) -> str:
+        changed = query.copy()
+        for name in ("before", "after", "days_before", "days_after"):
+            changed.pop(name, None)
+        for name, value in changes.items():
+            changed[name] = value
+        return f"?{changed.urlencode()}"
+
+    # The row stays where it is when a day is chosen.
+    here = {"days_before": str(shown[0].day + timedelta(days=1))} if shown and (before or after) else {}
+    return {
+        "days": [
+            {
+                "day": each,
+                "address": address(**here, **each.span),
+                "is_this": all(query.get(name) == value for name, value in each.span.items()),
+            }
+            for each in shown
+        ],
+        "earlier": len(shown) == DAYS and address(days_before=str(shown[-1].day)),
+        "later": bool(shown) and bool(before or after) and address(days_after=str(shown[0].day)),
+        "latest": bool(before or after) and address(),
+        "most": MOST,
+    }
