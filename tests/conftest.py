@@ -68,6 +68,13 @@ def no_connection_is_left_in_the_pool(django_db_setup: None) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def no_application_of_another_test_is_known() -> None:
+    from moderation.archive import rows
+
+    rows.known.clear()
+
+
+@pytest.fixture(autouse=True)
 def a_test_that_begins_signed_in_has_signed_nobody_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """`force_login` goes round the sign-in, which would be the first entry of every test's audit log."""
     from django.test import Client

@@ -56,15 +56,17 @@ def _receive(request: HttpRequest, application: Application) -> HttpResponse:
     except TooLarge:
         feed.count(application, What.TOO_LARGE)
         return answer(413, "Content Too Large")
-    if not (secrets := application.secret_keys()):
-        return refuse(application, What.NO_SECRET)
-    if not (signature := request.headers.get("x-goeasy-signature", "").strip()):
-        return refuse(application, What.UNSIGNED)
-    # Of two contents the one that is signed counts.
-    signed = [content for content in contents if signing.verify(content, signature, secrets)]
+    signature = request.headers.get("x-goeasy-signature", "").strip()
+    if not (signed := signed_of(contents, signature, application)):
+        # The secret may be new.
+        application = rows.application(application.slug, anew=True) or application
+        signed = signed_of(contents, signature, application)
     if not signed:
-        return refuse(application, What.WRONG_SIGNATURE)
+        if not application.secret_keys():
+            return refuse(application, What.NO_SECRET)
+        return refuse(application, What.WRONG_SIGNATURE if signature else What.UNSIGNED)
     try:
+        # Of two contents the one that is signed counts.
         is_new = deliveries.accept(application, signed[0])
     except Error:
         feed.count(application, What.NOT_STORED)
@@ -72,6 +74,12 @@ def _receive(request: HttpRequest, application: Application) -> HttpResponse:
     if not is_new:
         feed.count(application, What.REPEATED)
     return HttpResponse(ACKNOWLEDGEMENT, content_type="application/json")
+
+
+def signed_of(contents: list[bytes], signature: str, application: Application) -> list[bytes]:
+    """Those of `contents` that the signature is of, with one of the application's secrets."""
+    secrets = application.secret_keys()
+    return [content for content in contents if signing.verify(content, signature, secrets)]
 
 
 def answer(code: int, content: str) -> HttpResponse:

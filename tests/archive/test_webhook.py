@@ -245,6 +245,17 @@ def test_two_secrets_are_valid_while_they_change(client: Client, settings: Any) 
     assert deliver(client, as_text(told(3)), secret="old").status_code == 401
 
 
+def test_a_secret_is_valid_at_once_and_one_that_is_gone_soon_is_not(client: Client, monkeypatch: Any) -> None:
+    other = Application.objects.create(slug="other", name="Other", rest_host_saved="hangzhou")
+    for secret in ("first", "second"):
+        other.set_secret_keys(secret)
+        other.save()
+        answer = deliver(client, as_text(told(len(secret))), secret=secret, url="/webhooks/goeasy/other/")
+        assert is_acknowledged(answer)
+    monkeypatch.setattr(rows, "KNOWN_FOR", 0)
+    assert deliver(client, as_text(told(9)), secret="first", url="/webhooks/goeasy/other/").status_code == 401
+
+
 def test_each_application_has_its_own_secret(client: Client) -> None:
     second = Application(slug="second", name="Second")
     second.set_secret_keys("theirs")
