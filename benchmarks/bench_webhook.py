@@ -1,8 +1,9 @@
 """The webhook: keeping deliveries over the same rows written by the bare driver, and deliveries a second over HTTP.
 
-The bare loop commits the same rows (a delivery, its messages, their conversation's latest time) at the same level of
-sync, and checks, parses and reads nothing. Over HTTP: a real gunicorn of two processes, and senders that keep their
-connections. Run it with DATABASE_URL of either engine (default: a new SQLite file); of PostgreSQL, an empty database.
+The bare loop commits the same rows (a delivery, its messages, what makes them searchable, their conversation's latest
+time) at the same level of sync, and checks, parses and reads nothing. Over HTTP: a real gunicorn of two processes, and
+senders that keep their connections. Run it with DATABASE_URL of either engine (default: a new SQLite file); of
+PostgreSQL, an empty database.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import time
 import urllib.parse
 import urllib.request
 import uuid
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ CONVERSATIONS = 200
 # How many deliveries of how many messages are kept one after the other, and how often that is measured.
 SIZES = {1: 400, 100: 20}
 ROUNDS = 5
-HTTP_DELIVERIES, SENDERS, WORKERS, THREADS = 8_000, 16, 2, 8
+HTTP_DELIVERIES, SENDERS, WORKERS, THREADS = 8_000, 24, 2, 16
 
 
 def prepare(folder: str) -> None:
@@ -88,9 +90,13 @@ def bare(made: list[bytes]) -> float:
     """Seconds in which the driver alone writes the rows that the console would."""
     from django.db import connection
 
-    from moderation.archive.models import Application, Conversation
+    from moderation.archive.models import Application, Conversation, Message
+    from moderation.archive.search import PAIRS, TABLE, _words, normalised
 
     application = Application.objects.get(slug="default")
+    # Beyond what the database gives by itself.
+    ids = count(max(10**12, Message.objects.latest("pk").pk) + 1)
+    is_sqlite = connection.vendor == "sqlite"
     known = {each.group_id: each.pk for each in Conversation.objects.filter(application=application, kind="group")}
     rows = []
     for content in made:
@@ -98,33 +104,38 @@ def bare(made: list[bytes]) -> float:
         pk = known[messages[0]["groupId"]]
         told = [
             (
-                *(pk, each["timestamp"], each["messageId"], each["senderId"], each["type"]),
+                *(next(ids), pk, each["timestamp"], each["messageId"], each["senderId"], each["type"]),
                 *(raw := json.dumps(each, ensure_ascii=False), hashlib.sha256(raw.encode()).hexdigest()),
                 *("0" * 64, False, "", "2026-01-01 00:00:00+00:00"),
             )
             for each in messages
         ]
         delivery = (application.pk, "2026-01-01 00:00:00+00:00", content, hashlib.sha256(content).hexdigest(), "done")
-        rows.append((delivery, told, (messages[-1]["timestamp"], pk)))
+        texts = [(row[0], normalised(each["payload"]["text"])) for row, each in zip(told, messages, strict=True)]
+        pairs = [(row, _words(text)) for row, text in texts] if is_sqlite else []
+        rows.append((delivery, told, texts, pairs, (messages[-1]["timestamp"], pk)))
     connection.ensure_connection()
     driver: Any = connection.connection
-    is_sqlite = connection.vendor == "sqlite"
     sign = "?" if is_sqlite else "%s"
     insert_delivery = (
         "INSERT INTO archive_webhookdelivery (application_id, received_at, content, sha256, state, problem, detail, "
         f"tries) VALUES ({', '.join([sign] * 5)}, '', '', 0)"
     )
     insert_message = (
-        "INSERT INTO archive_message (conversation_id, timestamp, message_id, sender_id, type, raw, sha256, "
-        f"payload_sha256, recalled, recalled_raw, seen_at) VALUES ({', '.join([sign] * 11)})"
+        "INSERT INTO archive_message (id, conversation_id, timestamp, message_id, sender_id, type, raw, sha256, "
+        f"payload_sha256, recalled, recalled_raw, seen_at) VALUES ({', '.join([sign] * 12)})"
     )
+    insert_text = f"INSERT INTO {TABLE} (message_id, text) VALUES ({sign}, {sign})"  # noqa: S608 - no value
+    insert_pairs = f"INSERT INTO {PAIRS} (rowid, pairs) VALUES ({sign}, {sign})"  # noqa: S608 - no value
     update = f"UPDATE archive_conversation SET last_timestamp = {sign} WHERE id = {sign}"
     cursor = driver.cursor()
     started = time.perf_counter()
-    for delivery, told, latest in rows:
+    for delivery, told, texts, pairs, latest in rows:
         cursor.execute("BEGIN IMMEDIATE" if is_sqlite else "BEGIN")
         cursor.execute(insert_delivery, delivery)
         cursor.executemany(insert_message, told)
+        cursor.executemany(insert_text, texts)
+        cursor.executemany(insert_pairs, pairs)
         cursor.execute(update, latest)
         cursor.execute("COMMIT")
     seconds = time.perf_counter() - started

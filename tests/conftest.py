@@ -68,10 +68,10 @@ def no_connection_is_left_in_the_pool(django_db_setup: None) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def no_application_of_another_test_is_known() -> None:
+def nothing_of_another_test_is_known() -> None:
     from moderation.archive import rows
 
-    rows.known.clear()
+    rows.forget_known()
 
 
 @pytest.fixture(autouse=True)

@@ -193,6 +193,7 @@ def keep(given: Sequence[Given]) -> None:
     try:
         _ingest(given)
     except Exception as error:
+        rows.forget_known()
         if len(given) == 1:
             _keep_unread(given[0], error)
             return
@@ -265,6 +266,7 @@ def process(delivery: WebhookDelivery) -> None:
             else:
                 delivery.save(update_fields=["state", "problem", "detail", "retry_at", "tries"])
     except Exception as error:
+        rows.forget_known()
         log.exception("delivery %s was not read into the archive", delivery.pk)
         _put_off(delivery, "failed", error)
         if delivery.tries >= MOST_TRIES:

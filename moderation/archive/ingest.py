@@ -283,6 +283,11 @@ def _learn_names(application_id: int, messages: Iterable[Message]) -> None:
 
 
 def _learn_people(application_id: int, told: dict[str, About]) -> None:
+    told = {
+        user_id: about for user_id, about in told.items() if _is_news(about, rows.met.get((application_id, user_id)))
+    }
+    if not told:
+        return
     known = rows.senders(application_id, list(told))
     new = [
         Sender(application_id=application_id, user_id=user_id, name=about.name, avatar=about.avatar, as_of=about.as_of)
@@ -294,8 +299,14 @@ def _learn_people(application_id: int, told: dict[str, About]) -> None:
         Sender.objects.bulk_create(new, ignore_conflicts=True)
     for user_id, about in told.items():
         old = known.get(user_id)
-        if old and about.as_of > old.as_of and any(getattr(old, name) != new for name, new in _told(about).items()):
+        if old and about.as_of > old.as_of and _is_news(about, old):
             Sender.objects.filter(pk=old.pk, as_of__lt=about.as_of).update(**_told(about), as_of=about.as_of)
+            rows.met.forget((application_id, user_id))
+
+
+def _is_news(about: About, known: Sender | None) -> bool:
+    """Whether it says something else than what is known."""
+    return not known or any(getattr(known, name) != value for name, value in _told(about).items())
 
 
 def _told(about: About) -> dict[str, str]:

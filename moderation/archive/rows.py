@@ -11,12 +11,15 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from django.db import connection, models, transaction
 
 from moderation.archive.models import Application, Conversation, Kind, Message, Sender, WebhookDelivery
 from moderation.goeasy.client import Group, Private, Target
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 # The engines bound the parameters of one statement.
 MOST_ROWS = 500
@@ -69,18 +72,51 @@ def _values(row: models.Model) -> Iterator[Any]:
         yield value
 
 
-# For so long (s) an application is known without asking the database again: a tenth of what a delivery takes.
-KNOWN_FOR = 1.0
-known: dict[str, tuple[float, Application]] = {}
+class Known(Generic[Key, Value]):
+    """What the database said at most so many seconds ago, for those who ask at every delivery."""
+
+    MOST = 20_000
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._said: dict[Key, tuple[float, Value]] = {}
+
+    def get(self, key: Key) -> Value | None:
+        at, value = self._said.get(key, (-self._seconds, None))
+        return value if time.monotonic() - at < self._seconds else None
+
+    def put(self, key: Key, value: Value) -> None:
+        if len(self._said) >= self.MOST:
+            self._said.clear()
+        self._said[key] = (time.monotonic(), value)
+
+    def forget(self, key: Key) -> None:
+        self._said.pop(key, None)
+
+    def clear(self) -> None:
+        self._said.clear()
+
+
+# A secret that was taken back is believed for so long.
+_applications: Known[str, Application] = Known(seconds=1.0)
+# A conversation keeps its key for ever.
+_conversations: Known[tuple[int, Target], int] = Known(seconds=10.0)
+# Who is called as before is as good as known for so long, whatever others wrote meanwhile.
+met: Known[tuple[int, str], Sender] = Known(seconds=10.0)
+
+
+def forget_known() -> None:
+    """Ask the database anew: it was not what it seemed."""
+    for known in (_applications, _conversations, met):
+        known.clear()
 
 
 def application(slug: str, *, anew: bool = False) -> Application | None:
-    """The application with this short name, if there is one, as it was KNOWN_FOR ago at the earliest; `anew`: as it is.
+    """The application with this short name, if there is one, as it was a second ago at the earliest; `anew`: as it is.
 
     Only what a delivery needs of it is read.
     """
-    at, application = known.get(slug, (-KNOWN_FOR, None))
-    if application and not anew and time.monotonic() - at < KNOWN_FOR:
+    if not anew and (application := _applications.get(slug)):
         return application
     names = ("id", "slug", "secret_keys_sealed")
     columns = ", ".join(f'"{name}"' for name in names)
@@ -88,10 +124,9 @@ def application(slug: str, *, anew: bool = False) -> Application | None:
         cursor.execute(f'SELECT {columns} FROM "{Application._meta.db_table}" WHERE "slug" = %s', [slug])  # noqa: S608
         found = cursor.fetchone()
     if found is None:
-        known.pop(slug, None)
         return None
     application = Application.from_db(connection.alias, names, found)
-    known[slug] = (time.monotonic(), application)
+    _applications.put(slug, application)
     return application
 
 
@@ -140,6 +175,10 @@ def key(message: Message) -> tuple[int, str, int, str, str]:
 
 def conversation_ids(application_id: int, targets: Sequence[Target]) -> dict[Target, int]:
     """The keys of those conversations that there are of `targets` (pairs in order)."""
+    known = {target: pk for target in targets if (pk := _conversations.get((application_id, target)))}
+    targets = [target for target in targets if target not in known]
+    if not targets:
+        return known
     groups = [target for target in targets if isinstance(target, Group)]
     pairs = [target for target in targets if isinstance(target, Private)]
     select = f'FROM "{Conversation._meta.db_table}" WHERE "application_id" = %s AND "kind" = %s AND'  # noqa: S608
@@ -158,7 +197,9 @@ def conversation_ids(application_id: int, targets: Sequence[Target]) -> dict[Tar
                 [application_id, Kind.PRIVATE.value, *(user for each in some for user in (each.user_a, each.user_b))],
             )
             found |= {Private(user_a, user_b): pk for pk, user_a, user_b in cursor.fetchall()}
-    return found
+    for target, pk in found.items():
+        _conversations.put((application_id, target), pk)
+    return known | found
 
 
 def advance(newest: Sequence[tuple[int, int]]) -> None:
@@ -176,16 +217,19 @@ def advance(newest: Sequence[tuple[int, int]]) -> None:
 
 
 def senders(application_id: int, user_ids: Sequence[str]) -> dict[str, Sender]:
-    """What is known of these users, by id."""
+    """What the database knows of these users, by id; they are `met`."""
     with connection.cursor() as cursor:
         cursor.execute(
             f'SELECT "id", "user_id", "name", "avatar", "as_of" FROM "{Sender._meta.db_table}" '  # noqa: S608 - no value
             f'WHERE "application_id" = %s AND "user_id" IN ({", ".join(["%s"] * len(user_ids))})',
             [application_id, *user_ids],
         )
-        return {
+        found = {
             user_id: Sender(
                 pk=pk, application_id=application_id, user_id=user_id, name=name, avatar=avatar, as_of=as_of
             )
             for pk, user_id, name, avatar, as_of in cursor.fetchall()
         }
+    for user_id, sender in found.items():
+        met.put((application_id, user_id), sender)
+    return found

@@ -15,6 +15,7 @@ import json
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from django.db import connection, models
@@ -107,6 +108,7 @@ def text_of(message: Message) -> str:
     return normalised(payloads.text_of(payloads.read_value(message.data, message.raw)))
 
 
+@lru_cache(maxsize=2**16)
 def _pair(sign: str, following: str = "") -> str:
     """Two neighbouring characters as the index knows them.
 

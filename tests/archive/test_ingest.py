@@ -7,7 +7,8 @@ import json
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -113,6 +114,27 @@ def test_a_sender_keeps_the_newest_name(private: Conversation) -> None:
     assert Sender.objects.get().name == "second"
     ingest(private, [named(1594958217003, "third")])
     assert Sender.objects.get().name == "third"
+    ingest(private, [named(1594958217004, "second")])
+    assert Sender.objects.get().name == "second"
+
+
+def test_who_is_called_as_before_is_not_looked_up_again(
+    private: Conversation,
+) -> None:
+    def told(number: int) -> list[str]:
+        about = {"name": "小林", "avatar": f"/{number // 3}.png"}
+        return [
+            json.dumps(
+                {"timestamp": 1594958217000 + number, "messageId": str(number), "senderId": "u", "senderData": about}
+            )
+        ]
+
+    with CaptureQueriesContext(connection) as queries:
+        for number in range(6):
+            ingest(private, told(number))
+    asked = [query["sql"] for query in queries.captured_queries if 'FROM "archive_sender"' in query["sql"]]
+    assert len(asked) == 4, "at first, once it is there, when it changes, and once it has changed"
+    assert Sender.objects.get().avatar == "/1.png"
 
 
 def test_an_avatar_that_a_message_leaves_out_stays(private: Conversation) -> None:
