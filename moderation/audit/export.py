@@ -51,10 +51,10 @@ ROWS_AT_ONCE = 500
 WIDEST = 100_000
 # OWASP, "CSV Injection": a spreadsheet takes a cell that begins with one of these for a formula.
 BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-# What `str.splitlines` takes for the end of a line and JSON does not escape.
 # Greater ones are no JSON numbers that everybody reads alike (RFC 7493, 2.2; RFC 8785): they are written as text.
 GREATEST = 2**53 - 1
 DEEPEST = 100
+# What `str.splitlines` takes for the end of a line and JSON does not escape.
 LINE_ENDS = {char: f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"}
 
 
@@ -72,7 +72,7 @@ def as_dict(columns: tuple[Any, ...], seq: int, prev_hash: str, hash_: str | Non
         conversation = {"kind": kind, "user_a": user_a, "user_b": user_b}
     return {
         "seq": seq,
-        "at": at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "at": at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z",
         "actor": actor,
         "action": action,
         "app": app or None,
@@ -111,7 +111,8 @@ def within_reach(value: Any, depth: int = 0) -> Any:
             # Thousands of timestamps, and nothing to do.
             return value
         return [within_reach(item, depth + 1) for item in value]
-    return {key: within_reach(item, depth + 1) for key, item in value.items()}
+    # Most values are texts.
+    return {key: item if type(item) is str else within_reach(item, depth + 1) for key, item in value.items()}
 
 
 def rows(
@@ -157,7 +158,8 @@ def last_seq() -> int:
     return AuditSeal.objects.order_by("-seq").values_list("seq", flat=True).first() or 0
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, default=float).encode
+# What comes from the database refers to nothing that it is in.
+_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, default=float).encode
 
 
 def as_json(value: object) -> str:
@@ -165,7 +167,8 @@ def as_json(value: object) -> str:
     text = _encode(value)
     if not text.isascii():
         for char, escaped in LINE_ENDS.items():
-            text = text.replace(char, escaped)
+            if char in text:
+                text = text.replace(char, escaped)
     return text
 
 

@@ -1,5 +1,6 @@
 """`manage.py export_audit`: the audit log as JSON lines or CSV (interface.md, "Commands")."""
 
+import gc
 import os
 import signal
 import threading
@@ -81,6 +82,8 @@ class Command(BaseCommand):
         if since and until and since >= until:
             raise CommandError("--since must be before --until.")
         Sealer().seal()
+        # What is loaded stays: not to be looked through for garbage again and again is a tenth of the time.
+        gc.freeze()
         entries = AuditEntry.objects.all()
         if since:
             entries = entries.filter(at__gte=since)
