@@ -276,6 +276,21 @@ def test_a_wrong_key_and_a_changed_checkpoint_are_told_apart(run: Run, tmp_path:
     assert (status, said) == (1, "Broken: the checkpoint was changed: its signature is not right.")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "nonsense", "a" * 44, "-----BEGIN PUBLIC KEY-----\n"),
+        base64.b64encode(bytes(31)).decode(),
+        base64.b64encode(b"\2" + bytes(32)).decode(),
+        "moderation-console/0+1+" + "*" * 44,
+    ],
+)
+def test_what_is_no_public_key_is_said_to_be_none(run: Run, tmp_path: Path, text: str) -> None:
+    key, note = saved(tmp_path / "k", text), saved(tmp_path / "c", checkpoint(log(6)))
+    status, said = run(write(tmp_path / "e", log(6)), "--checkpoint", note, "--public-key", key)
+    assert (status, said) == (2, "Cannot be read: not a public key: 32 bytes of Ed25519 in Base64.")
+
+
 def test_the_signature_is_looked_at_before_the_export(run: Run, tmp_path: Path) -> None:
     note = saved(tmp_path / "c", checkpoint(log(6)))
     other = saved(tmp_path / "k", base64.b64encode(bytes(32)).decode())
