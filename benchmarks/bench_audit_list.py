@@ -116,6 +116,10 @@ def addresses(entries: Any) -> dict[str, str]:
         "time, deepest page": f"{page}?since={local(0.1)}&until={local(0.9)}&before={last // 9}",
         "time, since": f"{page}?since={local(0.01)}",
         "time and actor": f"{page}?since={local(0.3)}&until={local(0.6)}&other_actors=mo-1",
+        "time and actor, seldom": f"{page}?since={local(0.3)}&until={local(0.6)}&other_actors=seldom",
+        "time and actor who left before": f"{page}?since={local(0.3)}&other_actors=left",
+        "time and response code": f"{page}?since={local(0.3)}&until={local(0.6)}&response_code=none",
+        "time and user": f"{page}?since={local(0.01)}&until={local(0.99)}&conversation=user-7",
     }
 
 

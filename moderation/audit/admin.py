@@ -78,12 +78,6 @@ class AuditChangeList(KeyChangeList):
 
     filter_form: AuditFilter
 
-    @property
-    def key(self) -> tuple[str, ...]:
-        """A span of time is in the order of time, which is all but that of ids: the index by time finds it."""
-        data = getattr(self.filter_form, "cleaned_data", {})
-        return ("at", "id") if data.get("since") or data.get("until") else ("id",)
-
     def find(self, most: int, before: dict[str, Any] | None, after: dict[str, Any] | None) -> list[Any]:
         if not self.filter_form.is_valid():
             return []
@@ -99,6 +93,7 @@ class AuditChangeList(KeyChangeList):
 class AuditEntryAdmin(ReadOnlyAdmin):
     """Reads and exports the log; the database refuses the rest even if this did not."""
 
+    key = ("at", "id")
     filter_form = AuditFilter
     list_defer = ("timestamps", "request", "response_content", "detail")
     list_per_page = 100
@@ -339,7 +334,7 @@ def integrity() -> dict[str, Any]:
         AuditEntry.objects.filter(pk__gt=head.entry_id if head else 0, seal=None).order_by("pk").only("at").first()
     )
     checkpoint = AuditCheckpoint.objects.order_by("-size").defer("frontier", "note").first()
-    verification = AuditEntry.objects.filter(action=Action.LOG_VERIFIED).order_by("-pk").first()
+    verification = AuditEntry.objects.filter(action=Action.LOG_VERIFIED).order_by("-at", "-pk").first()
     return {
         "head": head,
         "waiting_since": waiting and moment(waiting.at),

@@ -108,16 +108,17 @@ class AuditEntry(AppendOnly):
         default_permissions = ("view",)
         permissions = [("export_auditentry", "Can export the audit log")]
         indexes = [
-            # Each filter of the admin list, newest first.
-            models.Index(fields=["actor", "-id"], name="audit_by_actor"),
-            models.Index(fields=["action", "-id"], name="audit_by_action"),
-            models.Index(fields=["app", "-id"], name="audit_by_application"),
-            models.Index(fields=["response_code", "-id"], name="audit_by_response_code"),
-            models.Index(fields=["at"], name="audit_by_time"),
+            # Each filter of the admin list in the list's order, so that a span of time is one of the index, too.
+            models.Index(fields=["at", "id"], name="audit_by_time"),
+            models.Index(fields=["actor", "at", "id"], name="audit_by_actor"),
+            models.Index(fields=["action", "at", "id"], name="audit_by_action"),
+            models.Index(fields=["app", "at", "id"], name="audit_by_application"),
+            models.Index(fields=["response_code", "at", "id"], name="audit_by_response_code"),
+            models.Index(fields=["group_id", "at", "id"], name="audit_by_group"),
+            models.Index(fields=["user_a", "at", "id"], name="audit_by_user_a"),
+            models.Index(fields=["user_b", "at", "id"], name="audit_by_user_b"),
+            # A recall has few entries, which are read as they were written.
             models.Index(fields=["recall", "id"], name="audit_by_recall"),
-            models.Index(fields=["group_id", "-id"], name="audit_by_group"),
-            models.Index(fields=["user_a", "-id"], name="audit_by_user_a"),
-            models.Index(fields=["user_b", "-id"], name="audit_by_user_b"),
         ]
 
     def __str__(self) -> str:

@@ -142,6 +142,51 @@ def test_nothing_counts_skips_or_makes_distinct(reader: Client) -> None:
             assert sql.endswith("LIMIT 1") or not any(f'."{name}"' in columns for name in heavy)
 
 
+only_sqlite = pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL plans by what a table holds")
+
+
+@only_sqlite
+@pytest.mark.parametrize("span", [{}, {"since": "2026-01-01T00:00", "until": "2026-01-04T00:00"}])
+@pytest.mark.parametrize(
+    "query",
+    [
+        {},
+        {"other_actors": "mo,lea"},
+        {"action": ["recall.answered"]},
+        {"app": ["default"]},
+        {"response_code": ["none", "401"]},
+        {"conversation": "group-1"},
+        {"conversation": "user-a"},
+        {"conversation": "user-a ↔ user-b"},
+    ],
+)
+def test_an_index_has_each_filter_in_the_lists_order_with_and_without_a_span_of_time(
+    reader: Client, query: dict[str, Any], span: dict[str, str]
+) -> None:
+    for _ in range(3):
+        last = entry(conversation=PAIR)
+    for page in ({}, {"before": last.pk}):
+        with CaptureQueriesContext(connection) as queries:
+            reader.get(LIST, {**query, **span, **page})
+        found = [q["sql"] for q in queries.captured_queries if "ORDER BY 1 DESC, 2 DESC LIMIT 101" in q["sql"]]
+        assert found
+        for sql in found:
+            assert not sorts(sql), sql
+
+
+def sorts(sql: str) -> bool:
+    """Whether the database sorts what this finds."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
+        return "TEMP B-TREE" in str(cursor.fetchall())
+
+
+@only_sqlite
+def test_the_test_would_see_what_is_sorted() -> None:
+    assert sorts("SELECT id FROM audit_auditentry ORDER BY latency_ms")
+    assert sorts("SELECT id FROM audit_auditentry WHERE actor = 'mo' ORDER BY id DESC LIMIT 101")
+
+
 def test_the_number_of_queries_does_not_grow_with_the_page(reader: Client) -> None:
     def queries() -> int:
         with CaptureQueriesContext(connection) as captured:
