@@ -44,6 +44,7 @@ def child(rows: int) -> None:
     from moderation.audit.models import AuditEntry
 
     call_command("migrate", verbosity=0)
+    call_command("collectstatic", interactive=False, verbosity=0)
     if not AuditEntry.objects.exists():
         import _audit_rows
 
