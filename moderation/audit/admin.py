@@ -82,7 +82,7 @@ class AuditChangeList(KeyChangeList):
         if not self.filter_form.is_valid():
             return []
         keys: set[tuple[Any, ...]] = set()
-        for branch in self.filter_form.branches(AuditEntry.objects.all()):
+        for branch in self.filter_form.branches(AuditEntry.objects.all(), before, after):
             keys.update(self.ordered(branch, before, after).values_list(*self.key)[:most])
         found = [key[-1] for key in sorted(keys, reverse=not after)[:most]]
         rows = {row.pk: row for row in self.root_queryset.filter(pk__in=found)}

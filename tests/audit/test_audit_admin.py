@@ -493,6 +493,9 @@ def test_a_span_of_time_is_paged_through_in_the_order_of_time(reader: Client, mo
     assert seen == [written[0], written[2], written[1]]
     newer = reader.get(f"{LIST}?since=2026-01-01T00:00:00&after={written[1]}").context["cl"]
     assert [each.pk for each in newer.result_list] == [written[2]]
+    # A page that begins outside of the span stays within it.
+    assert listed(reader, until="2026-01-02T00:00:00", before=written[0]) == [written[1]]
+    assert listed(reader, since="2026-01-03T00:00:00", after=written[1]) == [written[0]]
 
 
 def test_an_entry_leads_to_the_one_before_and_the_one_after(reader: Client) -> None:
