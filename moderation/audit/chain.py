@@ -24,6 +24,7 @@ AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 # In the order of INSERT's columns: seq, the entry's id, prev_hash, hash.
 Seal = tuple[int, int, str, str]
+ARRAYS = "unnest({}::bigint[], {}::bigint[], {}, {})".replace("{}", "string_to_array(%s, ',')")
 INSERT = f"INSERT INTO {AuditSeal._meta.db_table} (seq, entry_id, prev_hash, hash) "
 
 
@@ -91,9 +92,9 @@ def write(seals: Sequence[Seal]) -> None:
     """Append seals. Written out: sealing goes on beside those who write the entries, and takes of their time."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            arrays = "unnest(%s::bigint[], %s::bigint[], %s::varchar[], %s::varchar[])"
-            columns = [list(column) for column in zip(*seals, strict=True)]
-            cursor.execute(f"{INSERT} SELECT * FROM {arrays}", columns)  # noqa: S608 - no value
+            # Texts, which cost less than lists; none holds a comma.
+            columns = [",".join(map(str, column)) for column in zip(*seals, strict=True)]
+            cursor.execute(f"{INSERT} SELECT * FROM {ARRAYS}", columns)  # noqa: S608 - no value
         else:
             cursor.executemany(f"{INSERT} VALUES (%s, %s, %s, %s)", seals)
 

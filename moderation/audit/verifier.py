@@ -36,8 +36,6 @@ KEYS: dict[str, set[type]] = {
 NULLABLE = KEYS.keys() - {"seq", "at", "actor", "action", "detail", "prev_hash", "hash"}
 TYPES = {key: {*kinds, type(None)} if key in NULLABLE else kinds for key, kinds in KEYS.items()}
 IS_HASH = re.compile("[0-9a-f]{64}").fullmatch
-# With these, sorting by code points is no longer sorting by UTF-16, as RFC 8785 asks.
-HAS_ASTRAL = re.compile("[\U00010000-\U0010ffff]").search
 
 
 class UnreadableError(ValueError):
@@ -77,7 +75,8 @@ def canonical(value: Any) -> bytes:
     """RFC 8785's form of what `load` returned."""
     try:
         text = _encode(value)
-        text = _slowly(value) if HAS_ASTRAL(text) else text
+        # With characters of two units sorting by code points is no longer sorting by UTF-16, as RFC 8785 asks.
+        text = _slowly(value) if len(text.encode("utf-16-le", "surrogatepass")) > 2 * len(text) else text
     except TypeError:
         text = _slowly(value)
     return text.encode("utf-8", "surrogatepass")
