@@ -236,7 +236,9 @@ def main(number: int, texts: int) -> int:
     pages: list[float] = []
     ratios: list[float] = []
     likes: dict[str, list[float]] = {"Chinese": [], "letters": []}
-    for _text in range(texts):
+    for place in range(texts):
+        if place % 1000 == 0:
+            print(f"  {place} of {texts} texts", file=sys.stderr, flush=True)
         looked_for = talk.looked_for(kept)
         expected = memory.times(search.normalised(looked_for))
         different += not same(looked_for, expected, RARE * number)
