@@ -303,7 +303,8 @@ def candidates_for(text: str, most: int) -> list[int]:
         words = " ".join(pairs) or f"{_pair(text)} *"
         statement = f"SELECT rowid FROM {PAIRS} WHERE {PAIRS} MATCH %s LIMIT %s"
     else:
-        words = " & ".join(pairs) or f"{_pair(text)}:*"
+        # In quotes: to PostgreSQL some sign of another script is a space.
+        words = " & ".join(f"'{pair}'" for pair in pairs) or f"'{_pair(text)}':*"
         statement = "SELECT * FROM archive_candidates(%s::tsquery, %s)"
     with connection.cursor() as cursor:
         cursor.execute(statement, [words, most])
