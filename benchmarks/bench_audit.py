@@ -185,10 +185,10 @@ def main(folder: Path) -> None:
     for number in range(ROUNDS):
         # Now one first, now the other: the tables grow.
         order = (False, True) if number % 2 else (True, False)
-        rates = {sealing: inserted(sealing=sealing) for sealing in order}
+        by = {sealing: inserted(sealing=sealing) for sealing in order}
         Sealer().seal()
-        ratios.append(rates[True] / rates[False])
-        print(f"  entries/s without sealing {rates[False]:,.0f} · with {rates[True]:,.0f} · ratio {ratios[-1]:.2f}")
+        ratios.append(by[True] / by[False])
+        print(f"  entries/s without sealing {by[False]:,.0f} · with {by[True]:,.0f} · ratio {ratios[-1]:.2f}")
     print(f"  with ÷ without, median: {statistics.median(ratios):.2f}")
 
     fill(LARGE)
