@@ -80,6 +80,22 @@ def test_more_than_one_batch_is_sealed_in_one_go(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.django_db
+def test_sealing_ends_however_many_write_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    write(2)
+    insert = chain.write
+
+    def write_beside(seals: Any) -> None:
+        assert AuditSeal.objects.count() < 10
+        insert(seals)
+        write()
+
+    monkeypatch.setattr(chain, "write", write_beside)
+    sealer = Sealer()
+    assert [sealer.seal() for _ in range(3)] == [2, 1, 1]
+    assert AuditSeal.objects.count() == 4
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     "detail",
     [
