@@ -70,18 +70,19 @@ class Sealer:
 
     def _seal_some(self, after: int) -> list[Seal]:
         """Seal some of the entries with ids beyond `after`."""
-        sealed = AuditSeal.objects.filter(entry_id=OuterRef("pk"), entry_id__gt=after)
-        unsealed: Any = AuditEntry.objects.filter(~Exists(sealed), pk__gt=after).order_by("pk")
         seals: list[Seal] = []
-        # Asked first: on SQLite the transaction below keeps writers out.
-        if connection.vendor == "sqlite" and not unsealed.exists():
-            return seals
+        if connection.vendor == "sqlite":
+            # Looked for first: the transaction below keeps writers out.
+            first = unsealed(after).values_list("pk", flat=True).first()
+            if first is None:
+                return seals
+            after = first - 1
         with transaction.atomic():
             if connection.vendor == "postgresql":
                 with connection.cursor() as cursor:
                     cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
             seq, prev_hash = head()
-            for pk, *columns in unsealed.values_list("pk", *export.COLUMNS)[: export.ROWS_AT_ONCE]:
+            for pk, *columns in unsealed(after).values_list("pk", *export.COLUMNS)[: export.ROWS_AT_ONCE]:
                 seq += 1
                 hash_ = verifier.entry_hash(export.as_dict(columns, seq, prev_hash, None))
                 seals.append((seq, pk, prev_hash, hash_))
@@ -90,6 +91,12 @@ class Sealer:
             if seals:
                 write(seals)
         return seals
+
+
+def unsealed(after: int) -> Any:
+    """The entries with ids beyond `after` that have no seal, in the order of their ids."""
+    sealed = AuditSeal.objects.filter(entry_id=OuterRef("pk"), entry_id__gt=after)
+    return AuditEntry.objects.filter(~Exists(sealed), pk__gt=after).order_by("pk")
 
 
 def write(seals: Sequence[Seal]) -> None:

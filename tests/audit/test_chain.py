@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from moderation.audit import chain, export, verifier
 from moderation.audit.chain import Sealer
@@ -152,6 +153,20 @@ def test_a_look_costs_what_is_new_and_not_what_is_old(django_assert_num_queries:
         assert sealer._settled == AuditEntry.objects.latest("pk").pk
         with django_assert_num_queries(2):
             sealer.seal()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL keeps no writer out")
+def test_writers_are_kept_out_for_what_is_new_and_not_for_a_look_at_the_whole_log() -> None:
+    write(5)
+    Sealer().seal()
+    (new,) = write()
+    with CaptureQueriesContext(connection) as captured:
+        assert Sealer().seal() == 1
+    statements = [query["sql"] for query in captured.captured_queries]
+    inside = statements[next(place for place, sql in enumerate(statements) if sql.startswith("BEGIN")) :]
+    (page,) = [sql for sql in inside if 'FROM "audit_auditentry"' in sql]
+    assert f'"audit_auditentry"."id" > {new.pk - 1})' in page
 
 
 @pytest.fixture
