@@ -14,6 +14,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
+from moderation.audit.verifier import read_public_key
 from moderation.goeasy.client import base_url
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -91,6 +92,11 @@ def key_seed(text: str) -> bytes:
     if len(seed) not in {0, 32}:
         raise ValueError(f"it has {len(seed)} bytes, not 32.")
     return seed
+
+
+def public_keys(text: str) -> list[bytes]:
+    """A comma-separated list of public keys, each as `audit_checkpoint` prints it."""
+    return [read_public_key(key)[0] for key in words(text)]
 
 
 def secure_url(text: str) -> str:
@@ -189,6 +195,7 @@ WEBHOOK_KEEP_DAYS = read("WEBHOOK_KEEP_DAYS", whole(0, 36_500), "30")
 MEDIA_ORIGINS = read("MEDIA_ORIGINS", origins, "")
 # The audit log's checkpoints: what they are signed with, how often, and where they are written.
 AUDIT_SIGNING_KEY = read("AUDIT_SIGNING_KEY", key_seed, "")
+AUDIT_FORMER_PUBLIC_KEYS = read("AUDIT_FORMER_PUBLIC_KEYS", public_keys, "")
 AUDIT_KEY_FILE = BASE_DIR / "data" / "audit-signing-key"
 # Where workers put exports that were asked for in Django admin, for a day.
 AUDIT_EXPORT_DIR = BASE_DIR / "data" / "exports"

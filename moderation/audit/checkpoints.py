@@ -66,6 +66,19 @@ def public_key() -> bytes:
     return signing_key().public_key().public_bytes_raw()
 
 
+def check_signed(checkpoint: Checkpoint) -> None:
+    """Raise BrokenError unless this console has signed it, with its key or one of AUDIT_FORMER_PUBLIC_KEYS."""
+    marks = {(name, mark[:4]) for name, mark in checkpoint.signatures}
+    for key in (public_key(), *settings.AUDIT_FORMER_PUBLIC_KEYS):
+        if (checkpoint.origin, Checkpoint.key_id(checkpoint.origin, key)) in marks:
+            checkpoint.check_signature(key)
+            return
+    raise BrokenError(
+        f"the checkpoint of {checkpoint.size} is signed with a key that is neither this console's nor in "
+        "AUDIT_FORMER_PUBLIC_KEYS"
+    )
+
+
 def verifier_key(origin: str) -> str:
     """The public key as others take it for this log (C2SP signed-note): name+id+Base64."""
     key = public_key()
@@ -103,9 +116,10 @@ def take() -> AuditCheckpoint:
     Raises NothingToSign, and BrokenError if the log contradicts the last checkpoint, in the database or in
     AUDIT_CHECKPOINT_FILE.
     """
-    seq, hash_ = chain.head()
     last: AuditCheckpoint | None = AuditCheckpoint.objects.order_by("-size").first()
     published = read_published()
+    # Read after these: another process may sign meanwhile what is sealed meanwhile.
+    seq, hash_ = chain.head()
     if not seq:
         if before := published or last:
             raise BrokenError(f"seq 1: missing; a checkpoint covers {before.size} entries")
@@ -163,30 +177,38 @@ def agrees(checkpoint: Checkpoint, origin: str, row: AuditCheckpoint | None, seq
 def tree_of(row: AuditCheckpoint) -> Tree:
     """The tree as it was at a checkpoint. Raises BrokenError."""
     try:
-        return Tree(row.size, [bytes.fromhex(node) for node in row.frontier])
+        tree = Tree(row.size, [bytes.fromhex(node) for node in row.frontier])
     except (TypeError, ValueError):
-        raise BrokenError(f"the checkpoint of {row.size} in the database was changed: its subtrees are none") from None
+        tree = Tree()
+    # As many full subtrees as the size has ones (RFC 6962, 2.1).
+    if len(tree.nodes) != row.size.bit_count():
+        raise BrokenError(f"the checkpoint of {row.size} in the database was changed: its subtrees are none")
+    return tree
 
 
 def read_stored(note: str) -> Checkpoint:
-    """A note out of the database. Raises BrokenError."""
+    """A note out of the database. Raises BrokenError, also unless this console has signed it."""
     try:
-        return Checkpoint.read(note)
-    except ValueError as problem:
-        raise BrokenError(f"a checkpoint in the database was changed: {problem}") from None
+        checkpoint = Checkpoint.read(note)
+    except ValueError:
+        raise BrokenError("a checkpoint in the database was changed: it cannot be read") from None
+    check_signed(checkpoint)
+    return checkpoint
 
 
 def read_published() -> Checkpoint | None:
-    """What AUDIT_CHECKPOINT_FILE holds; None if there is none. Raises OSError, BrokenError."""
+    """What AUDIT_CHECKPOINT_FILE holds; None if there is none. Raises OSError, BrokenError as `read_stored()`."""
     if not settings.AUDIT_CHECKPOINT_FILE:
         return None
     path = Path(settings.AUDIT_CHECKPOINT_FILE)
     try:
-        return Checkpoint.read(path.read_bytes().decode())
+        checkpoint = Checkpoint.read(path.read_bytes().decode())
     except FileNotFoundError:
         return None
     except ValueError as problem:
         raise BrokenError(f"{path}: {problem}") from None
+    check_signed(checkpoint)
+    return checkpoint
 
 
 def is_due() -> bool:

@@ -1,11 +1,11 @@
-"""What the verifier found wrong, in the reader's language: it writes English and knows nothing of Django."""
+"""What the verifier found wrong, in the reader's language: it writes English, knowing nothing of Django."""
 
 import re
 
 from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
 
-# Each as `audit.verifier` writes it, with its numbers.
+# Each as `audit.verifier`, `audit.verification` and `audit.checkpoints` write it, with its numbers.
 SENTENCES = [
     _("seq %(a)s: it comes after seq %(b)s: repeated, swapped or inserted"),
     _("seq %(a)s: missing; seq %(b)s comes in its place"),
@@ -15,7 +15,15 @@ SENTENCES = [
     _("seq %(a)s to %(b)s: not the entries that the checkpoint of %(c)s covers"),
     _("seq %(a)s: missing; a checkpoint covers %(b)s entries"),
     _("the checkpoint is not signed with this public key"),
-    _("the checkpoint was changed: its signature is not right"),
+    _("the checkpoint of %(a)s was changed: its signature is not right"),
+    _("seq %(a)s: its private part is not what detail.private was made of"),
+    _("seq %(a)s: its private part is gone, and no entry says that it was erased"),
+    _("seq %(a)s: its seal is missing"),
+    _("seq %(a)s: what is stored cannot be read"),
+    _("an entry that waits for its seal cannot be read"),
+    _("a checkpoint in the database was changed: it cannot be read"),
+    _("the checkpoint of %(a)s in the database was changed: its subtrees are none"),
+    _("the checkpoint of %(a)s is signed with a key that is neither this console's nor in AUDIT_FORMER_PUBLIC_KEYS"),
 ]
 
 

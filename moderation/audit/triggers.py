@@ -6,19 +6,45 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 # Each table with the condition under which a row that is inserted would take another's place.
 TABLES = {
     "audit_auditentry": "rowid = NEW.rowid",
-    "audit_auditseal": "seq = NEW.seq OR entry_id = NEW.entry_id OR prev_hash = NEW.prev_hash",
-    "audit_auditcheckpoint": "size = NEW.size",
-    "audit_auditprivate": "entry_id = NEW.entry_id",
+    "audit_auditseal": "rowid = NEW.rowid OR seq = NEW.seq OR entry_id = NEW.entry_id OR prev_hash = NEW.prev_hash",
+    "audit_auditcheckpoint": "rowid = NEW.rowid OR size = NEW.size",
+    "audit_auditprivate": "rowid = NEW.rowid OR entry_id = NEW.entry_id",
 }
-# The one table of which a row may be changed, once, and how.
+# The one table of which a row may be changed, once, and how: the entry that tells of it names the row's by its number,
+# and has none itself, having been written just now.
 ERASABLE = "audit_auditprivate"
 IS_ERASED = """NEW.entry_id = OLD.entry_id AND OLD.salt <> '' AND NEW.salt = '' AND NEW.content = ''
 AND NEW.erasure_id IS NOT NULL"""
+IS_TOLD = """EXISTS (SELECT 1 FROM {schema}audit_auditentry told, {schema}audit_auditseal mine
+WHERE told.id = {new}.erasure_id AND told.action = 'text.erased' AND mine.entry_id = {old}.entry_id AND {named}
+AND NOT EXISTS (SELECT 1 FROM {schema}audit_auditseal WHERE entry_id = told.id))"""
+SQLITE_IS_TOLD = IS_TOLD.format(
+    schema="",
+    new="NEW",
+    old="OLD",
+    named="mine.seq IN (SELECT value FROM json_each(told.detail, '$.entries') WHERE type = 'integer')",
+)
 
 POSTGRESQL_FUNCTION = """
 CREATE OR REPLACE FUNCTION audit_entries_never_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'audit entries never change: % refused', TG_OP;
+END $$
+"""
+# The tables by their schema: a temporary table of the same name would be found before them.
+POSTGRESQL_ERASURE = f"""
+CREATE OR REPLACE FUNCTION audit_private_parts_are_erased_and_told() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE is_told boolean;
+BEGIN
+    EXECUTE format($told$SELECT {
+    IS_TOLD.format(
+        schema="%1$I.", new="($1)", old="($2)", named="told.detail -> 'entries' @> pg_catalog.to_jsonb(mine.seq)"
+    )
+}$told$, TG_TABLE_SCHEMA) INTO is_told USING NEW, OLD;
+    IF NOT is_told THEN
+        RAISE EXCEPTION 'audit entries never change: UPDATE refused';
+    END IF;
+    RETURN NEW;
 END $$
 """
 
@@ -32,6 +58,9 @@ def postgresql_install(table: str) -> tuple[str, ...]:
         f"{name} BEFORE DELETE {row} {refuse}",
         f"""CREATE OR REPLACE TRIGGER audit_entries_are_never_updated_otherwise
         BEFORE UPDATE {row} WHEN (NOT ({IS_ERASED})) {refuse}""",
+        POSTGRESQL_ERASURE,
+        f"""CREATE OR REPLACE TRIGGER audit_private_parts_are_erased_and_told
+        BEFORE UPDATE {row} EXECUTE FUNCTION audit_private_parts_are_erased_and_told()""",
     )
     return (
         POSTGRESQL_FUNCTION,
@@ -43,8 +72,13 @@ def postgresql_install(table: str) -> tuple[str, ...]:
 
 def postgresql_remove(table: str) -> tuple[str, ...]:
     return tuple(
-        f"DROP TRIGGER IF EXISTS audit_entries_are_never_{what} ON {table}"
-        for what in ("updated_or_deleted", "updated_otherwise", "truncated")
+        f"DROP TRIGGER IF EXISTS {name} ON {table}"
+        for name in (
+            "audit_entries_are_never_updated_or_deleted",
+            "audit_entries_are_never_updated_otherwise",
+            "audit_entries_are_never_truncated",
+            "audit_private_parts_are_erased_and_told",
+        )
     )
 
 
@@ -52,7 +86,7 @@ def postgresql_remove(table: str) -> tuple[str, ...]:
 # firing it unless recursive_triggers is on, hence the third trigger.
 def sqlite_install(table: str) -> tuple[str, ...]:
     refuse = "BEGIN SELECT RAISE(ABORT, 'audit entries never change: {} refused'); END"
-    unless = f"WHEN NOT ({IS_ERASED})" if table == ERASABLE else ""
+    unless = f"WHEN NOT ({IS_ERASED} AND {SQLITE_IS_TOLD})" if table == ERASABLE else ""
     return (
         f"""CREATE TRIGGER IF NOT EXISTS {table}_is_never_updated BEFORE UPDATE ON {table}
         {unless} {refuse.format("UPDATE")}""",
@@ -89,6 +123,12 @@ def _run(connection: BaseDatabaseWrapper, which: int) -> None:
 def install(apps: object, schema_editor: BaseDatabaseSchemaEditor) -> None:
     """Make the database refuse UPDATE, DELETE and TRUNCATE of the audit log (a migration's function)."""
     _run(schema_editor.connection, 0)
+
+
+def renew(apps: object, schema_editor: BaseDatabaseSchemaEditor) -> None:
+    """Put the triggers as they are now in the place of those of an earlier version."""
+    remove(apps, schema_editor)
+    install(apps, schema_editor)
 
 
 def remove(apps: object, schema_editor: BaseDatabaseSchemaEditor) -> None:

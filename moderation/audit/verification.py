@@ -5,9 +5,11 @@ from typing import Any
 
 from moderation.audit import checkpoints, export, verifier
 from moderation.audit.chain import Sealer
-from moderation.audit.models import AuditCheckpoint, AuditEntry
+from moderation.audit.models import Action, AuditCheckpoint, AuditEntry, AuditPrivate
 
 Progress = Callable[[int, int], None]
+# What reading a row raises in which somebody put what is no time, number or text: SQLite takes anything.
+UNREADABLE = (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
 def find(given: list[verifier.Checkpoint], progress: Progress = lambda _seq, _last: None) -> dict[str, Any]:
@@ -17,11 +19,19 @@ def find(given: list[verifier.Checkpoint], progress: Progress = lambda _seq, _la
     and the last that there is. Raises django.db.Error, OSError.
     """
     try:
-        Sealer().seal()
+        seal()
         found = verify(given, progress)
     except verifier.BrokenError as problem:
         return {"problem": str(problem)}
     return {"entries": found.seq, "head": found.hash, "problem": None}
+
+
+def seal() -> None:
+    """Seal what waits. Raises BrokenError."""
+    try:
+        Sealer().seal()
+    except UNREADABLE:
+        raise verifier.BrokenError("an entry that waits for its seal cannot be read") from None
 
 
 def verify(given: list[verifier.Checkpoint], progress: Progress) -> verifier.Chain:
@@ -32,8 +42,31 @@ def verify(given: list[verifier.Checkpoint], progress: Progress) -> verifier.Cha
         known.append(published)
     found = verifier.Chain(known)
     last = export.last_seq()
-    for entry in export.rows(AuditEntry.objects.all(), until=last):
-        found.add(entry)
-        progress(found.seq, last)
+    try:
+        for entry in export.rows(AuditEntry.objects.all(), until=last):
+            found.add(entry)
+            progress(found.seq, last)
+    except UNREADABLE:
+        raise verifier.BrokenError(f"seq {first_unreadable(found.seq, last)}: what is stored cannot be read") from None
     found.finish()
+    for seq in sorted(found.gone):
+        if not is_erased(seq):
+            raise verifier.BrokenError(f"seq {seq}: its private part is gone, and no entry says that it was erased")
     return found
+
+
+def first_unreadable(after: int, last: int) -> int:
+    """The seq, beyond `after`, of the first entry that cannot be read; they are read many at a time."""
+    for seq in range(after + 1, last + 1):
+        try:
+            for entry in export.rows(AuditEntry.objects.all(), seq - 1, seq):
+                verifier.Chain(partial=True).add(entry)
+        except UNREADABLE:
+            return seq
+    return last
+
+
+def is_erased(seq: int) -> bool:
+    """Whether an entry says that the private part of this one was erased, maybe one that came while it was verified."""
+    part = AuditPrivate.objects.filter(entry__seal__seq=seq, erasure__action=Action.TEXT_ERASED)
+    return any(seq in (detail.get("entries") or ()) for detail in part.values_list("erasure__detail", flat=True))

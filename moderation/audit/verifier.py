@@ -26,13 +26,11 @@ ORIGIN = "moderation-console/"
 PROOF = "c2sp.org/tlog-proof@v1"
 KINDS = {int: "a whole number", str: "a string", dict: "an object", list: "a list"}
 # What each key of an entry may hold, numbers as text beyond 2^53 - 1; NULLABLE ones also null.
-KEYS: dict[str, set[type]] = {
-    **dict.fromkeys(("at", "actor", "action", "app", "recall", "response_content", "prev_hash", "hash"), {str}),
-    **dict.fromkeys(("seq", "batch", "attempt", "http_status"), {int}),
-    **dict.fromkeys(("response_code", "latency_ms"), {int, str}),
-    **dict.fromkeys(("conversation", "request", "detail", "private"), {dict}),
-    "timestamps": {list},
-}
+KEYS: dict[str, set[type]] = {"timestamps": {list}}
+KEYS |= dict.fromkeys(("at", "actor", "action", "app", "recall", "response_content", "prev_hash", "hash"), {str})
+KEYS |= dict.fromkeys(("seq", "batch", "attempt", "http_status"), {int})
+KEYS |= dict.fromkeys(("response_code", "latency_ms"), {int, str})
+KEYS |= dict.fromkeys(("conversation", "request", "detail", "private"), {dict})
 NULLABLE = KEYS.keys() - {"seq", "at", "actor", "action", "detail", "prev_hash", "hash"}
 TYPES = {key: {*kinds, type(None)} if key in NULLABLE else kinds for key, kinds in KEYS.items()}
 IS_HASH = re.compile("[0-9a-f]{64}").fullmatch
@@ -67,7 +65,7 @@ def load(text: str) -> Any:
     """The value of one line. Raises UnreadableError, also for duplicate keys and for numbers beyond 2^53 - 1."""
     try:
         return _decode(text)
-    except (json.JSONDecodeError, RecursionError) as problem:
+    except (json.JSONDecodeError, RecursionError, ArithmeticError) as problem:
         raise UnreadableError(f"it is not JSON, or nested too deeply ({problem})") from None
 
 
@@ -141,7 +139,7 @@ class Checkpoint(NamedTuple):
         """Raises ValueError."""
         text, _, signed = note.partition("\n\n")
         lines, pairs = text.split("\n"), re.findall(r"— (\S+) (\S+)\n", signed)
-        well = len(lines) >= 3 and lines[0] and re.fullmatch("[1-9][0-9]{0,18}", lines[1]) and len(lines[2]) == 44
+        well = re.fullmatch("[^\ufeff\n]+\n[1-9][0-9]{0,18}\n.{44}(\n.*)*", text)
         if not well or not pairs or "".join(f"— {name} {mark}\n" for name, mark in pairs) != signed:
             raise UnreadableError("not a checkpoint: name, size, root, a blank line, signatures")
         signatures = [(name, b64decode(mark, validate=True)) for name, mark in pairs]
@@ -152,24 +150,24 @@ class Checkpoint(NamedTuple):
         """What tells keys apart in a signed note (C2SP signed-note)."""
         return sha256(name.encode() + b"\n\1" + key).digest()[:4]
 
-    def check_signature(self, key: bytes) -> None:
-        """Raise BrokenError unless the holder of this Ed25519 key has signed."""
-        wanted = (self.origin, self.key_id(self.origin, key))
-        marks = [mark[4:] for name, mark in self.signatures if (name, mark[:4]) == wanted]
-        if not marks:
+    def check_signature(self, key: bytes, log: str = "") -> None:
+        """Raise BrokenError unless the holder of this Ed25519 key has signed, the key of this log if it is of one."""
+        ours = self.origin, self.key_id(self.origin, key)
+        marks = [mark[4:] for name, mark in self.signatures if (name, mark[:4]) == ours]
+        if not marks or log not in ("", self.origin):
             raise BrokenError("the checkpoint is not signed with this public key")
         try:
             Ed25519PublicKey.from_public_bytes(key).verify(marks[0], self.text.encode())
         except InvalidSignature:
-            raise BrokenError("the checkpoint was changed: its signature is not right") from None
+            raise BrokenError(f"the checkpoint of {self.size} was changed: its signature is not right") from None
 
 
-def read_public_key(text: str) -> bytes:
-    """A key as `audit_checkpoint` prints it (name+id+Base64), or its 32 bytes in Base64. Raises UnreadableError."""
-    found = re.fullmatch(rf"({ORIGIN}[^+]*[+]\w+[+])?([A-Za-z\d+/]{{43}}[A-Za-z\d+/=])", text.strip(), re.ASCII)
+def read_public_key(text: str) -> tuple[bytes, str]:
+    """A key as `audit_checkpoint` prints it (log+id+Base64), or its 32 bytes in Base64; and its log's name, or ""."""
+    found = re.fullmatch(rf"(?:({ORIGIN}[^+]*)[+]\w+[+])?([A-Za-z\d+/]{{43}}[A-Za-z\d+/=])", text.strip(), re.ASCII)
     if not found or b64decode(found[2])[:-32] not in (b"", b"\1"):
         raise UnreadableError("not a public key: 32 bytes of Ed25519 in Base64")
-    return b64decode(found[2])[-32:]
+    return b64decode(found[2])[-32:], found[1] or ""
 
 
 def _climb(node: bytes, index: int, size: int, path: list[bytes]) -> bytes:
@@ -201,21 +199,23 @@ class Chain:
 
     def __init__(self, checkpoints: Iterable[Checkpoint] = (), *, partial: bool = False) -> None:
         self.seq, self.hash, self.good, self.partial, self.tree = 0, FIRST_PREV_HASH, 0, partial, Tree()
-        self.ahead, self.erased = sorted(checkpoints, key=lambda checkpoint: -checkpoint.size), 0
+        # `gone`: the seqs of those whose private part is gone and that no later entry says were erased.
+        self.ahead, self.gone = sorted(checkpoints, key=lambda checkpoint: -checkpoint.size), set[int]()
 
     def add(self, entry: dict[str, Any]) -> None:
-        seq, follows = entry["seq"], entry["seq"] == self.seq + 1
+        seq, detail, private = entry["seq"], entry["detail"], entry.get("private")
         if seq <= self.seq:
             raise BrokenError(f"seq {seq}: it comes after seq {self.seq}: repeated, swapped or inserted")
-        if not follows and not self.partial:
+        if seq > self.seq + 1 and not self.partial:
             raise BrokenError(f"seq {self.seq + 1}: missing; seq {seq} comes in its place")
         if entry_hash(entry) != entry["hash"]:
             raise BrokenError(f"seq {seq}: its content is not what its hash was made of")
-        told, private = entry["detail"].get("private"), entry.get("private")
-        if private is not None and sha256(canonical(private)).hexdigest() != told:
+        if private is not None and sha256(canonical(private)).hexdigest() != detail.get("private"):
             raise BrokenError(f"seq {seq}: its private part is not what detail.private was made of")
-        self.erased += bool(told) and private is None
-        if follows and entry["prev_hash"] != self.hash:
+        self.gone.update([seq] if private is None and detail.get("private") else ())
+        if entry["action"] == "text.erased" and isinstance(detail.get("entries"), list):
+            self.gone.difference_update(named for named in detail["entries"] if isinstance(named, int))
+        if seq == self.seq + 1 and entry["prev_hash"] != self.hash:
             raise BrokenError(f"seq {seq}: its prev_hash is not the hash of the entry before")
         self.seq, self.hash = seq, entry["hash"]
         if not self.partial:
@@ -256,10 +256,10 @@ def read_export(file: BinaryIO) -> Iterator[dict[str, Any]]:
 
 def verify(given: argparse.Namespace) -> str:
     """What was found intact. Raises BrokenError, OSError, ValueError."""
-    key = read_public_key(Path(given.public_key).read_bytes().decode()) if given.public_key else b""
+    key = read_public_key(Path(given.public_key).read_bytes().decode()) if given.public_key else ()
     notes = [Checkpoint.read(Path(path).read_bytes().decode()) for path in given.checkpoint]
-    if given.partial and notes:
-        raise UnreadableError("--partial: a checkpoint can only be held against a whole export")
+    if given.partial + bool(given.proof) + bool(notes) > 1 or (key and not (given.proof or notes)):
+        raise UnreadableError("give one of --checkpoint, --proof and --partial; --public-key with one of the first two")
     with open(given.export, "rb") as file:
         entries, found = read_export(file), ""
         if given.proof:
@@ -269,13 +269,14 @@ def verify(given: argparse.Namespace) -> str:
             notes = [check_proof(entry, Path(given.proof).read_bytes().decode())]
             found = f"seq {entry['seq']} is among the {notes[0].size} entries of the checkpoint"
         for note in notes if key else ():
-            note.check_signature(key)
+            note.check_signature(*key)
         chain = Chain(() if found else notes, partial=given.partial)
         for entry in entries:
             chain.add(entry)
         chain.finish()
-    erased = f", private parts erased or left out: {chain.erased}" if chain.erased else ""
-    return found or f"{'seen up to' if given.partial else 'all of'} seq {chain.seq}, head {chain.hash}{erased}"
+    found = found or f"{'seen up to' if given.partial else 'all of'} seq {chain.seq}, head {chain.hash}"
+    found += ", signatures not checked" if notes and not key else ""
+    return found + (f", private parts gone and no entry here says why: {len(chain.gone)}" if chain.gone else "")
 
 
 def main() -> int:
@@ -283,7 +284,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Exit status: 0 intact, 1 broken, 2 cannot be read.")
     parser.add_argument("export", metavar="EXPORT.jsonl")
     parser.add_argument("--partial", action="store_true", help="the export was filtered: entries may be missing")
-    parser.add_argument("--checkpoint", action="append", default=[], metavar="F", help="may be given several times")
+    parser.add_argument("--checkpoint", action="append", default=[], metavar="F", help="repeatable, none newer")
     parser.add_argument("--proof", metavar="F", help="verify that the one entry given is included")
     parser.add_argument("--public-key", metavar="F", help="what checkpoints must be signed with; else not checked")
     try:

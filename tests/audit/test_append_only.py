@@ -118,6 +118,10 @@ def test_seals_and_checkpoints_cannot_be_changed_either(entry: AuditEntry, table
         checkpoint = "(size, root, head, frontier, note, at) VALUES (1, 'x', 'x', '[]', 'y', '2026-01-01')"
         values = seal if table == "audit_auditseal" else checkpoint
         refused_by_the_database(f"INSERT OR REPLACE INTO {table} {values}")
+        # Its key is not the rowid: that of another row could be taken.
+        (rowid,) = connection.cursor().execute(f"SELECT rowid FROM {table}").fetchone()
+        columns, _, row = values.partition(") VALUES (")
+        refused_by_the_database(f"INSERT OR REPLACE INTO {table} {columns}, rowid) VALUES (9{row[1:-1]}, {rowid})")
     for model in (AuditSeal, AuditCheckpoint):
         refused_by_the_program(model.objects.get().delete)
         refused_by_the_program(model.objects.all().delete)

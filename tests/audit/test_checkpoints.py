@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
@@ -105,7 +106,7 @@ def test_the_command_prints_the_checkpoint_and_the_key(tmp_path: Path) -> None:
     status, out, err = command("audit_checkpoint")
     note = verifier.Checkpoint.read(out)
     assert (status, note.size) == (0, 3)
-    note.check_signature(verifier.read_public_key(err.removeprefix("Public key: ")))
+    note.check_signature(*verifier.read_public_key(err.removeprefix("Public key: ")))
     assert command("audit_checkpoint", "--output", tmp_path / "c")[1] == ""
     assert (tmp_path / "c").read_text(encoding="utf-8") == out
 
@@ -167,10 +168,11 @@ def test_a_database_that_was_put_back_is_not_signed() -> None:
         checkpoints.take()
 
 
-@pytest.mark.parametrize("frontier", [["a" * 64, "b" * 64], ["x"], [7], [None], []])
+@pytest.mark.parametrize("frontier", [["a" * 64, "b" * 64], ["x"], [7], [None], [], "its root"])
 def test_a_forged_list_of_subtrees_is_not_built_upon(frontier: list[object]) -> None:
     write(5)
-    checkpoints.take()
+    row = checkpoints.take()
+    frontier = [row.root] if frontier == "its root" else frontier
     with behind_the_triggers() as execute:
         execute("UPDATE audit_auditcheckpoint SET frontier = %s", [json.dumps(frontier)])
     write(1)
@@ -187,6 +189,75 @@ def test_a_stored_checkpoint_that_was_changed_is_neither_built_upon_nor_passed_o
     assert command("audit_checkpoint")[0] == 1
     status, _, said = command("verify_audit")
     assert (status, said.startswith("Broken: a checkpoint in the database was changed")) == (1, True)
+
+
+def forged(note: str) -> str:
+    """The note with a signature that only says to be ours."""
+    text, _, mark = note.partition("\n\n")
+    name, signature = mark.removeprefix("— ").split()
+    return f"{text}\n\n— {name} {base64.b64encode(base64.b64decode(signature)[:4] + bytes(64)).decode()}\n"
+
+
+@pytest.mark.parametrize("where", ["database", "file"])
+def test_a_checkpoint_that_we_have_not_signed_is_neither_believed_nor_built_upon(
+    published: Path, where: str, settings: Any
+) -> None:
+    write(5)
+    row = checkpoints.take()
+    checkpoints.publish(row.note)
+    stranger = Ed25519PrivateKey.generate()
+    text = row.note.partition("\n\n")[0] + "\n"
+    origin = text.partition("\n")[0]
+    mark = verifier.Checkpoint.key_id(origin, stranger.public_key().public_bytes_raw()) + stranger.sign(text.encode())
+    theirs = f"{text}\n— {origin} {base64.b64encode(mark).decode()}\n"
+    write(1)
+    for note, problem in (
+        (forged(row.note), "the checkpoint of 5 was changed: its signature is not right"),
+        (theirs, "the checkpoint of 5 is signed with a key that is neither this console's nor in"),
+    ):
+        if where == "file":
+            published.write_text(note, encoding="utf-8")
+        else:
+            with behind_the_triggers() as execute:
+                execute("UPDATE audit_auditcheckpoint SET note = %s", [note])
+        status, _, said = command("audit_checkpoint")
+        assert (status, problem in said) == (1, True), said
+        status, _, said = command("verify_audit")
+        assert (status, problem in said) == (1, True), said
+    assert AuditCheckpoint.objects.count() == 1
+    settings.AUDIT_FORMER_PUBLIC_KEYS = [stranger.public_key().public_bytes_raw()]
+    assert command("verify_audit")[0] == 0
+    assert command("audit_checkpoint")[0] == 0
+
+
+def test_a_new_signing_key_goes_on_from_the_former_one(settings: Any) -> None:
+    write(2)
+    checkpoints.publish(checkpoints.take().note)
+    former = checkpoints.public_key()
+    settings.AUDIT_SIGNING_KEY = b"n" * 32
+    write(2)
+    assert command("audit_checkpoint")[0] == 1
+    settings.AUDIT_FORMER_PUBLIC_KEYS = [former]
+    assert command("audit_checkpoint")[0] == 0
+    assert command("verify_audit")[0] == 0
+
+
+def test_what_another_process_signs_meanwhile_is_no_contradiction(monkeypatch: pytest.MonkeyPatch) -> None:
+    head = checkpoints.chain.head
+
+    def head_after_another_has_signed() -> tuple[int, str]:
+        # Once: it looks for the head, too.
+        monkeypatch.setattr(checkpoints.chain, "head", head)
+        found = head()
+        write(1)
+        checkpoints.publish(checkpoints.take().note)
+        return found
+
+    write(3)
+    checkpoints.publish(checkpoints.take().note)
+    monkeypatch.setattr(checkpoints.chain, "head", head_after_another_has_signed)
+    assert checkpoints.take().size == 3
+    assert checkpoints.take().size == 4
 
 
 def test_an_emptied_database_is_told_by_the_published_checkpoint() -> None:
@@ -310,6 +381,17 @@ def test_an_intact_log_is_verified_and_that_is_recorded(tmp_path: Path) -> None:
     assert told.detail == {"entries": 7, "head": head, "problem": None, "checkpoints": 1}
 
 
+def test_an_entry_that_cannot_be_read_to_seal_it_is_told() -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("PostgreSQL takes no such value")
+    write(2)
+    record(actor="mo", action=Action.ANSWERED)
+    with behind_the_triggers() as execute:
+        execute("UPDATE audit_auditentry SET at = 'yesterday' WHERE id = (SELECT max(id) FROM audit_auditentry)")
+    status, _, said = command("verify_audit")
+    assert (status, said) == (1, "Broken: an entry that waits for its seal cannot be read.")
+
+
 def test_what_is_written_but_not_yet_sealed_is_verified_too() -> None:
     record(actor="mo", action=Action.ANSWERED)
     assert command("verify_audit")[1].startswith("Intact: all of seq 1,")
@@ -337,6 +419,19 @@ TAMPERING = {
         "seq 4: its content",
     ),
 }
+
+
+# SQLite takes any value in any column.
+TAMPERING_WITH_SQLITE = {
+    f"{column} set to {value}": (f"UPDATE audit_auditentry SET {column} = {value} WHERE id = {{4}}", "seq 4: ")
+    for column, value in (
+        *(("at", "'yesterday'"), ("at", "7"), ("at", "x'00'"), ("actor", "x'00ff'"), ("actor", "7")),
+        *(("recall", "'zz'"), ("recall", "x'00'"), ("batch", "'one'"), ("http_status", "1.5")),
+        *(("timestamps", "'[1e999999999999999999999]'"), ("latency_ms", "9e999")),
+    )
+}
+if connection.vendor == "sqlite":
+    TAMPERING |= TAMPERING_WITH_SQLITE
 
 
 @pytest.mark.parametrize("name", TAMPERING)
@@ -381,8 +476,15 @@ def test_a_checkpoint_signed_by_somebody_else_is_refused_unless_their_key_is_giv
     command("audit_checkpoint", "--output", tmp_path / "c")
     (tmp_path / "k").write_text(base64.b64encode(checkpoints.public_key()).decode())
     settings.AUDIT_SIGNING_KEY = b"k" * 32
+    settings.AUDIT_CHECKPOINT_FILE = ""
+    settings.AUDIT_FORMER_PUBLIC_KEYS = [base64.b64decode((tmp_path / "k").read_text())]
+    entries = AuditEntry.objects.count()
     status, _, said = command("verify_audit", "--checkpoint", tmp_path / "c")
-    assert (status, said) == (1, "Broken: the checkpoint is not signed with this public key.")
+    assert (status, said.split(". ")) == (
+        *(1, ["Broken: the checkpoint is not signed with this public key", "The log was not looked at."]),
+    )
+    # That somebody gave a wrong file is nothing that was found of the log.
+    assert AuditEntry.objects.count() == entries
     assert command("verify_audit", "--checkpoint", tmp_path / "c", "--public-key", tmp_path / "k")[0] == 0
 
 

@@ -21,6 +21,7 @@ from moderation.audit.models import Action, AuditEntriesNeverChange, AuditEntry,
 from moderation.audit.services import entry, record, record_all
 
 from .test_append_only import refused_by_the_database
+from .test_checkpoints import behind_the_triggers
 from .test_verifier import Run, run
 
 __all__ = ["run"]
@@ -35,7 +36,8 @@ def noted() -> AuditEntry:
 
 
 def erase(noted: AuditEntry) -> AuditEntry:
-    told = record(actor="ada", action=Action.TEXT_ERASED)
+    Sealer().seal()
+    told = record(actor="ada", action=Action.TEXT_ERASED, detail={"entries": [noted.seal.seq]})
     assert AuditPrivate.objects.filter(entry=noted).erase(told) == 1
     return told
 
@@ -97,7 +99,7 @@ def test_once_erased_the_log_is_intact_and_says_so(noted: AuditEntry, tmp_path: 
     assert (before["problem"], after["problem"], after["entries"]) == (None, None, 2)
     path = exported(tmp_path)
     status, said = run(path)
-    assert (status, said.split(", ")[-1]) == (0, "private parts erased or left out: 1.")
+    assert (status, said.split(", ")[-1]) == (0, f"head {AuditEntry.objects.get(pk=told.pk).seal.hash}.")
     assert "王伟" not in path.read_text()
     assert json.loads(path.read_text().splitlines()[0])["private"] is None
     kept = AuditPrivate.objects.get()
@@ -117,6 +119,9 @@ def test_the_entrys_page_shows_it_or_who_erased_it(client: Client, auditor: Any,
 
 def test_sql_can_do_nothing_to_it_but_erase_it_once(noted: AuditEntry) -> None:
     other = record(actor="mo", action=Action.REQUESTED)
+    old = record(actor="ada", action=Action.TEXT_ERASED, detail={"entries": [1]})
+    Sealer().seal()
+    assert noted.seal.seq == 1
     table = "audit_auditprivate"
     for change in (
         "content = '{}'",
@@ -133,12 +138,42 @@ def test_sql_can_do_nothing_to_it_but_erase_it_once(noted: AuditEntry) -> None:
     else:
         values = f"(entry_id, salt, content) VALUES ({noted.pk}, 'x', 'y')"
         refused_by_the_database(f"INSERT OR REPLACE INTO {table} {values}")
+        refused_by_the_database(
+            f"INSERT OR REPLACE INTO {table} (rowid, entry_id, salt, content) "
+            f"SELECT rowid, {other.pk}, 'x', 'y' FROM {table}"
+        )
+    for telling in (
+        # None, another kind of entry, one that names others, one that was written long ago.
+        noted,
+        record(actor="ada", action=Action.SEARCHED, detail={"entries": [1]}),
+        record(actor="ada", action=Action.TEXT_ERASED, detail={"entries": [2, "1", None]}),
+        record(actor="ada", action=Action.TEXT_ERASED),
+        old,
+    ):
+        refused_by_the_database(f"UPDATE {table} SET salt = '', content = '', erasure_id = {telling.pk}")
     erase(noted)
     refused_by_the_database(f"UPDATE {table} SET salt = 'x', content = 'y', erasure_id = NULL")
     refused_by_the_database(f"UPDATE {table} SET salt = '', content = '', erasure_id = {noted.pk}")
     with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(f"INSERT INTO {table} (entry_id, salt, content) VALUES ({noted.pk}, 'x', 'y')")
     assert AuditPrivate.objects.filter(entry=noted).erase(other) == 0
+
+
+def test_a_temporary_table_does_not_stand_in_for_the_log(noted: AuditEntry) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("a trigger of SQLite sees the tables of its own database alone")
+    Sealer().seal()
+    with connection.cursor() as cursor:
+        for table in ("audit_auditentry", "audit_auditseal"):
+            cursor.execute(f"CREATE TEMPORARY TABLE {table} (LIKE public.{table}) ON COMMIT DROP")
+        cursor.execute(
+            "INSERT INTO pg_temp.audit_auditentry (id, at, actor, action, app, kind, user_a, user_b, group_id, detail) "
+            f"VALUES ({noted.pk}, now(), '', 'text.erased', '', '', '', '', '', '{{\"entries\": [1]}}')"
+        )
+        cursor.execute(f"INSERT INTO pg_temp.audit_auditseal VALUES (1, {noted.pk + 1}, '', '')")
+        cursor.execute(f"INSERT INTO pg_temp.audit_auditseal VALUES (1, {noted.pk}, '', '')")
+        with pytest.raises(DatabaseError, match="never change"), transaction.atomic():
+            cursor.execute(f"UPDATE audit_auditprivate SET salt = '', content = '', erasure_id = {noted.pk}")
 
 
 def test_the_program_refuses_all_but_erasing(noted: AuditEntry) -> None:
@@ -151,6 +186,37 @@ def test_the_program_refuses_all_but_erasing(noted: AuditEntry) -> None:
     ):
         with pytest.raises(AuditEntriesNeverChange):
             change()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM audit_auditprivate",
+        "UPDATE audit_auditprivate SET salt = '', content = '', erasure_id = entry_id",
+        "UPDATE audit_auditprivate SET salt = '', content = '', erasure_id = {told}",
+    ],
+)
+def test_what_was_erased_without_an_entry_that_says_so_is_found(noted: AuditEntry, statement: str) -> None:
+    told = record(actor="ada", action=Action.TEXT_ERASED, detail={"entries": [7]})
+    Sealer().seal()
+    assert verification.find([])["problem"] is None
+    with behind_the_triggers() as execute:
+        execute(statement.format(told=told.pk))
+    problem = verification.find([])["problem"]
+    assert problem == "seq 1: its private part is gone, and no entry says that it was erased"
+
+
+def test_what_is_erased_while_the_log_is_verified_is_no_alarm(noted: AuditEntry) -> None:
+    told = []
+
+    def erase_it(seq: int, last: int) -> None:
+        if not told:
+            assert (seq, last) == (1, 501)
+            told.append(erase(AuditEntry.objects.get(seal__seq=501)))
+
+    record_all([entry(actor="mo", action=Action.REQUESTED, private=NOTE) for _ in range(500)])
+    found = verification.find([], erase_it)
+    assert (found["problem"], found["entries"], len(told)) == (None, 501, 1)
 
 
 def test_what_was_forged_round_the_triggers_is_found(noted: AuditEntry, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -225,7 +225,19 @@ def test_erased_private_parts_are_counted(run: Run, tmp_path: Path) -> None:
     for entry in entries[1:4]:
         entry["private"] = None
     status, said = run(write(tmp_path / "e", entries))
-    assert (status, said.split(", ")[-1]) == (0, "private parts erased or left out: 3.")
+    assert (status, said.split(", ")[-1]) == (0, "private parts gone and no entry here says why: 3.")
+    told = {
+        **entries[-1],
+        "seq": 7,
+        "action": "text.erased",
+        "detail": {"entries": [2, 4, 5, "x", None]},
+        "private": None,
+    }
+    entries = chained([*entries, told])
+    status, said = run(write(tmp_path / "e", entries))
+    assert (status, said.split(", ")[-1]) == (0, "private parts gone and no entry here says why: 1.")
+    entries[-1]["detail"]["entries"].append(3)
+    assert run(write(tmp_path / "e", chained(entries)))[1].endswith(f"head {chained(entries)[-1]['hash']}.")
 
 
 def test_an_export_of_before_there_were_private_parts_is_intact(run: Run, tmp_path: Path) -> None:
@@ -273,7 +285,53 @@ def test_a_wrong_key_and_a_changed_checkpoint_are_told_apart(run: Run, tmp_path:
     assert (status, said) == (1, "Broken: the checkpoint is not signed with this public key.")
     saved(note, note.read_text().replace("\n6\n", "\n5\n"))
     status, said = run(export, "--checkpoint", note, "--public-key", key)
-    assert (status, said) == (1, "Broken: the checkpoint was changed: its signature is not right.")
+    assert (status, said) == (1, "Broken: the checkpoint of 5 was changed: its signature is not right.")
+
+
+def test_the_key_of_one_log_is_none_for_another(run: Run, tmp_path: Path, key: Path) -> None:
+    entries = log(6)
+    export, note = write(tmp_path / "e", entries), saved(tmp_path / "c", checkpoint(entries))
+    key_id, base = "00000000", base64.b64encode(b"\1" + base64.b64decode(key.read_text())[-32:]).decode()
+    ours, theirs = (
+        f"{name}+{key_id}+{base}" for name in (checkpoint(entries).split("\n")[0], verifier.ORIGIN + "0" * 16)
+    )
+    assert run(export, "--checkpoint", note, "--public-key", saved(tmp_path / "k", ours))[0] == 0
+    status, said = run(export, "--checkpoint", note, "--public-key", saved(tmp_path / "k", theirs))
+    assert (status, said) == (1, "Broken: the checkpoint is not signed with this public key.")
+
+
+def test_a_signature_that_is_not_verified_is_said_to_be_so(run: Run, tmp_path: Path, key: Path) -> None:
+    export, note = write(tmp_path / "e", log(6)), saved(tmp_path / "c", checkpoint(log(6)))
+    assert run(export, "--checkpoint", note)[1].endswith(", signatures not checked.")
+    assert "signatures" not in run(export, "--checkpoint", note, "--public-key", key)[1]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--proof", "c", "--checkpoint", "c"),
+        ("--proof", "c", "--partial"),
+        ("--partial", "--checkpoint", "c"),
+        ("--partial", "--public-key", "k"),
+        ("--public-key", "k"),
+    ],
+)
+def test_what_would_not_be_looked_at_is_not_taken(
+    run: Run, tmp_path: Path, key: Path, options: tuple[str, ...]
+) -> None:
+    files = {"c": saved(tmp_path / "c", checkpoint(log(6))), "k": key}
+    status, said = run(write(tmp_path / "e", log(6)), *(files.get(option, option) for option in options))
+    assert (status, said.partition(";")[0]) == (2, "Cannot be read: give one of --checkpoint, --proof and --partial")
+
+
+def test_a_number_of_any_size_and_a_mark_before_a_checkpoint_end_in_a_sentence(run: Run, tmp_path: Path) -> None:
+    line = text(log(1)).replace('"latency_ms": 87', '"latency_ms": 1e9999999999999999999')
+    assert "1e99" in line
+    status, said = run(saved(tmp_path / "e", line))
+    assert (status, said.startswith("Cannot be read: line 1: ")) == (2, True)
+    note = saved(tmp_path / "c", "\ufeff" + checkpoint(log(6)))
+    status, said = run(write(tmp_path / "e", log(6)), "--checkpoint", note)
+    assert (status, said.startswith("Cannot be read: not a checkpoint")) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -29,15 +29,20 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             given = [verifier.Checkpoint.read(Path(path).read_bytes().decode()) for path in options["checkpoint"]]
-            key = checkpoints.public_key()
             if options["public_key"]:
                 key = verifier.read_public_key(Path(options["public_key"]).read_bytes().decode())
+            else:
+                key = checkpoints.public_key(), ""
             for checkpoint in given:
-                checkpoint.check_signature(key)
-            told = verification.find(given)
+                # One that somebody else wrote says nothing about the log.
+                checkpoint.check_signature(*key)
         except verifier.BrokenError as problem:
-            told = {"problem": str(problem)}
-        except (Error, OSError, ValueError) as problem:
+            raise CommandError(f"Broken: {problem}. The log was not looked at.", returncode=1) from None
+        except (OSError, ValueError) as problem:
+            raise CommandError(f"Cannot be read: {problem}", returncode=2) from None
+        try:
+            told = verification.find(given)
+        except (Error, OSError) as problem:
             raise CommandError(f"Cannot be read: {problem}", returncode=2) from None
         record(actor=COMMAND_LINE, action=Action.LOG_VERIFIED, detail={**told, "checkpoints": len(given)})
         if told["problem"]:
