@@ -41,6 +41,7 @@ def main(engine: str, *arguments: str) -> int:
         "SECRET_KEY": "tests-only-" * 6,
         **dict.fromkeys(("GOEASY_APPKEY", "GOEASY_SECRET_KEY", "MEDIA_ORIGINS"), ""),
         **dict.fromkeys(("AUDIT_CHECKPOINT_FILE", "AUDIT_CHECKPOINT_URL", "AUDIT_CHECKPOINT_STDOUT"), ""),
+        "AUDIT_FORMER_PUBLIC_KEYS": "",
         # A key that everybody knows; nothing outside the tests is signed with it.
         "AUDIT_SIGNING_KEY": base64.b64encode(bytes(32)).decode(),
         "GOEASY_REST_HOST": "hangzhou",

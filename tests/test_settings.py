@@ -41,6 +41,7 @@ def check(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
         ("RECALL_GRACE_SECONDS", "soon"),
         ("AUDIT_SIGNING_KEY", "c2hvcnQ="),
         ("AUDIT_SIGNING_KEY", "not Base64"),
+        ("AUDIT_FORMER_PUBLIC_KEYS", "c2hvcnQ="),
         ("AUDIT_CHECKPOINT_MINUTES", "0"),
         ("AUDIT_CHECKPOINT_URL", "http://logs.example.com/"),
         ("AUDIT_CHECKPOINT_URL", "logs.example.com"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -171,15 +172,20 @@ def test_writers_are_kept_out_for_what_is_new_and_not_for_a_look_at_the_whole_lo
 
 @pytest.fixture
 def sealing(transactional_db: None) -> Iterator[Callable[[], None]]:
-    """A function that seals again and again in a thread until the test ends, as a worker does."""
+    """A function that seals again and again in a thread until the test ends, as a worker does, and must not fail."""
     end = threading.Event()
     threads: list[threading.Thread] = []
+    problems: list[BaseException] = []
 
     def run() -> None:
         sealer = Sealer()
-        while not end.wait(0.05):
-            sealer.seal()
-        connection.close()
+        try:
+            while not end.wait(0.05):
+                sealer.seal()
+        except BaseException as problem:
+            problems.append(problem)
+        finally:
+            connection.close()
 
     def start() -> None:
         threads.append(threading.Thread(target=run))
@@ -189,6 +195,7 @@ def sealing(transactional_db: None) -> Iterator[Callable[[], None]]:
     end.set()
     for thread in threads:
         thread.join()
+    assert not problems
 
 
 @pytest.mark.django_db(transaction=True)
@@ -204,8 +211,90 @@ def test_many_writers_and_several_sealers_make_one_chain(sealing: Callable[[], N
                     transaction.set_rollback(True)
 
     together(*[work] * 8)
-    Sealer().seal()
+    # By those who were there all the time: one that begins anew would find what they have passed over.
+    deadline = time.monotonic() + 30
+    while AuditSeal.objects.count() < 8 * 20 and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert the_chain_is_whole() == 8 * 20
+
+
+class Writer(threading.Thread):
+    """Keeps a transaction with one entry open until told to commit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written, self.commit = threading.Event(), threading.Event()
+        self.start()
+        assert self.written.wait(10)
+
+    def run(self) -> None:
+        with transaction.atomic():
+            write()
+            self.written.set()
+            self.commit.wait(10)
+        connection.close()
+
+    def end(self) -> None:
+        self.commit.set()
+        self.join()
+
+
+def once_after(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, act: Callable[[], object]) -> None:
+    """Have `act` done after the first call of `owner`'s function `name`."""
+    called, function = [], getattr(owner, name)
+
+    def wrapped(*arguments: Any) -> Any:
+        found = function(*arguments)
+        if not called:
+            called.append(True)
+            act()
+        return found
+
+    monkeypatch.setattr(owner, name, wrapped)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_committed_after_the_last_page_is_sealed_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    write()
+    once_after(monkeypatch, Sealer, "_seal_some", write)
+    sealer = Sealer()
+    assert [sealer.seal() for _ in range(3)] == [1, 1, 0]
+    assert the_chain_is_whole() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("owner", "name"), [(Sealer, "_seal_some"), (chain, "writers")])
+def test_what_was_begun_before_and_is_committed_during_a_look_is_sealed_the_next_time(
+    monkeypatch: pytest.MonkeyPatch, owner: object, name: str
+) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has one writer at a time: ids are committed in their order")
+    sealer, open_one = Sealer(), Writer()
+    write()
+    once_after(monkeypatch, owner, name, open_one.end)
+    # Asked for writers before it has read, it sees both.
+    assert [sealer.seal(), sealer.seal()] == ([1, 1] if name == "_seal_some" else [2, 0])
+    assert the_chain_is_whole() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_begun_after_a_look_has_asked_who_writes_is_sealed_the_next_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has one writer at a time: ids are committed in their order")
+    begun: list[Writer] = []
+
+    def begin() -> None:
+        begun.append(Writer())
+        write()
+
+    once_after(monkeypatch, chain, "writers", begin)
+    sealer = Sealer()
+    assert [sealer.seal(), sealer.seal()] == [1, 0]
+    begun[0].end()
+    assert sealer.seal() == 1
+    assert the_chain_is_whole() == 2
 
 
 @pytest.mark.django_db(transaction=True)
@@ -245,27 +334,6 @@ def test_an_entry_that_is_committed_after_later_ones_is_sealed_in_the_order_of_s
 def test_writers_who_never_pause_do_not_keep_the_sealer_from_moving_on() -> None:
     if connection.vendor == "sqlite":
         pytest.skip("on SQLite nothing is ever open when the sealer looks")
-
-    class Writer(threading.Thread):
-        """Keeps a transaction with one entry open until told to commit."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.written, self.commit = threading.Event(), threading.Event()
-            self.start()
-            assert self.written.wait(10)
-
-        def run(self) -> None:
-            with transaction.atomic():
-                write()
-                self.written.set()
-                self.commit.wait(10)
-            connection.close()
-
-        def end(self) -> None:
-            self.commit.set()
-            self.join()
-
     sealer, first, second = Sealer(), Writer(), Writer()
     write()
     assert sealer.seal() == 1
