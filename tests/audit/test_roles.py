@@ -10,7 +10,7 @@ import pytest
 from django.db import ProgrammingError, connection, transaction
 
 from moderation.audit.chain import Sealer
-from moderation.audit.models import Action, AuditEntry
+from moderation.audit.models import Action, AuditEntry, AuditPrivate
 from moderation.audit.services import record
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "security.md"
@@ -64,5 +64,13 @@ def test_the_consoles_account_appends_and_reads_and_can_do_nothing_else_to_the_l
         for statement in REFUSED:
             with pytest.raises(ProgrammingError, match="permission denied|must be owner"), transaction.atomic():
                 cursor.execute(statement)
+        # What it may erase it may erase as the console does, and not otherwise.
+        noted = record(actor="mo", action=Action.REQUESTED, private={"note": "x"})
+        Sealer().seal()
+        statement = "UPDATE audit_auditprivate SET salt = '', content = '', erasure_id = %s"
+        with pytest.raises(ProgrammingError, match="never change"), transaction.atomic():
+            cursor.execute(statement, [written.pk])
+        told = record(actor="ada", action=Action.TEXT_ERASED, detail={"entries": [noted.seal.seq]})
+        assert AuditPrivate.objects.filter(entry=noted).erase(told) == 1
         cursor.execute("RESET ROLE")
-    assert AuditEntry.objects.get().actor == "mo"
+    assert AuditEntry.objects.earliest("pk").actor == "mo"
