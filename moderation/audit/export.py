@@ -7,6 +7,7 @@ exported: seal (`audit.chain`) before.
 import csv
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC
@@ -56,6 +57,8 @@ BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "
 # Greater ones are no JSON numbers that everybody reads alike (RFC 7493, 2.2; RFC 8785): they are written as text.
 GREATEST = 2**53 - 1
 DEEPEST = 100
+# Of a JSON text: a bracket, a string, a number or a name.
+TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}]|[^][{}",:\s]+')
 # What `str.splitlines` takes for the end of a line and JSON does not escape.
 LINE_ENDS = {char: f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"}
 
@@ -67,8 +70,7 @@ def as_dict(columns: tuple[Any, ...], seq: int, prev_hash: str, hash_: str | Non
     """
     at, actor, action, app, kind, user_a, user_b, group_id, recall, batch, attempt, *rest = columns
     http_status, response_code, response_content, latency_ms, *texts = rest
-    # Read at once: half of an export's time is JSON, and each reading has its price.
-    timestamps, request, detail = json.loads(f"[{','.join([text or 'null' for text in texts])}]")
+    timestamps, request, detail = read_values(texts)
     conversation = None
     if kind == "group":
         conversation = {"kind": kind, "group_id": group_id}
@@ -84,16 +86,54 @@ def as_dict(columns: tuple[Any, ...], seq: int, prev_hash: str, hash_: str | Non
         "recall": recall and str(recall),
         "batch": batch,
         "attempt": attempt,
-        "timestamps": within_reach(timestamps),
-        "request": within_reach(request),
+        "timestamps": timestamps,
+        "request": request,
         "http_status": http_status,
         "response_code": within_reach(response_code),
         "response_content": response_content,
         "latency_ms": within_reach(latency_ms),
-        "detail": within_reach(detail),
+        "detail": detail,
         "prev_hash": prev_hash,
         "hash": hash_,
     }
+
+
+def read_values(given: Iterable[str | None]) -> list[Any]:
+    """The values of JSON texts out of the database, each `within_reach`; None for None. It fails for no depth."""
+    texts = [text or "null" for text in given]
+    try:
+        # Read at once: half of an export's time is JSON, and each reading has its price.
+        return [within_reach(value) for value in json.loads(f"[{','.join(texts)}]")]
+    except RecursionError:
+        # How deep `json` goes depends on the version of Python, and on how deep the calls are that led here.
+        return [within_reach(read_deep(text)) for text in texts]
+
+
+def read_deep(text: str) -> Any:
+    """The value of a JSON text, where what `within_reach` writes as text for its depth is that text already.
+
+    One token after the other, and no function calls itself. Inside of what becomes text each value is kept as the text
+    that it will be there.
+    """
+    # Of each container that is not closed yet, its items; keys and values in turn.
+    open_ones: list[list[Any]] = [[]]
+    for piece in TOKEN.findall(text):
+        if piece in ("[", "{"):
+            open_ones.append([])
+        elif piece in ("]", "}"):
+            value: Any = open_ones.pop()
+            is_text = len(open_ones) > DEEPEST
+            if piece == "}":
+                value = dict(zip(value[::2], value[1::2], strict=True))
+                value = f"{{{', '.join([f'{key}: {item}' for key, item in value.items()])}}}" if is_text else value
+            elif is_text:
+                value = f"[{', '.join(value)}]"
+            open_ones[-1].append(value)
+        else:
+            value = json.loads(piece)
+            is_text = len(open_ones) > DEEPEST + 1
+            open_ones[-1].append(json.dumps(value, ensure_ascii=False) if is_text else value)
+    return open_ones[0][0]
 
 
 def within_reach(value: Any, depth: int = 0) -> Any:
