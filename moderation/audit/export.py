@@ -20,7 +20,7 @@ from django.db.models.functions import Cast
 
 from moderation.audit import ocsf, verifier
 from moderation.audit.models import Action, AuditEntry, AuditSeal
-from moderation.audit.services import record
+from moderation.audit.services import DEEPEST, record
 
 KEYS = (
     "seq",
@@ -56,7 +56,6 @@ WIDEST = 100_000
 BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 # Greater ones are no JSON numbers that everybody reads alike (RFC 7493, 2.2; RFC 8785): they are written as text.
 GREATEST = 2**53 - 1
-DEEPEST = 100
 # Of a JSON text: a bracket, a string, a number or a name.
 TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}]|[^][{}",:\s]+')
 # What `str.splitlines` takes for the end of a line and JSON does not escape.

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from moderation.audit import export, verifier
 from moderation.audit.chain import Sealer
 from moderation.audit.models import Action, AuditEntry
-from moderation.audit.services import record
+from moderation.audit.services import TooDeepToRecord, nests_deeper, record
 
 TABLE = AuditEntry._meta.db_table
 
@@ -72,6 +72,35 @@ def exported() -> list[dict[str, Any]]:
         found.append(verifier.load(line))
         chain.add(found[-1])
     return found
+
+
+# What comes in
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ["detail", "request", "timestamps", "private"])
+def test_what_nests_too_deeply_is_not_recorded(name: str) -> None:
+    def nested(levels: int) -> Any:
+        value: Any = [1, "2"]
+        for level in range(levels - 2):
+            value = {"deeper": value, "beside": []} if level % 2 else (value,)
+        return [value] if name == "timestamps" else {"in": value}
+
+    record(actor="mo", action=Action.SEARCHED, **{name: nested(50)})
+    for levels in (101, 5_000, 100_000):
+        with pytest.raises(TooDeepToRecord, match="deeper than 100"):
+            record(actor="mo", action=Action.SEARCHED, **{name: nested(levels)})
+    assert Sealer().seal() == 1
+    assert len(exported()) == 1
+
+
+def test_a_hundred_levels_are_not_too_deep_and_one_more_is() -> None:
+    innermost: list[Any] = [[], {}, ()]
+    for value in innermost:
+        for _level in range(export.DEEPEST - 1):
+            value = [value]
+        assert not nests_deeper(value, export.DEEPEST)
+        assert nests_deeper([1, value], export.DEEPEST)
 
 
 # Reading back
