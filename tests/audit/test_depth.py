@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection, transaction
+from django.test import Client
+from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
 
+from moderation.archive.models import Application
 from moderation.audit import export, verifier
 from moderation.audit.chain import Sealer
 from moderation.audit.models import Action, AuditEntry
@@ -101,6 +104,48 @@ def test_a_hundred_levels_are_not_too_deep_and_one_more_is() -> None:
             value = [value]
         assert not nests_deeper(value, export.DEEPEST)
         assert nests_deeper([1, value], export.DEEPEST)
+
+
+@pytest.fixture
+def ada(client: Client, administrator: Any) -> Client:
+    client.force_login(administrator)
+    return client
+
+
+SECOND = {"name": "Second", "slug": "second", "rest_host_saved": "hangzhou", "recaller_id": ""}
+
+
+def test_recaller_data_nests_no_deeper_than_a_recall_takes_it(
+    ada: Client, lead: Any, moderator: Any, application: Any
+) -> None:
+    given = {"user": moderator.pk, "application": application.pk, "recaller_id": "support-1"}
+    for address, form in (
+        (reverse("admin:archive_application_add"), SECOND),
+        (reverse("admin:accounts_pseudonym_add"), given),
+    ):
+        if "user" in form:
+            ada.force_login(lead)
+        for levels in (900, 21):
+            shown = ada.post(address, {**form, "recaller_data": lists(levels)})
+            (sentence,) = shown.context["adminform"].form.errors["recaller_data"]
+        assert "nothing nested deeper than 20" in sentence
+        assert ada.post(address, {**form, "recaller_data": lists(20)}).status_code == 302
+    assert Sealer().seal() == 2
+
+
+@pytest.mark.parametrize("levels", [90, 99, 101, 500])
+def test_what_was_saved_too_deep_before_can_be_corrected_and_deleted(ada: Client, levels: int) -> None:
+    old = json.loads(lists(levels))
+    corrected, deleted = Application.objects.bulk_create(
+        Application(slug=slug, name="Second", recaller_data=old) for slug in ("second", "third")
+    )
+    address = reverse("admin:archive_application_change", args=[corrected.pk])
+    assert ada.get(address).status_code == 200
+    assert ada.post(address, {**SECOND, "recaller_data": '{"name": "Support"}'}).status_code == 302
+    changes = AuditEntry.objects.get().detail["changes"]
+    assert changes["recaller_data"] == {"from": json.dumps(old), "to": {"name": "Support"}}
+    deleted.delete()
+    assert Sealer().seal() == 2
 
 
 # Reading back
