@@ -4,7 +4,6 @@ Keys and their order are those of interface.md, `export_audit`. Only sealed entr
 exported: seal (`audit.chain`) before.
 """
 
-import csv
 import json
 import os
 import re
@@ -52,8 +51,12 @@ COLUMNS: tuple[str | Cast, ...] = (
 # An entry may carry 5,000 timestamps: this many of them at once stay below some 40 MB.
 ROWS_AT_ONCE = 500
 WIDEST = 100_000
-# OWASP, "CSV Injection": a spreadsheet takes a cell that begins with one of these for a formula.
-BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+# OWASP, "CSV Injection": a spreadsheet takes a cell that begins with one of these signs for a formula, some also after
+# what is not seen.
+UNSEEN = r"\x00-\x08\x0b\x0c\x0e-\x20\x85\xa0\xad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff"
+SIGN = f"[{UNSEEN}]*[-=+@＝＋－＠]"
+# Where a spreadsheet that does not split at commas splits, whatever is quoted, a formula can begin as well.
+BEGINS_A_FORMULA = re.compile(rf"\A(?=[\t\r\n]|{SIGN})|(?<=[;\t\r\n])(?={SIGN})")
 # Greater ones are no JSON numbers that everybody reads alike (RFC 7493, 2.2; RFC 8785): they are written as text.
 GREATEST = 2**53 - 1
 # Of a JSON text: a bracket, a string, a number or a name.
@@ -221,28 +224,21 @@ def jsonl(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
         yield as_json(entry) + "\n"
 
 
-def cell(value: Any) -> Any:
-    """`value` as a CSV cell: nested values as JSON, and nothing that a spreadsheet would execute."""
-    if isinstance(value, dict | list):
-        return as_json(value)
-    if isinstance(value, str) and value.startswith(BEGINS_A_FORMULA):
-        return f"'{value}"
-    return value
-
-
-class _Line:
-    """A file for `csv.writer` that hands back what is written."""
-
-    def write(self, text: str) -> str:
-        return text
+def cell(value: Any) -> str:
+    """`value` as a CSV cell: text in quotes, nested values as JSON, and nothing that a spreadsheet would execute."""
+    if value is None:
+        return ""
+    if isinstance(value, int):
+        return str(value)
+    text = value if isinstance(value, str) else as_json(value)
+    return '"' + BEGINS_A_FORMULA.sub("'", text).replace('"', '""') + '"'
 
 
 def csv_lines(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """A line of headings, then one row an entry (RFC 4180); null is an empty cell."""
-    writer = csv.writer(_Line())
-    yield writer.writerow(KEYS)
+    """A line of headings, then one row an entry (RFC 4180); null is an empty cell without quotes."""
+    yield ",".join(KEYS) + "\r\n"
     for entry in entries:
-        yield writer.writerow([cell(value) for value in entry.values()])
+        yield ",".join([cell(value) for value in entry.values()]) + "\r\n"
 
 
 def ocsf_lines(entries: Iterable[dict[str, Any]]) -> Iterator[str]:

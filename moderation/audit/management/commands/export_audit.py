@@ -54,7 +54,8 @@ def unwritable(name: str, problem: OSError) -> CommandError:
 class Command(BaseCommand):
     help = (
         "Writes the audit log, one entry a line, oldest first. Messages go to stderr. "
-        "In CSV, cells that a spreadsheet would take for a formula begin with '."
+        "In CSV, ' stands before what a spreadsheet would take for a formula; a file of --output begins with a "
+        "byte-order mark, without which Excel shows Chinese as nonsense, standard output does not."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -105,11 +106,12 @@ class Command(BaseCommand):
         lines = export.lines(options["format"], entries, actor=COMMAND_LINE, filters=filters)
         if options["output"]:
             try:
-                count = export.write_file(Path(options["output"]), lines)
+                count = export.write_file(Path(options["output"]), export.with_mark(options["format"], lines))
             except OSError as problem:
                 raise unwritable(f"--output: {options['output']}", problem) from None
-            headings = options["format"] == "csv"
-            self.stderr.write(f"Entries written to {options['output']}: {count - headings}.")
+            # The mark and the headings.
+            others = 2 if options["format"] == "csv" else 0
+            self.stderr.write(f"Entries written to {options['output']}: {count - others}.")
         else:
             self._begin()
             self._print(lines)
