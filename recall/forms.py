@@ -15,6 +15,7 @@ from django.utils.translation import ngettext
 
 from moderation.archive.forms import ConversationForm, MomentField
 from moderation.archive.models import Application
+from moderation.archive.recaller_data import NOT_PLAIN, is_plain
 from moderation.goeasy.client import MAX_ID_LENGTH, MAX_RECALLER_DATA_BYTES, Recaller
 from moderation.goeasy.errors import InvalidCall
 from recall.erasure import MAX_REASON_LENGTH
@@ -182,9 +183,7 @@ class RecallingForm(forms.Form):
         if not isinstance(data, dict):
             raise ValidationError(_('This is not a JSON object. Write it like {"name": "Support"}.'), code="json")
         if not is_plain(data):
-            raise ValidationError(
-                _("Keep it plain: no numbers over 15 digits, nothing nested deeper than 20."), code="json"
-            )
+            raise ValidationError(NOT_PLAIN, code="json")
         return data
 
     def clean(self) -> dict[str, Any]:
@@ -265,12 +264,3 @@ class SweepForm(RecallingForm):
         if "since" in cleaned and "until" in cleaned and cleaned["since"] > cleaned["until"]:
             self.add_error("until", _("This is before “From”. Exchange the two."))
         return cleaned
-
-
-def is_plain(value: object, depth: int = 20) -> bool:
-    """Whether every database gives the JSON `value` back as it was: no huge numbers, no deep nesting."""
-    if isinstance(value, dict):
-        return depth > 0 and all(is_plain(part, depth - 1) for part in value.values())
-    if isinstance(value, list):
-        return depth > 0 and all(is_plain(part, depth - 1) for part in value)
-    return not isinstance(value, (int, float)) or abs(value) < 10**15

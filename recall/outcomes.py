@@ -17,6 +17,7 @@ from django.db.models import Exists, F, OuterRef
 from django.utils import timezone
 
 from moderation.audit.models import Action, AuditEntry
+from moderation.audit.requests import WORKER
 from moderation.audit.services import entry, record, record_all
 from moderation.goeasy.client import Answer
 from moderation.goeasy.errors import GoEasyError, InvalidCall, NotSent, Refused
@@ -309,7 +310,7 @@ def stop(recall: Recall, reason: Recall.StopReason) -> None:
         )
         if stopped:
             record(
-                actor="system",
+                actor=WORKER,
                 action=Action.STOPPED,
                 app=recall.application.slug,
                 conversation=recall.conversation.for_audit(),
@@ -361,7 +362,7 @@ def recover_orphans() -> int:
             attempt.problem = LOST
             attempt.save(update_fields=["outcome", "ended_at", "problem"])
             record(
-                actor="system",
+                actor=WORKER,
                 action=Action.UNANSWERED,
                 app=batch.recall.application.slug,
                 conversation=batch.recall.conversation.for_audit(),

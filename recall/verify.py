@@ -19,6 +19,7 @@ from django.utils import timezone
 from moderation.archive.backfill import Sight, known_timestamps, survey
 from moderation.archive.models import Application, Conversation
 from moderation.audit.models import Action
+from moderation.audit.requests import WORKER
 from moderation.audit.services import record
 from recall import limits
 from recall.models import NEEDS_A_PERSON, Evidence, Recall, RecallBatch, RecallItem
@@ -164,7 +165,7 @@ def record_check(batch: RecallBatch, verdicts: dict[int, str], problem: str, che
         for found, timestamps in by_verdict.items():
             batch.items.filter(timestamp__in=timestamps).update(verification=found, verified_at=now)
         record(
-            actor="system",
+            actor=WORKER,
             action=Action.VERIFIED,
             app=batch.recall.application.slug,
             conversation=batch.recall.conversation.for_audit(),

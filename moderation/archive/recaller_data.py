@@ -8,15 +8,40 @@ from django.core.exceptions import ValidationError
 from django.forms.fields import InvalidJSONInput
 from django.utils.translation import gettext_lazy as _
 
+from moderation.audit.services import nests_deeper
 from moderation.goeasy.client import MAX_RECALLER_DATA_BYTES, Recaller
 from moderation.goeasy.errors import InvalidCall
 
+MAX_DEPTH = 20
+NOT_PLAIN = _("Keep it plain: no numbers over 15 digits, nothing nested deeper than 20.")
+
+
+def is_plain(value: object, depth: int = MAX_DEPTH) -> bool:
+    """Whether every database gives the JSON `value` back as it was: no huge numbers, no deep nesting."""
+    if isinstance(value, dict):
+        return depth > 0 and all(is_plain(part, depth - 1) for part in value.values())
+    if isinstance(value, list):
+        return depth > 0 and all(is_plain(part, depth - 1) for part in value)
+    return not isinstance(value, (int, float)) or abs(value) < 10**15
+
+
+def told(kept: dict[str, Any]) -> dict[str, Any]:
+    """What a row keeps, as it can be recorded: what versions before took is text where it nests too deeply.
+
+    Otherwise nobody could correct or delete it.
+    """
+    return {
+        name: json.dumps(value, ensure_ascii=False) if nests_deeper(value, MAX_DEPTH) else value
+        for name, value in kept.items()
+    }
+
 
 class RecallerDataField(forms.JSONField):
-    """A JSON object of at most 2 KB, or None when left empty."""
+    """A JSON object of at most 2 KB that `is_plain`, or None when left empty."""
 
     default_error_messages = {
         "invalid": _('This is not a JSON object. Write it like {"name": "Support"}.'),
+        "plain": NOT_PLAIN,
         "size": _("The recaller data is over %(most)d bytes: shorten it, or leave it out."),
     }
 
@@ -45,6 +70,8 @@ class RecallerDataField(forms.JSONField):
             text, data = "", False
         if (data is not None and not isinstance(data, dict)) or "\\u0000" in text:
             raise ValidationError(self.error_messages["invalid"], code="invalid")
+        if not is_plain(data):
+            raise ValidationError(self.error_messages["plain"], code="plain")
         try:
             Recaller("", data or None)
         except InvalidCall:

@@ -4,9 +4,9 @@ Keys and their order are those of interface.md, `export_audit`. Only sealed entr
 exported: seal (`audit.chain`) before.
 """
 
-import csv
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC
@@ -19,7 +19,7 @@ from django.db.models.functions import Cast
 
 from moderation.audit import ocsf, verifier
 from moderation.audit.models import Action, AuditEntry, AuditSeal
-from moderation.audit.services import record
+from moderation.audit.services import DEEPEST, record
 
 KEYS = (
     "seq",
@@ -51,11 +51,16 @@ COLUMNS: tuple[str | Cast, ...] = (
 # An entry may carry 5,000 timestamps: this many of them at once stay below some 40 MB.
 ROWS_AT_ONCE = 500
 WIDEST = 100_000
-# OWASP, "CSV Injection": a spreadsheet takes a cell that begins with one of these for a formula.
-BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+# OWASP, "CSV Injection": a spreadsheet takes a cell that begins with one of these signs for a formula, some also after
+# what is not seen.
+UNSEEN = r"\x00-\x08\x0b\x0c\x0e-\x20\x85\xa0\xad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff"
+SIGN = f"[{UNSEEN}]*[-=+@＝＋－＠]"
+# Where a spreadsheet that does not split at commas splits, whatever is quoted, a formula can begin as well.
+BEGINS_A_FORMULA = re.compile(rf"\A(?=[\t\r\n]|{SIGN})|(?<=[;\t\r\n])(?={SIGN})")
 # Greater ones are no JSON numbers that everybody reads alike (RFC 7493, 2.2; RFC 8785): they are written as text.
 GREATEST = 2**53 - 1
-DEEPEST = 100
+# Of a JSON text: a bracket, a string, a number or a name.
+TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}]|[^][{}",:\s]+')
 # What `str.splitlines` takes for the end of a line and JSON does not escape.
 LINE_ENDS = {char: f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"}
 
@@ -67,8 +72,7 @@ def as_dict(columns: tuple[Any, ...], seq: int, prev_hash: str, hash_: str | Non
     """
     at, actor, action, app, kind, user_a, user_b, group_id, recall, batch, attempt, *rest = columns
     http_status, response_code, response_content, latency_ms, *texts = rest
-    # Read at once: half of an export's time is JSON, and each reading has its price.
-    timestamps, request, detail = json.loads(f"[{','.join([text or 'null' for text in texts])}]")
+    timestamps, request, detail = read_values(texts)
     conversation = None
     if kind == "group":
         conversation = {"kind": kind, "group_id": group_id}
@@ -84,16 +88,54 @@ def as_dict(columns: tuple[Any, ...], seq: int, prev_hash: str, hash_: str | Non
         "recall": recall and str(recall),
         "batch": batch,
         "attempt": attempt,
-        "timestamps": within_reach(timestamps),
-        "request": within_reach(request),
+        "timestamps": timestamps,
+        "request": request,
         "http_status": http_status,
         "response_code": within_reach(response_code),
         "response_content": response_content,
         "latency_ms": within_reach(latency_ms),
-        "detail": within_reach(detail),
+        "detail": detail,
         "prev_hash": prev_hash,
         "hash": hash_,
     }
+
+
+def read_values(given: Iterable[str | None]) -> list[Any]:
+    """The values of JSON texts out of the database, each `within_reach`; None for None. It fails for no depth."""
+    texts = [text or "null" for text in given]
+    try:
+        # Read at once: half of an export's time is JSON, and each reading has its price.
+        return [within_reach(value) for value in json.loads(f"[{','.join(texts)}]")]
+    except RecursionError:
+        # How deep `json` goes depends on the version of Python, and on how deep the calls are that led here.
+        return [within_reach(read_deep(text)) for text in texts]
+
+
+def read_deep(text: str) -> Any:
+    """The value of a JSON text, where what `within_reach` writes as text for its depth is that text already.
+
+    One token after the other, and no function calls itself. Inside of what becomes text each value is kept as the text
+    that it will be there.
+    """
+    # Of each container that is not closed yet, its items; keys and values in turn.
+    open_ones: list[list[Any]] = [[]]
+    for piece in TOKEN.findall(text):
+        if piece in ("[", "{"):
+            open_ones.append([])
+        elif piece in ("]", "}"):
+            value: Any = open_ones.pop()
+            is_text = len(open_ones) > DEEPEST
+            if piece == "}":
+                value = dict(zip(value[::2], value[1::2], strict=True))
+                value = f"{{{', '.join([f'{key}: {item}' for key, item in value.items()])}}}" if is_text else value
+            elif is_text:
+                value = f"[{', '.join(value)}]"
+            open_ones[-1].append(value)
+        else:
+            value = json.loads(piece)
+            is_text = len(open_ones) > DEEPEST + 1
+            open_ones[-1].append(json.dumps(value, ensure_ascii=False) if is_text else value)
+    return open_ones[0][0]
 
 
 def within_reach(value: Any, depth: int = 0) -> Any:
@@ -182,28 +224,21 @@ def jsonl(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
         yield as_json(entry) + "\n"
 
 
-def cell(value: Any) -> Any:
-    """`value` as a CSV cell: nested values as JSON, and nothing that a spreadsheet would execute."""
-    if isinstance(value, dict | list):
-        return as_json(value)
-    if isinstance(value, str) and value.startswith(BEGINS_A_FORMULA):
-        return f"'{value}"
-    return value
-
-
-class _Line:
-    """A file for `csv.writer` that hands back what is written."""
-
-    def write(self, text: str) -> str:
-        return text
+def cell(value: Any) -> str:
+    """`value` as a CSV cell: text in quotes, nested values as JSON, and nothing that a spreadsheet would execute."""
+    if value is None:
+        return ""
+    if isinstance(value, int):
+        return str(value)
+    text = value if isinstance(value, str) else as_json(value)
+    return '"' + BEGINS_A_FORMULA.sub("'", text).replace('"', '""') + '"'
 
 
 def csv_lines(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """A line of headings, then one row an entry (RFC 4180); null is an empty cell."""
-    writer = csv.writer(_Line())
-    yield writer.writerow(KEYS)
+    """A line of headings, then one row an entry (RFC 4180); null is an empty cell without quotes."""
+    yield ",".join(KEYS) + "\r\n"
     for entry in entries:
-        yield writer.writerow([cell(value) for value in entry.values()])
+        yield ",".join([cell(value) for value in entry.values()]) + "\r\n"
 
 
 def ocsf_lines(entries: Iterable[dict[str, Any]]) -> Iterator[str]:

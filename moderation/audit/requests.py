@@ -14,6 +14,9 @@ from django.http import HttpRequest, HttpResponse
 COMMAND_LINE = "(command line)"
 # The actor of what a visitor does.
 NOBODY = "(not signed in)"
+# The actor of what the worker finds or decides by itself; of entries before there was this name, "system", which an
+# account could have. No user name has parentheses.
+WORKER = "(worker)"
 MOST_OF_A_USER_AGENT = 200
 HEADER = "X-Request-ID"
 # An id that a proxy gave: nothing that could be taken for more than one word of a log line.

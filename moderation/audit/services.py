@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -13,6 +13,15 @@ from django.utils import timezone
 from moderation.audit import verifier
 from moderation.audit.models import Action, AuditEntry, AuditPrivate
 from moderation.audit.requests import acting, origin
+
+# Levels of lists and objects. What nests deeper is hashed and exported as text, and some readers of JSON give up.
+DEEPEST = 100
+CONTAINERS = (dict, list, tuple)
+PLAIN = frozenset({int, str, float, bool, type(None)})
+
+
+class TooDeepToRecord(ValueError):
+    """What was to be recorded nests deeper than DEEPEST."""
 
 
 def entry(
@@ -38,9 +47,12 @@ def entry(
     `conversation` is {"kind", "user_a", "user_b"} or {"kind", "group_id"}; `timestamps` are milliseconds since
     the epoch; `request` is the body sent, its key masked already. Where the request that is being answered comes
     from is added to `detail` under "from". `private`, free text about people, is kept apart so that it can be erased:
-    `detail` has its salted hash under "private".
+    `detail` has its salted hash under "private". Raises TooDeepToRecord: what the sealer could not read back would keep
+    it from everything that comes after.
     """
     detail = dict(detail or {})
+    if nests_deeper([detail, request, timestamps, private], DEEPEST + 1):
+        raise TooDeepToRecord(f"{action}: it nests deeper than {DEEPEST} levels")
     if found := origin():
         detail["from"] = found
     if private:
@@ -67,6 +79,22 @@ def entry(
     if private:
         made.private = AuditPrivate(entry=made, salt=salt, content=content)
     return made
+
+
+def nests_deeper(value: Any, levels: int) -> bool:
+    """Whether `value` has more than so many levels of lists and objects. No call nests, however deep it is."""
+    level = _containers([value])
+    for _deeper in range(levels):
+        level = [part for each in level for part in _containers(each.values() if isinstance(each, dict) else each)]
+        if not level:
+            return False
+    return True
+
+
+def _containers(parts: Iterable[Any]) -> list[Any]:
+    """Those of `parts` that have parts."""
+    # Most are texts, or thousands of timestamps.
+    return [] if PLAIN.issuperset(map(type, parts)) else [part for part in parts if isinstance(part, CONTAINERS)]
 
 
 def record(**fields: Any) -> AuditEntry:

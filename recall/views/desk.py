@@ -108,10 +108,14 @@ def conversation(request: SignedIn, pk: int) -> HttpResponse:
         "with_older": "after" not in asked or not request.htmx,
         "with_newer": "before" not in asked or not request.htmx,
     }
+    if found.kind == Kind.PRIVATE:
+        # A page that somebody opened asks for what is before or after a message. A header alone makes nothing a part.
+        if request.htmx and any(timeline.read_key(asked.get(way, "")) for way in ("before", "after")):
+            found.record_reading_on("conversation: part")
+        else:
+            found.record_opening("conversation")
     if request.htmx:
         return render(request, "recall/_timeline.html", context)
-    if found.kind == Kind.PRIVATE:
-        found.record_opening("conversation")
     titled([found])
     context |= _beside(request, found) | _kept(found, window.messages)
     context["elsewhere"] = sorted(kept - {message.timestamp for message in window.messages})
@@ -280,6 +284,8 @@ def select_messages(request: SignedIn, pk: int) -> HttpResponse:
     so is what a recall of ours names, unless it was pasted: then somebody means it.
     """
     found = get_object_or_404(Conversation.objects.select_related("application"), pk=pk)
+    if found.kind == Kind.PRIVATE:
+        found.record_reading_on("conversation: selection")
     if request.method == "POST":
         parsed = parse_timestamps(request.POST.getlist("timestamps"), now_ms=_now())
         wanted = parsed.timestamps[:MAX_TIMESTAMPS]

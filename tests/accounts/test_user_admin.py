@@ -10,6 +10,7 @@ from django.test import Client
 from django.urls import NoReverseMatch, reverse
 
 from moderation.accounts.models import Pseudonym, User
+from moderation.audit.requests import COMMAND_LINE, NOBODY, WORKER
 
 pytestmark = pytest.mark.django_db
 
@@ -47,6 +48,14 @@ def test_a_new_account_has_a_role_and_a_password(admin: Client) -> None:
     assert added.role == "auditor"
     assert added.is_staff
     assert added.check_password(NEW_PASSWORD)
+
+
+@pytest.mark.parametrize("name", [COMMAND_LINE, NOBODY, WORKER])
+def test_nobody_is_called_as_the_log_calls_whoever_has_no_account(admin: Client, moderator: User, name: str) -> None:
+    data = {"username": name, "role": "auditor", "password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
+    for page in (admin.post(ADD, data), admin.post(address(moderator), form(moderator, username=name))):
+        assert "username" in page.context["adminform"].form.errors
+    assert not User.objects.filter(username=name).exists()
 
 
 def test_a_weak_password_is_refused(admin: Client) -> None:

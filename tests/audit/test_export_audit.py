@@ -189,6 +189,49 @@ def test_no_csv_cell_begins_as_a_formula_does(begin: str) -> None:
     assert row["response_content"] == row["actor"] == "'" + formula
 
 
+@pytest.mark.parametrize("before", [" ", "   ", "\xa0", "\ufeff", "\u3000", "\u200b", "\x0b", " \ufeff\xa0"])
+def test_a_formula_after_what_is_not_seen_is_one(before: str) -> None:
+    answered(response_content=f"{before}=1+1", actor=f"{before}1")
+    (row,) = as_csv()
+    assert row["response_content"] == f"'{before}=1+1"
+    assert row["actor"] == f"{before}1"
+
+
+def test_a_formula_after_nul_is_one() -> None:
+    # PostgreSQL stores none.
+    assert export.cell("\0=1+1") == '"\'\0=1+1"'
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "; ", ";\xa0", "\n", "\r\n"])
+def test_no_formula_begins_where_a_spreadsheet_splits_at_something_else(separator: str) -> None:
+    text = f"x{separator}=1+1;y"
+    answered(response_content=text, detail={"note": "x;=1+1;y", "numbers": [1, -1]})
+    raw = run("--format", "csv")
+    (row,) = csv.DictReader(io.StringIO(raw, newline=""))
+    split = len(separator.rstrip(" \xa0"))
+    assert row["response_content"] == f"x{separator[:split]}'{separator[split:]}=1+1;y"
+    assert json.loads(row["detail"]) == {"note": "x;'=1+1;y", "numbers": [1, -1]}
+    for line in raw.split("\r\n"):
+        assert not [part for part in line.replace("\n", ";").split(";") if part.startswith("=")]
+
+
+def test_in_csv_text_is_quoted_and_null_is_nothing() -> None:
+    answered(actor='a "b", c', response_content="", attempt=None)
+    line = run("--format", "csv").split("\r\n")[1]
+    assert '"a ""b"", c"' in line
+    assert ',0,,"[' in line
+    assert ',200,200,"",87,' in line
+
+
+def test_a_csv_file_begins_with_the_mark_that_excel_needs_and_standard_output_does_not(tmp_path: Path) -> None:
+    answered()
+    err = io.StringIO()
+    call_command("export_audit", "--format", "csv", "--output", str(tmp_path / "log.csv"), stderr=err)
+    assert (tmp_path / "log.csv").read_bytes().startswith(b"\xef\xbb\xbfseq,at,")
+    assert err.getvalue().strip().endswith(": 1.")
+    assert run("--format", "csv").startswith("seq,at,")
+
+
 def test_json_lines_keep_text_as_it_was() -> None:
     answered(response_content="=1+1")
     assert as_json()[0]["response_content"] == "=1+1"

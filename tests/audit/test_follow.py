@@ -113,3 +113,29 @@ def test_a_cursor_that_is_none_or_of_another_log_is_named(tmp_path: Path) -> Non
     cursor.write_text("7")
     assert refused("--follow", "--cursor", str(cursor)).startswith("--cursor: 7 is beyond the log's end")
     assert refused("--cursor", str(cursor)) == "--cursor belongs to --follow."
+
+
+def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """The command to its end, as a shell runs it."""
+    command = [sys.executable, "manage.py", "export_audit", *arguments]
+    environment = {**os.environ, "DATABASE_URL": database_url()}
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, check=False, timeout=60, **options
+    )
+
+
+def test_a_cursor_that_cannot_be_kept_is_named_before_anything_is_written(tmp_path: Path) -> None:
+    write(1)
+    cursor = tmp_path / "nowhere" / "cursor"
+    ended = run("--follow", "--cursor", str(cursor), stdout=subprocess.PIPE)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == f"CommandError: --cursor: {cursor} cannot be written: No such file or directory.\n"
+
+
+@pytest.mark.parametrize("more", [[], ["--follow"], ["--format", "csv"]])
+def test_a_full_device_is_named(more: list[str]) -> None:
+    write(500)
+    with open("/dev/full", "w") as full:
+        ended = run(*more, stdout=full)
+    assert ended.returncode == 2
+    assert ended.stderr == "CommandError: Standard output cannot be written: No space left on device.\n"

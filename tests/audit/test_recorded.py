@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 from uuid import uuid4
@@ -16,9 +17,10 @@ from django.test import Client
 from django.urls import reverse
 
 from moderation.accounts.models import Pseudonym, User
-from moderation.archive.models import Application
+from moderation.archive.models import Application, Conversation, conversations
 from moderation.audit import services
 from moderation.audit.models import Action, AuditEntry
+from moderation.goeasy.client import Private
 from recall.models import RecallReason
 
 pytestmark = pytest.mark.django_db
@@ -263,14 +265,53 @@ def test_opening_a_private_conversation_is_recorded_each_time(browser: Client, m
     assert AuditEntry.objects.count() == 2
 
 
-def test_a_group_and_what_a_page_fetches_by_itself_are_not(
+@pytest.mark.parametrize(
+    "query",
+    ["", "?at=1700000000000", "?before=", "?before=x", "?after=1700000000000", "?before=1700000000000-1&after=x"],
+)
+def test_no_header_makes_an_opening_a_part_of_a_page(
+    browser: Client, moderator: User, private: Any, query: str
+) -> None:
+    browser.force_login(moderator)
+    for number in (1, 2):
+        browser.get(private.get_absolute_url() + query, headers={"HX-Request": "true"})
+        assert AuditEntry.objects.count() == (1 if "-" in query else number)
+    page = "conversation: part" if "-" in query else "conversation"
+    assert AuditEntry.objects.earliest("pk").detail["page"] == page
+
+
+def test_a_group_and_what_an_open_page_fetches_are_not(
     browser: Client, moderator: User, private: Any, group: Any
 ) -> None:
     browser.force_login(moderator)
     browser.get(group.get_absolute_url())
-    browser.get(f"{private.get_absolute_url()}?before=1700000000000-1", headers={"HX-Request": "true"})
+    browser.get(reverse("conversation-select", args=[group.pk]), {"sender": "user-a"})
     browser.get(reverse("conversation-news", args=[private.pk]))
     assert not AuditEntry.objects.exists()
+    browser.get(private.get_absolute_url())
+    browser.get(f"{private.get_absolute_url()}?before=1700000000000-1", headers={"HX-Request": "true"})
+    browser.get(reverse("conversation-select", args=[private.pk]), {"sender": "user-a"})
+    assert told() == ("mo", "conversation.opened", {"page": "conversation"})
+
+
+def test_parts_asked_for_by_hand_are_recorded_once_an_hour_for_each_reader_and_conversation(
+    browser: Client, moderator: User, lead: User, private: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Conversation.objects.open(private.application, Private("user-a", "user-c"))
+
+    def read_all() -> int:
+        for reader in (moderator, lead):
+            browser.force_login(reader)
+            for conversation in (private, other):
+                for _time in range(2):
+                    browser.get(reverse("conversation-select", args=[conversation.pk]), {"sender": "user-a"})
+                    later = f"{conversation.get_absolute_url()}?after=1700000000000-1"
+                    browser.get(later, headers={"HX-Request": "true"})
+        return AuditEntry.objects.filter(detail__page="conversation: selection").count()
+
+    assert read_all() == read_all() == AuditEntry.objects.count() == 4
+    monkeypatch.setattr(conversations, "READS_ON", timedelta(0))
+    assert read_all() > 8
 
 
 def test_a_private_message_read_in_django_admin_is_recorded(

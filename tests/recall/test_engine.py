@@ -321,7 +321,7 @@ def test_an_attempt_that_a_dead_worker_left_open_is_called_unknown(
     recall.refresh_from_db()
     assert (recall.state, states(recall)) == ("finished", ["unknown"])
     assert sandbox.calls("recall") == []
-    assert AuditEntry.objects.filter(actor="system", action="recall.unanswered").count() == 1
+    assert AuditEntry.objects.filter(actor="(worker)", action="recall.unanswered").count() == 1
 
 
 def test_an_answer_after_the_lease_takes_the_place_of_unknown(
@@ -408,6 +408,7 @@ def test_a_call_that_breaks_a_rule_stops_the_recall_and_sends_nothing(
     engine.send_recall(recall.pk)
     recall.refresh_from_db()
     assert (recall.state, recall.stop_reason, states(recall)) == ("stopped", "invalid", ["pending"])
+    assert AuditEntry.objects.get(action="recall.stopped").actor == "(worker)"
     assert sandbox.calls("recall") == []
 
 

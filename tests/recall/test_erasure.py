@@ -443,7 +443,11 @@ def test_the_command_counts_and_then_erases(
         (["--app", "none"], 2),
         (["--actor", "mo"], 2),
         (["--reason", " "], 2),
+        (["1795000000000", "9" * 23], 2),
+        (["--", "-1"], 2),
     ):
         with pytest.raises(SystemExit) as end:
             run(*wrong)
         assert end.value.code == status
+        if "9" * 23 in wrong:
+            assert f"“{'9' * 23}” is no timestamp" in capsys.readouterr().err

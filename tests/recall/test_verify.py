@@ -97,8 +97,8 @@ def test_what_was_accepted_is_read_again_and_found_gone(send: Any, messages: Any
     assert not recall.batches.filter(check_at__isnull=False).exists()
     entries = AuditEntry.objects.filter(recall=recall.pk, action="recall.verified").order_by("batch")
     assert [(entry.actor, entry.batch, entry.attempt, len(entry.detail["gone"])) for entry in entries] == [
-        ("system", 0, 1, 20),
-        ("system", 1, 1, 5),
+        ("(worker)", 0, 1, 20),
+        ("(worker)", 1, 1, 5),
     ]
 
 

@@ -5,20 +5,25 @@ Every time stamp here is GoEasy's: milliseconds since the epoch, UTC.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.db import models
 from django.db.models.functions import Greatest, Least
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from moderation.archive.models.applications import Application
-from moderation.audit.models import Action
+from moderation.audit.models import Action, AuditEntry
 from moderation.audit.requests import acting
 from moderation.audit.services import record
 from moderation.goeasy.answers import value_of
 from moderation.goeasy.client import Group, Private
+
+# For so long whoever opened a conversation is taken to read on, part by part.
+READS_ON = timedelta(hours=1)
 
 
 class Kind(models.TextChoices):
@@ -151,6 +156,18 @@ class Conversation(models.Model):
             conversation=self.for_audit(),
             detail={"page": page},
         )
+
+    def record_reading_on(self, page: str) -> None:
+        """`record_opening()`, unless the same account's is in the log already since READS_ON ago."""
+        opened = AuditEntry.objects.filter(
+            actor=acting(),
+            action=Action.CONVERSATION_OPENED,
+            app=self.application.slug,
+            at__gte=timezone.now() - READS_ON,
+            **self.for_audit(),
+        )
+        if not opened.exists():
+            self.record_opening(page)
 
 
 class Sender(models.Model):

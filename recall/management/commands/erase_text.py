@@ -8,6 +8,7 @@ from argparse import ArgumentParser
 from typing import Any, NoReturn
 
 from django.core.management.base import BaseCommand
+from django.db.models import BigIntegerField
 
 from moderation.accounts.models import User
 from moderation.archive.models import Application
@@ -48,6 +49,9 @@ class Command(BaseCommand):
             self.fail(f"--reason: write 1 to {erasure.MAX_REASON_LENGTH} characters.", BAD_INPUT)
         if len(options["timestamps"]) > MAX_TIMESTAMPS:
             self.fail(f"At most {MAX_TIMESTAMPS} timestamps at once.", BAD_INPUT)
+        for value in options["timestamps"]:
+            if not 0 <= value <= BigIntegerField.MAX_BIGINT:
+                self.fail(f"“{value}” is no timestamp: milliseconds since 1970 have 13 digits.", BAD_INPUT)
         asked = erasure.Asked(application, options["sender"], set(options["timestamps"]))
         with_notes = options["with_notes"]
         try:

@@ -46,10 +46,16 @@ def read_cursor(path: Path) -> int:
         raise CommandError(f"--cursor: {path} does not hold a number.") from None
 
 
+def unwritable(name: str, problem: OSError) -> CommandError:
+    """The error that says of `name` that it cannot be written."""
+    return CommandError(f"{name} cannot be written: {problem.strerror}.", returncode=2)
+
+
 class Command(BaseCommand):
     help = (
         "Writes the audit log, one entry a line, oldest first. Messages go to stderr. "
-        "In CSV, cells that a spreadsheet would take for a formula begin with '."
+        "In CSV, ' stands before what a spreadsheet would take for a formula; a file of --output begins with a "
+        "byte-order mark, without which Excel shows Chinese as nonsense, standard output does not."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -100,11 +106,12 @@ class Command(BaseCommand):
         lines = export.lines(options["format"], entries, actor=COMMAND_LINE, filters=filters)
         if options["output"]:
             try:
-                count = export.write_file(Path(options["output"]), lines)
+                count = export.write_file(Path(options["output"]), export.with_mark(options["format"], lines))
             except OSError as problem:
-                raise CommandError(f"--output: {options['output']} cannot be written: {problem.strerror}.") from None
-            headings = options["format"] == "csv"
-            self.stderr.write(f"Entries written to {options['output']}: {count - headings}.")
+                raise unwritable(f"--output: {options['output']}", problem) from None
+            # The mark and the headings.
+            others = 2 if options["format"] == "csv" else 0
+            self.stderr.write(f"Entries written to {options['output']}: {count - others}.")
         else:
             self._begin()
             self._print(lines)
@@ -115,6 +122,8 @@ class Command(BaseCommand):
         if after > export.last_seq():
             raise CommandError(f"--cursor: {after} is beyond the log's end: it is of another log, or entries are gone.")
         end = threading.Event()
+        # Before anything is written: what cannot be kept would come again and again.
+        self._keep(cursor, after)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda signum, frame: end.set())
         detail = {"format": kind, "follow": True, "entries_after": after, "filters": filters}
@@ -130,21 +139,31 @@ class Command(BaseCommand):
             if not self._print(FORMATS[kind].lines(export.rows(entries, after, until))):
                 return
             after = until
+            self._keep(cursor, after)
+
+    def _keep(self, cursor: Path | None, after: int) -> None:
+        """Write the seq `after` to `cursor`, if there is to be one."""
+        try:
             if cursor:
                 export.write_file(cursor, [f"{after}\n"])
+        except OSError as problem:
+            raise unwritable(f"--cursor: {cursor}", problem) from None
 
     def _begin(self) -> None:
         if hasattr(self.stdout, "reconfigure"):
             self.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="")
 
     def _print(self, lines: Iterable[str]) -> bool:
-        """Whether somebody still reads."""
+        """Whether somebody still reads. CommandError where the device is full."""
         try:
             for line in lines:
                 self.stdout.write(line, ending="")
             self.stdout.flush()
             return True
-        except BrokenPipeError:
-            # `export_audit | head` has seen enough; nothing more may be flushed at exit.
+        except OSError as problem:
+            # Nothing more may be flushed at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
+            if not isinstance(problem, BrokenPipeError):
+                raise unwritable("Standard output", problem) from None
+            # `export_audit | head` has seen enough.
             return False
