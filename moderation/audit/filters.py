@@ -174,5 +174,7 @@ class AuditFilter(FilterForm):
         return [rows.filter(alternative) for alternative in most]
 
     def asked(self) -> dict[str, list[str]]:
-        """The filters as they were given, for the entry of an export."""
-        return {name: values for name, values in self.data.lists() if name in self.fields and any(values)}  # type: ignore[attr-defined]
+        """The valid form's filters as they were given, but times in UTC: whoever reads them may be in another zone."""
+        given = {name: values for name, values in self.data.lists() if name in self.fields and any(values)}  # type: ignore[attr-defined]
+        times = {name: self.cleaned_data[name] for name in ("since", "until")}
+        return given | {name: [at.isoformat()] for name, at in times.items() if at}

@@ -234,7 +234,7 @@ class AuditJob(models.Model):
     actor = models.CharField(max_length=255)
     # Where the request came from that asked for it, for the entry that the worker records.
     origin = models.JSONField(default=dict)
-    # An export's format and filters, the latter as the list's query string.
+    # An export's format and filters, the latter as a query string of the list with times in UTC.
     format = models.CharField(max_length=8, blank=True, default="")
     query = models.TextField(blank=True, default="")
     # Entries read, of how many.

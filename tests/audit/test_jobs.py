@@ -10,12 +10,13 @@ import re
 import stat
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+import time_machine
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
@@ -182,6 +183,27 @@ def test_an_export_is_prepared_by_a_worker_and_downloaded(reader: Client, folder
     about = {"job": str(job.pk), "from": FROM}
     assert exported.detail == {"format": kind, "entries_up_to": 5, "filters": filters, **about}
     assert (downloaded.actor, downloaded.action, downloaded.detail) == ("audrey", "audit.downloaded", about)
+
+
+def test_an_export_in_the_background_covers_the_day_that_the_reader_saw(
+    reader: Client, auditor: Any, folder: Path
+) -> None:
+    auditor.timezone = "Asia/Shanghai"
+    auditor.save()
+    # The second and the third on 2 January in Shanghai; in UTC the third and the fourth.
+    for at in ("2026-01-01T15:59:59", "2026-01-01T16:00:00", "2026-01-02T15:59:59", "2026-01-02T16:00:00"):
+        with time_machine.travel(datetime.fromisoformat(f"{at}+00:00"), tick=False):
+            write(1)
+    day = "since=2026-01-02T00:00:00&until=2026-01-03T00:00:00&conversation=&format=jsonl"
+    directly = b"".join(reader.get(f"{reverse('admin:audit_auditentry_export')}?{day}")).decode()  # type: ignore[call-overload]
+    job = ask(reader, f"{PREPARE}?{day}")
+    timezone.deactivate()
+    jobs.work(job.pk)
+    assert [json.loads(line)["seq"] for line in directly.splitlines()] == [2, 3]
+    assert job.file.read_text() == directly
+    span = {"since": ["2026-01-01T16:00:00+00:00"], "until": ["2026-01-02T16:00:00+00:00"]}
+    told = AuditEntry.objects.filter(action="audit.exported")
+    assert [each.detail["filters"] for each in told] == [span, span]
 
 
 def test_a_whole_export_satisfies_the_verifier(reader: Client, folder: Path) -> None:
