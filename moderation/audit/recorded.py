@@ -60,8 +60,9 @@ class Recorded(models.Model):
             if old == new:
                 continue
             if lookup in self.secret:
-                # Neither the text nor anything that can be guessed from.
-                changes[lookup] = "changed" if old and new else "set" if new else "removed"
+                # Neither the text nor anything that can be guessed from; a row that is added without one removes none.
+                if old or new:
+                    changes[lookup] = "changed" if old and new else "set" if new else "removed"
             else:
                 changes[lookup.partition("__")[0]] = {"from": old, "to": new}
         if changes:

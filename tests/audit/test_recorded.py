@@ -204,6 +204,18 @@ def test_an_application_and_that_its_key_changed_are_told(admin: Client) -> None
     assert "canary" not in "".join(json.dumps(entry.detail) for entry in AuditEntry.objects.all())
 
 
+def test_what_is_added_or_deleted_without_keys_had_none_removed(admin: Client) -> None:
+    form = {"name": "Second", "slug": "second", "rest_host_saved": "hangzhou", "recaller_id": "", "recaller_data": ""}
+    admin.post("/admin/archive/application/add/", form)
+    second = Application.objects.get(slug="second")
+    admin.post(reverse("admin:archive_application_delete", args=[second.pk]), {"post": "yes"})
+    User(username="new").save()
+    added, deleted, account = AuditEntry.objects.order_by("pk")
+    assert added.detail["changes"]["slug"] == {"from": None, "to": "second"}
+    for entry in (added, deleted, account):
+        assert not {"appkey_sealed", "secret_keys_sealed", "password"} & set(entry.detail["changes"])
+
+
 def test_a_reason_is_told_by_its_code(browser: Client, lead: User) -> None:
     browser.force_login(lead)
     form = {"code": "boredom", "label_en": "Boredom", "label_zh": "无聊", "position": "7", "is_active": "on"}
