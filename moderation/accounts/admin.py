@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.forms import UserChangeForm
+from django.contrib.auth.forms import UserChangeForm, UsernameField
 from django.contrib.auth.forms import UserCreationForm as DjangoUserCreationForm
 from django.contrib.auth.models import Group
 from django.http import HttpRequest
@@ -38,6 +38,13 @@ class UserForm(ChangeForm):
     )
     clean_timezone = PreferencesForm.clean_timezone
 
+    def clean_username(self) -> str:
+        username: str = self.cleaned_data["username"]
+        # Changing the case of one's own name is no look-alike; nor is what stays as it is refused.
+        if username.lower() != self.instance.username.lower():
+            User.objects.refuse_look_alike(username)
+        return username
+
 
 class NewUserForm(CreationForm):
     """A new account: a name, a role and a password."""
@@ -45,6 +52,8 @@ class NewUserForm(CreationForm):
     class Meta:
         model = User
         fields = ("username", "role")
+        # As in Django's own: full-width letters become plain ones before a look-alike is looked for.
+        field_classes = {"username": UsernameField}
 
 
 @admin.register(User)

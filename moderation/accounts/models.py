@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser, UserManager
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -16,13 +17,21 @@ from moderation.audit.recorded import Recorded
 
 
 class ConsoleUserManager(UserManager["User"]):
-    """Makes `createsuperuser` create an administrator."""
+    """Makes `createsuperuser` create an administrator, whose name looks like nobody else's."""
 
     def create_superuser(
         self, username: str, email: str | None = None, password: str | None = None, **extra: Any
     ) -> "User":
+        """Raises ValidationError, of which the command makes a sentence."""
+        self.refuse_look_alike(username)
         extra.setdefault("role", Role.ADMIN)
         return super().create_superuser(username, email, password, **extra)
+
+    def refuse_look_alike(self, username: str) -> None:
+        """Raise ValidationError if somebody has this name but for the case or the width of its letters."""
+        name = User.normalize_username(username)
+        if self.filter(username__iexact=name).exists():
+            raise ValidationError(User._meta.get_field("username").error_messages["unique"], code="unique")
 
 
 class User(Recorded, AbstractUser):

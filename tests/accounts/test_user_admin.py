@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import NoReverseMatch, reverse
 
@@ -56,6 +57,45 @@ def test_nobody_is_called_as_the_log_calls_whoever_has_no_account(admin: Client,
     for page in (admin.post(ADD, data), admin.post(address(moderator), form(moderator, username=name))):
         assert "username" in page.context["adminform"].form.errors
     assert not User.objects.filter(username=name).exists()
+
+
+LOOK_ALIKES = pytest.mark.parametrize("name", ["ada", "Ada", "ａｄａ", "ＡＤＡ"])
+
+
+@LOOK_ALIKES
+def test_a_new_name_that_looks_like_somebody_elses_is_refused(admin: Client, name: str) -> None:
+    data = {"username": name, "role": "auditor", "password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
+    assert "A user with that username already exists." in admin.post(ADD, data).content.decode()
+    assert User.objects.count() == 1
+
+
+@LOOK_ALIKES
+def test_nobody_is_renamed_to_look_like_somebody_else(admin: Client, moderator: User, name: str) -> None:
+    answer = admin.post(address(moderator), form(moderator, username=name))
+    assert "A user with that username already exists." in answer.content.decode()
+    moderator.refresh_from_db()
+    assert moderator.username == "mo"
+
+
+def test_a_name_may_change_its_case_and_one_that_is_alike_from_before_can_be_deactivated(
+    admin: Client, moderator: User, make_user: Callable[..., User]
+) -> None:
+    assert admin.post(address(moderator), form(moderator, username="ＭＯ")).status_code == 302
+    moderator.refresh_from_db()
+    assert moderator.username == "MO"
+    other = make_user("Ada", "lead")
+    data = form(other)
+    del data["is_active"]
+    assert admin.post(address(other), data).status_code == 302
+    other.refresh_from_db()
+    assert not other.is_active
+
+
+@LOOK_ALIKES
+def test_the_command_makes_nobody_who_looks_like_somebody_else(administrator: User, name: str) -> None:
+    with pytest.raises(CommandError, match="already"):
+        call_command("createsuperuser", "--no-input", username=name, email="")
+    assert User.objects.count() == 1
 
 
 def test_a_weak_password_is_refused(admin: Client) -> None:
