@@ -22,7 +22,7 @@ from django.utils.translation import gettext_lazy as _
 from moderation.audit import export, jobs, problems, timeline
 from moderation.audit.chain import Sealer
 from moderation.audit.export import FORMATS
-from moderation.audit.filters import PAIR, AuditFilter
+from moderation.audit.filters import PAIR, AuditFilter, applications
 from moderation.audit.models import Action, AuditCheckpoint, AuditEntry, AuditJob, AuditSeal
 from moderation.audit.services import record
 from moderation.read_only_admin import (
@@ -55,6 +55,14 @@ class Length(Func):
 def conversation_ids(entry: AuditEntry) -> str:
     """What names the entry's conversation at GoEasy, for people to read."""
     return entry.group_id if entry.kind == "group" else PAIR.join(filter(None, (entry.user_a, entry.user_b)))
+
+
+def conversation_query(entry: AuditEntry) -> str:
+    """The list's query string for the entries of this one's conversation."""
+    asked = {"conversation": conversation_ids(entry)}
+    if entry.app:
+        asked["app" if entry.app in dict(applications()) else "other_apps"] = entry.app
+    return urlencode(asked)
 
 
 def number(entry: AuditEntry) -> str:
@@ -288,6 +296,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             "time": moment(entry.at),
             "utc": f"{entry.at.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}",
             "conversation": conversation_ids(entry),
+            "conversation_query": conversation_query(entry),
             "code": code_pill(entry),
             "times": [(timestamp, moment_ms(timestamp)) for timestamp in entry.timestamps or ()],
             "request_json": pretty(entry.request) if entry.request is not None else "",

@@ -88,6 +88,12 @@ class AuditFilter(FilterForm):
         max_length=2000,
     )
     app = several(_("Application"), applications)
+    other_apps = forms.CharField(
+        label=_("Other applications"),
+        help_text=_("Short names of applications that are gone, separated by commas."),
+        required=False,
+        max_length=500,
+    )
     conversation = forms.CharField(
         label=_("Conversation"),
         help_text=_("Ids of users or groups, one a line."),
@@ -108,6 +114,9 @@ class AuditFilter(FilterForm):
 
     def clean_other_actors(self) -> list[str]:
         return words(self.cleaned_data["other_actors"])
+
+    def clean_other_apps(self) -> list[str]:
+        return words(self.cleaned_data["other_apps"])
 
     def clean_conversation(self) -> list[str]:
         lines = [line.strip() for line in self.cleaned_data["conversation"].splitlines() if line.strip()]
@@ -149,7 +158,7 @@ class AuditFilter(FilterForm):
         wanted = [
             [Q(actor=name) for name in [*data["actor"], *data["other_actors"]]],
             [Q(action=action) for action in data["action"]],
-            [Q(app=app) for app in data["app"]],
+            [Q(app=app) for app in [*data["app"], *data["other_apps"]]],
             [Q(response_code=code) for code in [*codes, *data["other_codes"]]],
             [],
         ]

@@ -232,6 +232,8 @@ def log(make_user: Callable[..., Any]) -> dict[str, int]:
         ({"other_actors": "gone"}, "unanswered"),
         ({"actor": ["lea"], "other_actors": "gone, nobody"}, "refused unanswered"),
         ({"app": ["other"]}, "strange unanswered"),
+        ({"other_apps": "other, nowhere"}, "strange unanswered"),
+        ({"app": ["default"], "other_apps": "other"}, "requested accepted refused strange unanswered"),
         ({"app": ["other", "default"]}, "requested accepted refused strange unanswered"),
         ({"response_code": ["200"]}, "accepted"),
         ({"response_code": ["200", "401"]}, "accepted refused"),
@@ -333,15 +335,18 @@ def test_an_entry_is_readable(reader: Client) -> None:
     assert f"?recall={recall}" in page
 
 
-def test_an_entry_says_which_conversation_leads_to_its_entries(reader: Client) -> None:
-    shown = entry(app="default", conversation={"kind": "group", "group_id": "a/b & c:d 🎉"})
+@pytest.mark.parametrize("app", ["default", "deleted", ""])
+def test_an_entry_says_which_conversation_leads_to_its_entries(reader: Client, application: Any, app: str) -> None:
+    shown = entry(app=app, conversation={"kind": "group", "group_id": "a/b & c:d 🎉"})
     noise = entry(app="default", conversation=PAIR)
+    entry(app="elsewhere", conversation={"kind": "group", "group_id": "a/b & c:d 🎉"})
     page = reader.get(reverse("admin:audit_auditentry_change", args=[shown.pk])).content.decode()
     found = re.search(r'href="([^"]+\?conversation=[^"]+)"', page)
     assert found
     numbers = [each.pk for each in reader.get(found[1].replace("&amp;", "&")).context["cl"].result_list]
-    assert shown.pk in numbers
+    assert numbers[-1] == shown.pk
     assert noise.pk not in numbers
+    assert app == "" or len(numbers) == 1
 
 
 def test_an_entry_of_an_action_unknown_to_this_version_is_shown(reader: Client) -> None:
