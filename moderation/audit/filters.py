@@ -21,8 +21,10 @@ Key = dict[str, Any] | None
 NO_CODE = "none"
 # What GoEasy documents (200, 401), and what else is met often enough to deserve a box.
 COMMON_CODES = ("200", "400", "401", "429", "500")
-# SQLite bounds how long a condition may be.
-MOST_CONVERSATIONS = 100
+# SQLite bounds how long a condition may be, and gunicorn an address (`gunicorn.conf.py`): as many pairs of UUIDs fit
+# into it with every box ticked, and what is too much fits, too, so that the form can say so.
+MOST_CONVERSATIONS = 50
+MOST_OF_CONVERSATIONS = 4000
 # How `Conversation.ids` writes a pair: what a person copies from the console can be pasted into the filter.
 PAIR = " ↔ "
 
@@ -98,7 +100,7 @@ class AuditFilter(FilterForm):
         label=_("Conversation"),
         help_text=_("Ids of users or groups, one a line."),
         required=False,
-        max_length=5000,
+        max_length=MOST_OF_CONVERSATIONS,
         widget=forms.Textarea(attrs={"rows": 2}),
     )
     since = time_field(_("From"), "")

@@ -273,7 +273,7 @@ def test_filters_take_several_values_and_narrow_together(
         {"since": "0001-01-01T00:00:00"},
         {"since": "2026-01-03T00:00", "until": "2026-01-02T00:00"},
         {"action": ["recall.forgotten"]},
-        {"conversation": "\n".join(["group-1"] * 101)},
+        {"conversation": "\n".join(["group-1"] * 51)},
     ],
 )
 def test_a_filter_that_cannot_be_understood_lists_nothing_and_says_so(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 from playwright.sync_api import Page, expect
 
@@ -35,3 +36,20 @@ def test_an_auditor_takes_an_export_away_that_a_worker_wrote(open_browser: OpenB
             assert {row["action"] for row in csv.DictReader(taken)} == {"recall.answered"}
     finally:
         file.unlink(missing_ok=True)
+
+
+def test_a_long_list_of_conversations_is_filtered_by_or_refused_with_a_sentence(
+    open_browser: OpenBrowser, world: dict[str, Any]
+) -> None:
+    page = open_browser("audrey")
+    page.goto(LIST)
+    for box in page.locator(".filters [type=checkbox]").all():
+        box.check()
+    conversations = page.get_by_label("Conversation", exact=True)
+    conversations.fill("\n".join(f"{uuid4()} ↔ {uuid4()}" for _number in range(50)))
+    button = page.get_by_role("button", name="Filter", exact=True)
+    button.click()
+    expect(page.get_by_text("Nothing matches these filters.")).to_be_visible()
+    conversations.fill("\n".join(str(uuid4()) for _number in range(100)))
+    button.click()
+    expect(page.get_by_text("Give at most 50 ids.")).to_be_visible()
