@@ -10,6 +10,8 @@ from django import forms
 from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.db.models import Q, QuerySet
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext_lazy as _
 
 from moderation.audit.models import Action
@@ -54,13 +56,19 @@ def several(label: Any, choices: Any) -> forms.MultipleChoiceField:
 
 
 class TimeField(forms.DateTimeField):
-    """A time in the reader's zone that is a time in UTC, as databases keep it, too: not before the year 1 there."""
+    """A time in the reader's zone that is a time in UTC, as databases keep it, too: not before the year 1 there.
+
+    Where clocks are put forward at midnight a day begins with a time that none shows, and where they are put back, with
+    one that they show twice; Django takes neither. As in RFC 5545 (3.3.5) the former counts from before the gap, and
+    the latter is the first.
+    """
 
     def to_python(self, value: Any) -> datetime | None:
-        at = super().to_python(value)
         try:
+            given = parse_datetime(value.strip()) if isinstance(value, str) else None
+            at = super().to_python(timezone.make_aware(given) if given and timezone.is_naive(given) else value)
             return at and at.astimezone(UTC)
-        except OverflowError:
+        except (OverflowError, ValueError):
             raise forms.ValidationError(self.error_messages["invalid"], code="invalid") from None
 
 

@@ -8,7 +8,7 @@ import io
 import json
 import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -474,6 +474,35 @@ def test_a_row_of_days_leads_to_each_day_of_the_readers_zone(reader: Client, mon
     assert [str(each["day"].day) for each in earlier["days"]] == ["2026-01-01"]
     later = reader.get(LIST + earlier["later"]).context["timeline"]
     assert [str(each["day"].day) for each in later["days"]] == ["2026-03-01", "2026-01-02"]
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "begins", "ends"),
+    [
+        # Clocks go from 00:00 to 01:00.
+        ("Africa/Cairo", "2026-04-24", "2026-04-23T22:00", "2026-04-24T21:00"),
+        ("Africa/Cairo", "2026-04-23", "2026-04-22T22:00", "2026-04-23T22:00"),
+        # From 01:00 back to 00:00.
+        ("America/Havana", "2026-11-01", "2026-11-01T04:00", "2026-11-02T05:00"),
+        ("America/Havana", "2026-10-31", "2026-10-31T04:00", "2026-11-01T04:00"),
+        # 30 December was left out.
+        ("Pacific/Apia", "2011-12-29", "2011-12-29T10:00", "2011-12-30T10:00"),
+        ("Pacific/Apia", "2011-12-31", "2011-12-30T10:00", "2011-12-31T10:00"),
+    ],
+)
+def test_a_day_whose_midnight_is_missing_or_comes_twice_is_led_to(
+    reader: Client, auditor: Any, zone: str, day: str, begins: str, ends: str
+) -> None:
+    auditor.timezone = zone
+    auditor.save()
+    written = []
+    for at in (begins, ends):
+        for moment in (datetime.fromisoformat(f"{at}:00Z") - timedelta(microseconds=1), f"{at}Z"):
+            with time_machine.travel(moment, tick=False):
+                written.append(entry().pk)
+    (shown,) = (each for each in reader.get(LIST).context["timeline"]["days"] if str(each["day"].day) == day)
+    assert shown["day"].number == 2
+    assert listed(reader, **shown["day"].span) == written[2:0:-1]
 
 
 @pytest.mark.parametrize("day", ["nonsense", "0001-01-01", "9999-12-31"])
