@@ -7,12 +7,22 @@ from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import ROOT
+from tests.browser.conftest import ROOT, Console
 
 OpenBrowser = Callable[..., Page]
 LIST = "/admin/audit/auditentry/"
+# An entry with whatever is longest in each column.
+LONG = """
+import uuid
+from moderation.audit.services import record
+record(actor="w" * 150, action="audit.downloaded", app="default", recall=uuid.uuid4(),
+    conversation={"kind": "group", "group_id": "g" * 255})
+record(actor="w" * 150, action="recall.unanswered", app="default", recall=uuid.uuid4(),
+    conversation={"kind": "group", "group_id": "g" * 255})
+"""
 
 
 def test_an_auditor_has_the_log_verified_and_sees_it_happen(open_browser: OpenBrowser, world: dict[str, Any]) -> None:
@@ -21,7 +31,7 @@ def test_an_auditor_has_the_log_verified_and_sees_it_happen(open_browser: OpenBr
     page.get_by_role("button", name="Verify now").click()
     expect(page.get_by_role("status")).to_have_text("intact", timeout=30_000)
     page.goto(f"{LIST}?action=audit.verified")
-    expect(page.locator("#result_list tbody tr").first.locator(".field-actor")).to_have_text("audrey")
+    expect(page.locator("#result_list tbody tr").first.locator(".field-actor_name")).to_have_text("audrey")
 
 
 def test_an_auditor_takes_an_export_away_that_a_worker_wrote(open_browser: OpenBrowser, world: dict[str, Any]) -> None:
@@ -53,3 +63,24 @@ def test_a_long_list_of_conversations_is_filtered_by_or_refused_with_a_sentence(
     conversations.fill("\n".join(str(uuid4()) for _number in range(100)))
     button.click()
     expect(page.get_by_text("Give at most 50 ids.")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("size", "columns"),
+    [
+        ({"width": 1280, "height": 900}, "seq time actor_name action_name code conversation_ids recall_link"),
+        ({"width": 390, "height": 844, "has_touch": True, "is_mobile": True}, "seq time actor_name action_name"),
+    ],
+)
+def test_what_is_looked_for_first_is_in_sight_without_scrolling(
+    console: Console, open_browser: OpenBrowser, world: dict[str, Any], size: dict[str, Any], columns: str
+) -> None:
+    console.run(LONG)
+    page = open_browser("audrey", **size)
+    page.goto(LIST)
+    edges = page.evaluate(
+        """() => Object.fromEntries([...document.querySelectorAll("#result_list tbody tr:first-child > *")].map(
+            (cell) => [cell.className.replace("field-", ""), cell.getBoundingClientRect().right]))"""
+    )
+    end = page.evaluate("() => document.querySelector('.results').getBoundingClientRect().right")
+    assert set(columns.split()) <= {column for column, edge in edges.items() if edge <= end + 1}, (edges, end)
