@@ -310,15 +310,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             "private_json": pretty_text(private.content) if private and private.content else "",
             "seal": getattr(entry, "seal", None),
             "beside": beside(entry),
-            "neighbours": [
-                {
-                    "entry": near,
-                    "time": moment(near.at),
-                    "action": action_label(near),
-                    "code": code_pill(near),
-                }
-                for near in neighbours(entry)
-            ],
+            "steps": steps(entry),
             **(extra_context or {}),
         }
         request.current_app = self.admin_site.name
@@ -372,11 +364,19 @@ def beside(entry: AuditEntry) -> dict[str, AuditSeal | None]:
     return {"previous": seals.get(seq - 1), "next": seals.get(seq + 1)}
 
 
-def neighbours(entry: AuditEntry) -> list[AuditEntry]:
-    """The entries of the same recall around this one, in order, this one among them."""
+def steps(entry: AuditEntry) -> dict[str, Any]:
+    """The entries of the same recall around this one, in order, this one among them; and whether there are others."""
     if entry.recall is None:
-        return []
+        return {}
     same = AuditEntry.objects.filter(recall=entry.recall).defer("timestamps", "request", "response_content", "detail")
-    before = same.filter(pk__lt=entry.pk).order_by("-pk")[:NEIGHBOURS]
-    after = same.filter(pk__gt=entry.pk).order_by("pk")[:NEIGHBOURS]
-    return [*reversed(before), entry, *after]
+    before = list(same.filter(pk__lt=entry.pk).order_by("-pk")[: NEIGHBOURS + 1])
+    after = list(same.filter(pk__gt=entry.pk).order_by("pk")[: NEIGHBOURS + 1])
+    shown = [*reversed(before[:NEIGHBOURS]), entry, *after[:NEIGHBOURS]]
+    return {
+        "shown": [
+            {"entry": each, "time": moment(each.at), "action": action_label(each), "code": code_pill(each)}
+            for each in shown
+        ],
+        "are_earlier": len(before) > NEIGHBOURS,
+        "are_later": len(after) > NEIGHBOURS,
+    }

@@ -335,6 +335,30 @@ def test_an_entry_is_readable(reader: Client) -> None:
     assert f"?recall={recall}" in page
 
 
+def test_steps_of_a_long_recall_that_are_not_shown_are_told_of(reader: Client) -> None:
+    recall = uuid4()
+    steps = [entry(recall=recall, batch=number).pk for number in range(12)]
+
+    def section(pk: int) -> tuple[str, list[int]]:
+        page = reader.get(f"{LIST}{pk}/change/").content.decode()
+        part = page.partition("The same recall, step by step")[2]
+        return part, [int(number) for number in re.findall(r"call (\d+)<", part)]
+
+    first, calls = section(steps[0])
+    assert calls == list(range(1, 12))
+    assert "Later steps are not shown here" in first
+    assert "Earlier steps" not in first
+    last, calls = section(steps[11])
+    assert calls == list(range(2, 13))
+    assert f'href="{LIST}?recall={recall}">Earlier steps are not shown here' in last
+    assert "Later steps" not in last
+    middle, calls = section(steps[5])
+    assert calls == list(range(1, 13))
+    assert "not shown" not in middle
+    # Numbers of a list would begin at 1, wherever the recall is shown from.
+    assert "<ol" not in last
+
+
 @pytest.mark.parametrize("app", ["default", "deleted", ""])
 def test_an_entry_says_which_conversation_leads_to_its_entries(reader: Client, application: Any, app: str) -> None:
     shown = entry(app=app, conversation={"kind": "group", "group_id": "a/b & c:d 🎉"})
