@@ -75,6 +75,7 @@ class KeyChangeList(ChangeList):
         self.older = self._page(BEFORE, page[-1].pk) if older and page else None
         self.newest = self.get_query_string(remove=[BEFORE, AFTER])
         self.is_newest = not before and not after
+        self.is_after = bool(after)
         self.result_list = page
         self.result_count = len(page)
         self.show_full_result_count = self.show_admin_actions = self.can_show_all = self.multi_page = False

@@ -215,6 +215,10 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         if kind not in FORMATS or not form.is_valid():
             # The list says what cannot be understood.
             return HttpResponseRedirect(f"{reverse('admin:audit_auditentry_changelist')}?{request.GET.urlencode()}")
+        headers = {"Content-Disposition": f'attachment; filename="{file_name(kind)}"'}
+        if request.method == "HEAD":
+            # Nothing is taken away, and so nothing is recorded.
+            return HttpResponse(content_type=FORMATS[kind].content_type, headers=headers)
         # The worker's sealer goes through the whole log; what this page waits for is what is new.
         Sealer.near_the_end().seal()
         narrowed: Any = form.narrow(AuditEntry.objects.all())
@@ -222,7 +226,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         return StreamingHttpResponse(
             (line.encode(errors="backslashreplace") for line in export.with_mark(kind, lines)),
             content_type=FORMATS[kind].content_type,
-            headers={"Content-Disposition": f'attachment; filename="{file_name(kind)}"'},
+            headers=headers,
         )
 
     def verify_view(self, request: HttpRequest) -> HttpResponse:
@@ -271,6 +275,8 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         job = get_object_or_404(AuditJob, pk=pk)
         if not job.has_file:
             raise Http404
+        if request.method == "HEAD":
+            return HttpResponse(content_type=FORMATS[job.format].content_type)
         file = job.file.open("rb")
         record(actor=request.user.get_username(), action=Action.LOG_DOWNLOADED, detail={"job": str(job.pk)})
         return FileResponse(
@@ -290,8 +296,12 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         entry = self.get_object(request, object_id)
         if entry is None:
             raise Http404
+        list_query = request.GET.get("_changelist_filters", "")
         context = {
             **self.admin_site.each_context(request),
+            # Back to the list as it was, also by way of other entries.
+            "list_query": list_query,
+            "kept": f"?{urlencode({'_changelist_filters': list_query})}" if list_query else "",
             "title": _("Entry %(seq)s: %(action)s") % {"seq": number(entry), "action": action_label(entry)},
             "number": number(entry),
             "opts": self.opts,

@@ -1,10 +1,12 @@
 """The log by day, for going to one: found by look-ups in the index by time, never by reading the log."""
 
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, NamedTuple
 
+from django.core.exceptions import ValidationError
 from django.utils import timezone
 
+from moderation.audit.filters import TimeField
 from moderation.audit.models import AuditEntry
 
 DAYS = 10
@@ -29,8 +31,8 @@ class Day(NamedTuple):
 
 
 def midnight(day: date) -> datetime:
-    """When `day` begins where the reader is."""
-    return timezone.make_aware(datetime.combine(day, time.min))
+    """When `day` begins where the reader is, in UTC."""
+    return timezone.make_aware(datetime.combine(day, time.min)).astimezone(UTC)
 
 
 def days(before: date | None = None, after: date | None = None) -> list[Day]:
@@ -63,6 +65,14 @@ def asked_day(text: str | None) -> date | None:
         return None
 
 
+def asked_span(query: Any) -> list[datetime | None]:
+    """The times that the list's query string asks for, however they are written: browsers leave out seconds of 0."""
+    try:
+        return [TimeField(required=False).clean(query.get(name)) for name in ("since", "until")]
+    except ValidationError:
+        return []
+
+
 def row(query: Any) -> dict[str, Any]:
     """The row of days above the list whose query string this QueryDict is, as the template shows it."""
     before, after = asked_day(query.get("days_before")), asked_day(query.get("days_after"))
@@ -80,14 +90,16 @@ def row(query: Any) -> dict[str, Any]:
             changed[name] = value
         return f"?{changed.urlencode()}"
 
-    # The row stays where it is when a day is chosen.
+    asked = asked_span(query)
+    # The row stays where it is when a day is chosen, or other filters are.
     here = {"days_before": str(shown[0].day + timedelta(days=1))} if shown and (before or after) else {}
     return {
+        "here": here,
         "days": [
             {
                 "day": each,
                 "address": address(**here, **each.span),
-                "is_this": all(query.get(name) == value for name, value in each.span.items()),
+                "is_this": asked == [midnight(each.day), midnight(each.day + timedelta(days=1))],
             }
             for each in shown
         ],

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from html import unescape
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -359,6 +360,42 @@ def test_steps_of_a_long_recall_that_are_not_shown_are_told_of(reader: Client) -
     assert "<ol" not in last
 
 
+def test_the_way_back_from_an_entry_leads_to_the_list_as_it_was(reader: Client) -> None:
+    for _number in range(3):
+        entry(response_code=401)
+    Sealer().seal()
+    page = reader.get(LIST, {"response_code": ["200", "401"], "conversation": ""}).content.decode()
+    address = unescape(re.findall(r'class="field-seq"><a href="([^"]+)"', page)[0])
+    for _step in range(3):
+        page = reader.get(address).content.decode()
+        assert f'href="{LIST}?response_code=200&amp;response_code=401&amp;conversation="' in page
+        if found := re.search(r'href="([^"]+)" rel="prev"', page):
+            address = unescape(found[1])
+    # From elsewhere there is no list to go back to.
+    assert f'href="{LIST}">Audit log<' in reader.get(address.partition("?")[0]).content.decode()
+
+
+def test_a_page_beyond_the_end_says_so_and_leads_back(reader: Client) -> None:
+    oldest, newest = entry().pk, entry().pk
+    for query, told in (({"before": oldest}, "nothing older"), ({"after": newest}, "nothing newer")):
+        page = reader.get(LIST, {**query, "other_actors": "mo"}).content.decode()
+        assert f"There is {told}." in page
+        assert "Nothing is here yet." not in page
+        found = re.search(r'href="([^"]+)">To the first page<', page)
+        assert found
+        assert len(reader.get(LIST + unescape(found[1])).context["cl"].result_list) == 2
+
+
+def test_looking_only_at_an_exports_head_takes_nothing_away_and_records_nothing(reader: Client) -> None:
+    entry()
+    address = reverse("admin:audit_auditentry_export")
+    answer = reader.head(f"{address}?format=csv")
+    assert (answer.status_code, answer.content, answer["Content-Type"]) == (200, b"", "text/csv; charset=utf-8")
+    assert reader.head(f"{address}?format=xlsx").status_code == 302
+    assert AuditEntry.objects.count() == 1
+    assert not AuditSeal.objects.exists()
+
+
 @pytest.mark.parametrize("app", ["default", "deleted", ""])
 def test_an_entry_says_which_conversation_leads_to_its_entries(reader: Client, application: Any, app: str) -> None:
     shown = entry(app=app, conversation={"kind": "group", "group_id": "a/b & c:d 🎉"})
@@ -494,6 +531,11 @@ def test_a_row_of_days_leads_to_each_day_of_the_readers_zone(reader: Client, mon
     assert [each.pk for each in narrowed.context["cl"].result_list] == [written[2], written[1]]
     assert narrowed.context["timeline"]["days"][1]["is_this"]
     assert 'aria-current="date"' in narrowed.content.decode()
+    # As a browser sends them back.
+    filtered = reader.get(LIST, {"since": "2026-01-02T00:00", "until": "2026-01-03T00:00", "days_before": "2026-03-01"})
+    assert [each["is_this"] for each in filtered.context["timeline"]["days"]] == [True, False]
+    assert '<input type="hidden" name="days_before" value="2026-01-03">' in filtered.content.decode()
+    assert 'type="hidden" name="days_before"' not in answer.content.decode()
     earlier = reader.get(LIST + row["earlier"]).context["timeline"]
     assert [str(each["day"].day) for each in earlier["days"]] == ["2026-01-01"]
     later = reader.get(LIST + earlier["later"]).context["timeline"]

@@ -225,6 +225,14 @@ def test_a_filter_that_cannot_be_understood_prepares_nothing(reader: Client) -> 
     assert not AuditJob.objects.exists()
 
 
+def test_looking_only_at_a_downloads_head_takes_nothing_away_and_records_nothing(reader: Client) -> None:
+    job = ask(reader, f"{PREPARE}?format=jsonl")
+    jobs.work(job.pk)
+    answer = reader.head(download(job))
+    assert (answer.status_code, answer.streaming, answer.content) == (200, False, b"")
+    assert not AuditEntry.objects.filter(action="audit.downloaded").exists()
+
+
 def test_nothing_is_downloaded_unrecorded(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     job = ask(reader, f"{PREPARE}?format=jsonl")
     jobs.work(job.pk)
