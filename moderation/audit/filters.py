@@ -15,7 +15,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext_lazy as _
 
 from moderation.audit.models import Action
-from moderation.audit.requests import COMMAND_LINE, NOBODY
+from moderation.audit.requests import COMMAND_LINE, NOBODY, WORKER
 from moderation.read_only_admin import FilterForm
 
 # Of an entry: what the list is sorted by.
@@ -33,9 +33,9 @@ PAIR = " ↔ "
 
 # Choices come from small tables, never from the log: it only grows (architecture.md, invariant 8).
 def actors() -> list[tuple[str, str]]:
-    """Everybody who can sign in, by user name; visitors, and whoever has a shell on the machine."""
+    """Everybody who can sign in, by user name; visitors, whoever has a shell on the machine, and the worker."""
     names = get_user_model().objects.order_by("username").values_list("username", flat=True)
-    return [(name, name) for name in (*names, NOBODY, COMMAND_LINE)]
+    return [(name, name) for name in (*names, NOBODY, COMMAND_LINE, WORKER)]
 
 
 def applications() -> list[tuple[str, str]]:

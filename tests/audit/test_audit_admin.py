@@ -25,6 +25,7 @@ from moderation.audit import checkpoints, problems, timeline, verification, veri
 from moderation.audit.admin import AuditEntryAdmin
 from moderation.audit.chain import Sealer
 from moderation.audit.models import Action, AuditEntry, AuditSeal
+from moderation.audit.requests import COMMAND_LINE, NOBODY, WORKER
 from moderation.audit.services import record
 
 pytestmark = pytest.mark.django_db
@@ -259,6 +260,12 @@ def test_filters_take_several_values_and_narrow_together(
     reader: Client, log: dict[str, int], query: dict[str, Any], expected: str
 ) -> None:
     assert set(listed(reader, **query)) == {log[name] for name in expected.split()}
+
+
+def test_actors_without_an_account_are_offered_too(reader: Client) -> None:
+    for name in (COMMAND_LINE, NOBODY, WORKER):
+        written = entry(actor=name).pk
+        assert listed(reader, actor=[name]) == [written]
 
 
 @pytest.mark.parametrize(
