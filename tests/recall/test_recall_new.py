@@ -101,7 +101,9 @@ def test_review_shows_what_goes_and_stores_no_recall(signed_in: Client, archived
     assert "&lt;b&gt;why&lt;/b&gt;" in page
     assert f"&quot;messages&quot;: [{FIRST}, {FIRST + 1}]" in page
     assert not Recall.objects.exists()
-    assert not AuditEntry.objects.exists()
+    # Somebody's private messages were read, and that is all that happened.
+    opened = AuditEntry.objects.get()
+    assert (opened.action, opened.user_a, opened.detail["page"]) == ("conversation.opened", "user-a", "recall: review")
 
 
 def test_the_key_is_masked_in_the_calls_that_are_shown(signed_in: Client, archived: Callable[[int], None]) -> None:

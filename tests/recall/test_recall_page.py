@@ -12,6 +12,7 @@ from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
 from moderation.archive.models import Application
+from moderation.audit.models import Action, AuditEntry
 from recall.models import Evidence, Recall, RecallAttempt
 
 FIRST = 1_700_000_000_000
@@ -109,6 +110,20 @@ def test_evidence_is_shown_with_its_hash_and_its_absence_is_told(
     assert "&lt;script&gt;" in page
     assert "<script>alert" not in page
     assert page.count("no evidence") == 1
+
+
+def test_whoever_reads_the_evidence_of_a_private_conversation_has_opened_it(
+    signed_in: Client, lead: Any, group: Any, make_recall: Callable[..., Recall]
+) -> None:
+    opened = AuditEntry.objects.filter(action=Action.CONVERSATION_OPENED).order_by("pk")
+    shown(signed_in, make_recall([FIRST], conversation=group))
+    assert not opened.exists()
+    recall = make_recall([FIRST])
+    for reader in (recall.actor, lead):
+        signed_in.force_login(reader)
+        shown(signed_in, recall)
+        polled(signed_in, recall)
+    assert [(entry.actor, entry.detail["page"]) for entry in opened] == [("mo", "recall"), ("lea", "recall")]
 
 
 def test_an_answer_in_html_is_shown_as_text(signed_in: Client, make_recall: Callable[..., Recall]) -> None:
