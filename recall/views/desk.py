@@ -19,7 +19,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from moderation.archive import payloads, timeline
 from moderation.archive.backfill import Reading, catch_up, read_before, read_latest
-from moderation.archive.models import Application, Conversation, Kind, Message, Sender
+from moderation.archive.models import Application, Conversation, Message, Sender
 from moderation.archive.names import titled
 from moderation.archive.problems import problem_sentence
 from moderation.archive.templatetags.moments import local
@@ -108,12 +108,11 @@ def conversation(request: SignedIn, pk: int) -> HttpResponse:
         "with_older": "after" not in asked or not request.htmx,
         "with_newer": "before" not in asked or not request.htmx,
     }
-    if found.kind == Kind.PRIVATE:
-        # A page that somebody opened asks for what is before or after a message. A header alone makes nothing a part.
-        if request.htmx and any(timeline.read_key(asked.get(way, "")) for way in ("before", "after")):
-            found.record_reading_on("conversation: part")
-        else:
-            found.record_opening("conversation")
+    # A page that somebody opened asks for what is before or after a message. A header alone makes nothing a part.
+    if request.htmx and any(timeline.read_key(asked.get(way, "")) for way in ("before", "after")):
+        found.record_reading_on("conversation: part")
+    else:
+        found.record_opening("conversation")
     if request.htmx:
         return render(request, "recall/_timeline.html", context)
     titled([found])
@@ -284,8 +283,7 @@ def select_messages(request: SignedIn, pk: int) -> HttpResponse:
     so is what a recall of ours names, unless it was pasted: then somebody means it.
     """
     found = get_object_or_404(Conversation.objects.select_related("application"), pk=pk)
-    if found.kind == Kind.PRIVATE:
-        found.record_reading_on("conversation: selection")
+    found.record_reading_on("conversation: selection")
     if request.method == "POST":
         parsed = parse_timestamps(request.POST.getlist("timestamps"), now_ms=_now())
         wanted = parsed.timestamps[:MAX_TIMESTAMPS]

@@ -177,8 +177,7 @@ def _show_review(request: SignedIn, form: RecallForm) -> HttpResponse:
     """What the valid `form` would take back, and the exact calls."""
     conversation = form.conversation()
     timestamps, recaller = form.cleaned_data["timestamps"], form.cleaned_data["recaller"]
-    if conversation.kind == Kind.PRIVATE:
-        conversation.record_reading_on("recall: review")
+    conversation.record_reading_on("recall: review")
     # Nobody should confirm what they cannot see: what the archive lacks is asked for first.
     reading = look_up(conversation, timestamps)
     preview = services.preview(conversation=conversation, timestamps=timestamps, recaller=recaller)
@@ -226,9 +225,6 @@ def recall_detail(request: SignedIn, pk: UUID) -> HttpResponse:
     context = _status(request, recall)
     if request.htmx and request.GET.get("seen") == context["seen"]:
         return HttpResponse(status=204)
-    if recall.conversation.kind == Kind.PRIVATE:
-        # Its evidence is what was written.
-        recall.conversation.record_reading_on("recall")
     template = "recall/_recall_status.html" if request.htmx else "recall/recall.html"
     return render(request, template, context | _calls(request, recall) | _items(request, recall))
 
@@ -352,6 +348,8 @@ def _calls(request: SignedIn, recall: Recall) -> dict[str, Any]:
 
 def _items(request: SignedIn, recall: Recall) -> dict[str, Any]:
     """One page of the recall's timestamps, in order, with their evidence; it begins at `?from=` (ms)."""
+    # Evidence is what was written.
+    recall.conversation.record_reading_on("recall")
     items = recall.items.select_related("batch").prefetch_related("evidence").order_by("timestamp")
     if only := _only(request):
         items = items.filter(batch__state=only)

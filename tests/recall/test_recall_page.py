@@ -126,6 +126,14 @@ def test_whoever_reads_the_evidence_of_a_private_conversation_has_opened_it(
     assert [(entry.actor, entry.detail["page"]) for entry in opened] == [("mo", "recall"), ("lea", "recall")]
 
 
+def test_a_decision_that_cannot_be_read_shows_no_evidence_unrecorded(
+    signed_in: Client, make_recall: Callable[..., Recall]
+) -> None:
+    recall = make_recall([FIRST])
+    assert signed_in.post(reverse("recall-settle", args=[recall.pk]), {}).status_code == 200
+    assert AuditEntry.objects.filter(action=Action.CONVERSATION_OPENED).count() == 1
+
+
 def test_an_answer_in_html_is_shown_as_text(signed_in: Client, make_recall: Callable[..., Recall]) -> None:
     recall = make_recall([FIRST], "refused", state="finished")
     RecallAttempt.objects.update(response_content="<img src=x onerror=alert(1)>" + "x" * 5_000)

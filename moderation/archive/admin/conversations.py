@@ -163,7 +163,7 @@ class MessageAdmin(SearchedAdmin):
     ) -> HttpResponse:
         if self.has_view_permission(request):
             message = self.get_object(request, object_id)
-            if message and message.conversation.kind == Kind.PRIVATE:
+            if message:
                 message.conversation.record_opening("admin: message")
         return super().change_view(request, object_id, form_url, extra_context)
 

@@ -148,17 +148,20 @@ class Conversation(models.Model):
         return {"kind": "private", "user_a": self.user_a, "user_b": self.user_b}
 
     def record_opening(self, page: str) -> None:
-        """Record that whoever's request is being answered is about to read this conversation on `page`."""
-        record(
-            actor=acting(),
-            action=Action.CONVERSATION_OPENED,
-            app=self.application.slug,
-            conversation=self.for_audit(),
-            detail={"page": page},
-        )
+        """Record that whoever's request is being answered is about to read this conversation, if private, on `page`."""
+        if self.kind == Kind.PRIVATE:
+            record(
+                actor=acting(),
+                action=Action.CONVERSATION_OPENED,
+                app=self.application.slug,
+                conversation=self.for_audit(),
+                detail={"page": page},
+            )
 
     def record_reading_on(self, page: str) -> None:
         """`record_opening()`, unless the same account's is in the log already since READS_ON ago."""
+        if self.kind != Kind.PRIVATE:
+            return
         opened = AuditEntry.objects.filter(
             actor=acting(),
             action=Action.CONVERSATION_OPENED,
