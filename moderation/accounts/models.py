@@ -10,7 +10,6 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from moderation.accounts.roles import Role
-from moderation.archive import recaller_data
 from moderation.archive.models import Application
 from moderation.audit.models import Action
 from moderation.audit.recorded import Recorded
@@ -116,6 +115,3 @@ class Pseudonym(Recorded):
 
     def __str__(self) -> str:
         return self.recaller_id
-
-    def kept(self) -> dict[str, Any]:
-        return recaller_data.told(super().kept())

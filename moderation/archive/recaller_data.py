@@ -8,7 +8,6 @@ from django.core.exceptions import ValidationError
 from django.forms.fields import InvalidJSONInput
 from django.utils.translation import gettext_lazy as _
 
-from moderation.audit.services import nests_deeper
 from moderation.goeasy.client import MAX_RECALLER_DATA_BYTES, Recaller
 from moderation.goeasy.errors import InvalidCall
 
@@ -23,17 +22,6 @@ def is_plain(value: object, depth: int = MAX_DEPTH) -> bool:
     if isinstance(value, list):
         return depth > 0 and all(is_plain(part, depth - 1) for part in value)
     return not isinstance(value, (int, float)) or abs(value) < 10**15
-
-
-def told(kept: dict[str, Any]) -> dict[str, Any]:
-    """What a row keeps, as it can be recorded: what versions before took is text where it nests too deeply.
-
-    Otherwise nobody could correct or delete it.
-    """
-    return {
-        name: json.dumps(value, ensure_ascii=False) if nests_deeper(value, MAX_DEPTH) else value
-        for name, value in kept.items()
-    }
 
 
 class RecallerDataField(forms.JSONField):

@@ -1,5 +1,6 @@
 """Rows whose every change is an entry of the log, whichever page or command makes it."""
 
+import json
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -8,7 +9,10 @@ from django.db.models.signals import pre_delete
 
 from moderation.audit.models import Action
 from moderation.audit.requests import acting
-from moderation.audit.services import record
+from moderation.audit.services import nests_deeper, record
+
+# Of lists and objects in one field's value; around it an entry has some of its own.
+MOST_LEVELS = 20
 
 
 class Recorded(models.Model):
@@ -56,7 +60,7 @@ class Recorded(models.Model):
         """Record what differs of `kept()`; nothing if nothing does."""
         changes: dict[str, Any] = {}
         for lookup in (*self.told, *self.secret):
-            old, new = before.get(lookup), after.get(lookup)
+            old, new = as_told(before.get(lookup)), as_told(after.get(lookup))
             if old == new:
                 continue
             if lookup in self.secret:
@@ -73,6 +77,11 @@ class Recorded(models.Model):
                 app=kept[self.told_app] if self.told_app else "",
                 detail={"did": did, "id": self.pk, "name": kept[self.told[0]], "changes": changes},
             )
+
+
+def as_told(value: Any) -> Any:
+    """A field's value; as text where it nests too deeply to be recorded, or nobody could correct or delete the row."""
+    return json.dumps(value, ensure_ascii=False) if nests_deeper(value, MOST_LEVELS) else value
 
 
 def record_deletion(*, instance: Recorded, **_signal: Any) -> None:

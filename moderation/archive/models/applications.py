@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -11,7 +10,6 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from moderation.archive import recaller_data
 from moderation.archive.secrecy import seal, unseal
 from moderation.audit.models import Action
 from moderation.audit.recorded import Recorded
@@ -112,9 +110,6 @@ class Application(Recorded):
 
     def __str__(self) -> str:
         return self.name
-
-    def kept(self) -> dict[str, Any]:
-        return recaller_data.told(super().kept())
 
     @property
     def is_from_environment(self) -> bool:
