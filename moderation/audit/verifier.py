@@ -214,7 +214,7 @@ class Chain:
             raise BrokenError(f"seq {seq}: its private part is not what detail.private was made of")
         self.gone.update([seq] if private is None and detail.get("private") else ())
         if entry["action"] == "text.erased" and isinstance(detail.get("entries"), list):
-            self.gone.difference_update(named for named in detail["entries"] if isinstance(named, int))
+            self.gone.difference_update(named for named in detail["entries"] if type(named) is int)
         if seq == self.seq + 1 and entry["prev_hash"] != self.hash:
             raise BrokenError(f"seq {seq}: its prev_hash is not the hash of the entry before")
         self.seq, self.hash = seq, entry["hash"]
