@@ -6,6 +6,13 @@ from django.contrib import admin
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
+
+# What pages of admin say and Django's own Chinese lacks: translated with the console's texts.
+UNTRANSLATED = (
+    gettext_noop("Change or view list link"),
+    gettext_noop("After you’ve created a user, you’ll be able to edit more user options."),
+)
 
 
 class AdminSignIn(AdminAuthenticationForm):

@@ -14,7 +14,11 @@ import pytest
 from babel.messages.catalog import Catalog, Message
 from babel.messages.mofile import read_mo
 from babel.messages.pofile import read_po
-from django.test import Client
+from django.contrib import admin
+from django.test import Client, RequestFactory
+from django.urls import reverse
+
+from recall.models import RecallReason
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = Path("locale") / "zh_Hans" / "LC_MESSAGES"
@@ -90,6 +94,36 @@ def test_a_page_in_chinese_has_no_english_sentence_left(
     shown = " ".join(shown.split())
     sentences = {text for message in messages(catalog()) for text in texts(message)[0] if len(text.split()) > 2}
     assert [text for text in sentences if text in shown] == []
+
+
+@pytest.mark.django_db
+def test_no_page_of_admin_has_an_english_sentence_of_djangos_left(client: Client, administrator: Any) -> None:
+    administrator.language = "zh-hans"
+    administrator.save()
+    client.force_login(administrator)
+    models = [(each, each.model._meta) for each in admin.site._registry.values()]
+    lists = [reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist") for _each, meta in models]
+    request = RequestFactory().get("/")
+    request.user = administrator
+    forms = [
+        reverse(f"admin:{meta.app_label}_{meta.model_name}_add")
+        for each, meta in models
+        if each.has_add_permission(request)
+    ]
+    own = [
+        reverse("admin:index"),
+        reverse("admin:password_change"),
+        reverse("admin:accounts_user_change", args=[administrator.pk]),
+        reverse("admin:auth_user_password_change", args=[administrator.pk]),
+        reverse("admin:accounts_user_delete", args=[administrator.pk]),
+    ]
+    # A reason has its label in both languages.
+    english = set(RecallReason.objects.values_list("label_en", flat=True))
+    for address in (*own, *lists, *forms):
+        page = client.get(address).content.decode()
+        shown = re.sub(r"<(script|template|style|code|pre).*?</\1>|<[^>]+>", "\n", page, flags=re.DOTALL)
+        found = [line.strip() for line in shown.splitlines() if re.search(r"([A-Za-z’'-]+ ){3}[A-Za-z]", line)]
+        assert set(found) <= english, (address, found)
 
 
 @pytest.mark.django_db

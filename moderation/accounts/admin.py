@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.forms import UserChangeForm, UsernameField
+from django.contrib.auth.forms import AdminPasswordChangeForm, UserChangeForm, UsernameField
 from django.contrib.auth.forms import UserCreationForm as DjangoUserCreationForm
 from django.contrib.auth.models import Group
 from django.http import HttpRequest
+from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from moderation.accounts.forms import PreferencesForm
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
     UserAdminBase = DjangoUserAdmin[User]
     ChangeForm = UserChangeForm[User]
     CreationForm = DjangoUserCreationForm[User]
+    PasswordChangeForm = AdminPasswordChangeForm[User]
 else:
     UserAdminBase = DjangoUserAdmin
     ChangeForm = UserChangeForm
     CreationForm = DjangoUserCreationForm
+    PasswordChangeForm = AdminPasswordChangeForm
 
 # Permissions come from the role alone (`accounts/roles.py`): a group would promise what it cannot give.
 admin.site.unregister(Group)
@@ -56,12 +59,23 @@ class NewUserForm(CreationForm):
         field_classes = {"username": UsernameField}
 
 
+class PasswordForm(PasswordChangeForm):
+    """A new password, or none. Django's form speaks of other ways to sign in, of which there are none here."""
+
+    # The script of the page shows this while “disabled” is chosen.
+    usable_password_help_text: Any = format_lazy(
+        '<ul id="id_unusable_warning" class="messagelist"><li class="warning">{}</li></ul>',
+        _("The password will be lost, and without one nobody can sign in to this account."),
+    )
+
+
 @admin.register(User)
 class UserAdmin(SearchAdmin, UserAdminBase):
     """Accounts, each with its role."""
 
     form = UserForm
     add_form = NewUserForm
+    change_password_form = PasswordForm
     list_display = ("username", "full_name", "role", "is_active", "last_login")
     list_filter = ("role", "is_active")
     search_fields = ("username", "first_name", "last_name", "email")
