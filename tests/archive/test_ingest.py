@@ -70,14 +70,16 @@ def test_a_recall_once_learned_is_not_forgotten(private: Conversation) -> None:
         "null",
         "[]",
         "{",
-        '{"timestamp":"1594958217087"}',
+        '{"timestamp":"soon"}',
+        '{"timestamp":"-1594958217087"}',
+        '{"ts":1594958217087,"s":"u","i":"m","mt":"text","p":"{}"}',
         '{"timestamp":1.5}',
         '{"timestamp":true}',
         "{}",
         "[" * 5000,
         '{"payload":' * 5000,
     ],
-    ids=["nothing", "null", "array", "half", "text time", "float time", "bool time", "no time", "deep", "deep object"],
+    ids=["nothing", "null", "array", "half", "text time", "negative time", "abbreviated", "float time", "bool time", "no time", "deep", "deep object"],
 )
 def test_what_is_no_message_is_told_and_the_rest_kept(private: Conversation, raw: str) -> None:
     ingested = ingest(private, [raw, RAW])
