@@ -78,16 +78,15 @@ def recall_mark(data: Mapping[str, Any]) -> bool | None:
         mark = data.get("rc")
     if mark is None or mark == "":
         # Only what was recalled has a recaller.
-        return bool(data.get("recaller"))
+        if not data.get("recaller"):
+            return False
+        return True if recaller_of(data) else None
     return mark if isinstance(mark, bool) else RECALLED.get(text_of(mark).strip().lower())
 
 
 def recaller_of(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Who recalled a message, as clients see it: `{"id": …, "data": {…}}`, or empty. A bare id is an id."""
-    recaller = data.get("recaller")
-    about = dict(object_of(recaller))
-    if not about:
-        return {"id": name} if (name := text_of(recaller)) else {}
+    """Who recalled a message, as clients see it: `{"id": …, "data": {…}}`, or empty."""
+    about = dict(object_of(data.get("recaller")))
     for name, read in (("id", text_of), ("data", object_of)):
         if name in about:
             # What is neither an id nor an object stays as it is: it is shown as it was written.

@@ -79,7 +79,20 @@ def test_a_recall_once_learned_is_not_forgotten(private: Conversation) -> None:
         "[" * 5000,
         '{"payload":' * 5000,
     ],
-    ids=["nothing", "null", "array", "half", "text time", "negative time", "abbreviated", "float time", "bool time", "no time", "deep", "deep object"],
+    ids=[
+        "nothing",
+        "null",
+        "array",
+        "half",
+        "text time",
+        "negative time",
+        "abbreviated",
+        "float time",
+        "bool time",
+        "no time",
+        "deep",
+        "deep object",
+    ],
 )
 def test_what_is_no_message_is_told_and_the_rest_kept(private: Conversation, raw: str) -> None:
     ingested = ingest(private, [raw, RAW])
