@@ -40,4 +40,4 @@ class UnreadableMessage(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.raw[:80]
+        return f"{self.conversation_id} {self.sha256[:12]}"
