@@ -90,7 +90,7 @@ def note_ignored_forwarding(request: HttpRequest) -> None:
         return
     if not forwarding_is_ignored():
         log.warning(
-            "Requests carry X-Forwarded-For, and FORWARDED_HOPS is 0: everybody seems to come from the proxy's address, "
+            "Requests carry X-Forwarded-For, and FORWARDED_HOPS is 0: everybody seems to come from the proxy's address "
             "in the audit log and where sign-in counts failures. Set FORWARDED_HOPS to the number of proxies."
         )
         _ignored_at = time.monotonic()

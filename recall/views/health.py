@@ -45,7 +45,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
     except DatabaseError:
         checks, held_back = {"database": "no answer"}, {}
     ready = set(checks.values()) == {"ok"}
-    answer = {"status": "ok" if ready else "not ready", **checks, "goeasy": held_back or "ok"}
+    answer: dict[str, object] = {"status": "ok" if ready else "not ready", **checks, "goeasy": held_back or "ok"}
     if forwarding_is_ignored():
         answer["warnings"] = ["X-Forwarded-For arrives and FORWARDED_HOPS is 0"]
     return JsonResponse(answer, status=200 if ready else 503)
