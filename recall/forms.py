@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from typing import Any
@@ -17,6 +16,7 @@ from moderation.accounts.models import User
 from moderation.archive.forms import ConversationForm, MomentField
 from moderation.archive.models import Application
 from moderation.archive.recaller_data import NOT_PLAIN, is_plain
+from moderation.goeasy.answers import nests_too_deeply, value_of
 from moderation.goeasy.client import MAX_ID_LENGTH, MAX_RECALLER_DATA_BYTES, Recaller
 from moderation.goeasy.errors import InvalidCall
 from recall.erasure import MAX_REASON_LENGTH
@@ -191,9 +191,11 @@ class RecallingForm(forms.Form):
         text = text.strip()
         if not text:
             return None
+        if text.startswith("{") and nests_too_deeply(text):
+            raise ValidationError(NOT_PLAIN, code="json")
         try:
-            data = json.loads(text)
-        except (ValueError, RecursionError):
+            data = value_of(text)
+        except ValueError:
             data = None
         if not isinstance(data, dict):
             raise ValidationError(_('This is not a JSON object. Write it like {"name": "Support"}.'), code="json")
