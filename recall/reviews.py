@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -121,6 +121,23 @@ def check(seen: Seen | None, now: Aspects, reason: RecallReason, new: Callable[[
         else:
             sentences.append(_sentence(name, more))
     raise Changed(sentences)
+
+
+def check_recall(
+    seen: Seen,
+    conversation: Conversation,
+    timestamps: Sequence[int],
+    known: Sequence[Message],
+    *,
+    reason: RecallReason,
+    **decided: Any,
+) -> None:
+    """Raises Changed when the review of a recall would show something else than what was `seen`."""
+    items = earlier_items(conversation, timestamps)
+    now = of_recall(
+        conversation=conversation, timestamps=timestamps, known=known, earlier=items, reason=reason, **decided
+    )
+    check(seen, now, reason, lambda since: asked_meanwhile(items, since))
 
 
 def _sentence(name: str, more: int) -> str:

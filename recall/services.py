@@ -158,7 +158,16 @@ def request_recall(
             if (earlier := Recall.objects.filter(submission=submission).first()) is not None:
                 return _the_same(earlier, asked)
             if seen:
-                _check_review(seen, conversation, timestamps, actor, reason, note, recaller)
+                reviews.check_recall(
+                    seen,
+                    conversation,
+                    timestamps,
+                    archived(conversation, timestamps),
+                    reason=reason,
+                    note=note,
+                    recaller=recaller,
+                    is_overridden=is_overridden(recaller, actor, conversation.application),
+                )
             (recall,) = create_recalls(
                 [asked_for],
                 actor=actor,
@@ -176,30 +185,6 @@ def request_recall(
             raise
         return _the_same(earlier, asked)
     return recall
-
-
-def _check_review(
-    seen: Seen,
-    conversation: Conversation,
-    timestamps: Sequence[int],
-    actor: User,
-    reason: RecallReason,
-    note: str,
-    recaller: Recaller | None,
-) -> None:
-    """Raises Changed when the review would show something else than what was `seen`."""
-    items = reviews.earlier_items(conversation, timestamps)
-    now = reviews.of_recall(
-        conversation=conversation,
-        timestamps=timestamps,
-        reason=reason,
-        note=note,
-        recaller=recaller,
-        is_overridden=is_overridden(recaller, actor, conversation.application),
-        known=archived(conversation, timestamps),
-        earlier=items,
-    )
-    reviews.check(seen, now, reason, lambda since: reviews.asked_meanwhile(items, since))
 
 
 @dataclass(frozen=True)

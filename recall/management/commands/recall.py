@@ -165,7 +165,8 @@ class Command(BaseCommand):
 
     def say_what_is_not_known(self, recall: Recall) -> None:
         """Say on standard error which calls' answers do not settle what became of the messages."""
-        for batch in recall.batches.filter(state=RecallBatch.State.REFUSED).order_by("index"):
+        refused = recall.batches.filter(state=RecallBatch.State.REFUSED, check_at__isnull=False)
+        for batch in refused.order_by("index"):
             self.stderr.write(f"Call {batch.index + 1} was refused; history will show whether its messages are gone.")
         for batch in recall.batches.filter(settlement=RecallBatch.Settlement.UNUSUAL).order_by("index"):
             latest = batch.attempts.latest("number")
