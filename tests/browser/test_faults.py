@@ -73,9 +73,9 @@ def test_an_answer_that_never_comes_is_unknown_and_is_not_sent_again(
     page = open_browser()
     recall_all(page, talk)
     wait_until(page, "unknown")
-    expect(page.locator("#recall-sentence")).to_contain_text("for 2 timestamps nobody knows: GoEasy did not answer")
+    expect(page.locator("#recall-sentence")).to_contain_text("for 2 timestamps no answer tells what became of them")
     banner = page.locator(".banner.warning", has_text="For 2 timestamps the outcome is unknown.")
-    expect(banner).to_contain_text("What is known: the request left, and no answer came.")
+    expect(banner).to_contain_text("What is known: the request left, and no answer tells what GoEasy did.")
     expect(banner).to_contain_text("Nothing is sent again by itself.")
     expect(page.locator("#send-again")).to_have_count(0)
     assert codes(page) == ["–"]
@@ -103,11 +103,13 @@ def test_a_lost_answer_is_settled_by_history_while_the_page_is_open(
     page = open_browser()
     recall_all(page, talk)
     wait_until(page, "unknown")
-    expect(page.locator(".verified")).to_contain_text("Being looked for in history")
+    expect(page.locator(".verified")).to_contain_text("Checking GoEasy’s history…")
     expect(page.locator(".verified .pill.gone")).to_have_text("2 gone", timeout=30_000)
-    expect(page.locator("#recall-sentence")).to_contain_text("For 2 timestamps GoEasy did not answer; that is settled.")
+    expect(page.locator("#recall-sentence")).to_contain_text(
+        "For 2 timestamps no answer tells what GoEasy did; that is settled."
+    )
     expect(page.get_by_text("the outcome is unknown")).to_have_count(0)
-    expect(page.locator("table.calls")).to_contain_text("No answer; history shows that the messages are gone")
+    expect(page.locator("table.calls")).to_contain_text("History shows that the messages are gone")
     expect(page.locator(".evidence .pill.gone")).to_have_count(2)
     expect(page.locator("#settle")).to_have_count(0)
     assert talk.calls == [talk.timestamps]

@@ -18,6 +18,8 @@ from moderation.audit.models import AuditEntry
 from recall import services
 from recall.models import Circuit, Recall, RecallBatch
 
+from .reviewing import press
+
 FIRST = 1_700_000_000_000
 LONGEST_NOTE = 2_000
 
@@ -38,7 +40,7 @@ def undecided(make_recall: Callable[..., Recall]) -> Recall:
 
 def settle(client: Client, recall: Recall, **data: str) -> str:
     address = reverse("recall-settle", args=[recall.pk])
-    answer = client.post(address, {"decision": "leave", "note": "they left", **data}, follow=True)
+    answer = press(client, recall.get_absolute_url(), address, **{"decision": "leave", "note": "they left", **data})
     return " ".join(answer.content.decode().split())
 
 
@@ -54,7 +56,7 @@ def test_before_history_was_read_nothing_can_be_decided(signed_in: Client, make_
     recall = make_recall([FIRST], "unknown", state="finished")
     recall.batches.update(check_at=timezone.now() + timedelta(seconds=10))
     page = shown(signed_in, recall)
-    assert "Being looked for in history" in page
+    assert "Checking GoEasy’s history…" in page
     assert "Record the decision" not in page
     for decision in ("again", "leave"):
         assert "History is still to be read" in settle(signed_in, recall, decision=decision)
@@ -110,8 +112,8 @@ def test_what_history_settled_says_so_and_is_not_asked_about(
     recall.batches.update(checks=1, settlement="gone")
     recall.items.update(verification="gone")
     page = shown(signed_in, recall)
-    assert "For 1 timestamp GoEasy did not answer; that is settled." in page
-    assert "history shows that the messages are gone" in page
+    assert "For 1 timestamp no answer tells what GoEasy did; that is settled." in page
+    assert "History shows that the messages are gone" in page
     assert "1 gone" in page
     assert "Record the decision" not in page
     assert recall not in signed_in.get("/").context["needs"]

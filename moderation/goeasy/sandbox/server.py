@@ -317,9 +317,8 @@ class Handler(BaseHTTPRequestHandler):
                 after = {"Retry-After": str(options["retry_after"])} if "retry_after" in options else {}
                 self.reply_raw(status, "application/json", b"{}", after)
                 return
-            case "refuse":
-                call["answer_code"] = call["http_status"] = code = int(options.get("code", 401))
-                self.reply(code, options.get("content", "Unauthorized"))
+            case "refuse" if not options.get("effect"):
+                self.refuse(call, options)
                 return
             case "redirect":
                 call["http_status"] = 302
@@ -336,6 +335,8 @@ class Handler(BaseHTTPRequestHandler):
             case "html":
                 call["http_status"] = status = int(options.get("status", 502))
                 self.reply_raw(status, "text/html", HTML)
+            case "refuse":
+                self.refuse(call, options)
             case "half":
                 self.half(code, content)
             case _:
@@ -356,10 +357,16 @@ class Handler(BaseHTTPRequestHandler):
         except rules.Wrong as wrong:
             return 400, str(wrong)
 
-    def reply(self, code: int, content: object) -> None:
-        """Answer GoEasy's way: {"code", "content"}, the HTTP status following the code."""
+    def refuse(self, call: dict[str, Any], options: dict[str, Any]) -> None:
+        """Answer with the code, the content and the HTTP status of a fault."""
+        call["answer_code"] = code = int(options.get("code", 401))
+        call["http_status"] = status = int(options.get("status", code))
+        self.reply(code, options.get("content", "Unauthorized"), status=status)
+
+    def reply(self, code: int, content: object, *, status: int | None = None) -> None:
+        """Answer GoEasy's way: {"code", "content"}, the HTTP status following the code unless it is given."""
         text = json.dumps({"code": code, "content": content}, ensure_ascii=False, separators=(",", ":"))
-        self.reply_raw(code, "application/json;charset=UTF-8", text.encode("utf-8", "surrogatepass"))
+        self.reply_raw(status or code, "application/json;charset=UTF-8", text.encode("utf-8", "surrogatepass"))
 
     def reply_raw(self, status: int, content_type: str, body: bytes, headers: dict[str, str] | None = None) -> None:
         """Answer with these bytes."""
