@@ -4,6 +4,7 @@ A value that cannot be used stops the start with a sentence that names the varia
 """
 
 import base64
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,35 @@ from moderation.goeasy.client import base_url
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
+# The database, keys, exports and backups are for the console's account alone, whichever process creates them.
+os.umask(0o077)
+
 env = environ.Env()
 environ.Env.read_env(BASE_DIR / ".env")
 
 
+def secret(name: str) -> str:
+    """The secret `name`, or what the file that <name>_FILE names holds; empty if neither is set.
+
+    Raises ImproperlyConfigured if both are set, or if the file cannot be read.
+    """
+    text: str = env.str(name, "").strip()
+    file = env.str(f"{name}_FILE", "").strip()
+    if not file:
+        return text
+    if text:
+        raise ImproperlyConfigured(f"{name} and {name}_FILE are both set. Set one of them.")
+    try:
+        return (BASE_DIR / file).read_text(encoding="utf-8-sig").strip()
+    except OSError as problem:
+        raise ImproperlyConfigured(f"{name}_FILE cannot be used: {file}: {problem.strerror}.") from None
+    except UnicodeDecodeError:
+        raise ImproperlyConfigured(f"{name}_FILE cannot be used: {file} is not UTF-8 text.") from None
+
+
 def read(name: str, cast: Callable[[str], Any], default: str) -> Any:
     """The environment's value for `name` through `cast`; raises ImproperlyConfigured naming `name`."""
-    text = env.str(name, default).strip()
+    text = (secret(name) or default) if name in SECRETS else env.str(name, default).strip()
     try:
         return cast(text)
     except (ValueError, ImproperlyConfigured) as problem:
@@ -39,6 +62,30 @@ def boolean(text: str) -> bool:
     if text.lower() in {"", "0", "false", "no", "off"}:
         return False
     raise ValueError(f"“{text}” is neither true nor false.")
+
+
+def strong_key(text: str) -> str:
+    """A key that nobody guesses, or empty for none. Errors do not repeat it."""
+    if text and not DEBUG:
+        if len(text) < MIN_KEY_LENGTH or len(set(text)) < MIN_KEY_CHARACTERS:
+            raise ValueError(
+                f"it is too easy to guess: it has {len(text)} characters, {len(set(text))} of them distinct, and needs "
+                f"at least {MIN_KEY_LENGTH} and {MIN_KEY_CHARACTERS}. {NEW_KEY}"
+            )
+        if text == DEBUG_KEY:
+            raise ValueError(f"it is the public key of DEBUG. {NEW_KEY}")
+    return text
+
+
+def former_keys(text: str) -> list[str]:
+    """A comma-separated list of former SECRET_KEYs: whoever guesses one can still forge sessions."""
+    try:
+        return [strong_key(key) for key in words(text)]
+    except ValueError:
+        raise ValueError(
+            f"a key in it is too easy to guess: fewer than {MIN_KEY_LENGTH} characters, or than {MIN_KEY_CHARACTERS} "
+            "distinct ones. Move it to FIELD_ENCRYPTION_KEY_FALLBACKS: it then opens stored keys and nothing else."
+        ) from None
 
 
 def words(text: str) -> list[str]:
@@ -91,6 +138,8 @@ def key_seed(text: str) -> bytes:
         raise ValueError("it is not Base64.") from None
     if len(seed) not in {0, 32}:
         raise ValueError(f"it has {len(seed)} bytes, not 32.")
+    if seed and len(set(seed)) < MIN_KEY_CHARACTERS and not DEBUG:
+        raise ValueError("it is too easy to guess: take 32 random bytes.")
     return seed
 
 
@@ -108,6 +157,13 @@ def secure_url(text: str) -> str:
     return text
 
 
+def folder(text: str) -> Path:
+    """A folder, relative to the console's."""
+    if not text:
+        raise ValueError("it names no folder.")
+    return BASE_DIR / text
+
+
 def path(text: str) -> str:
     """A file, relative to the console's folder; empty for none."""
     return str(BASE_DIR / text) if text else ""
@@ -120,12 +176,12 @@ def rest_host(text: str) -> str:
 
 
 def database(text: str) -> dict[str, Any]:
-    """Django's settings for a database URL; only the two engines that the console is tested on."""
-    if not text.startswith(("sqlite:///", "postgres://", "postgresql://")):
+    """Django's settings for a database URL; only the two engines that the console is tested on. Empty: SQLite."""
+    if text and not text.startswith(("sqlite:///", "postgres://", "postgresql://")):
         raise ValueError("it must begin with sqlite:/// or postgres://.")
-    settings = dict(environ.Env.db_url_config(text))
+    settings = dict(environ.Env.db_url_config(text or "sqlite:///console.sqlite3"))
     if settings["ENGINE"] == "django.db.backends.sqlite3":
-        name = settings["NAME"]
+        name = settings["NAME"] if text else DATA_DIR / "console.sqlite3"
         if name != ":memory:":
             settings["NAME"] = str(BASE_DIR / name)
             Path(settings["NAME"]).parent.mkdir(parents=True, exist_ok=True)
@@ -156,25 +212,44 @@ def email(text: str) -> dict[str, Any]:
     return {**{name: value for name, value in settings.items() if name.startswith("EMAIL_")}, "EMAIL_TIMEOUT": 10}
 
 
+# Each is also read from a file that <NAME>_FILE names.
+SECRETS = frozenset(
+    {
+        *("SECRET_KEY", "SECRET_KEY_FALLBACKS", "FIELD_ENCRYPTION_KEY", "FIELD_ENCRYPTION_KEY_FALLBACKS"),
+        *("GOEASY_APPKEY", "GOEASY_SECRET_KEY", "AUDIT_SIGNING_KEY"),
+        # These may hold a password or a token.
+        *("DATABASE_URL", "EMAIL_URL", "AUDIT_CHECKPOINT_URL"),
+    }
+)
 DEBUG = read("DEBUG", boolean, "false")
 
-SECRET_KEY = env.str("SECRET_KEY", "")
+# What Django's own deployment check (security.W009) asks of a SECRET_KEY.
+MIN_KEY_LENGTH, MIN_KEY_CHARACTERS = 50, 5
+DEBUG_KEY = "for-debugging-only-" + "never-outside-debug-" * 3
+NEW_KEY = (
+    "Put a long random text into .env, for example the output of: "
+    "python -c 'import secrets; print(secrets.token_urlsafe(50))'"
+)
+SECRET_KEY = read("SECRET_KEY", strong_key, "")
 if not SECRET_KEY:
     if not DEBUG:
-        raise ImproperlyConfigured(
-            "SECRET_KEY is not set. Put a long random text into .env, for example the output of: "
-            "python -c 'import secrets; print(secrets.token_urlsafe(50))'"
-        )
-    SECRET_KEY = "for-debugging-only-" + "never-outside-debug-" * 3
-SECRET_KEY_FALLBACKS = words(env.str("SECRET_KEY_FALLBACKS", ""))
+        raise ImproperlyConfigured(f"SECRET_KEY is not set. {NEW_KEY}")
+    SECRET_KEY = DEBUG_KEY
+SECRET_KEY_FALLBACKS = read("SECRET_KEY_FALLBACKS", former_keys, "")
+# Encrypts keys in the database; while it is empty, SECRET_KEY does. The fallbacks only open what was encrypted before.
+FIELD_ENCRYPTION_KEY = read("FIELD_ENCRYPTION_KEY", strong_key, "")
+FIELD_ENCRYPTION_KEY_FALLBACKS = read("FIELD_ENCRYPTION_KEY_FALLBACKS", words, "")
+
+# Everything that the console keeps beside a database server: SQLite's file, the signing key, checkpoint and exports.
+DATA_DIR = read("DATA_DIR", folder, "data")
 
 ALLOWED_HOSTS = read("ALLOWED_HOSTS", words, "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = read("CSRF_TRUSTED_ORIGINS", origins, "")
 
 # GoEasy: the application `default` (architecture.md; interface.md, "Environment")
-GOEASY_APPKEY = env.str("GOEASY_APPKEY", "").strip()
+GOEASY_APPKEY = read("GOEASY_APPKEY", str, "")
 GOEASY_REST_HOST = read("GOEASY_REST_HOST", rest_host, "hangzhou")
-GOEASY_SECRET_KEYS = words(env.str("GOEASY_SECRET_KEY", ""))
+GOEASY_SECRET_KEYS = read("GOEASY_SECRET_KEY", words, "")
 GOEASY_CONCURRENCY = read("GOEASY_CONCURRENCY", whole(1, 64), "8")
 GOEASY_MAX_CALLS_PER_SECOND = read("GOEASY_MAX_CALLS_PER_SECOND", number(0, 10_000), "0")
 GOEASY_CONNECT_TIMEOUT = read("GOEASY_CONNECT_TIMEOUT", number(0.1, 60), "5")
@@ -196,11 +271,11 @@ MEDIA_ORIGINS = read("MEDIA_ORIGINS", origins, "")
 # The audit log's checkpoints: what they are signed with, how often, and where they are written.
 AUDIT_SIGNING_KEY = read("AUDIT_SIGNING_KEY", key_seed, "")
 AUDIT_FORMER_PUBLIC_KEYS = read("AUDIT_FORMER_PUBLIC_KEYS", public_keys, "")
-AUDIT_KEY_FILE = BASE_DIR / "data" / "audit-signing-key"
+AUDIT_KEY_FILE = DATA_DIR / "audit-signing-key"
 # Where workers put exports that were asked for in Django admin, for a day.
-AUDIT_EXPORT_DIR = BASE_DIR / "data" / "exports"
+AUDIT_EXPORT_DIR = DATA_DIR / "exports"
 AUDIT_CHECKPOINT_MINUTES = read("AUDIT_CHECKPOINT_MINUTES", number(1, 1440), "60")
-AUDIT_CHECKPOINT_FILE = read("AUDIT_CHECKPOINT_FILE", path, "data/audit-checkpoint")
+AUDIT_CHECKPOINT_FILE = read("AUDIT_CHECKPOINT_FILE", path, str(DATA_DIR / "audit-checkpoint"))
 AUDIT_CHECKPOINT_URL = read("AUDIT_CHECKPOINT_URL", secure_url, "")
 AUDIT_CHECKPOINT_STDOUT = read("AUDIT_CHECKPOINT_STDOUT", boolean, "false")
 # How many proxies stand before the console, each adding to X-Forwarded-For: whose address the audit log records.
@@ -209,7 +284,7 @@ FORWARDED_HOPS = read("FORWARDED_HOPS", whole(0, 10), "0")
 HTTPS = read("HTTPS", boolean, "false" if DEBUG else "true")
 
 DATABASE_POOL_SIZE = read("DATABASE_POOL_SIZE", whole(2, 500), "20")
-DATABASES = {"default": read("DATABASE_URL", database, "sqlite:///data/console.sqlite3")}
+DATABASES = {"default": read("DATABASE_URL", database, "")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [
@@ -310,6 +385,8 @@ STORAGES = {
     },
 }
 WHITENOISE_USE_FINDERS = DEBUG
+# Collected static files are for everybody: whoever serves them may run under another account.
+FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o755
 
 # Nothing inline, nothing evaluated, nothing framed: admin included.
 CONTENT_SECURITY_POLICY = {

@@ -34,7 +34,7 @@ def outcome(entry: dict[str, Any]) -> tuple[int, int]:
     action = entry["action"]
     if action == Action.LOG_VERIFIED and entry["detail"].get("problem"):
         return FAILURE, CRITICAL
-    if action == Action.UNANSWERED:
+    if action == Action.UNANSWERED or (action == Action.LOG_VERIFIED and entry["detail"].get("key_problem")):
         return UNKNOWN, LOW
     if action == Action.SIGN_IN_FAILED or (action == Action.ANSWERED and entry["response_code"] != 200):
         return FAILURE, LOW

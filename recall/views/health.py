@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from moderation.archive import feed
+from moderation.audit import alarms
 from recall.models import Circuit, Heartbeat
 
 # A worker gives a sign of life every 5 s.
@@ -29,9 +30,10 @@ def healthz(request: HttpRequest) -> JsonResponse:
 
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
-    """200 when database, migrations and a worker are there, and no feed has an alarm; else 503, with the reasons.
+    """200 when database, migrations and a worker are there, and no feed and no audit log has an alarm; else 503.
 
-    `goeasy` tells which applications' calls are held back. It turns nothing to 503: without GoEasy people still read.
+    The JSON has the reasons. `goeasy` tells which applications' calls are held back. It turns nothing to 503: without
+    GoEasy people still read.
     """
     try:
         executor = MigrationExecutor(connection)
@@ -39,6 +41,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
         checks = {"database": "ok", "migrations": "unapplied" if unapplied else "ok"}
         checks["worker"] = "ok" if not unapplied and worker_is_alive() else "no sign of life"
         checks["feed"] = "not known" if unapplied else feed.state_of_all()
+        checks["audit"] = "not known" if unapplied else alarms.state()
         held_back = {} if unapplied else dict(held_back_applications())
     except DatabaseError:
         checks, held_back = {"database": "no answer"}, {}
