@@ -293,6 +293,7 @@ INSTALLED_APPS = [
     "moderation.archive",
     "moderation.audit",
     "recall",
+    "moderation.operations",
     "moderation.apps.ConsoleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -26,6 +26,7 @@ from moderation.audit.chain import Sealer
 from moderation.audit.models import AuditAlarm
 from moderation.audit.signing import SigningKeyError
 from moderation.audit.verifier import BrokenError
+from moderation.operations.startup import refuse_unusable_database
 from recall import alarms, engine, gaps, services, verify
 from recall.models import Heartbeat, Recall
 from recall.outcomes import recover_orphans
@@ -66,6 +67,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, interval: float, applications: int, **options: Any) -> None:
+        refuse_unusable_database()
         name = engine.worker_name()
         loops = [queue_worker(f"{name}-{number}", interval) for number in range(max(1, applications))]
 
