@@ -39,11 +39,12 @@ def secret(name: str) -> str:
     if text:
         raise ImproperlyConfigured(f"{name} and {name}_FILE are both set. Set one of them.")
     try:
-        return (BASE_DIR / file).read_text(encoding="utf-8-sig").strip()
+        text = (BASE_DIR / file).read_text(encoding="utf-8-sig").strip()
     except OSError as problem:
         raise ImproperlyConfigured(f"{name}_FILE cannot be used: {file}: {problem.strerror}.") from None
     except UnicodeDecodeError:
         raise ImproperlyConfigured(f"{name}_FILE cannot be used: {file} is not UTF-8 text.") from None
+    return text
 
 
 def read(name: str, cast: Callable[[str], Any], default: str) -> Any:

@@ -90,7 +90,7 @@ def verify(job: AuditJob) -> str:
     told = verification.find([], Progress(job))
     detail = {**told, "checkpoints": 0, "job": str(job.pk), "from": job.origin}
     record(actor=job.actor, action=Action.LOG_VERIFIED, detail=detail)
-    return told["problem"] or told.get("key_problem", "")
+    return str(told["problem"] or told.get("key_problem", ""))
 
 
 def write(job: AuditJob) -> str:

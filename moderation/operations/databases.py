@@ -196,7 +196,7 @@ def keep_aside(path: Path) -> list[Path]:
 def client() -> tuple[list[str], dict[str, str]]:
     """Arguments and environment with which PostgreSQL's programs reach the database; the password is in the latter."""
     command, environment = connection.client.settings_to_cmd_args_env(connection.settings_dict, [])
-    return command[1:], {**os.environ, **(environment or {})}
+    return list(command[1:]), {**os.environ, **(environment or {})}
 
 
 def programs(*names: str, version: int) -> None:

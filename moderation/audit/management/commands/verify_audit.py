@@ -7,18 +7,17 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 
-from moderation.audit import checkpoints, verification, verifier
+from moderation.audit import signing, verification, verifier
 from moderation.audit.models import Action
 from moderation.audit.requests import COMMAND_LINE
 from moderation.audit.services import record
-from moderation.audit.signing import SigningKeyError
 
 
 def key_sentence() -> str:
     """What is wrong with the signing key, and what to do."""
     try:
-        checkpoints.public_key()
-    except SigningKeyError as problem:
+        signing.public_key()
+    except signing.SigningKeyError as problem:
         return str(problem)
     return "the signing key was missing a moment ago"
 
@@ -45,8 +44,8 @@ class Command(BaseCommand):
                 key = verifier.read_public_key(Path(options["public_key"]).read_bytes().decode())
             for checkpoint in given:
                 # One that somebody else wrote says nothing about the log.
-                checkpoint.check_signature(*(key or (checkpoints.public_key(), "")))
-        except SigningKeyError as problem:
+                checkpoint.check_signature(*(key or (signing.public_key(), "")))
+        except signing.SigningKeyError as problem:
             raise CommandError(f"Cannot be verified: {problem}. The log was not looked at.", returncode=2) from None
         except verifier.BrokenError as problem:
             raise CommandError(f"Broken: {problem}. The log was not looked at.", returncode=1) from None
