@@ -244,7 +244,7 @@ class AuditAlarm(models.Model):
 
 KEY_ADVICE = _(
     "Put the file audit-signing-key back from a backup, or set AUDIT_SIGNING_KEY on every machine that runs a worker. "
-    "This says nothing about the entries."
+    "It does not mean that entries were changed."
 )
 ADVICE = {
     AuditAlarm.Problem.KEY_MISSING: KEY_ADVICE,

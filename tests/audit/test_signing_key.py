@@ -187,6 +187,11 @@ def test_admin_shows_a_missing_key_and_not_a_broken_log(lost: bytes, client: Cli
         page = client.get(address).content.decode()
         assert "not verified</span> The signing key is missing." in page
         assert "broken</span>" not in page
+        assert "not signed</span>" not in page
+    alarms.sound(KEY_MISSING)
+    assert (
+        "not signed</span> The signing key is missing. Put" in client.get("/admin/audit/auditentry/").content.decode()
+    )
 
 
 def test_sealing_needs_no_key(lost: bytes) -> None:
