@@ -18,6 +18,7 @@ from moderation.archive.models import Application, Conversation, Kind, Message, 
 from moderation.archive.names import titled
 from moderation.archive.problems import problem_sentence
 from moderation.audit import alarms
+from moderation.audit.requests import forwarding_is_ignored
 from moderation.audit.services import record_search
 from moderation.requests import SignedIn
 from recall.models import LOOKED_FOR, NEEDS_A_PERSON, Recall, RecallBatch, RecallItem, Sweep
@@ -58,6 +59,7 @@ def home(request: SignedIn) -> HttpResponse:
         ],
         "worker_is_alive": worker_is_alive(),
         "audit_alarms": alarms.live() if request.user.has_perm("audit.view_auditentry") else [],
+        "forwarding_is_ignored": forwarding_is_ignored(),
     }
     return render(request, "recall/home.html", context)
 

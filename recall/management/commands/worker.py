@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import signal
 import sys
@@ -13,7 +14,7 @@ from datetime import timedelta
 from types import FrameType
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, InterfaceError, OperationalError, connection
 from django.utils import timezone
 from django_tasks_db.management.commands.db_worker import Worker
@@ -26,7 +27,7 @@ from moderation.audit.chain import Sealer
 from moderation.audit.models import AuditAlarm
 from moderation.audit.signing import SigningKeyError
 from moderation.audit.verifier import BrokenError
-from moderation.operations.startup import refuse_unusable_database
+from moderation.readiness import migrations_problem
 from recall import alarms, engine, gaps, services, verify
 from recall.models import Heartbeat, Recall
 from recall.outcomes import recover_orphans
@@ -67,7 +68,9 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, interval: float, applications: int, **options: Any) -> None:
-        refuse_unusable_database()
+        # With an encoding that cannot be used, its first connection ends it with a sentence.
+        if problem := problem_of_the_database():
+            raise CommandError(problem)
         name = engine.worker_name()
         loops = [queue_worker(f"{name}-{number}", interval) for number in range(max(1, applications))]
 
@@ -98,6 +101,19 @@ class Command(BaseCommand):
             Sealer.near_the_end().seal()
         except (OperationalError, InterfaceError):
             log.exception("worker %s: the last entries of the audit log are not sealed yet", name)
+
+
+def problem_of_the_database() -> str:
+    """`migrations_problem()`, as soon as the database answers: worker and database may be started together."""
+    for attempt in itertools.count():
+        try:
+            return migrations_problem()
+        except (OperationalError, InterfaceError) as problem:
+            if attempt % 60 == 0:
+                log.warning("the database does not answer: %s; trying again", str(problem).partition("\n")[0])
+            connection.close()
+            time.sleep(1)
+    return ""
 
 
 def queue_worker(name: str, interval: float) -> Worker:
