@@ -16,6 +16,7 @@ READS = {
     Action.LOG_EXPORTED,
     Action.LOG_DOWNLOADED,
     Action.LOG_VERIFIED,
+    Action.BACKED_UP,
 }
 DONE = {"added": CREATE, "changed": UPDATE, "deleted": DELETE}
 NAMES = {CREATE: "Create", READ: "Read", UPDATE: "Update", DELETE: "Delete"}

@@ -86,8 +86,8 @@ def sweeps_with(which: Q) -> list[Sweep]:
 
 def health(application: Application) -> tuple[str, Conversation | None]:
     """What is wrong with reaching GoEasy, as a sentence (empty: nothing known), and where it was met."""
-    if not application.is_configured:
-        return str(problem_sentence("not_configured")), None
+    if problem := application.key_problem:
+        return str(problem_sentence(problem)), None
     an_hour_ago = timezone.now() - timedelta(hours=1)
     latest = (
         Conversation.objects.filter(application=application, history_read_at__gte=an_hour_ago)

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.test import Client
 
 from moderation.archive import key_rotation
-from moderation.archive.models import Application
+from moderation.archive.backfill import read_latest
+from moderation.archive.models import Application, Conversation
 from moderation.archive.secrecy import reseal, seal, unseal
 from moderation.audit.models import Action, AuditEntry
+from moderation.goeasy.client import Group
 
 pytestmark = pytest.mark.django_db
 APPKEY, SECRET = "BC-0011223344556677", "one-secret,another-secret"
@@ -126,3 +129,20 @@ def test_a_rotation_that_cannot_be_recorded_changes_nothing(
 def test_an_empty_text_is_never_encrypted(stored: Application) -> None:
     assert reseal(seal("x")) is not None
     assert reseal("gAAAAABnothing") is None
+
+
+@pytest.mark.parametrize("page", ["home", "history"])
+def test_a_key_that_cannot_be_opened_is_not_called_missing(
+    stored: Application, settings: Any, client: Client, moderator: Any, page: str
+) -> None:
+    settings.SECRET_KEY = NEW
+    assert stored.key_problem == "key_unreadable"
+    if page == "home":
+        client.force_login(moderator)
+        text = client.get("/").content.decode()
+        assert "stored key cannot be opened" in text and "it has no key" not in text.partition("Second")[2][:300]
+    else:
+        conversation = Conversation.objects.open(stored, Group("g-1"))
+        assert read_latest(conversation).problem == "key_unreadable"
+    stored.appkey_sealed = ""
+    assert stored.key_problem == "not_configured"
