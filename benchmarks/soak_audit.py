@@ -127,7 +127,10 @@ def main() -> None:
         folder = Path(name)
         os.environ.setdefault("DATABASE_URL", f"sqlite:///{folder}/soak.sqlite3")
         os.environ |= {"SECRET_KEY": "soak-" * 12, "DEBUG": "false", "AUDIT_CHECKPOINT_FILE": ""}
-        os.environ |= {"AUDIT_SIGNING_KEY": "A" * 43 + "=", "DJANGO_SETTINGS_MODULE": "moderation.settings"}
+        os.environ |= {
+            "AUDIT_SIGNING_KEY": "c29hay10ZXN0cy1vbmx5LXNvYWstdGVzdHMtb25seSE=",
+            "DJANGO_SETTINGS_MODULE": "moderation.settings",
+        }
         import django
 
         django.setup()

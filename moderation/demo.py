@@ -43,18 +43,27 @@ def is_taken(port: int) -> bool:
 
 def environment(port: int, sandbox_port: int) -> dict[str, str]:
     """Settings of the demo: production's, less TLS, and with the sandbox as its GoEasy."""
+    # Until DATA_DIR there was one key for the demo and the console beside it.
+    key, former_key = DATA / "audit-signing-key", DATA.parent / "audit-signing-key"
+    if (DATA / "console.sqlite3").exists() and former_key.exists() and not key.exists():
+        key.touch(mode=0o600)
+        key.write_bytes(former_key.read_bytes())
     secret_file = DATA / "secret-key"
     if not secret_file.exists():
         secret_file.touch(mode=0o600)
         secret_file.write_text(secrets.token_urlsafe(60))
     sandbox = f"http://127.0.0.1:{sandbox_port}"
+    # Whatever a .env of this folder says.
+    files = (f"{name}_FILE" for name in ("SECRET_KEY", "DATABASE_URL", "GOEASY_APPKEY", "GOEASY_SECRET_KEY"))
     return {
+        **dict.fromkeys(files, ""),
         "SECRET_KEY": secret_file.read_text(),
         "DEBUG": "false",
         "HTTPS": "false",
         "ALLOWED_HOSTS": "localhost,127.0.0.1",
         "CSRF_TRUSTED_ORIGINS": f"http://localhost:{port},http://127.0.0.1:{port}",
-        "DATABASE_URL": os.environ.get("DEMO_DATABASE_URL", f"sqlite:///{DATA / 'console.sqlite3'}"),
+        "DATA_DIR": str(DATA),
+        "DATABASE_URL": os.environ.get("DEMO_DATABASE_URL", ""),
         "GOEASY_APPKEY": "BC-demo-0123456789abcdef",
         "GOEASY_SECRET_KEY": "demo-secret-0123456789",
         "GOEASY_REST_HOST": sandbox,

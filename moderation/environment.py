@@ -22,7 +22,7 @@ REFERENCE = re.compile(r"\$(\w+|\{\w+\})")
 
 
 class Reading(NamedTuple):
-    """A setting as it was read: `source` is "environment", ".env" or "default"."""
+    """A setting as it was read: `source` is "environment", ".env", "default", or the name of the file's setting."""
 
     name: str
     text: str
@@ -49,6 +49,7 @@ class Environment:
     """The variables of `.env` at `file` and of the process; `readings` are those that were asked for, by name."""
 
     def __init__(self, file: Path) -> None:
+        self.folder = file.parent
         self.in_file = parse_file(file)
         self.in_process = set(os.environ)
         self.readings: dict[str, Reading] = {}
@@ -60,19 +61,38 @@ class Environment:
         """The value of `name` through `cast`, without blanks around it. Raises ImproperlyConfigured naming `name`."""
         return self._read(name, lambda text: cast(text.strip()), default, secret)
 
-    def read_exactly(self, name: str) -> str:
-        """The text of the secret `name` with every blank that it has; empty where it is not set."""
-        text: str = self._read(name, str, "", True)
+    def read_exactly(self, name: str, cast: Callable[[str], str] = str) -> str:
+        """The text of the secret `name` with every blank that it has, through `cast`; empty where it is not set."""
+        text: str = self._read(name, cast, "", True)
         return text
 
     def _read(self, name: str, cast: Callable[[str], Any], default: str, secret: bool) -> Any:
-        text = os.environ.get(name, default)
-        source = "environment" if name in self.in_process else ".env" if name in self.in_file else "default"
+        text, source = os.environ.get(name, default), self._source(name)
+        if secret and f"{name}_FILE" in os.environ:
+            file = os.environ[f"{name}_FILE"].strip()
+            self.readings[f"{name}_FILE"] = Reading(f"{name}_FILE", file, self._source(f"{name}_FILE"), False)
+            if file:
+                text, source = self._read_secret(name, file), f"{name}_FILE"
         self.readings[name] = Reading(name, text, source, secret)
         try:
             return cast(text)
         except (ValueError, ImproperlyConfigured) as problem:
             raise ImproperlyConfigured(f"{name} cannot be used: {problem}") from None
+
+    def _source(self, name: str) -> str:
+        return "environment" if name in self.in_process else ".env" if name in self.in_file else "default"
+
+    def _read_secret(self, name: str, file: str) -> str:
+        """What the file of the secret `name` holds, less its last end of line. Raises ImproperlyConfigured."""
+        if os.environ.get(name, "").strip():
+            raise ImproperlyConfigured(f"{name} and {name}_FILE are both set. Set one of them.")
+        try:
+            # Relative to the folder of .env.
+            return (self.folder / file).read_text(encoding="utf-8-sig").rstrip("\r\n")
+        except OSError as problem:
+            raise ImproperlyConfigured(f"{name}_FILE cannot be used: {file}: {problem.strerror}.") from None
+        except UnicodeDecodeError:
+            raise ImproperlyConfigured(f"{name}_FILE cannot be used: {file} is not UTF-8 text.") from None
 
 
 def parse_file(file: Path) -> dict[str, str]:

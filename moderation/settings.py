@@ -4,6 +4,7 @@ A value that cannot be used stops the start with a sentence that names the varia
 """
 
 import base64
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,9 @@ from moderation.goeasy.client import base_url
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
+# The database, keys, exports and backups are for the console's account alone, whichever process creates them.
+os.umask(0o077)
+
 environment = Environment(BASE_DIR / ".env")
 read = environment.read
 
@@ -32,6 +36,30 @@ def boolean(text: str) -> bool:
     if text.lower() in {"", "0", "false", "no", "off"}:
         return False
     raise ValueError(f"“{text}” is neither true nor false.")
+
+
+def strong_key(text: str) -> str:
+    """A key that nobody guesses, or empty for none. Errors do not repeat it."""
+    if text and not DEBUG:
+        if len(text) < MIN_KEY_LENGTH or len(set(text)) < MIN_KEY_CHARACTERS:
+            raise ValueError(
+                f"it is too easy to guess: it has {len(text)} characters, {len(set(text))} of them distinct, and needs "
+                f"at least {MIN_KEY_LENGTH} and {MIN_KEY_CHARACTERS}. {NEW_KEY}"
+            )
+        if text == DEBUG_KEY:
+            raise ValueError(f"it is the public key of DEBUG. {NEW_KEY}")
+    return text
+
+
+def former_keys(text: str) -> list[str]:
+    """A comma-separated list of former SECRET_KEYs: whoever guesses one can still forge sessions."""
+    try:
+        return [strong_key(key) for key in words(text)]
+    except ValueError:
+        raise ValueError(
+            f"a key in it is too easy to guess: fewer than {MIN_KEY_LENGTH} characters, or than {MIN_KEY_CHARACTERS} "
+            "distinct ones. Move it to FIELD_ENCRYPTION_KEY_FALLBACKS: it then opens stored keys and nothing else."
+        ) from None
 
 
 def words(text: str) -> list[str]:
@@ -84,6 +112,8 @@ def key_seed(text: str) -> bytes:
         raise ValueError("it is not Base64.") from None
     if len(seed) not in {0, 32}:
         raise ValueError(f"it has {len(seed)} bytes, not 32.")
+    if seed and len(set(seed)) < MIN_KEY_CHARACTERS and not DEBUG:
+        raise ValueError("it is too easy to guess: take 32 random bytes.")
     return seed
 
 
@@ -99,6 +129,13 @@ def secure_url(text: str) -> str:
     if text and not (parts.hostname and (parts.scheme == "https" or local)):
         raise ValueError("it must begin with https:// (http:// only for this machine).")
     return text
+
+
+def folder(text: str) -> Path:
+    """A folder, relative to the console's."""
+    if not text:
+        raise ValueError("it names no folder.")
+    return BASE_DIR / text
 
 
 def path(text: str) -> str:
@@ -135,12 +172,12 @@ def url_config(parse: Callable[[str], dict[str, Any]], text: str) -> dict[str, A
 
 
 def database(text: str) -> dict[str, Any]:
-    """Django's settings for a database URL; only the two engines that the console is tested on."""
-    if not text.startswith(("sqlite:///", "postgres://", "postgresql://")):
+    """Django's settings for a database URL; only the two engines that the console is tested on. Empty: SQLite."""
+    if text and not text.startswith(("sqlite:///", "postgres://", "postgresql://")):
         raise ValueError("it must begin with sqlite:/// or postgres://.")
-    if text.startswith("sqlite:///"):
+    if not text or text.startswith("sqlite:///"):
         # The file's path to the letter: a sign that means something in other URLs may stand in a folder's name.
-        name = text.removeprefix("sqlite:///") or ":memory:"
+        name = (text.removeprefix("sqlite:///") or ":memory:") if text else DATA_DIR / "console.sqlite3"
         settings: dict[str, Any] = {"ENGINE": "django.db.backends.sqlite3", "NAME": name}
         if name != ":memory:":
             settings["NAME"] = str(BASE_DIR / name)
@@ -178,15 +215,25 @@ def email(text: str) -> dict[str, Any]:
 
 DEBUG = read("DEBUG", boolean, "false")
 
-SECRET_KEY = environment.read_exactly("SECRET_KEY")
+# What Django's own deployment check (security.W009) asks of a SECRET_KEY.
+MIN_KEY_LENGTH, MIN_KEY_CHARACTERS = 50, 5
+DEBUG_KEY = "for-debugging-only-" + "never-outside-debug-" * 3
+NEW_KEY = (
+    "Put a long random text into .env, for example the output of: "
+    "python -c 'import secrets; print(secrets.token_urlsafe(50))'"
+)
+SECRET_KEY = environment.read_exactly("SECRET_KEY", strong_key)
 if not SECRET_KEY:
     if not DEBUG:
-        raise ImproperlyConfigured(
-            "SECRET_KEY is not set. Put a long random text into .env, for example the output of: "
-            "python -c 'import secrets; print(secrets.token_urlsafe(50))'"
-        )
-    SECRET_KEY = "for-debugging-only-" + "never-outside-debug-" * 3
-SECRET_KEY_FALLBACKS = read("SECRET_KEY_FALLBACKS", words, "", secret=True)
+        raise ImproperlyConfigured(f"SECRET_KEY is not set. {NEW_KEY}")
+    SECRET_KEY = DEBUG_KEY
+SECRET_KEY_FALLBACKS = read("SECRET_KEY_FALLBACKS", former_keys, "", secret=True)
+# Encrypts keys in the database; while it is empty, SECRET_KEY does. The fallbacks only open what was encrypted before.
+FIELD_ENCRYPTION_KEY = read("FIELD_ENCRYPTION_KEY", strong_key, "", secret=True)
+FIELD_ENCRYPTION_KEY_FALLBACKS = read("FIELD_ENCRYPTION_KEY_FALLBACKS", words, "", secret=True)
+
+# Everything that the console keeps beside a database server: SQLite's file, the signing key, checkpoint and exports.
+DATA_DIR = read("DATA_DIR", folder, "data")
 
 ALLOWED_HOSTS = read("ALLOWED_HOSTS", words, "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = read("CSRF_TRUSTED_ORIGINS", origins, "")
@@ -216,11 +263,11 @@ MEDIA_ORIGINS = read("MEDIA_ORIGINS", origins, "")
 # The audit log's checkpoints: what they are signed with, how often, and where they are written.
 AUDIT_SIGNING_KEY = read("AUDIT_SIGNING_KEY", key_seed, "", secret=True)
 AUDIT_FORMER_PUBLIC_KEYS = read("AUDIT_FORMER_PUBLIC_KEYS", public_keys, "")
-AUDIT_KEY_FILE = BASE_DIR / "data" / "audit-signing-key"
+AUDIT_KEY_FILE = DATA_DIR / "audit-signing-key"
 # Where workers put exports that were asked for in Django admin, for a day.
-AUDIT_EXPORT_DIR = BASE_DIR / "data" / "exports"
+AUDIT_EXPORT_DIR = DATA_DIR / "exports"
 AUDIT_CHECKPOINT_MINUTES = read("AUDIT_CHECKPOINT_MINUTES", number(1, 1440), "60")
-AUDIT_CHECKPOINT_FILE = read("AUDIT_CHECKPOINT_FILE", path, "data/audit-checkpoint")
+AUDIT_CHECKPOINT_FILE = read("AUDIT_CHECKPOINT_FILE", path, str(DATA_DIR / "audit-checkpoint"))
 AUDIT_CHECKPOINT_URL = read("AUDIT_CHECKPOINT_URL", secure_url, "", secret=True)
 AUDIT_CHECKPOINT_STDOUT = read("AUDIT_CHECKPOINT_STDOUT", boolean, "false")
 # How many proxies stand before the console, each adding to X-Forwarded-For: whose address the audit log records.
@@ -232,7 +279,7 @@ FORCE_SCRIPT_NAME = SCRIPT_NAME or None
 HTTPS = read("HTTPS", boolean, "false" if DEBUG else "true")
 
 DATABASE_POOL_SIZE = read("DATABASE_POOL_SIZE", whole(2, 500), "20")
-DATABASES = {"default": read("DATABASE_URL", database, "sqlite:///data/console.sqlite3", secret=True)}
+DATABASES = {"default": read("DATABASE_URL", database, "", secret=True)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [
@@ -241,6 +288,7 @@ INSTALLED_APPS = [
     "moderation.archive",
     "moderation.audit",
     "recall",
+    "moderation.operations",
     "moderation.apps.ConsoleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -333,6 +381,8 @@ STORAGES = {
     },
 }
 WHITENOISE_USE_FINDERS = DEBUG
+# Collected static files are for everybody: whoever serves them may run under another account.
+FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o755
 
 # Nothing inline, nothing evaluated, nothing framed: admin included.
 CONTENT_SECURITY_POLICY = {

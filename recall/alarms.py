@@ -1,4 +1,4 @@
-"""Watching the webhooks' feeds: what came is counted, and admins are told once of an alarm."""
+"""Watching the webhooks' feeds and the audit log: what came is counted, and admins are told once of an alarm."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from moderation.accounts.models import User
 from moderation.accounts.roles import Role
 from moderation.archive import feed
 from moderation.archive.models import Application, Feed
+from moderation.audit import alarms as audit_alarms
+from moderation.audit.models import AuditAlarm
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,26 @@ def watch() -> None:
             except (OSError, SMTPException):
                 log.exception("no e-mail could be sent about the feed of %s; trying again", state.application.slug)
                 Feed.objects.filter(pk=state.pk, alarm_at=state.alarm_at).update(mailed_at=None)
+    for alarm in audit_alarms.live().filter(mailed_at=None):
+        mine = AuditAlarm.objects.filter(pk=alarm.pk, since=alarm.since)
+        if mine.filter(mailed_at=None).update(mailed_at=timezone.now()):
+            try:
+                mail_audit_alarm(alarm)
+            except (OSError, SMTPException):
+                log.exception("no e-mail could be sent about the audit log; trying again")
+                mine.update(mailed_at=None)
+
+
+def mail_audit_alarm(alarm: AuditAlarm) -> None:
+    """Send every admin with an address an e-mail, in their language, about the audit log. Raises OSError."""
+    for admin in User.objects.filter(role=Role.ADMIN, is_active=True).exclude(email=""):
+        with translation.override(admin.language or settings.LANGUAGE_CODE):
+            text = [
+                str(alarm),
+                alarm.advice,
+                _("This is sent once; the home page shows it until it is over."),
+            ]
+            send_mail(_("The audit log is not being signed."), "\n\n".join(text), None, [admin.email])
 
 
 def tell_admins(state: Feed) -> None:

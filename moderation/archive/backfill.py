@@ -39,8 +39,8 @@ _places = threading.BoundedSemaphore(MOST_READS)
 class Reading:
     """What reading history came to.
 
-    `problem` is empty, or what kept it from being read: an error's `kind`, "not_configured", "busy" (GoEasy is
-    slow, and enough reads wait for it); of what was to be looked up also "slow", "too_many" (not all of it was
+    `problem` is empty, or what kept it from being read: an error's `kind`, an application's `key_problem`, "busy" (GoEasy
+    is slow, and enough reads wait for it); of what was to be looked up also "slow", "too_many" (not all of it was
     asked for) or "unreadable" (it may be among the messages that could not be read).
     `reached_start`: it was seen that history has nothing older. `crowded_ms`: a millisecond with more messages than
     one page holds, so that the strictly-before cursor cannot show them all (goeasy-api.md, "History"). `missed`: of
@@ -128,7 +128,7 @@ def survey(
     found = Survey()
     wanted = sorted(set(timestamps), reverse=True)
     if not conversation.application.is_configured:
-        found.problem = "not_configured"
+        found.problem = conversation.application.key_problem
         return found
     marks: dict[int, list[bool | None]] = defaultdict(list)
     with conversation.application.client(read_timeout=settings.GOEASY_READ_TIMEOUT) as client:
@@ -206,7 +206,7 @@ def fill(
     """
     filled = Filled()
     if not conversation.application.is_configured:
-        filled.problem = "not_configured"
+        filled.problem = conversation.application.key_problem
         return filled
     cursor: int | None = None
     with conversation.application.client(read_timeout=settings.GOEASY_READ_TIMEOUT) as client:
@@ -266,7 +266,7 @@ def _read(
     if not cursors:
         return reading
     if not conversation.application.is_configured:
-        reading.problem = "not_configured"
+        reading.problem = conversation.application.key_problem
     elif not _places.acquire(timeout=1):
         # Says nothing of this conversation's history: the last word on that is kept.
         return Reading(problem="busy")

@@ -5,6 +5,10 @@ from django.utils.translation import gettext_lazy as _
 
 SENTENCES: dict[str, str | Promise] = {
     "not_configured": _("The application has no key. An admin sets GOEASY_APPKEY, or the key in Django admin."),
+    "key_unreadable": _(
+        "The application’s stored key cannot be opened. An admin puts the former FIELD_ENCRYPTION_KEY or SECRET_KEY "
+        "back, or enters the key again in Django admin."
+    ),
     "refused": _("GoEasy refused to answer. An admin checks the application's key and region."),
     "invalid_call": _("The application's key or the conversation's ids cannot be sent. An admin checks them."),
     "name_unresolved": _("GoEasy's host name could not be found. An admin checks GOEASY_REST_HOST and the network."),

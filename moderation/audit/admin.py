@@ -19,11 +19,11 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from moderation.audit import export, jobs, problems, timeline
+from moderation.audit import alarms, export, jobs, problems, timeline
 from moderation.audit.chain import Sealer
 from moderation.audit.export import FORMATS
 from moderation.audit.filters import PAIR, AuditFilter, applications
-from moderation.audit.models import Action, AuditCheckpoint, AuditEntry, AuditJob, AuditSeal
+from moderation.audit.models import Action, AuditAlarm, AuditCheckpoint, AuditEntry, AuditJob, AuditSeal
 from moderation.audit.services import record
 from moderation.read_only_admin import (
     KeyChangeList,
@@ -264,6 +264,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             "zone": zone_name(),
             "job": job,
             "problem": problems.translated(job.problem),
+            "key_problem": key_problem(job.problem),
             "created": moment(job.created_at),
             "until": moment(job.created_at + AuditJob.KEPT),
             "may_download": self.has_export_permission(request),
@@ -366,7 +367,14 @@ def integrity() -> dict[str, Any]:
         "verification": verification,
         "verification_time": verification and moment(verification.at),
         "problem": verification and problems.translated(verification.detail.get("problem") or ""),
+        "key_problem": verification and key_problem(verification.detail.get("key_problem") or ""),
+        "alarms": alarms.live(),
     }
+
+
+def key_problem(code: str) -> AuditAlarm | None:
+    """What a verification found of the signing key, if something is wrong with it."""
+    return AuditAlarm(problem=code) if code in AuditAlarm.Problem.values else None
 
 
 def beside(entry: AuditEntry) -> dict[str, AuditSeal | None]:

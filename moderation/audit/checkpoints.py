@@ -6,15 +6,12 @@ signed that contradicts the checkpoint before.
 
 import base64
 import logging
-import os
 import sys
-import tempfile
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 
 import requests
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -22,6 +19,7 @@ from django.utils import timezone
 from moderation.audit import chain
 from moderation.audit.export import as_json, write_file
 from moderation.audit.models import AuditCheckpoint, AuditSeal
+from moderation.audit.signing import private_key, public_key, trusted_keys
 from moderation.audit.verifier import ORIGIN, PROOF, BrokenError, Checkpoint, Tree
 
 log = logging.getLogger(__name__)
@@ -39,40 +37,17 @@ class NotPublished(Exception):
     """A checkpoint could not be written to one of the places where it is to be kept."""
 
 
-def signing_key() -> Ed25519PrivateKey:
-    """AUDIT_SIGNING_KEY, or the key in `data/`, made there once. Raises OSError."""
-    if settings.AUDIT_SIGNING_KEY:
-        return Ed25519PrivateKey.from_private_bytes(settings.AUDIT_SIGNING_KEY)
-    path = Path(settings.AUDIT_KEY_FILE)
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with open(handle, "wb") as file:
-            file.write(base64.b64encode(os.urandom(32)) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            # Fails where another process was faster, whose key then holds.
-            os.link(temporary, path)
-        except FileExistsError:
-            pass
-        finally:
-            os.unlink(temporary)
-    return Ed25519PrivateKey.from_private_bytes(base64.b64decode(path.read_bytes()))
-
-
-def public_key() -> bytes:
-    """The 32 bytes that checkpoints are verified with."""
-    return signing_key().public_key().public_bytes_raw()
-
-
 def check_signed(checkpoint: Checkpoint) -> None:
-    """Raise BrokenError unless this console has signed it, with its key or one of AUDIT_FORMER_PUBLIC_KEYS."""
+    """Raise BrokenError unless this console has signed it, with its key or one of AUDIT_FORMER_PUBLIC_KEYS.
+
+    Raises SigningKeyError if the key that may have signed it is missing.
+    """
     marks = {(name, mark[:4]) for name, mark in checkpoint.signatures}
-    for key in (public_key(), *settings.AUDIT_FORMER_PUBLIC_KEYS):
+    for key in trusted_keys():
         if (checkpoint.origin, Checkpoint.key_id(checkpoint.origin, key)) in marks:
             checkpoint.check_signature(key)
             return
+    public_key()
     raise BrokenError(
         f"the checkpoint of {checkpoint.size} is signed with a key that is neither this console's nor in "
         "AUDIT_FORMER_PUBLIC_KEYS"
@@ -88,7 +63,7 @@ def verifier_key(origin: str) -> str:
 def sign(origin: str, size: int, root: bytes) -> str:
     """The signed note of a log of `size` entries with this root."""
     text = f"{origin}\n{size}\n{base64.b64encode(root).decode()}\n"
-    signature = Checkpoint.key_id(origin, public_key()) + signing_key().sign(text.encode())
+    signature = Checkpoint.key_id(origin, public_key()) + private_key().sign(text.encode())
     return f"{text}\n— {origin} {base64.b64encode(signature).decode()}\n"
 
 
@@ -113,11 +88,12 @@ def grown(tree: Tree, until: int) -> Tree:
 def take() -> AuditCheckpoint:
     """The checkpoint of every entry that is sealed by now: the last one if nothing came since, else a new one.
 
-    Raises NothingToSign, and BrokenError if the log contradicts the last checkpoint, in the database or in
-    AUDIT_CHECKPOINT_FILE.
+    Raises NothingToSign, SigningKeyError, and BrokenError if the log contradicts the last checkpoint, in the database
+    or in AUDIT_CHECKPOINT_FILE.
     """
     last: AuditCheckpoint | None = AuditCheckpoint.objects.order_by("-size").first()
-    published = read_published()
+    if published := read_published():
+        check_signed(published)
     # Read after these: another process may sign meanwhile what is sealed meanwhile.
     seq, hash_ = chain.head()
     if not seq:
@@ -127,7 +103,7 @@ def take() -> AuditCheckpoint:
     origin = ORIGIN + next(iter(hashes(0, 1))).hex()[:16]
     tree = Tree()
     if last:
-        agrees(read_stored(last.note), origin, last, seq)
+        agrees(signed(parse(last.note)), origin, last, seq)
         tree = tree_of(last)
     if published:
         row = AuditCheckpoint.objects.filter(size=published.size).first()
@@ -186,29 +162,31 @@ def tree_of(row: AuditCheckpoint) -> Tree:
     return tree
 
 
-def read_stored(note: str) -> Checkpoint:
-    """A note out of the database. Raises BrokenError, also unless this console has signed it."""
+def parse(note: str) -> Checkpoint:
+    """A note out of the database, whoever has signed it. Raises BrokenError."""
     try:
-        checkpoint = Checkpoint.read(note)
+        return Checkpoint.read(note)
     except ValueError:
         raise BrokenError("a checkpoint in the database was changed: it cannot be read") from None
+
+
+def signed(checkpoint: Checkpoint) -> Checkpoint:
+    """`checkpoint`, after `check_signed()`."""
     check_signed(checkpoint)
     return checkpoint
 
 
 def read_published() -> Checkpoint | None:
-    """What AUDIT_CHECKPOINT_FILE holds; None if there is none. Raises OSError, BrokenError as `read_stored()`."""
+    """What AUDIT_CHECKPOINT_FILE holds, whoever has signed it; None if there is none. Raises OSError, BrokenError."""
     if not settings.AUDIT_CHECKPOINT_FILE:
         return None
     path = Path(settings.AUDIT_CHECKPOINT_FILE)
     try:
-        checkpoint = Checkpoint.read(path.read_bytes().decode())
+        return Checkpoint.read(path.read_bytes().decode())
     except FileNotFoundError:
         return None
     except ValueError as problem:
         raise BrokenError(f"{path}: {problem}") from None
-    check_signed(checkpoint)
-    return checkpoint
 
 
 def is_due() -> bool:
@@ -222,8 +200,9 @@ def is_due() -> bool:
 def keep_up(unpublished: str) -> str:
     """One round of the worker: sign a checkpoint if one is due, and publish it or the one that is `unpublished` yet.
 
-    Returns what is still to be published, empty for none. Raises as `take` does.
+    Returns what is still to be published, empty for none. Raises as `take` does, SigningKeyError also when none is due.
     """
+    private_key()
     if is_due():
         unpublished = take().note
     if unpublished:

@@ -86,11 +86,11 @@ class Progress:
 
 
 def verify(job: AuditJob) -> str:
-    """What is wrong with the log, a sentence; empty: nothing. It is recorded."""
+    """What is wrong with the log, a sentence, or with the key, an `AuditAlarm.Problem`; empty: nothing. Recorded."""
     told = verification.find([], Progress(job))
     detail = {**told, "checkpoints": 0, "job": str(job.pk), "from": job.origin}
     record(actor=job.actor, action=Action.LOG_VERIFIED, detail=detail)
-    return told["problem"] or ""
+    return str(told["problem"] or told.get("key_problem", ""))
 
 
 def write(job: AuditJob) -> str:

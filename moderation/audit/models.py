@@ -40,6 +40,9 @@ class Action(models.TextChoices):
     CONVERSATION_OPENED = "conversation.opened", _("private conversation opened")
     SEARCHED = "messages.searched", _("searched")
     TEXT_ERASED = "text.erased", _("text erased on request")
+    KEYS_ROTATED = "application.keys_rotated", _("stored keys encrypted anew")
+    BACKED_UP = "backup.made", _("backup made")
+    RESTORED = "backup.restored", _("backup restored")
 
 
 class AuditEntriesNeverChange(Exception):
@@ -205,6 +208,51 @@ class AuditCheckpoint(AppendOnly):
 
     def __str__(self) -> str:
         return f"{self.size} {self.root}"
+
+
+class AuditAlarm(models.Model):
+    """Why some worker cannot sign the log (`audit.alarms`)."""
+
+    class Problem(models.TextChoices):
+        KEY_MISSING = "key_missing", _("The signing key is missing.")
+        KEY_UNUSABLE = "key_unusable", _("The signing key cannot be used.")
+        BROKEN = "broken", _("The log is broken: it contradicts its checkpoints.")
+
+    problem = models.CharField(max_length=16, choices=Problem, primary_key=True)
+    since = models.DateTimeField()
+    # When a worker last met it, and when the admins were sent an e-mail about it.
+    seen_at = models.DateTimeField()
+    mailed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(problem__in=["key_missing", "key_unusable", "broken"]),
+                name="an_audit_alarm_is_of_a_kind",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return str(self.get_problem_display())
+
+    @property
+    def advice(self) -> str:
+        """What to do about it."""
+        return str(ADVICE[self.Problem(self.problem)])
+
+
+KEY_ADVICE = _(
+    "Put the file audit-signing-key back from a backup, or set AUDIT_SIGNING_KEY on every machine that runs a worker. "
+    "It does not mean that entries were changed."
+)
+ADVICE = {
+    AuditAlarm.Problem.KEY_MISSING: KEY_ADVICE,
+    AuditAlarm.Problem.KEY_UNUSABLE: KEY_ADVICE,
+    AuditAlarm.Problem.BROKEN: _(
+        "Nothing is signed any more. “Verify now” in the audit log names the first bad entry."
+    ),
+}
 
 
 class AuditJob(models.Model):

@@ -16,6 +16,7 @@ READS = {
     Action.LOG_EXPORTED,
     Action.LOG_DOWNLOADED,
     Action.LOG_VERIFIED,
+    Action.BACKED_UP,
 }
 DONE = {"added": CREATE, "changed": UPDATE, "deleted": DELETE}
 NAMES = {CREATE: "Create", READ: "Read", UPDATE: "Update", DELETE: "Delete"}
@@ -37,6 +38,8 @@ def outcome(entry: dict[str, Any]) -> tuple[int, int]:
     # An answer that tells of no effect (408, 500 and above), or is not the usual one, is no failure either.
     nobody_knows = entry["detail"].get("outcome") == "unknown" or entry["detail"].get("unusual")
     if action == Action.UNANSWERED or (action == Action.ANSWERED and nobody_knows):
+        return UNKNOWN, LOW
+    if action == Action.LOG_VERIFIED and entry["detail"].get("key_problem"):
         return UNKNOWN, LOW
     if action == Action.SIGN_IN_FAILED or (action == Action.ANSWERED and entry["response_code"] != 200):
         return FAILURE, LOW

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from moderation.audit import checkpoints, export, verifier
+from moderation.audit import checkpoints, export, signing, verifier
 from moderation.audit.chain import Sealer
 from moderation.audit.models import Action, AuditCheckpoint, AuditEntry, AuditPrivate
 
@@ -15,15 +15,18 @@ UNREADABLE = (ValueError, TypeError, AttributeError, ArithmeticError, RecursionE
 def find(given: list[verifier.Checkpoint], progress: Progress = lambda _seq, _last: None) -> dict[str, Any]:
     """What there is to say of the whole log: {"entries", "head", "problem": None}, or {"problem": a sentence}.
 
-    It is held against every checkpoint at hand, those `given` too; `progress` is called with the seq of each entry
-    and the last that there is. Raises django.db.Error, OSError.
+    With the first, "key_problem" (a value of `AuditAlarm.Problem`) says that nobody knows whether its checkpoints are
+    genuine: the key that may have signed them is missing or cannot be used. The log is held against every checkpoint at
+    hand, those `given` too; `progress` is called with the seq of each entry and the last that there is. Raises
+    django.db.Error, OSError.
     """
     try:
         seal()
-        found = verify(given, progress)
+        found, key_problem = verify(given, progress)
     except verifier.BrokenError as problem:
         return {"problem": str(problem)}
-    return {"entries": found.seq, "head": found.hash, "problem": None}
+    told = {"entries": found.seq, "head": found.hash, "problem": None}
+    return {**told, "key_problem": key_problem.problem} if key_problem else told
 
 
 def seal() -> None:
@@ -34,13 +37,19 @@ def seal() -> None:
         raise verifier.BrokenError("an entry that waits for its seal cannot be read") from None
 
 
-def verify(given: list[verifier.Checkpoint], progress: Progress) -> verifier.Chain:
-    """The log's chain. Raises BrokenError."""
+def verify(
+    given: list[verifier.Checkpoint], progress: Progress
+) -> tuple[verifier.Chain, signing.SigningKeyError | None]:
+    """The log's chain, and why signatures of checkpoints could not be checked, if so. Raises BrokenError."""
     notes = AuditCheckpoint.objects.order_by("size").values_list("note", flat=True)
-    known = [*given, *map(checkpoints.read_stored, notes)]
-    if published := checkpoints.read_published():
-        known.append(published)
-    found = verifier.Chain(known)
+    known = [*map(checkpoints.parse, notes), *filter(None, [checkpoints.read_published()])]
+    key_problem = None
+    for checkpoint in known:
+        try:
+            checkpoints.check_signed(checkpoint)
+        except signing.SigningKeyError as problem:
+            key_problem = problem
+    found = verifier.Chain([*given, *known])
     last = export.last_seq()
     try:
         for entry in export.rows(AuditEntry.objects.all(), until=last):
@@ -52,7 +61,7 @@ def verify(given: list[verifier.Checkpoint], progress: Progress) -> verifier.Cha
     for seq in sorted(found.gone):
         if not is_erased(seq):
             raise verifier.BrokenError(f"seq {seq}: its private part is gone, and no entry says that it was erased")
-    return found
+    return found, key_problem
 
 
 def first_unreadable(after: int, last: int) -> int:

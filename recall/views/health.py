@@ -9,6 +9,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from moderation.archive import feed
+from moderation.audit import alarms
 from moderation.audit.requests import forwarding_is_ignored
 from moderation.readiness import unapplied_migrations
 from recall.models import Circuit, Heartbeat
@@ -30,16 +31,18 @@ def healthz(request: HttpRequest) -> JsonResponse:
 
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
-    """200 when database, migrations and a worker are there, and no feed has an alarm; else 503, with the reasons.
+    """200 when database, migrations and a worker are there, and no feed and no audit log has an alarm; else 503.
 
-    `goeasy` tells which applications' calls are held back. It turns nothing to 503: without GoEasy people still read.
-    Nor do `warnings`, which are there when something of the configuration does not fit what arrives.
+    The JSON has the reasons. `goeasy` tells which applications' calls are held back. It turns nothing to 503: without
+    GoEasy people still read. Nor do `warnings`, which are there when something of the configuration does not fit what
+    arrives.
     """
     try:
         unapplied = bool(unapplied_migrations())
         checks = {"database": "ok", "migrations": "unapplied" if unapplied else "ok"}
         checks["worker"] = "ok" if not unapplied and worker_is_alive() else "no sign of life"
         checks["feed"] = "not known" if unapplied else feed.state_of_all()
+        checks["audit"] = "not known" if unapplied else alarms.state()
         held_back = {} if unapplied else dict(held_back_applications())
     except DatabaseError:
         checks, held_back = {"database": "no answer"}, {}

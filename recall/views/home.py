@@ -17,6 +17,7 @@ from django.views.decorators.http import require_safe
 from moderation.archive.models import Application, Conversation, Kind, Message, Sender
 from moderation.archive.names import titled
 from moderation.archive.problems import problem_sentence
+from moderation.audit import alarms
 from moderation.audit.requests import forwarding_is_ignored
 from moderation.audit.services import record_search
 from moderation.requests import SignedIn
@@ -60,6 +61,7 @@ def home(request: SignedIn) -> HttpResponse:
             (application, health(application)) for application in Application.objects.select_related("circuit")
         ],
         "worker_is_alive": worker_is_alive(),
+        "audit_alarms": alarms.live() if request.user.has_perm("audit.view_auditentry") else [],
         "forwarding_is_ignored": forwarding_is_ignored(),
     }
     return render(request, "recall/home.html", context)
@@ -87,8 +89,8 @@ def sweeps_with(which: Q) -> list[Sweep]:
 
 def health(application: Application) -> tuple[str, Conversation | None]:
     """What is wrong with reaching GoEasy, as a sentence (empty: nothing known), and where it was met."""
-    if not application.is_configured:
-        return str(problem_sentence("not_configured")), None
+    if problem := application.key_problem:
+        return str(problem_sentence(problem)), None
     an_hour_ago = timezone.now() - timedelta(hours=1)
     latest = (
         Conversation.objects.filter(application=application, history_read_at__gte=an_hour_ago)

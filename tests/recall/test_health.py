@@ -21,7 +21,7 @@ def test_ready_with_a_worker_that_lives(client: Client, db: None) -> None:
     Heartbeat.objects.create(worker="w", at=timezone.now())
     answer = client.get("/readyz")
     assert answer.status_code == 200
-    well = dict.fromkeys(("status", "database", "migrations", "worker", "feed", "goeasy"), "ok")
+    well = dict.fromkeys(("status", "database", "migrations", "worker", "feed", "audit", "goeasy"), "ok")
     assert answer.json() == well
 
 

@@ -112,7 +112,10 @@ def kept(sealed: str, opened: object) -> Any:
     if not sealed:
         return _("None is kept.")
     if not opened:
-        return _("One is kept, but the present SECRET_KEY does not open it: enter it again.")
+        return _(
+            "One is kept, but the present FIELD_ENCRYPTION_KEY or SECRET_KEY does not open it: put the former value "
+            "back, or enter it again."
+        )
     return _("One is kept, encrypted. It cannot be shown.")
 
 

@@ -127,6 +127,13 @@ class Application(Recorded):
         return bool(self.appkey())
 
     @property
+    def key_problem(self) -> str:
+        """Why there is no key to call GoEasy with, a kind of `archive.problems`; empty when there is one."""
+        if self.is_configured:
+            return ""
+        return "key_unreadable" if self.appkey_sealed and not self.is_from_environment else "not_configured"
+
+    @property
     def allowed_media_origins(self) -> list[str]:
         """The origins from which a browser may show this application's attachments: everybody's, and its own."""
         return list(dict.fromkeys([*settings.MEDIA_ORIGINS, *self.media_origins.split()]))

@@ -15,14 +15,17 @@ from types import FrameType
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import InterfaceError, OperationalError, connection
+from django.db import Error, InterfaceError, OperationalError, connection
 from django.utils import timezone
 from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
 
 from moderation.archive import deliveries, retention, search
+from moderation.audit import alarms as audit_alarms
 from moderation.audit import checkpoints, jobs
 from moderation.audit.chain import Sealer
+from moderation.audit.models import AuditAlarm
+from moderation.audit.signing import SigningKeyError
 from moderation.audit.verifier import BrokenError
 from moderation.readiness import migrations_problem
 from recall import alarms, engine, gaps, services, verify
@@ -65,6 +68,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, interval: float, applications: int, **options: Any) -> None:
+        # With an encoding that cannot be used, its first connection ends it with a sentence.
         if problem := problem_of_the_database():
             raise CommandError(problem)
         name = engine.worker_name()
@@ -221,10 +225,23 @@ def keep_signing(name: str) -> None:
             unpublished = checkpoints.keep_up(unpublished)
         except BrokenError as problem:
             log.critical("worker %s: the audit log is BROKEN and is not signed: %s", name, problem)
+            keep_alarm(AuditAlarm.Problem.BROKEN)
+        except SigningKeyError as problem:
+            log.critical("worker %s: the audit log is not signed: %s", name, problem)
+            keep_alarm(problem.problem)
         except Exception:
             log.exception("worker %s: signing the audit log failed; trying again", name)
             connection.close()
     connection.close()
+
+
+def keep_alarm(problem: AuditAlarm.Problem) -> None:
+    """Raise an alarm of the audit log; a database that is away must not end the loop."""
+    try:
+        audit_alarms.sound(problem)
+    except Error:
+        log.exception("the audit log's alarm was not raised; trying again")
+        connection.close()
 
 
 # Each runs in a thread of its own.

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from moderation.audit import checkpoints
 from moderation.audit.chain import Sealer
+from moderation.audit.signing import SigningKeyError
 from moderation.audit.verifier import BrokenError, Checkpoint
 
 
@@ -29,6 +30,8 @@ class Command(BaseCommand):
                 checkpoints.write_note(Path(options["output"]), note)
         except BrokenError as problem:
             raise CommandError(f"Not signed: {problem}.", returncode=1) from None
+        except SigningKeyError as problem:
+            raise CommandError(f"Not signed: {problem}.", returncode=2) from None
         except checkpoints.NothingToSign:
             raise CommandError("Not signed: the log is empty.", returncode=2) from None
         except OSError as problem:

@@ -10,6 +10,7 @@ from moderation.audit import checkpoints, export
 from moderation.audit.chain import Sealer
 from moderation.audit.models import AuditEntry
 from moderation.audit.requests import COMMAND_LINE
+from moderation.audit.signing import SigningKeyError
 from moderation.audit.verifier import BrokenError
 
 
@@ -42,5 +43,7 @@ class Command(BaseCommand):
             checkpoints.write_note(Path(target), proof)
         except BrokenError as problem:
             raise CommandError(f"Not signed: {problem}.", returncode=1) from None
+        except SigningKeyError as problem:
+            raise CommandError(f"Not signed: {problem}.", returncode=2) from None
         except OSError as problem:
             raise CommandError(f"{target}: {problem.strerror}.", returncode=2) from None

@@ -7,17 +7,27 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 
-from moderation.audit import checkpoints, verification, verifier
+from moderation.audit import signing, verification, verifier
 from moderation.audit.models import Action
 from moderation.audit.requests import COMMAND_LINE
 from moderation.audit.services import record
+
+
+def key_sentence() -> str:
+    """What is wrong with the signing key, and what to do."""
+    try:
+        signing.public_key()
+    except signing.SigningKeyError as problem:
+        return str(problem)
+    return "the signing key was missing a moment ago"
 
 
 class Command(BaseCommand):
     help = (
         "Verifies the audit log in the database: every entry against its seal, the seals against each other, and all "
         "against the checkpoints in the database, in AUDIT_CHECKPOINT_FILE and in the files given. "
-        "Exit status: 0 intact; 1 broken, naming the first bad entry; 2 cannot be read. The finding is recorded."
+        "Exit status: 0 intact; 1 broken, naming the first bad entry; 2 cannot be read, or the signing key is missing. "
+        "The finding is recorded."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -29,13 +39,14 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             given = [verifier.Checkpoint.read(Path(path).read_bytes().decode()) for path in options["checkpoint"]]
+            key = None
             if options["public_key"]:
                 key = verifier.read_public_key(Path(options["public_key"]).read_bytes().decode())
-            else:
-                key = checkpoints.public_key(), ""
             for checkpoint in given:
                 # One that somebody else wrote says nothing about the log.
-                checkpoint.check_signature(*key)
+                checkpoint.check_signature(*(key or (signing.public_key(), "")))
+        except signing.SigningKeyError as problem:
+            raise CommandError(f"Cannot be verified: {problem}. The log was not looked at.", returncode=2) from None
         except verifier.BrokenError as problem:
             raise CommandError(f"Broken: {problem}. The log was not looked at.", returncode=1) from None
         except (OSError, ValueError) as problem:
@@ -47,4 +58,10 @@ class Command(BaseCommand):
         record(actor=COMMAND_LINE, action=Action.LOG_VERIFIED, detail={**told, "checkpoints": len(given)})
         if told["problem"]:
             raise CommandError(f"Broken: {told['problem']}.", returncode=1)
+        if "key_problem" in told:
+            raise CommandError(
+                f"Cannot be verified: {key_sentence()}. The entries agree with each other and with the checkpoints "
+                f"(all of seq {told['entries']}, head {told['head']}); whether the checkpoints are genuine is unknown.",
+                returncode=2,
+            )
         self.stdout.write(f"Intact: all of seq {told['entries']}, head {told['head']}.")

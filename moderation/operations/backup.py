@@ -1,0 +1,100 @@
+"""Making a backup: the database, and everything beside it without which it cannot be read or proven."""
+
+import base64
+import json
+import os
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
+
+from moderation.audit import checkpoints, signing
+from moderation.audit.chain import Sealer
+from moderation.audit.models import Action
+from moderation.audit.requests import COMMAND_LINE
+from moderation.audit.services import record
+from moderation.audit.verifier import BrokenError
+from moderation.operations import container, databases
+from moderation.operations.container import BackupError
+from moderation.operations.fingerprint import fingerprint
+
+KEY, CHECKPOINT, EXPORTS = "audit-signing-key", "audit-checkpoint", "exports.json"
+PREFIX = ".backup-"
+
+
+def make(path: Path, passphrase: str = "") -> dict[str, Any]:
+    """Write a backup to `path`, encrypted if there is a passphrase; return its manifest and "warnings".
+
+    Raises BackupError, OSError and django.db.Error; there is then no file.
+    """
+    if path.exists():
+        raise BackupError(f"{path} exists already. Give another name, or remove it first.")
+    data = Path(settings.DATA_DIR)
+    data.mkdir(parents=True, exist_ok=True)
+    record(actor=COMMAND_LINE, action=Action.BACKED_UP, detail={"file": path.name, "encrypted": bool(passphrase)})
+    # What is not encrypted yet does not leave DATA_DIR.
+    with tempfile.TemporaryDirectory(dir=data, prefix=PREFIX) as name:
+        folder = Path(name)
+        # Before the database is copied: a checkpoint that is newer would cover entries that the copy does not have.
+        audit, warnings = sign(folder)
+        members = {member.name: member for member in folder.iterdir()}
+        database = folder / databases.MEMBERS[connection.vendor]
+        databases.dump(database)
+        (folder / EXPORTS).write_text(json.dumps(exports()), encoding="utf-8")
+        salt = os.urandom(16)
+        manifest = {
+            "format": container.VERSION,
+            "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "engine": connection.vendor,
+            "database_version": databases.version(),
+            "migrations": applied_migrations(),
+            "audit": audit,
+            "settings_salt": salt.hex(),
+            "settings": fingerprint(salt),
+        }
+        members |= {database.name: database, EXPORTS: folder / EXPORTS}
+        container.write(path, members, manifest, passphrase)
+    return {**manifest, "warnings": warnings}
+
+
+def sign(folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """Put the signing key and a fresh checkpoint into `folder`; what is known of the log, and what is wrong with it.
+
+    A log that cannot be signed is backed up all the same, with the checkpoint that was published last.
+    """
+    warnings = []
+    about: dict[str, Any] = {"entries": 0}
+    try:
+        key = signing.private_key()
+        (folder / KEY).write_bytes(base64.b64encode(key.private_bytes_raw()) + b"\n")
+        about["public_key"] = base64.b64encode(key.public_key().public_bytes_raw()).decode()
+        Sealer().seal()
+        taken = checkpoints.take()
+        about |= {"entries": taken.size, "head": taken.head}
+        (folder / CHECKPOINT).write_text(taken.note, encoding="utf-8")
+    except checkpoints.NothingToSign:
+        pass
+    except (BrokenError, signing.SigningKeyError) as problem:
+        word = "is broken" if isinstance(problem, BrokenError) else "is not signed"
+        warnings.append(f"The audit log {word}: {problem}.")
+        about["problem"] = str(problem)
+        published = settings.AUDIT_CHECKPOINT_FILE
+        if published and Path(published).exists():
+            (folder / CHECKPOINT).write_bytes(Path(published).read_bytes())
+    return about, warnings
+
+
+def exports() -> list[dict[str, Any]]:
+    """Which prepared exports lay on this machine: their names and sizes. The files are not backed up."""
+    folder = Path(settings.AUDIT_EXPORT_DIR)
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [{"name": file.name, "size": file.stat().st_size} for file in files]
+
+
+def applied_migrations() -> list[str]:
+    """The migrations that the database has, as app.name."""
+    return sorted(".".join(key) for key in MigrationRecorder(connection).applied_migrations())

@@ -1,0 +1,102 @@
+"""A console of its own: a folder with the code, a .env, and a database on the engine under test."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from django.db import connection
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+CODE = ("manage.py", "moderation", "recall", "templates")
+PEOPLE = """
+from moderation.accounts.models import User
+from moderation.archive.models import Application
+User.objects.create_user("ada", password="correct horse battery staple", role="admin")
+application = Application(slug="second", name="Second")
+application.set_appkey("BC-fedcba9876543210")
+application.save()
+"""
+
+
+@dataclass
+class Console:
+    """Its folder, and the settings that it was given in .env."""
+
+    folder: Path
+    settings: dict[str, str]
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in its folder, with no setting but those of its .env and `environment`."""
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        return subprocess.run(
+            command, cwd=self.folder, env={**kept, **environment}, capture_output=True, text=True, check=False
+        )
+
+    def manage(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return self.run(".venv/bin/python", "manage.py", *arguments, **environment)
+
+    def write_env(self, **changes: str) -> None:
+        """Write its .env: its settings with `changes`."""
+        self.settings = {**self.settings, **changes}
+        lines = [f"{name}={value}\n" for name, value in self.settings.items()]
+        (self.folder / ".env").write_text("".join(lines))
+
+
+def install(folder: Path, database: str, **settings: str) -> Console:
+    """The code and a .env, without a database's tables yet."""
+    folder.mkdir()
+    for name in CODE:
+        source = ROOT / name
+        if source.is_dir():
+            # With what Python compiled already: times of files are copied, too.
+            shutil.copytree(source, folder / name)
+        else:
+            shutil.copy(source, folder / name)
+    (folder / "static").mkdir()
+    (folder / ".venv").symlink_to(sys.prefix)
+    console = Console(folder, {"SECRET_KEY": secrets.token_urlsafe(50), "DATABASE_URL": database, **settings})
+    console.write_env()
+    return console
+
+
+def use(console: Console) -> None:
+    """Make tables, an account, and an application whose key is stored."""
+    done = console.manage("migrate", "--verbosity", "0")
+    assert done.returncode == 0, done.stderr
+    done = console.manage("shell", "--verbosity", "0", "--command", PEOPLE)
+    assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def databases(count: int, options: str = "") -> Iterator[list[str]]:
+    """URLs of new, empty databases on the engine under test; on SQLite the default in DATA_DIR."""
+    if connection.vendor == "sqlite":
+        yield [""] * count
+        return
+    given: dict[str, Any] = connection.settings_dict
+    server = {"host": given["HOST"], "port": given["PORT"], "user": given["USER"], "password": given["PASSWORD"]}
+    names = [f"console_{uuid.uuid4().hex[:12]}" for _ in range(count)]
+    with psycopg.connect(dbname="postgres", autocommit=True, **server) as admin:
+        for name in names:
+            admin.execute(f"CREATE DATABASE {name} {options}")
+        try:
+            where = "{USER}:{PASSWORD}@{HOST}:{PORT}".format_map(given)
+            yield [f"postgres://{where}/{name}" for name in names]
+        finally:
+            for name in names:
+                admin.execute(f"DROP DATABASE {name} WITH (FORCE)")

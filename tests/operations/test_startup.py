@@ -1,0 +1,31 @@
+"""The console does not start on a PostgreSQL database that cannot keep every character."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from django.db import connection
+
+from .consoles import databases, install
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0",
+        "ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0",
+    ],
+)
+def test_another_encoding_stops_every_start(tmp_path: Path, options: str) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite keeps text in UTF-8")
+    with databases(1, options) as (database,):
+        console = install(tmp_path / "console", database)
+        for command in (["manage.py", "migrate"], ["manage.py", "worker"], ["-c", "import moderation.wsgi"]):
+            done = console.run(".venv/bin/python", *command)
+            assert done.returncode != 0
+            sentence = f"DATABASE_URL cannot be used: the encoding of the database is {options.split(chr(39))[1]}, "
+            assert sentence in done.stderr
+            if command[0] == "manage.py":
+                assert done.stderr.startswith(sentence), done.stderr
