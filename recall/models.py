@@ -311,6 +311,19 @@ class RecallItem(models.Model):
         return str(self.timestamp)
 
 
+def items_at(items: models.QuerySet[RecallItem]) -> dict[tuple[int, int], tuple[RecallItem, str]]:
+    """By conversation and timestamp (ms): the item of the latest recall that names it, and the latest verification.
+
+    The verification is empty while history has shown nothing of it; one query, of `items` alone.
+    """
+    found: dict[tuple[int, int], tuple[RecallItem, str]] = {}
+    for item in items.select_related("batch", "recall").order_by("recall__created_at"):
+        place = (item.recall.conversation_id, item.timestamp)
+        earlier = found[place][1] if place in found else ""
+        found[place] = (item, item.verification or earlier)
+    return found
+
+
 class Evidence(models.Model):
     """A message as the archive knew it when the recall was requested: the exact text and its SHA-256.
 
