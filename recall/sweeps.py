@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy as _
 
 from moderation.accounts.models import User
 from moderation.archive.models import Application, Conversation, Message
+from moderation.archive.names import sender_names
 from moderation.archive.rows import in_parts
 from moderation.goeasy.client import Recaller
 from recall.models import Recall, RecallBatch, RecallItem, RecallReason, Sweep
@@ -181,7 +182,13 @@ def request_sweep(
         if planned.digest != digest:
             raise NotPossible(_("What would go has changed since you looked. Look at it again."))
         sweep = Sweep.objects.create(
-            application=application, sender_id=sender_id, since=since, until=until, actor=actor, submission=submission
+            application=application,
+            sender_id=sender_id,
+            sender_name=sender_names(application, [sender_id]).get(sender_id, ""),
+            since=since,
+            until=until,
+            actor=actor,
+            submission=submission,
         )
         conversations = conversations_of(planned.parts)
         recalls = create_recalls(

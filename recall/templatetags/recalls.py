@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import Any
 
 from django import template
 from django.db.models import Exists, OuterRef, Q
 
 from moderation.archive import payloads
-from moderation.archive.models import Conversation
+from moderation.archive.models import Conversation, Message
 from moderation.archive.problems import problem_sentence
-from recall.models import NEEDS_A_PERSON, Recall, RecallBatch
+from recall.models import NEEDS_A_PERSON, Named, Recall, RecallBatch, RecallItem, named_by
 from recall.refusals import Refusal, refusals_of
 
 register = template.Library()
@@ -28,6 +29,19 @@ def unfinished_recalls(conversations: Iterable[Conversation]) -> set[int]:
         .order_by()
         .values_list("conversation_id", flat=True)
     )
+
+
+@register.simple_tag
+def recalls_of(hits: Iterable[Any]) -> dict[tuple[int, int], Named]:
+    """How recalls of ours name the hits' messages, by conversation and timestamp (ms); one query."""
+    # By time alone: few messages share a millisecond.
+    return named_by(RecallItem.objects.filter(timestamp__in={hit.message.timestamp for hit in hits}))
+
+
+@register.filter
+def of(named: dict[tuple[int, int], Named], message: Message) -> Named | None:
+    """What `recalls_of` says of this message."""
+    return named.get((message.conversation_id, message.timestamp))
 
 
 @register.filter

@@ -29,7 +29,7 @@ from moderation.archive.templatetags.moments import local
 from moderation.goeasy.client import timestamp_problem
 from moderation.requests import SignedIn
 from recall.forms import TIMESTAMP_PROBLEMS, RecallForm
-from recall.models import MAX_TIMESTAMPS, RecallBatch, RecallItem, items_at
+from recall.models import MAX_TIMESTAMPS, Named, RecallBatch, RecallItem, named_by
 from recall.progress import progress_of
 from recall.services import archived, recaller_for
 from recall.timestamps import parse_timestamps, to_ms
@@ -54,9 +54,7 @@ class Row:
     shown: payloads.Words | payloads.Attachment
     writer: Writer
     shared: int
-    item: RecallItem | None
-    # What reading history after the last recall of ours showed; empty when that is not known.
-    verification: str
+    named: Named | None
     checked: bool
 
     @property
@@ -64,14 +62,14 @@ class Row:
         return self.writer.name
 
     @property
-    def is_gone(self) -> bool:
-        """Whether history has shown that it is taken back."""
-        return self.verification == RecallItem.Verification.GONE
+    def item(self) -> RecallItem | None:
+        """Of the latest recall of ours that names it."""
+        return self.named.item if self.named else None
 
     @property
-    def is_visible(self) -> bool:
-        """Whether history still showed it after a recall of ours."""
-        return self.verification == RecallItem.Verification.STILL_VISIBLE
+    def is_gone(self) -> bool:
+        """Whether history has shown that it is taken back."""
+        return self.named is not None and self.named.is_gone
 
     @property
     def cannot_be_named(self) -> bool:
@@ -250,15 +248,14 @@ def _rows(conversation: Conversation, messages: list[Message], kept: set[int]) -
     senders = timeline.senders(conversation.application, {message.sender_id for message in messages})
     shared = timeline.sharing(conversation, timestamps)
     origins = conversation.application.allowed_media_origins
-    items = items_at(RecallItem.objects.filter(recall__conversation=conversation, timestamp__in=timestamps))
+    named = named_by(RecallItem.objects.filter(recall__conversation=conversation, timestamp__in=timestamps))
     return [
         Row(
             message=message,
             shown=payloads.read(message.raw, origins),
             writer=writer_of(message, (sender := senders.get(message.sender_id)) and sender.name or ""),
             shared=shared.get(message.timestamp, 0),
-            item=(found := items.get((conversation.pk, message.timestamp))) and found[0],
-            verification=found[1] if found else "",
+            named=named.get((conversation.pk, message.timestamp)),
             checked=message.timestamp in kept,
         )
         for message in messages

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -23,8 +23,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from moderation.accounts.models import User
 from moderation.archive.backfill import look_up
 from moderation.archive.models import Application, Conversation, Kind
-from moderation.archive.names import sender_names, titled
+from moderation.archive.names import sender_names, titled, writer_of
 from moderation.archive.problems import problem_sentence
+from moderation.archive.rows import in_parts
 from moderation.requests import SignedIn
 from recall import services, verify
 from recall.filters import RecallFilter
@@ -38,6 +39,7 @@ from recall.models import (
     RecallBatch,
     RecallItem,
     Sweep,
+    named_by,
 )
 from recall.progress import Progress, progress_of
 from recall.views.health import worker_is_alive
@@ -191,9 +193,19 @@ def _show_review(request: SignedIn, form: RecallForm) -> HttpResponse:
         "more_bodies": len(preview.bodies[BODIES_SHOWN:]),
         "recaller": recaller.as_field() if recaller else None,
         "problem": problem_sentence(reading.problem) if reading.problem else "",
+        "gone": _verified_gone(conversation, timestamps),
         "grace": int(settings.RECALL_GRACE_SECONDS),
     }
     return render(request, "recall/recall_review.html", context | _senders(conversation, preview))
+
+
+def _verified_gone(conversation: Conversation, timestamps: Sequence[int]) -> int:
+    """How many of `timestamps` (ms) history has shown to be taken back by recalls of ours."""
+    gone = 0
+    for some in in_parts(timestamps):
+        named = named_by(RecallItem.objects.filter(recall__conversation=conversation, timestamp__in=some))
+        gone += sum(each.is_gone for each in named.values())
+    return gone
 
 
 def _senders(conversation: Conversation, preview: services.Preview) -> dict[str, Any]:
@@ -202,10 +214,12 @@ def _senders(conversation: Conversation, preview: services.Preview) -> dict[str,
     names = sender_names(conversation.application, counts)
     shared = [message for messages in preview.shared.values() for message in messages]
     return {
-        "shared": [(message, names.get(message.sender_id, message.sender_id)) for message in shared[:SHARED_SHOWN]],
+        "shared": [
+            (message, writer_of(message, names.get(message.sender_id, ""))) for message in shared[:SHARED_SHOWN]
+        ],
         "more_shared": len(shared[SHARED_SHOWN:]),
         "known": [
-            (message, names.get(message.sender_id, message.sender_id), message.timestamp in preview.shared)
+            (message, writer_of(message, names.get(message.sender_id, "")), message.timestamp in preview.shared)
             for message in preview.known[:PREVIEW_SHOWN]
         ],
         "senders": [(sender, names.get(sender, sender), count) for sender, count in counts.most_common(8)],

@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from moderation.archive.models import Message
-from moderation.archive.names import sender_names, titled
+from moderation.archive.names import Writer, sender_names, titled, writer_of
 from moderation.audit.services import record_search
 from moderation.requests import SignedIn
 from recall import sweeps
@@ -102,7 +102,7 @@ def _show_review(request: SignedIn, form: SweepForm, planned: sweeps.SweepPlan) 
     application, recaller = form.cleaned_data["app"], form.cleaned_data["recaller"]
     names = sender_names(application, {form.cleaned_data["sender"], *(each.sender_id for each in known.values())})
     for message in known.values():
-        message.sender_name = names.get(message.sender_id, message.sender_id)  # type: ignore[attr-defined]
+        message.writer = writer_of(message, names.get(message.sender_id, ""))  # type: ignore[attr-defined]
     context = {
         "form": form,
         "planned": planned,
@@ -144,6 +144,7 @@ def sweep_detail(request: SignedIn, pk: UUID) -> HttpResponse:
 def _status(request: SignedIn, sweep: Sweep) -> dict[str, Any]:
     """Where the sweep is, what may be done about it now, and one page of its recalls."""
     progress = progress_of_sweeps([sweep])[sweep.pk]
+    name_now = sender_names(sweep.application, [sweep.sender_id]).get(sweep.sender_id, "")
     states = Counter(dict(sweep.recalls.order_by().values_list("state").annotate(Count("pk"))))
     first = sweep.recalls.select_related("reason").order_by("created_at", "pk")[0]
     waiting = states[STATES.WAITING] == states.total()
@@ -159,7 +160,7 @@ def _status(request: SignedIn, sweep: Sweep) -> dict[str, Any]:
         **history,
         "sweep": sweep,
         "first": first,
-        "sender_name": sender_names(sweep.application, [sweep.sender_id]).get(sweep.sender_id, ""),
+        "writer": Writer(sweep.sender_name, name_now if name_now != sweep.sender_name else ""),
         "progress": progress,
         "conversations": states.total(),
         "finished": states[STATES.FINISHED] + states[STATES.CANCELLED],

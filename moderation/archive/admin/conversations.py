@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from moderation.archive.models import Application, Conversation, Kind, Message
+from moderation.archive.templatetags.moments import implausible
 from moderation.audit.services import record_search
 from moderation.read_only_admin import FilterForm, ReadOnlyAdmin, moment, moment_ms, pretty_text, short, yes_no
 
@@ -169,7 +170,7 @@ class MessageAdmin(SearchedAdmin):
 
     @admin.display(description=_("sent"))
     def sent(self, message: Message) -> SafeString | str:
-        return moment_ms(message.timestamp)
+        return moment_ms(message.timestamp) if message.placed_at is None else implausible(message.timestamp)
 
     @admin.display(description=_("conversation"))
     def conversation_ids(self, message: Message) -> SafeString:

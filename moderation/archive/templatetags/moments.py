@@ -33,20 +33,21 @@ def _time(at: datetime, text: str) -> SafeString:
     return format_html('<time datetime="{}Z" title="UTC {}">{}</time>', utc.replace(" ", "T"), utc, text)
 
 
-def _implausible(timestamp: int) -> str:
+def implausible(timestamp: int) -> str:
+    """That a number is no time at which a message can have been sent."""
     return _("time not plausible: %(timestamp)s") % {"timestamp": timestamp}
 
 
 @register.filter
 def sent(message: Message) -> SafeString | str:
     """`moment` of when a message was sent, as it says; never a date where the number is no plausible time."""
-    return moment(message.timestamp) if message.placed_at is None else _implausible(message.timestamp)
+    return moment(message.timestamp) if message.placed_at is None else implausible(message.timestamp)
 
 
 @register.filter
 def sent_clock(message: Message) -> SafeString | str:
     """`clock` of when a message was sent, as it says; never a time where the number is no plausible one."""
-    return clock(message.timestamp) if message.placed_at is None else _implausible(message.timestamp)
+    return clock(message.timestamp) if message.placed_at is None else implausible(message.timestamp)
 
 
 @register.filter
@@ -58,7 +59,7 @@ def moment(value: int | datetime | None) -> SafeString | str:
         at = timezone.localtime(value)
         return _time(at, at.replace(tzinfo=None).isoformat(sep=" ", timespec="seconds"))
     if (found := local(value)) is None:
-        return _implausible(value)
+        return implausible(value)
     return _time(found, found.replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds"))
 
 
@@ -69,7 +70,7 @@ def clock(value: int | datetime) -> SafeString | str:
         at = timezone.localtime(value)
         return _time(at, at.time().isoformat(timespec="seconds"))
     if (found := local(value)) is None:
-        return _implausible(value)
+        return implausible(value)
     return _time(found, found.time().isoformat(timespec="milliseconds"))
 
 
