@@ -117,7 +117,8 @@ def plan_sweep(*, application: Application, sender_id: str, since: int, until: i
 
 
 def _taken(timestamps: set[int]) -> set[tuple[int, int]]:
-    """The (conversation, timestamp) that a recall of ours has named, unless GoEasy refused it or it was called off.
+    """The (conversation, timestamp) that a recall of ours has named, unless GoEasy refused it or it was called off,
+    and history has not shown it to be gone all the same.
 
     An unknown one is among them, and so is one that is still visible: those are decided on where they are, on the
     page of their recall; a sweep must not send them beside that.
@@ -126,7 +127,7 @@ def _taken(timestamps: set[int]) -> set[tuple[int, int]]:
     found: set[tuple[int, int]] = set()
     for some in in_parts(sorted(timestamps)):
         items = RecallItem.objects.filter(timestamp__in=some).exclude(
-            batch__state__in=[states.REFUSED, states.CANCELLED]
+            ~Q(verification=RecallItem.Verification.GONE), batch__state__in=[states.REFUSED, states.CANCELLED]
         )
         found.update(items.values_list("recall__conversation_id", "timestamp"))
     return found

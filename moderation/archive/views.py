@@ -221,6 +221,7 @@ def sender_page(request: SignedIn, slug: str) -> HttpResponse:
         # What carries no plausible time says nothing of when this person first wrote, or last.
         "last": max(dated, key=attrgetter("timestamp"), default=None),
         "has_written": bool(latest),
+        "latest": latest,
         "looked_at": len(latest),
         "is_all": len(latest) < LOOKED_AT,
         "recalled": sum(message.recalled for message in latest),

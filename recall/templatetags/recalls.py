@@ -12,6 +12,7 @@ from django.db.models import Exists, OuterRef, Q
 from moderation.archive import payloads
 from moderation.archive.models import Conversation, Message
 from moderation.archive.problems import problem_sentence
+from moderation.archive.rows import in_parts
 from recall.models import NEEDS_A_PERSON, Named, Recall, RecallBatch, RecallItem, named_by
 from recall.refusals import Refusal, refusals_of
 
@@ -36,6 +37,16 @@ def recalls_of(hits: Iterable[Any]) -> dict[tuple[int, int], Named]:
     """How recalls of ours name the hits' messages, by conversation and timestamp (ms); one query."""
     # By time alone: few messages share a millisecond.
     return named_by(RecallItem.objects.filter(timestamp__in={hit.message.timestamp for hit in hits}))
+
+
+@register.simple_tag
+def gone_besides(messages: Iterable[Message]) -> int:
+    """How many of `messages` are not marked as recalled although history showed that a recall of ours took them back."""
+    unmarked = [message for message in messages if not message.recalled]
+    named: dict[tuple[int, int], Named] = {}
+    for some in in_parts([message.timestamp for message in unmarked]):
+        named |= named_by(RecallItem.objects.filter(timestamp__in=some))
+    return sum(each is not None and each.is_gone for each in (of(named, message) for message in unmarked))
 
 
 @register.filter
