@@ -41,7 +41,7 @@ def recalls_of(hits: Iterable[Any]) -> dict[tuple[int, int], Named]:
 
 @register.simple_tag
 def gone_besides(messages: Iterable[Message]) -> int:
-    """How many of `messages` are not marked as recalled although history showed that a recall of ours took them back."""
+    """How many of `messages` are not marked as recalled, although history showed that they are taken back."""
     unmarked = [message for message in messages if not message.recalled]
     named: dict[tuple[int, int], Named] = {}
     for some in in_parts([message.timestamp for message in unmarked]):

@@ -32,6 +32,7 @@ from recall.filters import RecallFilter
 from recall.forms import DecisionForm, RecallForm
 from recall.models import (
     LOOKED_FOR,
+    MAX_TIMESTAMPS,
     NEEDS_A_PERSON,
     Circuit,
     Recall,
@@ -234,7 +235,10 @@ def _senders(conversation: Conversation, preview: services.Preview) -> dict[str,
 @permission_required("recall.view_recall", raise_exception=True)
 @require_safe
 def recall_detail(request: SignedIn, pk: UUID) -> HttpResponse:
-    """A recall, live: with htmx the part that changes, and 204 while it has not changed since `?seen=`."""
+    """A recall, live: with htmx the part that changes, and 204 while it has not changed since `?seen=`.
+
+    `?whole=1`: all of it on one page that stays as it is, to be printed.
+    """
     recall = get_object_or_404(Recall.objects.select_related("conversation__application", "actor", "reason"), pk=pk)
     context = _status(request, recall)
     if request.htmx and request.GET.get("seen") == context["seen"]:
@@ -310,6 +314,7 @@ def _status(request: SignedIn, recall: Recall) -> dict[str, Any]:
         "can_retry": services.can_retry(recall),
         "decision_form": DecisionForm(),
         "only": _only(request),
+        "is_whole": _is_whole(request),
         "seen": f"{recall.state}-{recall.stop_reason}-{attempts['started']}-{attempts['ended']}-{progress.final_calls}"
         f"-{history.get('verified_of')}-{undecided}-{history.get('check_at')}-{history.get('given_up')}",
     }
@@ -353,11 +358,9 @@ def _calls(request: SignedIn, recall: Recall) -> dict[str, Any]:
     batches = recall.batches.prefetch_related("attempts").order_by("index")
     if only := _only(request):
         batches = batches.filter(state=only)
-    found = list(batches.filter(index__gte=_number(request.GET.get("call")))[: CALLS_SHOWN + 1])
-    return {
-        "calls": found[:CALLS_SHOWN],
-        "next_call": found[CALLS_SHOWN].index if found[CALLS_SHOWN:] else None,
-    }
+    size = MAX_TIMESTAMPS if _is_whole(request) else CALLS_SHOWN
+    found = list(batches.filter(index__gte=_number(request.GET.get("call")))[: size + 1])
+    return {"calls": found[:size], "next_call": found[size].index if found[size:] else None}
 
 
 def _items(request: SignedIn, recall: Recall) -> dict[str, Any]:
@@ -367,11 +370,14 @@ def _items(request: SignedIn, recall: Recall) -> dict[str, Any]:
     items = recall.items.select_related("batch").prefetch_related("evidence").order_by("timestamp")
     if only := _only(request):
         items = items.filter(batch__state=only)
-    found = list(items.filter(timestamp__gte=_number(request.GET.get("from")))[: ITEMS_SHOWN + 1])
-    return {
-        "items": found[:ITEMS_SHOWN],
-        "next_item": found[ITEMS_SHOWN].timestamp if found[ITEMS_SHOWN:] else None,
-    }
+    size = MAX_TIMESTAMPS if _is_whole(request) else ITEMS_SHOWN
+    found = list(items.filter(timestamp__gte=_number(request.GET.get("from")))[: size + 1])
+    return {"items": found[:size], "next_item": found[size].timestamp if found[size:] else None}
+
+
+def _is_whole(request: SignedIn) -> bool:
+    """Whether the page is to hold all of the recall, for a record that can be printed."""
+    return "whole" in request.GET and not request.htmx
 
 
 def _only(request: SignedIn) -> str:

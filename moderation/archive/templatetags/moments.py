@@ -30,7 +30,10 @@ def local(ms: int) -> datetime | None:
 
 def _time(at: datetime, text: str) -> SafeString:
     utc = at.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds")
-    return format_html('<time datetime="{}Z" title="UTC {}">{}</time>', utc.replace(" ", "T"), utc, text)
+    # Printed beside it: the zone's distance from UTC differs by the season.
+    offset = f"UTC{at:%z}"[:6] + ":" + f"{at:%z}"[3:5]
+    markup = '<time datetime="{}Z" data-offset="{}" title="UTC {}">{}</time>'
+    return format_html(markup, utc.replace(" ", "T"), offset, utc, text)
 
 
 def implausible(timestamp: int) -> str:
