@@ -15,6 +15,7 @@ from moderation.archive.problems import problem_sentence
 from moderation.archive.rows import in_parts
 from recall.models import NEEDS_A_PERSON, Named, Recall, RecallBatch, RecallItem, named_by
 from recall.refusals import Refusal, refusals_of
+from recall.timestamps import can_be_named
 
 register = template.Library()
 
@@ -53,6 +54,12 @@ def gone_besides(messages: Iterable[Message]) -> int:
 def of(named: dict[tuple[int, int], Named], message: Message) -> Named | None:
     """What `recalls_of` says of this message."""
     return named.get((message.conversation_id, message.timestamp))
+
+
+@register.filter
+def nameable(message: Message) -> bool:
+    """Whether a recall can name the message: GoEasy knows it by its time alone."""
+    return can_be_named(message.timestamp)
 
 
 @register.filter

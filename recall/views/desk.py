@@ -26,13 +26,12 @@ from moderation.archive.models import Application, Conversation, Message
 from moderation.archive.names import Writer, titled, writer_of
 from moderation.archive.problems import problem_sentence
 from moderation.archive.templatetags.moments import local
-from moderation.goeasy.client import timestamp_problem
 from moderation.requests import SignedIn
 from recall.forms import TIMESTAMP_PROBLEMS, RecallForm
 from recall.models import MAX_TIMESTAMPS, Named, RecallBatch, RecallItem, named_by
 from recall.progress import progress_of
 from recall.services import archived, recaller_for
-from recall.timestamps import parse_timestamps, to_ms
+from recall.timestamps import can_be_named, parse_timestamps, to_ms
 
 PAGE = 60
 # 90 messages, less the overlap of the pages: a little more than a page of ours, so that ours has no gap.
@@ -74,7 +73,7 @@ class Row:
     @property
     def cannot_be_named(self) -> bool:
         """Whether no call can name it: GoEasy knows a message by its time alone."""
-        return timestamp_problem(self.message.timestamp, now_ms=_now()) is not None
+        return not can_be_named(self.message.timestamp)
 
     @property
     def under_way(self) -> bool:
@@ -356,7 +355,7 @@ def select_messages(request: SignedIn, pk: int) -> HttpResponse:
     if request.method == "POST":
         taken = set()
         about["gone"] = len(gone)
-    nameable = [each for each in messages if timestamp_problem(each.timestamp, now_ms=_now()) is None]
+    nameable = [each for each in messages if can_be_named(each.timestamp)]
     free = [message for message in nameable if not (message.recalled or message.timestamp in taken)]
     about |= {"recalled": len(nameable) - len(free), "not_nameable": len(messages) - len(nameable)}
     return JsonResponse({"messages": _told(found, free), "more": more, **about})

@@ -133,6 +133,9 @@ def test_messages_that_no_recall_can_name_are_left_out_and_counted(
     answer = mo.get(f"{group.get_absolute_url()}messages/?sender=user-a").json()
     assert [each["timestamp"] for each in answer["messages"]] == [FIRST]
     assert (answer["recalled"], answer["not_nameable"]) == (0, 1)
+    hits = rows(mo.get(reverse("sender", args=["default"]) + "?id=user-a").content.decode())
+    assert sorted(map(is_disabled, hits)) == [False, True]
+    assert "time not plausible: 1795718732695123456" in "".join(hits)
 
 
 def test_the_review_points_out_what_is_gone(
