@@ -36,6 +36,7 @@ from recall.services import (
     resend,
     wake,
 )
+from recall.timestamps import can_be_named
 
 # Of each conversation, so many of its messages are shown before the sweep is confirmed.
 SAMPLES = 3
@@ -96,6 +97,7 @@ def plan_sweep(*, application: Application, sender_id: str, since: int, until: i
     rows = list(written.order_by("timestamp", "id").values_list("conversation_id", "timestamp", "id")[: most + 1])
     if len(rows) > most:
         return SweepPlan(too_many=True)
+    rows = [row for row in rows if can_be_named(row[1])]
     taken = _taken({timestamp for _conversation, timestamp, _id in rows})
     ids: dict[int, dict[int, int]] = defaultdict(dict)
     for conversation_id, timestamp, pk in rows:
@@ -114,6 +116,14 @@ def plan_sweep(*, application: Application, sender_id: str, since: int, until: i
     digest = hashlib.sha256(repr([(part.conversation_id, part.timestamps, part.others) for part in parts]).encode())
     left_out = len({row[:2] for row in rows} & taken)
     return SweepPlan(parts, digest=digest.hexdigest(), left_out=left_out)
+
+
+def without_a_time(*, application: Application, sender_id: str, since: int, until: int, most: int) -> int:
+    """How many messages of the sender, at most `most`, arrived in this span (ms) and carry a time that no call takes."""
+    arrived = Message.objects.filter(
+        conversation__application=application, sender_id=sender_id, placed_at__range=(since, until), recalled=False
+    )
+    return sum(not can_be_named(timestamp) for timestamp in arrived.values_list("timestamp", flat=True)[:most])
 
 
 def _taken(timestamps: set[int]) -> set[tuple[int, int]]:

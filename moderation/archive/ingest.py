@@ -228,7 +228,7 @@ def _keep(application_id: int, messages: list[Message]) -> Ingested:
         if (same := found.setdefault(_identity(message), message)) is not message:
             _learn(same, message)
         pk = message.conversation_id
-        newest[pk] = max(newest.get(pk, 0), message.place)
+        newest[pk] = max(newest.get(pk, 0), message.sort_time)
     new = rows.insert_messages(sorted(found.values(), key=rows.key))
     erased = _take_out_erased(new)
     changed: list[tuple[Message, tuple[str, ...]]] = []
@@ -268,10 +268,10 @@ def _learn_names(application_id: int, messages: Iterable[Message]) -> None:
     """Keep the newest names and avatars that `messages` tell of senders, receivers and groups."""
     people: dict[str, About] = {}
     groups: dict[int, About] = {}
-    for message in sorted(messages, key=lambda message: message.place):
+    for message in sorted(messages, key=lambda message: message.sort_time):
         data, to = message.data, _to(message.data)
         # A message that is dated ahead must not outlast names that are told after it.
-        at = min(message.place, int(message.seen_at.timestamp() * 1000))
+        at = min(message.sort_time, int(message.seen_at.timestamp() * 1000))
         if message.sender_id and (about := _about(data.get("senderData"), at)):
             people[message.sender_id] = about
         if data.get("groupId") or to.get("type") == "group":

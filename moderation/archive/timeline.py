@@ -9,9 +9,7 @@ from collections.abc import Iterable
 from operator import attrgetter
 
 from django.db.models import Count, Q, QuerySet
-from django.utils import timezone
 
-from moderation.archive import plausible
 from moderation.archive.models import Application, Conversation, Message, Sender
 
 Key = tuple[int, int]
@@ -19,7 +17,7 @@ Key = tuple[int, int]
 
 def key_of(message: Message) -> str:
     """The message's place in the timeline as an address carries it: "<place>-<id>"."""
-    return f"{message.place}-{message.pk}"
+    return f"{message.sort_time}-{message.pk}"
 
 
 def read_key(text: str) -> Key | None:
@@ -36,12 +34,9 @@ def page(
 ) -> list[Message]:
     """At most `limit` messages, oldest first: the first ones after a key, or the last ones before it or of all."""
     of_it = Message.objects.filter(conversation=conversation)
-    # No plausible time lies outside these bounds: rows that do are passed over by the index.
-    latest = int(timezone.now().timestamp() * 1000) + plausible.MAX_AHEAD
-    by_time = of_it.filter(placed_at=None, timestamp__range=(plausible.EARLIEST, latest))
-    parts = ((by_time, "timestamp"), (of_it.filter(placed_at__isnull=False), "placed_at"))
+    parts = ((of_it.filter(placed_at=None), "timestamp"), (of_it.filter(placed_at__isnull=False), "placed_at"))
     messages = [message for part, field in parts for message in _page_by(field, part, before, after, limit)]
-    messages.sort(key=attrgetter("place", "pk"))
+    messages.sort(key=attrgetter("sort_time", "pk"))
     return messages[:limit] if after is not None else messages[-limit:]
 
 

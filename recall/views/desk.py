@@ -164,14 +164,14 @@ def _with_mark(conversation: Conversation, asked: Mapping[str, Any]) -> Window:
         return _window(conversation, asked)
     if "arrived" in asked:
         pks = news_since(conversation, mark, start=start or 0).pks[:MAX_NEWS]
-        messages = sorted(Message.objects.filter(pk__in=pks), key=attrgetter("place", "pk"))
+        messages = sorted(Message.objects.filter(pk__in=pks), key=attrgetter("sort_time", "pk"))
         window = Window(messages, Reading(problem=conversation.history_problem))
     else:
         window = _window(conversation, asked)
         if window.messages and "before" in asked:
-            start = window.messages[0].place
+            start = window.messages[0].sort_time
         elif window.messages:
-            end = window.messages[-1].place if window.newer else None
+            end = window.messages[-1].sort_time if window.newer else None
     news = news_since(conversation, mark, start=start or 0, end=end, shown=[message.pk for message in window.messages])
     return replace(window, mark=news.mark)
 
@@ -204,7 +204,7 @@ def _after(conversation: Conversation, key: timeline.Key) -> Window:
     """The messages after `key`. History is only read backwards: from the end of the page that the archive has."""
     found = timeline.page(conversation, after=key, limit=PAGE + 1)
     if len(found) > PAGE:
-        reading = read_before(conversation, found[-1].place + 1, pages=PAGES_READ)
+        reading = read_before(conversation, found[-1].sort_time + 1, pages=PAGES_READ)
     else:
         reading = _catch_up(conversation)
     found = timeline.page(conversation, after=key, limit=PAGE + 1)
@@ -219,7 +219,7 @@ def _around(conversation: Conversation, at: int) -> Window:
     # Ids begin at 1: this key is before every message of its millisecond.
     edge = (at, 0)
     newer = timeline.page(conversation, after=edge, limit=half)
-    reading = read_before(conversation, (newer[-1].place if newer else at) + 1, pages=PAGES_READ)
+    reading = read_before(conversation, (newer[-1].sort_time if newer else at) + 1, pages=PAGES_READ)
     before = timeline.page(conversation, before=edge, limit=half)
     found = timeline.page(conversation, after=edge, limit=half + 1)
     messages = before + found[:half]
@@ -266,11 +266,11 @@ def _kept(conversation: Conversation, messages: list[Message]) -> dict[str, Any]
     now = timezone.now()
     goeasy, here = conversation.application.history_days, conversation.application.keep_days
     # By when they arrived, where their own time is not plausible.
-    at_goeasy = [each.place for each in messages if goeasy and each.place > to_ms(now - timedelta(goeasy))]
+    at_goeasy = [each.sort_time for each in messages if goeasy and each.sort_time > to_ms(now - timedelta(goeasy))]
     return {
         "gone_at_goeasy": local(min(at_goeasy) + goeasy * DAY) if goeasy and at_goeasy else None,
         "goeasy_has_since": to_ms(now - timedelta(goeasy)) if goeasy else None,
-        "gone_here": local(messages[0].place + here * DAY) if here and messages else None,
+        "gone_here": local(messages[0].sort_time + here * DAY) if here and messages else None,
     }
 
 

@@ -32,6 +32,7 @@ from recall.views.recalls import SeeOther, called_off, do, history_of, pace_of, 
 PARTS_SHOWN = 100
 OTHERS_SHOWN = 20
 RECALLS_SHOWN = 50
+UNDATED_COUNTED = 1_000
 STATES = Recall.State
 
 
@@ -119,6 +120,13 @@ def _show_review(request: SignedIn, form: SweepForm, planned: sweeps.SweepPlan) 
         "conversations_not_shown": len(planned.parts[PARTS_SHOWN:]),
         "messages_not_shown": sum(len(part.timestamps) for part in planned.parts[PARTS_SHOWN:]),
         "sender_name": names.get(form.cleaned_data["sender"], ""),
+        "undated": sweeps.without_a_time(
+            application=application,
+            sender_id=form.cleaned_data["sender"],
+            since=form.cleaned_data["since"],
+            until=form.cleaned_data["until"],
+            most=UNDATED_COUNTED,
+        ),
         "recaller": recaller.as_field() if recaller else None,
         "grace": int(settings.RECALL_GRACE_SECONDS),
     }

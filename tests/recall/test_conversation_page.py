@@ -475,7 +475,7 @@ def test_a_message_without_a_plausible_time_is_found_where_it_stands(
     mo: Client, private: Conversation, make_message: Callable[..., Message]
 ) -> None:
     message = make_message(private, 1795718732695123456)
-    html = page(mo, private, f"?at={message.place}")
+    html = page(mo, private, f"?at={message.sort_time}")
     assert 'class="message at"' in html
 
 

@@ -12,6 +12,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from moderation.archive.models import Conversation, Message
 from recall.models import Recall, RecallBatch, RecallItem, RecallReason
@@ -155,6 +156,26 @@ def test_a_sweep_leaves_out_what_is_gone_although_its_call_was_refused(
     verified(refused, "", state="refused")
     planned = plan_sweep(application=group.application, sender_id="user-a", since=FIRST, until=FIRST + 9)
     assert [part.timestamps for part in planned.parts] == [(refused.timestamp,)]
+
+
+def test_a_sweep_leaves_what_no_recall_can_name_and_its_review_says_so(
+    mo: Client, group: Conversation, make_message: Make, reason: RecallReason
+) -> None:
+    bogus, now = make_message(group, 1795718732), int(timezone.now().timestamp() * 1000)
+    make_message(group, now)
+    assert bogus.placed_at is not None
+    asked: dict[str, Any] = {"application": group.application, "sender_id": "user-a", "until": now + 10_000}
+    planned = plan_sweep(**asked, since=0)
+    assert [part.timestamps for part in planned.parts] == [(now,)]
+    form = {
+        "app": "default",
+        "sender": "user-a",
+        "since": "2020-01-01T00:00:00",
+        "until": "2030-01-01T00:00:00",
+        "reason": reason.code,
+        "submission": str(uuid.uuid4()),
+    }
+    assert "1 message that arrived in this time stays" in mo.post("/sweeps/new/", form).content.decode()
 
 
 def test_a_senders_page_counts_what_is_gone_without_a_mark(

@@ -115,7 +115,7 @@ class MessageFilter(FilterForm):
         help_text=_("Milliseconds since 1970, 13 digits."),
         required=False,
         min_value=0,
-        max_value=10**15,
+        max_value=2**63 - 1,
     )
     recalled = yes_no(_("Recalled"))
 

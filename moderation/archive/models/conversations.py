@@ -265,7 +265,7 @@ class Message(models.Model):
         return f"{self.type} {self.timestamp}"
 
     @property
-    def place(self) -> int:
+    def sort_time(self) -> int:
         """Where it stands in the timeline (ms): at its timestamp, or where it arrived."""
         return self.timestamp if self.placed_at is None else self.placed_at
 
