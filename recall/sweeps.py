@@ -119,7 +119,7 @@ def plan_sweep(*, application: Application, sender_id: str, since: int, until: i
 
 
 def without_a_time(*, application: Application, sender_id: str, since: int, until: int, most: int) -> int:
-    """How many messages of the sender, at most `most`, arrived in this span (ms) and carry a time that no call takes."""
+    """How many messages of the sender, at most `most`, arrived in this span (ms) with a time that no call takes."""
     arrived = Message.objects.filter(
         conversation__application=application, sender_id=sender_id, placed_at__range=(since, until), recalled=False
     )
