@@ -60,3 +60,10 @@ def test_nothing_is_nothing() -> None:
 
 def test_the_zone_is_named_with_its_distance_from_utc() -> None:
     assert moments.zone() == "Asia/Shanghai (UTC+08:00)"
+
+
+def test_a_time_carries_its_zones_distance_from_utc_on_that_day() -> None:
+    assert 'data-offset="UTC+08:00"' in moments.moment(MS)
+    with timezone.override(ZoneInfo("America/St_Johns")):
+        assert 'data-offset="UTC-02:30"' in moments.clock(MS)
+        assert 'data-offset="UTC-03:30"' in moments.clock(MS + 180 * 24 * 3600 * 1000)
