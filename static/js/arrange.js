@@ -19,7 +19,7 @@ export function arrange() {
   if (rows.length) messages.querySelector(".edge.empty")?.remove();
   let last = rows[0]?.previousElementSibling ?? null;
   let day = "";
-  for (const row of rows.toSorted(inOrder)) {
+  for (const row of [...rows].sort(inOrder)) {
     // Only what is out of its place is moved: what is being played or typed in stays as it is.
     if ((last ? last.nextElementSibling : messages.firstElementChild) !== row) {
       if (last) last.after(row);
