@@ -6,6 +6,7 @@ Every time stamp of a message is GoEasy's: milliseconds since the epoch, UTC.
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import models
@@ -49,6 +50,8 @@ class Sweep(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     application = models.ForeignKey(Application, models.PROTECT, verbose_name=_("application"))
     sender_id = models.CharField(_("sender"), max_length=255)
+    # What the sender was called when it was decided.
+    sender_name = models.CharField(max_length=255, blank=True, default="", editable=False)
     # The span of time, ends included (ms).
     since = models.BigIntegerField(_("from"))
     until = models.BigIntegerField(_("to"))
@@ -70,6 +73,11 @@ class Sweep(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("sweep", args=[self.id])
+
+    @property
+    def title(self) -> str:
+        """Whose messages it takes back, by the name of when it was decided; by the id if there was none."""
+        return self.sender_name or self.sender_id
 
 
 class Recall(models.Model):
@@ -93,6 +101,8 @@ class Recall(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     application = models.ForeignKey(Application, models.PROTECT, verbose_name=_("application"))
     conversation = models.ForeignKey(Conversation, models.PROTECT, verbose_name=_("conversation"))
+    # What the conversation was called when it was decided; empty in recalls of before that was kept.
+    conversation_title = models.CharField(max_length=520, blank=True, default="", editable=False)
     sweep = models.ForeignKey(Sweep, models.PROTECT, null=True, related_name="recalls", verbose_name=_("sweep"))
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, verbose_name=_("actor"))
     # User name of whoever asked for the sending that is under way: the actor, or somebody who sent the rest again.
@@ -143,6 +153,11 @@ class Recall(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("recall", args=[self.id])
+
+    @property
+    def title(self) -> str:
+        """What the conversation was called when it was decided, as far as that was kept; else what it is called now."""
+        return self.conversation_title or getattr(self.conversation, "title", self.conversation.ids)
 
     @property
     def is_final(self) -> bool:
@@ -316,6 +331,34 @@ class RecallItem(models.Model):
 
     def __str__(self) -> str:
         return str(self.timestamp)
+
+
+@dataclass(frozen=True)
+class Named:
+    """How recalls of ours name a message: the latest one's item, and what history last showed of it ("" if nothing)."""
+
+    item: RecallItem
+    verification: str
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether history has shown that it is taken back."""
+        return self.verification == RecallItem.Verification.GONE
+
+    @property
+    def is_visible(self) -> bool:
+        """Whether history still showed it after a recall of ours."""
+        return self.verification == RecallItem.Verification.STILL_VISIBLE
+
+
+def named_by(items: models.QuerySet[RecallItem]) -> dict[tuple[int, int], Named]:
+    """How `items` name messages, by conversation and timestamp (ms); one query."""
+    named: dict[tuple[int, int], Named] = {}
+    for item in items.select_related("batch", "recall").order_by("recall__created_at"):
+        place = (item.recall.conversation_id, item.timestamp)
+        earlier = named[place].verification if place in named else ""
+        named[place] = Named(item, item.verification or earlier)
+    return named
 
 
 class Evidence(models.Model):

@@ -22,6 +22,7 @@ from moderation.accounts.models import Pseudonym, User
 from moderation.archive.backfill import look_up
 from moderation.archive.ingest import sha256
 from moderation.archive.models import Application, Conversation, Message, Sender
+from moderation.archive.names import name_in, titled
 from moderation.archive.rows import in_parts
 from moderation.audit.models import Action, AuditEntry
 from moderation.audit.services import entry, record_all
@@ -208,9 +209,12 @@ def create_recalls(
     seen: Seen | None = None,
 ) -> list[Recall]:
     """Write a recall for each of `drafts`, with its batches, items, evidence and audit entry; inside a transaction."""
+    for some in in_parts(drafts):
+        titled(draft.conversation for draft in some)
     recalls = Recall.objects.bulk_create(
         Recall(
             conversation=draft.conversation,
+            conversation_title=draft.conversation.title,  # type: ignore[attr-defined]
             application=draft.conversation.application,
             actor=actor,
             sent_for=actor.get_username(),
@@ -297,7 +301,8 @@ def _split(planned: Sequence[tuple[Recall, list[tuple[int, ...]]]]) -> None:
             item=item,
             message_id=message.message_id,
             sender_id=message.sender_id,
-            sender_name=names.get((item.recall.application_id, message.sender_id), ""),
+            # As the message has it: what its sender is called now may be another name.
+            sender_name=name_in(message) or names.get((item.recall.application_id, message.sender_id), ""),
             type=message.type,
             raw=message.raw,
             sha256=message.sha256,

@@ -21,6 +21,7 @@ from django.utils.translation import gettext_lazy as _
 
 from moderation.accounts.models import User
 from moderation.archive.models import Application, Conversation, Message
+from moderation.archive.names import sender_names
 from moderation.archive.rows import in_parts
 from moderation.goeasy.client import Recaller
 from moderation.reviewed import Seen, aspect
@@ -39,6 +40,7 @@ from recall.services import (
     resend,
     wake,
 )
+from recall.timestamps import can_be_named
 
 # Of each conversation, so many of its messages are shown before the sweep is confirmed.
 SAMPLES = 3
@@ -100,6 +102,7 @@ def plan_sweep(*, application: Application, sender_id: str, since: int, until: i
     rows = list(written.order_by("timestamp", "id").values_list(*names)[: most + 1])
     if len(rows) > most:
         return SweepPlan(too_many=True)
+    rows = [row for row in rows if can_be_named(row[1])]
     taken = _taken({timestamp for _conversation, timestamp, *_rest in rows})
     ids: dict[int, dict[int, int]] = defaultdict(dict)
     for conversation_id, timestamp, pk, _sha256 in rows:
@@ -118,6 +121,14 @@ def plan_sweep(*, application: Application, sender_id: str, since: int, until: i
     _number, digest = aspect(row for row in rows if row[:2] not in taken)
     left_out = len({row[:2] for row in rows} & taken)
     return SweepPlan(parts, digest=digest, left_out=left_out)
+
+
+def without_a_time(*, application: Application, sender_id: str, since: int, until: int, most: int) -> int:
+    """How many messages of the sender, at most `most`, arrived in this span (ms) with a time that no call takes."""
+    arrived = Message.objects.filter(
+        conversation__application=application, sender_id=sender_id, placed_at__range=(since, until), recalled=False
+    )
+    return sum(not can_be_named(timestamp) for timestamp in arrived.values_list("timestamp", flat=True)[:most])
 
 
 def _taken(timestamps: set[int]) -> set[tuple[int, int]]:
@@ -188,7 +199,13 @@ def request_sweep(
             span: dict[str, Any] = {"application": application, "sender_id": sender_id, "since": since, "until": until}
             check_review(seen, planned, **span, actor=actor, reason=reason, note=note, recaller=recaller)
         sweep = Sweep.objects.create(
-            application=application, sender_id=sender_id, since=since, until=until, actor=actor, submission=submission
+            application=application,
+            sender_id=sender_id,
+            sender_name=sender_names(application, [sender_id]).get(sender_id, ""),
+            since=since,
+            until=until,
+            actor=actor,
+            submission=submission,
         )
         conversations = conversations_of(planned.parts)
         recalls = create_recalls(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -30,6 +31,11 @@ class Parsed:
 def to_ms(at: datetime) -> int:
     """An aware time as ms since the epoch."""
     return round(at.timestamp() * 1000)
+
+
+def can_be_named(timestamp: int) -> bool:
+    """Whether a call can name messages by `timestamp`, which a message carries, now (goeasy-api.md, "Recall")."""
+    return timestamp_problem(timestamp, now_ms=time.time_ns() // 1_000_000) is None
 
 
 def parse_timestamps(texts: Iterable[str], *, now_ms: int) -> Parsed:

@@ -12,7 +12,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from moderation.archive import rows, search
+from moderation.archive import plausible, rows, search
 from moderation.archive.models import Application, Conversation, Message, Sender, pair
 from moderation.goeasy.answers import value_of
 from moderation.goeasy.client import Group, Private, Target
@@ -20,7 +20,7 @@ from moderation.goeasy.errors import InvalidCall
 from moderation.goeasy.fields import object_of, recall_mark, text_of, timestamp_of
 
 # What is taken from the message itself when the mark that it was recalled came first.
-TOLD = ("timestamp", "sender_id", "type", "raw", "sha256", "payload_sha256")
+TOLD = ("timestamp", "placed_at", "sender_id", "type", "raw", "sha256", "payload_sha256")
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,11 @@ def read_message(raw: str, data: Any = None) -> Message | None:
         # No JSON.
         return None
     raw = raw.replace("\x00", "\ufffd")
+    seen_at = timezone.now()
+    arrived = int(seen_at.timestamp() * 1000)
     message = Message(
         timestamp=timestamp,
+        placed_at=None if plausible.is_plausible(timestamp, arrived) else arrived,
         message_id=storable(data.get("messageId"), 255),
         sender_id=storable(data.get("senderId"), 255),
         type=storable(data.get("type"), 64),
@@ -82,7 +85,7 @@ def read_message(raw: str, data: Any = None) -> Message | None:
         sha256=sha256(raw),
         payload_sha256=payload_sha256,
         recalled=recall_mark(data) is True,
-        seen_at=timezone.now(),
+        seen_at=seen_at,
     )
     # Read once.
     message.data = data
@@ -243,7 +246,7 @@ def _keep(application_id: int, messages: list[Message]) -> Ingested:
         if (same := found.setdefault(_identity(message), message)) is not message:
             _learn(same, message)
         pk = message.conversation_id
-        newest[pk] = max(newest.get(pk, 0), message.timestamp)
+        newest[pk] = max(newest.get(pk, 0), message.sort_time)
     new = rows.insert_messages(sorted(found.values(), key=rows.key))
     erased = _take_out_erased(new)
     changed: list[tuple[Message, tuple[str, ...]]] = []
@@ -263,7 +266,7 @@ def _keep(application_id: int, messages: list[Message]) -> Ingested:
 
 @dataclass(frozen=True)
 class About:
-    """Name and avatar of a user or a group, as a message sent at `as_of` (ms) told them."""
+    """Name and avatar of a user or a group, as a message of `as_of` (ms; never after its arrival) told them."""
 
     name: str
     avatar: str
@@ -282,8 +285,10 @@ def _learn_names(application_id: int, messages: Iterable[Message]) -> None:
     """Keep the newest names and avatars that `messages` tell of senders, receivers and groups."""
     people: dict[str, About] = {}
     groups: dict[int, About] = {}
-    for message in sorted(messages, key=lambda message: message.timestamp):
-        data, to, at = message.data, _to(message.data), message.timestamp
+    for message in sorted(messages, key=lambda message: message.sort_time):
+        data, to = message.data, _to(message.data)
+        # A message that is dated ahead must not outlast names that are told after it.
+        at = min(message.sort_time, int(message.seen_at.timestamp() * 1000))
         if message.sender_id and (about := _about(data.get("senderData"), at)):
             people[message.sender_id] = about
         if data.get("groupId") or to.get("type") == "group":

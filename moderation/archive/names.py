@@ -1,8 +1,13 @@
-"""What conversations are called: a group by its name, a pair by the two people's, or by ids for want of them."""
+"""What conversations are called: a group by its name, a pair by the two people's, or by ids for want of them.
+
+And what people are called: in a message by the name that it carries itself, whatever they are called now.
+"""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from moderation.archive.models import Application, Conversation, Kind, Message, Sender
+from moderation.goeasy.fields import object_of, text_of
 
 
 def titled(conversations: Iterable[Conversation]) -> list[Conversation]:
@@ -29,8 +34,28 @@ def sender_names(application: Application, user_ids: Iterable[str]) -> dict[str,
     return dict(known.values_list("user_id", "name"))
 
 
+def name_in(message: Message) -> str:
+    """The sender's name as the message itself carries it; empty when it carries none."""
+    about = object_of(message.data.get("senderData"))
+    return text_of(about.get("name") or about.get("nickname"))[:255]
+
+
+@dataclass(frozen=True)
+class Writer:
+    """What a message's sender is called. `now`: what they are called since, where that is another name."""
+
+    name: str
+    now: str = ""
+
+
+def writer_of(message: Message, known: str) -> Writer:
+    """What the sender of `message` is called, `known` (perhaps empty) being the latest name that any message told."""
+    name = name_in(message)
+    return Writer(name or known or message.sender_id, known if name and known != name else "")
+
+
 def with_writers(messages: Iterable[Message]) -> list[Message]:
-    """The same messages, each with `writer`, its sender's name or id, and its conversation's title; two queries."""
+    """The same messages, each with `writer`, and its conversation's title; two queries."""
     messages = list(messages)
     titled(message.conversation for message in messages)
     known = Sender.objects.filter(
@@ -42,5 +67,5 @@ def with_writers(messages: Iterable[Message]) -> list[Message]:
     }
     for message in messages:
         key = (message.conversation.application_id, message.sender_id)
-        message.writer = names.get(key, message.sender_id)  # type: ignore[attr-defined]
+        message.writer = writer_of(message, names.get(key, ""))  # type: ignore[attr-defined]
     return messages

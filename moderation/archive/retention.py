@@ -44,9 +44,7 @@ def delete_older(conversation: int, until: int) -> int:
             # Whoever puts it on hold meanwhile waits, and then nothing more goes.
             if not Conversation.objects.select_for_update().filter(pk=conversation, held_at__isnull=True).exists():
                 return deleted
-            old = Message.objects.filter(conversation=conversation, timestamp__lt=until).order_by("timestamp", "id")
-            # Without what is left of an erased message, history would bring its text back.
-            keys = list(old.exclude(sha256="").values_list("pk", flat=True)[:MESSAGES_AT_ONCE])
+            keys = _older(conversation, until)
             if not keys:
                 # What could not be read tells no time of its own.
                 seen_before = datetime.fromtimestamp(until / 1000, UTC)
@@ -55,6 +53,21 @@ def delete_older(conversation: int, until: int) -> int:
             search.forget(keys)
             Message.objects.filter(pk__in=keys).delete()
             deleted += len(keys)
+
+
+def _older(conversation: int, until: int) -> list[int]:
+    """The keys of some of the conversation's messages from before `until` (ms) that may go.
+
+    What carries no plausible time is as old as its arrival: no such time deletes early, or keeps for ever.
+    """
+    of_it = Message.objects.filter(conversation=conversation)
+    by_time = of_it.filter(placed_at=None, timestamp__lt=until).order_by("timestamp", "id")
+    by_arrival = of_it.filter(placed_at__lt=until).order_by("placed_at", "id")
+    for old in (by_time, by_arrival):
+        # Without what is left of an erased message, history would bring its text back.
+        if keys := list(old.exclude(sha256="").values_list("pk", flat=True)[:MESSAGES_AT_ONCE]):
+            return keys
+    return []
 
 
 def hold(conversation: Conversation, actor: str, note: str, seen: Seen | None = None) -> None:

@@ -1,10 +1,14 @@
-"""Reading a conversation's messages in order, by key: (timestamp in ms, row id). Pure questions to the archive."""
+"""Reading a conversation's messages in order, by key: (place in ms, row id). Pure questions to the archive.
+
+A message's place is its timestamp, or when it arrived, where its timestamp is no plausible time.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import attrgetter
 
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet
 
 from moderation.archive.models import Application, Conversation, Message, Sender
 
@@ -12,32 +16,43 @@ Key = tuple[int, int]
 
 
 def key_of(message: Message) -> str:
-    """The message's place in the timeline as an address carries it: "<timestamp>-<id>"."""
-    return f"{message.timestamp}-{message.pk}"
+    """The message's place in the timeline as an address carries it: "<place>-<id>"."""
+    return f"{message.sort_time}-{message.pk}"
 
 
 def read_key(text: str) -> Key | None:
     """The key that `key_of` wrote, or None when `text` is none."""
-    timestamp, _dash, pk = text.partition("-")
-    if not all(part.isascii() and part.isdigit() and len(part) <= 18 for part in (timestamp, pk)):
+    place, _dash, pk = text.partition("-")
+    if not all(part.isascii() and part.isdigit() and len(part) <= 19 for part in (place, pk)):
         return None
-    return int(timestamp), int(pk)
+    key = int(place), int(pk)
+    return key if max(key) < 2**63 else None
 
 
 def page(
     conversation: Conversation, *, before: Key | None = None, after: Key | None = None, limit: int = 60
 ) -> list[Message]:
     """At most `limit` messages, oldest first: the first ones after a key, or the last ones before it or of all."""
-    messages = Message.objects.filter(conversation=conversation)
+    of_it = Message.objects.filter(conversation=conversation)
+    parts = ((of_it.filter(placed_at=None), "timestamp"), (of_it.filter(placed_at__isnull=False), "placed_at"))
+    messages = [message for part, field in parts for message in _page_by(field, part, before, after, limit)]
+    messages.sort(key=attrgetter("sort_time", "pk"))
+    return messages[:limit] if after is not None else messages[-limit:]
+
+
+def _page_by(
+    field: str, messages: QuerySet[Message], before: Key | None, after: Key | None, limit: int
+) -> QuerySet[Message]:
+    """`page()` of `messages` whose place is in `field`, in any order."""
     if after is not None:
-        timestamp, pk = after
+        place, pk = after
         # The plain comparison is what the index answers; the other one settles the millisecond.
-        later = messages.filter(timestamp__gte=timestamp).filter(Q(timestamp__gt=timestamp) | Q(id__gt=pk))
-        return list(later.order_by("timestamp", "id")[:limit])
+        messages = messages.filter(Q(**{f"{field}__gt": place}) | Q(id__gt=pk), **{f"{field}__gte": place})
+        return messages.order_by(field, "id")[:limit]
     if before is not None:
-        timestamp, pk = before
-        messages = messages.filter(timestamp__lte=timestamp).filter(Q(timestamp__lt=timestamp) | Q(id__lt=pk))
-    return list(messages.order_by("-timestamp", "-id")[:limit])[::-1]
+        place, pk = before
+        messages = messages.filter(Q(**{f"{field}__lt": place}) | Q(id__lt=pk), **{f"{field}__lte": place})
+    return messages.order_by(f"-{field}", "-id")[:limit]
 
 
 def select(

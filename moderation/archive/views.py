@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 from itertools import groupby
+from operator import attrgetter
 from urllib.parse import urlencode
 
 from django.contrib import messages
@@ -19,10 +20,9 @@ from moderation.archive import feed, payloads, retention, search
 from moderation.archive.forms import ConversationForm, HoldForm, MessageFilter
 from moderation.archive.highlight import excerpt
 from moderation.archive.models import Application, Conversation, Kind, Message, Sender
-from moderation.archive.names import titled, with_writers
+from moderation.archive.names import name_in, titled, with_writers
 from moderation.archive.timeline import read_key
 from moderation.audit.services import record_search
-from moderation.goeasy.fields import object_of, text_of
 from moderation.requests import SignedIn
 
 PAGE_SIZE = 50
@@ -220,16 +220,20 @@ def sender_page(request: SignedIn, slug: str) -> HttpResponse:
     )
     conversations = Counter(message.conversation for message in latest).most_common(CONVERSATIONS_SHOWN + 1)
     titled(conversation for conversation, _number in conversations)
+    dated = [message for message in latest if message.placed_at is None]
     context = {
         "application": application,
         "many_apps": Application.objects.all()[:2].count() > 1,
         "user_id": user_id,
         "sender": Sender.objects.filter(application=application, user_id=user_id).first(),
         "names": _names(latest),
-        "first": (written.order_by("timestamp", "id").first() if len(latest) == LOOKED_AT else latest[-1])
-        if latest
-        else None,
-        "last": latest[0] if latest else None,
+        "first": written.filter(placed_at=None).order_by("timestamp", "id").first()
+        if len(latest) == LOOKED_AT
+        else min(dated, key=attrgetter("timestamp"), default=None),
+        # What carries no plausible time says nothing of when this person first wrote, or last.
+        "last": max(dated, key=attrgetter("timestamp"), default=None),
+        "has_written": bool(latest),
+        "latest": latest,
         "looked_at": len(latest),
         "is_all": len(latest) < LOOKED_AT,
         "recalled": sum(message.recalled for message in latest),
@@ -242,9 +246,7 @@ def sender_page(request: SignedIn, slug: str) -> HttpResponse:
 
 def _names(latest: list[Message]) -> list[str]:
     """What these messages, the newest first, called their sender: each name once, the newest first."""
-    told = (object_of(message.data.get("senderData")) for message in latest)
-    names = (text_of(about.get("name") or about.get("nickname")) for about in told)
-    return list(dict.fromkeys(name for name in names if name))[:MOST_NAMES]
+    return list(dict.fromkeys(name for message in latest if (name := name_in(message))))[:MOST_NAMES]
 
 
 @login_required

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import Any
 
 from django import template
 from django.db.models import Exists, OuterRef, Q
 
 from moderation.archive import payloads
-from moderation.archive.models import Conversation
+from moderation.archive.models import Conversation, Message
 from moderation.archive.problems import problem_sentence
-from recall.models import NEEDS_A_PERSON, Recall, RecallBatch
+from moderation.archive.rows import in_parts
+from recall.models import NEEDS_A_PERSON, Named, Recall, RecallBatch, RecallItem, named_by
 from recall.refusals import Refusal, RefusedMessages, refusals_of, refused_messages
+from recall.timestamps import can_be_named
 
 register = template.Library()
 
@@ -28,6 +31,35 @@ def unfinished_recalls(conversations: Iterable[Conversation]) -> set[int]:
         .order_by()
         .values_list("conversation_id", flat=True)
     )
+
+
+@register.simple_tag
+def recalls_of(hits: Iterable[Any]) -> dict[tuple[int, int], Named]:
+    """How recalls of ours name the hits' messages, by conversation and timestamp (ms); one query."""
+    # By time alone: few messages share a millisecond.
+    return named_by(RecallItem.objects.filter(timestamp__in={hit.message.timestamp for hit in hits}))
+
+
+@register.simple_tag
+def gone_besides(messages: Iterable[Message]) -> int:
+    """How many of `messages` are not marked as recalled, although history showed that they are taken back."""
+    unmarked = [message for message in messages if not message.recalled]
+    named: dict[tuple[int, int], Named] = {}
+    for some in in_parts([message.timestamp for message in unmarked]):
+        named |= named_by(RecallItem.objects.filter(timestamp__in=some))
+    return sum(each is not None and each.is_gone for each in (of(named, message) for message in unmarked))
+
+
+@register.filter
+def of(named: dict[tuple[int, int], Named], message: Message) -> Named | None:
+    """What `recalls_of` says of this message."""
+    return named.get((message.conversation_id, message.timestamp))
+
+
+@register.filter
+def nameable(message: Message) -> bool:
+    """Whether a recall can name the message: GoEasy knows it by its time alone."""
+    return can_be_named(message.timestamp)
 
 
 @register.filter

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import time
+from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from operator import attrgetter
 from typing import Any
 
 from csp.decorators import csp_update
@@ -19,17 +21,18 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from moderation import reviewed
 from moderation.archive import payloads, retention, timeline, unreadable
+from moderation.archive.arrivals import MAX_NEWS, Mark, mark_of, news_since, read_mark
 from moderation.archive.backfill import Reading, catch_up, read_before, read_latest
-from moderation.archive.models import Application, Conversation, Message, Sender
-from moderation.archive.names import titled
+from moderation.archive.models import Application, Conversation, Message
+from moderation.archive.names import Writer, titled, writer_of
 from moderation.archive.problems import problem_sentence
 from moderation.archive.templatetags.moments import local
 from moderation.requests import SignedIn
 from recall.forms import TIMESTAMP_PROBLEMS, RecallForm
-from recall.models import MAX_TIMESTAMPS, RecallBatch, RecallItem
+from recall.models import MAX_TIMESTAMPS, Named, RecallBatch, RecallItem, named_by
 from recall.progress import progress_of
 from recall.services import archived, recaller_for
-from recall.timestamps import parse_timestamps, to_ms
+from recall.timestamps import can_be_named, parse_timestamps, to_ms
 
 PAGE = 60
 # 90 messages, less the overlap of the pages: a little more than a page of ours, so that ours has no gap.
@@ -40,7 +43,6 @@ SECONDS_BETWEEN_READS = 10
 SECONDS_UNTIL_STALE = 60
 RECENT = 30
 RECALLS_SHOWN = 10
-MOST_NEWS = 99
 DAY = 24 * 3600 * 1000
 
 
@@ -50,14 +52,29 @@ class Row:
 
     message: Message
     shown: payloads.Words | payloads.Attachment
-    sender: Sender | None
+    writer: Writer
     shared: int
-    item: RecallItem | None
+    named: Named | None
     checked: bool
 
     @property
     def name(self) -> str:
-        return (self.sender and self.sender.name) or self.message.sender_id
+        return self.writer.name
+
+    @property
+    def item(self) -> RecallItem | None:
+        """Of the latest recall of ours that names it."""
+        return self.named.item if self.named else None
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether history has shown that it is taken back."""
+        return self.named is not None and self.named.is_gone
+
+    @property
+    def cannot_be_named(self) -> bool:
+        """Whether no call can name it: GoEasy knows a message by its time alone."""
+        return not can_be_named(self.message.timestamp)
 
     @property
     def under_way(self) -> bool:
@@ -67,22 +84,21 @@ class Row:
 
     @property
     def may_be_selected(self) -> bool:
-        return not (self.message.recalled or self.under_way)
+        return not (self.message.recalled or self.under_way or self.is_gone or self.cannot_be_named)
 
 
 @dataclass(frozen=True)
 class Window:
-    """A part of the timeline. `older`, `newer`: the keys to go on from, empty where there is nothing more."""
+    """A part of the timeline. `older`, `newer`: the keys to go on from, empty where there is nothing more.
+
+    `mark`: what had arrived by then, of which the page looks for news; None for a part that was asked for without one.
+    """
 
     messages: list[Message]
     reading: Reading
     older: str = ""
     newer: str = ""
-
-    @property
-    def latest(self) -> str:
-        """The key after which news is looked for."""
-        return timeline.key_of(self.messages[-1]) if self.messages else "0-0"
+    mark: Mark | None = None
 
 
 @login_required
@@ -97,7 +113,7 @@ def conversation(request: SignedIn, pk: int) -> HttpResponse:
     asked = request.POST if request.method == "POST" else request.GET
     if (day := _typed_ms(request.GET.get("on", ""))) is not None:
         return redirect(f"{request.path}?at={day}")
-    window = _window(found, asked)
+    window = _with_mark(found, asked) if request.htmx else _marked(found, asked)
     kept = set(parse_timestamps(request.POST.getlist("timestamps"), now_ms=_now()).timestamps[:MAX_TIMESTAMPS])
     context = {
         "conversation": found,
@@ -106,11 +122,11 @@ def conversation(request: SignedIn, pk: int) -> HttpResponse:
         "problem": problem_sentence(window.reading.problem) if window.reading.problem else "",
         "may_recall": request.user.has_perm("recall.add_recall"),
         "at": _ms(asked.get("at", "")),
-        "with_older": "after" not in asked or not request.htmx,
+        "with_older": not request.htmx or not ("after" in asked or "arrived" in asked),
         "with_newer": "before" not in asked or not request.htmx,
     }
     # A page that somebody opened asks for what is before or after a message. A header alone makes nothing a part.
-    if request.htmx and any(timeline.read_key(asked.get(way, "")) for way in ("before", "after")):
+    if request.htmx and (read_mark(asked.get("mark", "")) or _turns(asked)):
         found.record_reading_on("conversation: part")
     else:
         found.record_opening("conversation")
@@ -127,6 +143,40 @@ def conversation(request: SignedIn, pk: int) -> HttpResponse:
     origins = found.application.allowed_media_origins
     csp_update({"img-src": origins, "media-src": origins})(lambda _request: response)(request)
     return response
+
+
+def _turns(asked: Mapping[str, Any]) -> bool:
+    """Whether older or newer messages are asked for, from a message on."""
+    return any(timeline.read_key(asked.get(way, "")) for way in ("before", "after"))
+
+
+def _marked(conversation: Conversation, asked: Mapping[str, Any]) -> Window:
+    """The messages of a whole page, with the mark that its news begins from."""
+    mark = mark_of(conversation)
+    window = _window(conversation, asked)
+    return replace(window, mark=mark.with_shown(message.pk for message in window.messages))
+
+
+def _with_mark(conversation: Conversation, asked: Mapping[str, Any]) -> Window:
+    """A part for an open page with a `mark`, loaded from `from` to `to` (ms): what it asks for, and its next mark.
+
+    `arrived`: what is new of the span that is loaded; otherwise as `_window()`.
+    """
+    mark, start, end = read_mark(asked.get("mark", "")), _ms(asked.get("from", "")), _ms(asked.get("to", ""))
+    if mark is None:
+        return _window(conversation, asked)
+    if "arrived" in asked:
+        pks = news_since(conversation, mark, start=start or 0).pks[:MAX_NEWS]
+        messages = sorted(Message.objects.filter(pk__in=pks), key=attrgetter("sort_time", "pk"))
+        window = Window(messages, Reading(problem=conversation.history_problem))
+    else:
+        window = _window(conversation, asked)
+        if window.messages and "before" in asked:
+            start = window.messages[0].sort_time
+        elif window.messages:
+            end = window.messages[-1].sort_time if window.newer else None
+    news = news_since(conversation, mark, start=start or 0, end=end, shown=[message.pk for message in window.messages])
+    return replace(window, mark=news.mark)
 
 
 def _window(conversation: Conversation, asked: Mapping[str, Any]) -> Window:
@@ -162,7 +212,7 @@ def _after(conversation: Conversation, key: timeline.Key) -> Window:
     """The messages after `key`. History is only read backwards: from the end of the page that the archive has."""
     found = timeline.page(conversation, after=key, limit=PAGE + 1)
     if len(found) > PAGE:
-        reading = read_before(conversation, found[-1].timestamp + 1, pages=PAGES_READ)
+        reading = read_before(conversation, found[-1].sort_time + 1, pages=PAGES_READ)
     else:
         reading = _catch_up(conversation)
     found = timeline.page(conversation, after=key, limit=PAGE + 1)
@@ -177,7 +227,7 @@ def _around(conversation: Conversation, at: int) -> Window:
     # Ids begin at 1: this key is before every message of its millisecond.
     edge = (at, 0)
     newer = timeline.page(conversation, after=edge, limit=half)
-    reading = read_before(conversation, (newer[-1].timestamp if newer else at) + 1, pages=PAGES_READ)
+    reading = read_before(conversation, (newer[-1].sort_time if newer else at) + 1, pages=PAGES_READ)
     before = timeline.page(conversation, before=edge, limit=half)
     found = timeline.page(conversation, after=edge, limit=half + 1)
     messages = before + found[:half]
@@ -205,19 +255,14 @@ def _rows(conversation: Conversation, messages: list[Message], kept: set[int]) -
     senders = timeline.senders(conversation.application, {message.sender_id for message in messages})
     shared = timeline.sharing(conversation, timestamps)
     origins = conversation.application.allowed_media_origins
-    items = {
-        item.timestamp: item
-        for item in RecallItem.objects.filter(recall__conversation=conversation, timestamp__in=timestamps)
-        .select_related("batch")
-        .order_by("recall__created_at")
-    }
+    named = named_by(RecallItem.objects.filter(recall__conversation=conversation, timestamp__in=timestamps))
     return [
         Row(
             message=message,
             shown=payloads.read(message.raw, origins),
-            sender=senders.get(message.sender_id),
+            writer=writer_of(message, (sender := senders.get(message.sender_id)) and sender.name or ""),
             shared=shared.get(message.timestamp, 0),
-            item=items.get(message.timestamp),
+            named=named.get((conversation.pk, message.timestamp)),
             checked=message.timestamp in kept,
         )
         for message in messages
@@ -228,11 +273,12 @@ def _kept(conversation: Conversation, messages: list[Message]) -> dict[str, Any]
     """Until when GoEasy and the archive have what is shown: of the oldest message that each of them still has."""
     now = timezone.now()
     goeasy, here = conversation.application.history_days, conversation.application.keep_days
-    at_goeasy = [each.timestamp for each in messages if goeasy and each.timestamp > to_ms(now - timedelta(goeasy))]
+    # By when they arrived, where their own time is not plausible.
+    at_goeasy = [each.sort_time for each in messages if goeasy and each.sort_time > to_ms(now - timedelta(goeasy))]
     return {
         "gone_at_goeasy": local(min(at_goeasy) + goeasy * DAY) if goeasy and at_goeasy else None,
         "goeasy_has_since": to_ms(now - timedelta(goeasy)) if goeasy else None,
-        "gone_here": local(messages[0].timestamp + here * DAY) if here and messages else None,
+        "gone_here": local(messages[0].sort_time + here * DAY) if here and messages else None,
     }
 
 
@@ -262,20 +308,22 @@ def _beside(request: SignedIn, conversation: Conversation) -> dict[str, Any]:
 @permission_required("archive.view_conversation", raise_exception=True)
 @require_safe
 def conversation_news(request: SignedIn, pk: int) -> HttpResponse:
-    """How many messages have come since `?after=` (a key, or ms); 204 when that is what the page shows (`?seen=`)."""
+    """How many messages have arrived since `?mark=` whose place is after `?from=` (ms).
+
+    204 when that is what the page shows (`?seen=`).
+    """
     found = get_object_or_404(Conversation.objects.select_related("application"), pk=pk)
-    after = request.GET.get("after", "")
-    key = timeline.read_key(after) or timeline.read_key(f"{after}-0") or (0, 0)
     reading = _catch_up(found)
-    count = len(timeline.page(found, after=key, limit=MOST_NEWS + 1))
-    seen = f"{count}-{reading.problem}"
+    mark = read_mark(request.GET.get("mark", "")) or Mark()
+    news = news_since(found, mark, start=_ms(request.GET.get("from", "")) or 0)
+    seen = f"{len(news.pks)}-{sum(news.pks)}-{reading.problem}"
     if request.GET.get("seen") == seen:
         return HttpResponse(status=204)
     context = {
         "conversation": found,
-        "count": count,
-        "most": MOST_NEWS,
-        "after": f"{key[0]}-{key[1]}",
+        "count": len(news.pks),
+        "most": MAX_NEWS,
+        "mark": news.mark,
         "seen": seen,
         "problem": problem_sentence(reading.problem) if reading.problem else "",
     }
@@ -311,22 +359,35 @@ def select_messages(request: SignedIn, pk: int) -> HttpResponse:
             return JsonResponse({"problem": "sender, since, until"}, status=400)
         messages = timeline.select(found, sender=sender, since=since, until=until, limit=MAX_TIMESTAMPS + 1)
         messages, more, about = messages[-MAX_TIMESTAMPS:], len(messages) > MAX_TIMESTAMPS, {}
-    taken = set() if request.method == "POST" else _taken(found, messages)
-    free = [message for message in messages if not (message.recalled or message.timestamp in taken)]
-    return JsonResponse({"messages": _told(found, free), "recalled": len(messages) - len(free), "more": more, **about})
+    gone, taken = _gone_and_taken(found, messages)
+    if request.method == "POST":
+        taken = set()
+        about["gone"] = len(gone)
+    nameable = [each for each in messages if can_be_named(each.timestamp)]
+    free = [message for message in nameable if not (message.recalled or message.timestamp in taken)]
+    about |= {"recalled": len(nameable) - len(free), "not_nameable": len(messages) - len(nameable)}
+    return JsonResponse({"messages": _told(found, free), "more": more, **about})
 
 
-def _taken(conversation: Conversation, messages: list[Message]) -> set[int]:
-    """The timestamps, within the span of `messages`, that a recall has named and that GoEasy has not refused."""
+def _gone_and_taken(conversation: Conversation, messages: list[Message]) -> tuple[set[int], set[int]]:
+    """Timestamps within the span of `messages`: those that history has shown to be gone; and all that a recall has
+    named and that GoEasy has not refused, unless history still showed them afterwards.
+    """
     if not messages:
-        return set()
-    states = RecallBatch.State
-    items = RecallItem.objects.filter(
-        recall__conversation=conversation,
-        timestamp__range=(messages[0].timestamp, messages[-1].timestamp),
-        batch__state__in=[states.PENDING, states.SENDING, states.ACCEPTED],
-    )
-    return set(items.values_list("timestamp", flat=True))
+        return set(), set()
+    states, verifications = RecallBatch.State, RecallItem.Verification
+    times = {message.timestamp for message in messages}
+    named = RecallItem.objects.filter(recall__conversation=conversation, timestamp__range=(min(times), max(times)))
+    verified: dict[int, str] = {}
+    by_state: dict[str, set[int]] = defaultdict(set)
+    rows = named.order_by("recall__created_at").values_list("timestamp", "batch__state", "verification")
+    for timestamp, state, verification in rows:
+        verified[timestamp] = verification or verified.get(timestamp, "")
+        by_state[state].add(timestamp)
+    gone = {timestamp for timestamp, verification in verified.items() if verification == verifications.GONE}
+    visible = {timestamp for timestamp, seen in verified.items() if seen == verifications.STILL_VISIBLE}
+    under_way = by_state[states.PENDING] | by_state[states.SENDING]
+    return gone & times, gone | under_way | (by_state[states.ACCEPTED] - visible)
 
 
 def _told(conversation: Conversation, messages: list[Message]) -> list[dict[str, Any]]:
@@ -337,7 +398,7 @@ def _told(conversation: Conversation, messages: list[Message]) -> list[dict[str,
         {
             "timestamp": message.timestamp,
             "sender": message.sender_id,
-            "name": (sender.name if (sender := senders.get(message.sender_id)) else "") or message.sender_id,
+            "name": writer_of(message, (sender := senders.get(message.sender_id)) and sender.name or "").name,
             "text": payloads.excerpt(payloads.read(message.raw)),
             "count": shared.get(message.timestamp, 1),
         }

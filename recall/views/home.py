@@ -132,7 +132,7 @@ def find(text: str) -> list[tuple[str, object]]:
     found: list[tuple[str, object]] = [(each.get_absolute_url(), each) for each in conversations]
     messages = list(_messages(text).select_related("conversation__application")[:SHOWN])
     titled(message.conversation for message in messages)
-    found += [(f"{each.conversation.get_absolute_url()}?at={each.timestamp}", each) for each in messages]
+    found += [(f"{each.conversation.get_absolute_url()}?at={each.sort_time}", each) for each in messages]
     # Recalled by hand, and never seen by the archive.
     if not found and TIMESTAMP.fullmatch(text):
         items = RecallItem.objects.filter(timestamp=int(text)).select_related("recall").order_by("-recall__created_at")

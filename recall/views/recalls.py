@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -24,8 +24,9 @@ from moderation import reviewed
 from moderation.accounts.models import User
 from moderation.archive.backfill import look_up
 from moderation.archive.models import Application, Conversation, Kind
-from moderation.archive.names import sender_names, titled
+from moderation.archive.names import sender_names, titled, writer_of
 from moderation.archive.problems import problem_sentence
+from moderation.archive.rows import in_parts
 from moderation.requests import SignedIn
 from recall import reviews, services, verify
 from recall.decisions import to_call_off, to_send_again, to_settle
@@ -33,6 +34,7 @@ from recall.filters import RecallFilter
 from recall.forms import DecisionForm, RecallForm, SweepForm
 from recall.models import (
     LOOKED_FOR,
+    MAX_TIMESTAMPS,
     NEEDS_A_PERSON,
     Circuit,
     Recall,
@@ -40,6 +42,7 @@ from recall.models import (
     RecallBatch,
     RecallItem,
     Sweep,
+    named_by,
 )
 from recall.progress import Progress, progress_of
 from recall.views.health import worker_is_alive
@@ -210,6 +213,7 @@ def _show_review(request: SignedIn, form: RecallForm, changed: reviewed.Changed 
         "more_bodies": len(preview.bodies[BODIES_SHOWN:]),
         "recaller": recaller.as_field() if recaller else None,
         "problem": problem_sentence(reading.problem) if reading.problem else "",
+        "gone": _verified_gone(conversation, timestamps),
         "grace": int(settings.RECALL_GRACE_SECONDS),
     }
     return render(request, "recall/recall_review.html", context | _senders(conversation, preview))
@@ -232,16 +236,27 @@ def _earlier(items: list[RecallItem]) -> list[dict[str, Any]]:
     ]
 
 
+def _verified_gone(conversation: Conversation, timestamps: Sequence[int]) -> int:
+    """How many of `timestamps` (ms) history has shown to be taken back by recalls of ours."""
+    gone = 0
+    for some in in_parts(timestamps):
+        named = named_by(RecallItem.objects.filter(recall__conversation=conversation, timestamp__in=some))
+        gone += sum(each.is_gone for each in named.values())
+    return gone
+
+
 def _senders(conversation: Conversation, preview: services.Preview) -> dict[str, Any]:
     """The first messages with their senders' names, and how many of the messages are whose."""
     counts = Counter(message.sender_id for message in preview.known)
     names = sender_names(conversation.application, counts)
     shared = [message for messages in preview.shared.values() for message in messages]
     return {
-        "shared": [(message, names.get(message.sender_id, message.sender_id)) for message in shared[:SHARED_SHOWN]],
+        "shared": [
+            (message, writer_of(message, names.get(message.sender_id, ""))) for message in shared[:SHARED_SHOWN]
+        ],
         "more_shared": len(shared[SHARED_SHOWN:]),
         "known": [
-            (message, names.get(message.sender_id, message.sender_id), message.timestamp in preview.shared)
+            (message, writer_of(message, names.get(message.sender_id, "")), message.timestamp in preview.shared)
             for message in preview.known[:PREVIEW_SHOWN]
         ],
         "senders": [(sender, names.get(sender, sender), count) for sender, count in counts.most_common(8)],
@@ -256,7 +271,10 @@ def _senders(conversation: Conversation, preview: services.Preview) -> dict[str,
 @permission_required("recall.view_recall", raise_exception=True)
 @require_safe
 def recall_detail(request: SignedIn, pk: UUID) -> HttpResponse:
-    """A recall, live: with htmx the part that changes, and 204 while it has not changed since `?seen=`."""
+    """A recall, live: with htmx the part that changes, and 204 while it has not changed since `?seen=`.
+
+    `?whole=1`: all of it on one page that stays as it is, to be printed.
+    """
     recall = get_object_or_404(Recall.objects.select_related("conversation__application", "actor", "reason"), pk=pk)
     context = _status(request, recall)
     if request.htmx and request.GET.get("seen") == context["seen"]:
@@ -335,6 +353,7 @@ def _status(request: SignedIn, recall: Recall) -> dict[str, Any]:
         "worker_is_alive": recall.state not in {states.WAITING, states.SENDING} or worker_is_alive(),
         "decision_form": DecisionForm(),
         "only": _only(request),
+        "is_whole": _is_whole(request),
         "seen": f"{recall.state}-{recall.stop_reason}-{attempts['started']}-{attempts['ended']}-{progress.final_calls}"
         f"-{history.get('verified_of')}-{undecided}-{history.get('check_at')}-{history.get('given_up')}",
     }
@@ -390,11 +409,9 @@ def _calls(request: SignedIn, recall: Recall) -> dict[str, Any]:
     batches = recall.batches.prefetch_related("attempts").order_by("index")
     if only := _only(request):
         batches = batches.filter(state=only)
-    found = list(batches.filter(index__gte=_number(request.GET.get("call")))[: CALLS_SHOWN + 1])
-    return {
-        "calls": found[:CALLS_SHOWN],
-        "next_call": found[CALLS_SHOWN].index if found[CALLS_SHOWN:] else None,
-    }
+    size = MAX_TIMESTAMPS if _is_whole(request) else CALLS_SHOWN
+    found = list(batches.filter(index__gte=_number(request.GET.get("call")))[: size + 1])
+    return {"calls": found[:size], "next_call": found[size].index if found[size:] else None}
 
 
 def _items(request: SignedIn, recall: Recall) -> dict[str, Any]:
@@ -404,11 +421,14 @@ def _items(request: SignedIn, recall: Recall) -> dict[str, Any]:
     items = recall.items.select_related("batch").prefetch_related("evidence").order_by("timestamp")
     if only := _only(request):
         items = items.filter(batch__state=only)
-    found = list(items.filter(timestamp__gte=_number(request.GET.get("from")))[: ITEMS_SHOWN + 1])
-    return {
-        "items": found[:ITEMS_SHOWN],
-        "next_item": found[ITEMS_SHOWN].timestamp if found[ITEMS_SHOWN:] else None,
-    }
+    size = MAX_TIMESTAMPS if _is_whole(request) else ITEMS_SHOWN
+    found = list(items.filter(timestamp__gte=_number(request.GET.get("from")))[: size + 1])
+    return {"items": found[:size], "next_item": found[size].timestamp if found[size:] else None}
+
+
+def _is_whole(request: SignedIn) -> bool:
+    """Whether the page is to hold all of the recall, for a record that can be printed."""
+    return "whole" in request.GET and not request.htmx
 
 
 def _only(request: SignedIn) -> str:

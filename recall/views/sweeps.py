@@ -18,7 +18,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from moderation import reviewed
 from moderation.archive.models import Message
-from moderation.archive.names import sender_names, titled
+from moderation.archive.names import Writer, sender_names, titled, writer_of
 from moderation.audit.services import record_search
 from moderation.requests import SignedIn
 from recall import reviews, sweeps
@@ -45,6 +45,7 @@ from recall.views.recalls import (
 PARTS_SHOWN = 100
 OTHERS_SHOWN = 20
 RECALLS_SHOWN = 50
+UNDATED_COUNTED = 1_000
 STATES = Recall.State
 
 
@@ -126,7 +127,7 @@ def _show_review(
     application, recaller = form.cleaned_data["app"], form.cleaned_data["recaller"]
     names = sender_names(application, {form.cleaned_data["sender"], *(each.sender_id for each in known.values())})
     for message in known.values():
-        message.sender_name = names.get(message.sender_id, message.sender_id)  # type: ignore[attr-defined]
+        message.writer = writer_of(message, names.get(message.sender_id, ""))  # type: ignore[attr-defined]
     aspects = reviews.of_sweep(
         application=application,
         sender_id=form.cleaned_data["sender"],
@@ -151,6 +152,13 @@ def _show_review(
         "conversations_not_shown": len(planned.parts[PARTS_SHOWN:]),
         "messages_not_shown": sum(len(part.timestamps) for part in planned.parts[PARTS_SHOWN:]),
         "sender_name": names.get(form.cleaned_data["sender"], ""),
+        "undated": sweeps.without_a_time(
+            application=application,
+            sender_id=form.cleaned_data["sender"],
+            since=form.cleaned_data["since"],
+            until=form.cleaned_data["until"],
+            most=UNDATED_COUNTED,
+        ),
         "recaller": recaller.as_field() if recaller else None,
         "grace": int(settings.RECALL_GRACE_SECONDS),
     }
@@ -176,6 +184,7 @@ def sweep_detail(request: SignedIn, pk: UUID) -> HttpResponse:
 def _status(request: SignedIn, sweep: Sweep) -> dict[str, Any]:
     """Where the sweep is, what may be done about it now, and one page of its recalls."""
     progress = progress_of_sweeps([sweep])[sweep.pk]
+    name_now = sender_names(sweep.application, [sweep.sender_id]).get(sweep.sender_id, "")
     states = Counter(dict(sweep.recalls.order_by().values_list("state").annotate(Count("pk"))))
     first = sweep.recalls.select_related("reason").order_by("created_at", "pk")[0]
     waiting = states[STATES.WAITING] == states.total()
@@ -192,7 +201,7 @@ def _status(request: SignedIn, sweep: Sweep) -> dict[str, Any]:
         **history,
         "sweep": sweep,
         "first": first,
-        "sender_name": sender_names(sweep.application, [sweep.sender_id]).get(sweep.sender_id, ""),
+        "writer": Writer(sweep.sender_name, name_now if name_now != sweep.sender_name else ""),
         "progress": progress,
         "conversations": states.total(),
         "finished": states[STATES.FINISHED] + states[STATES.CANCELLED],

@@ -127,3 +127,18 @@ for (const form of document.querySelectorAll("form:has([data-kind-fields])")) {
   form.addEventListener("change", show);
   show();
 }
+
+/* Printing: what is folded up is opened meanwhile, and when it was printed is said. */
+
+let folded = [];
+
+window.addEventListener("beforeprint", () => {
+  folded = [...document.querySelectorAll("main details:not([open], [data-menu])")];
+  for (const details of folded) details.open = true;
+  const time = new Date().toISOString().slice(0, 19).replace("T", " ");
+  for (const part of document.querySelectorAll("[data-printed]")) part.textContent = part.dataset.printed.replace("{time}", time);
+});
+
+window.addEventListener("afterprint", () => {
+  for (const details of folded) details.open = false;
+});

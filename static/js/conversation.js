@@ -1,5 +1,6 @@
 /* A conversation's page: ticking and turning pages. What it adds to, works without it. */
 
+import { arrange } from "./arrange.js";
 import { start as startKeyboard } from "./keyboard.js";
 import { start as startMedia } from "./media.js";
 import { current, focusRow, makeCurrent, messages, rows, settle } from "./rows.js";
@@ -42,12 +43,7 @@ messages.addEventListener("focusin", (event) => {
 /* Pages. */
 
 function came() {
-  // A page that begins on the day on which the next one begins as well.
-  let last = "";
-  for (const day of messages.querySelectorAll(".day")) {
-    if (day.dataset.day === last) day.remove();
-    else last = day.dataset.day;
-  }
+  arrange();
   // Enter in a field of the form means its own button, not the first one in the document.
   for (const button of messages.querySelectorAll("button[formaction]")) button.type = "button";
   settle();
@@ -55,12 +51,15 @@ function came() {
   if (form) update();
 }
 
-let edges = [];
+let before = new Set();
 
-const ends = () => {
+messages.addEventListener("htmx:configRequest", (event) => {
+  // What has come is counted, and shown, for what is loaded: from the first row on, to the last where more is to be had.
   const all = [...messages.querySelectorAll(".message")];
-  return [all[0], all.at(-1)];
-};
+  event.detail.parameters.mark = document.getElementById("mark").value;
+  if (all.length) event.detail.parameters.from = all[0].dataset.place;
+  if (all.length && !document.getElementById("news")) event.detail.parameters.to = all.at(-1).dataset.place;
+});
 
 messages.addEventListener("htmx:beforeRequest", (event) => {
   // A tab that nobody sees asks for no news.
@@ -73,7 +72,7 @@ messages.addEventListener("htmx:beforeSwap", (event) => {
     event.detail.shouldSwap = false;
     document.getElementById("signed-out").hidden = false;
   }
-  edges = ends();
+  before = new Set(rows());
 });
 
 document.addEventListener("htmx:afterRequest", (event) => {
@@ -81,11 +80,12 @@ document.addEventListener("htmx:afterRequest", (event) => {
   if (!event.detail.successful || event.detail.pathInfo.requestPath.includes("/news/")) return;
   came();
   const all = rows();
-  const [first, last] = edges.map((row) => all.indexOf(row));
-  if (last < 0) return;
-  // To the first new one; and where the button that was pressed has gone, and the focus with it, to the last old one.
-  if (all[last + 1]) focusRow(all[last + 1]);
-  else if (first > 0 && document.activeElement === document.body) focusRow(all[first - 1]);
+  const fresh = all.filter((row) => !before.has(row));
+  if (!before.size || !fresh.length) return;
+  const first = all.findIndex((row) => before.has(row));
+  // To the first new one; of older ones to the last, if the button that was pressed has gone, and the focus with it.
+  if (all.indexOf(fresh.at(-1)) > first) focusRow(fresh.find((row) => all.indexOf(row) > first));
+  else if (document.activeElement === document.body) focusRow(fresh.at(-1));
 });
 
 document.getElementById("filter").addEventListener("input", filter);

@@ -31,6 +31,8 @@ async function take(address, { refused = words.failed, ...options } = {}) {
   tell(
     fill(words.added, { n: added, all: picked.size }),
     answer.recalled && fill(words.leftOut, { n: answer.recalled }),
+    answer.gone && fill(words.gone, { n: answer.gone }),
+    answer.not_nameable && fill(words.notNameable, { n: answer.not_nameable }),
     answer.more && fill(words.newest, { n: words.most }),
     answer.unknown?.length && fill(words.unknown, { n: answer.unknown.length }),
     answer.rejected?.length && `${words.rejected} ${answer.rejected.map(([, why]) => why).join("; ")}.`,

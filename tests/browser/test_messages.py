@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 
 import pytest
@@ -12,6 +14,8 @@ from tests.browser.pages import look
 from tests.browser.steps import Talk, group_talk, is_ready, message, open_talk, private_talk
 
 OpenBrowser = Callable[..., Page]
+
+NANOSECONDS = 1795718732695123456
 
 
 @pytest.fixture
@@ -90,6 +94,42 @@ def test_new_messages_are_announced_and_come_when_asked_for(
     expect(page.locator("#messages .message")).to_have_count(4)
     expect(message(page, talk.timestamps[-2])).to_be_focused()
     expect(message(page, seen)).to_be_visible()
+
+
+def test_what_arrives_late_comes_to_its_place_and_no_message_is_shown_twice(
+    console: Console, page: Page, open_browser: OpenBrowser
+) -> None:
+    talk = private_talk(console, "one", "two")
+    page.clock.install()
+    open_talk(page, talk)
+    first, second = talk.timestamps
+    # As a webhook brings them.
+    for timestamp in (second - 500, NANOSECONDS):
+        raw = json.dumps({"type": "text", "timestamp": timestamp, "messageId": f"m-{timestamp}", "senderId": "late"})
+        console.run(
+            "from moderation.archive.ingest import ingest\n"
+            "from moderation.archive.models import Conversation\n"
+            f"ingest(Conversation.objects.get(user_a={talk.name!r}), [{raw!r}])"
+        )
+    other = open_browser("lea")
+    for _round in range(2):
+        page.clock.fast_forward(16_000)
+        offer = page.get_by_role("button", name="new message")
+        expect(offer).to_have_text(re.compile("2 new messages|1 new message"))
+        offer.click()
+        expect(offer).to_have_count(0)
+        talk.say("later")
+        # The console reads history once in a while, and at once for whoever opens the page.
+        other.goto(page.url)
+        is_ready(other, talk)
+    shown = page.locator("#messages .message").evaluate_all("rows => rows.map((row) => row.dataset.timestamp)")
+    assert shown[:3] == [str(at) for at in (first, second - 500, second)]
+    assert len(shown) == len(set(shown)) == 5
+    days = page.locator("#messages .day").evaluate_all("days => days.map((day) => day.dataset.day)")
+    assert len(days) == len(set(days))
+    expect(message(page, NANOSECONDS)).to_contain_text(f"time not plausible: {NANOSECONDS}")
+    page.clock.fast_forward(16_000)
+    expect(page.get_by_role("button", name="new message")).to_have_text(re.compile("1 new message"))
 
 
 def test_messages_of_one_millisecond_are_ticked_together(console: Console, page: Page) -> None:

@@ -16,6 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from moderation.accounts.models import Pseudonym
+from moderation.archive import timeline
 from moderation.archive.ingest import ingest
 from moderation.archive.models import Application, Conversation, Message
 from moderation.goeasy.client import Group, Private
@@ -136,7 +137,7 @@ def test_times_are_in_the_moderator_s_zone_and_the_zone_is_named(
 def test_days_are_separated_by_the_moderator_s_day(mo: Client, private: Conversation) -> None:
     fill(private, 3, start=START)
     fill(private, 2, start=START + 24 * 3600 * 1000)
-    assert re.findall(r'data-day="([\d-]+)"', page(mo, private)) == ["2026-11-18", "2026-11-19"]
+    assert re.findall(r'class="day" data-day="([\d-]+)"', page(mo, private)) == ["2026-11-18", "2026-11-19"]
 
 
 def test_two_messages_of_one_millisecond_are_pointed_out(
@@ -503,19 +504,125 @@ def news(client: Client, conversation: Conversation, query: str) -> Any:
     return client.get(address(conversation, f"news/{query}"), headers=HTMX)
 
 
+def mark_in(html: str) -> str:
+    """What the page, or the part of it, has seen."""
+    found = re.search(r'id="mark" value="([^"]*)"', html)
+    assert found
+    return found[1]
+
+
+def announced(client: Client, conversation: Conversation, html: str, query: str = "") -> tuple[int, str]:
+    """How many messages are new to a page that is `html`; and the page's next mark."""
+    told = news(client, conversation, f"?mark={mark_in(html)}{query}").content.decode()
+    count = re.search(r"(\d+) new message", told)
+    return int(count[1]) if count else 0, mark_in(told)
+
+
+def test_a_message_that_arrives_late_is_announced_and_comes_to_its_place(
+    mo: Client, private: Conversation, make_message: Callable[..., Message]
+) -> None:
+    fill(private, 3)
+    html = page(mo, private)
+    make_message(private, START + 1500)
+    count, mark = announced(mo, private, html, f"&from={START}")
+    assert count == 1
+    part = page(mo, private, f"?arrived=1&mark={mark}&from={START}", headers=HTMX)
+    assert shown(part) == [START + 1500]
+    assert f'data-place="{START + 1500}" data-day="2026-11-18"' in part
+    assert announced(mo, private, part, f"&from={START}")[0] == 0
+    assert shown(page(mo, private)) == [START, START + 1000, START + 1500, START + 2000]
+
+
+def test_what_comes_after_a_message_that_is_dated_ahead_is_announced(
+    mo: Client, private: Conversation, make_message: Callable[..., Message]
+) -> None:
+    make_message(private, int(timezone.now().timestamp() * 1000) + 3_600_000)
+    html = page(mo, private)
+    make_message(private, int(timezone.now().timestamp() * 1000))
+    assert announced(mo, private, html)[0] == 1
+
+
+def test_a_time_of_19_digits_is_shown_as_not_plausible_where_it_arrived_and_makes_nothing_new_for_ever(
+    mo: Client, private: Conversation, make_message: Callable[..., Message]
+) -> None:
+    bogus = 1795718732695123456
+    make_message(private, START)
+    html = page(mo, private)
+    make_message(private, bogus)
+    count, mark = announced(mo, private, html)
+    assert count == 1
+    part = page(mo, private, f"?arrived=1&mark={mark}", headers=HTMX)
+    assert shown(part) == [bogus]
+    assert f"time not plausible: {bogus}" in part
+    assert "this one cannot be recalled" in part
+    assert re.search(r"<input type=\"checkbox\"[^>]*disabled", part)
+    assert announced(mo, private, part)[0] == 0
+    make_message(private, int(timezone.now().timestamp() * 1000) + 1000)
+    assert announced(mo, private, part)[0] == 1
+    html = page(mo, private)
+    assert shown(html)[:2] == [START, bogus]
+    assert len(shown(html)) == 3
+    assert "<time" in html
+    assert "58873" not in html
+
+
+def test_a_message_without_a_plausible_time_is_found_where_it_stands(
+    mo: Client, private: Conversation, make_message: Callable[..., Message]
+) -> None:
+    message = make_message(private, 1795718732695123456)
+    html = page(mo, private, f"?at={message.sort_time}")
+    assert 'class="message at"' in html
+
+
+def test_what_turning_pages_has_brought_is_no_news(
+    mo: Client, connected: Application, sandbox: Any, private: Conversation
+) -> None:
+    history(sandbox, private, 300)
+    html = page(mo, private)
+    older = re.search(r'name="before" value="([\d-]+)"', html)
+    assert older
+    first = shown(html)[0]
+    part = page(mo, private, f"?before={older[1]}&mark={mark_in(html)}&from={first}", headers=HTMX)
+    assert len(shown(part)) == 60
+    assert announced(mo, private, part, f"&from={shown(part)[0]}")[0] == 0
+
+
+def test_news_that_waits_while_pages_are_turned_is_still_announced(
+    mo: Client, private: Conversation, make_message: Callable[..., Message]
+) -> None:
+    messages = fill(private, 70)
+    html = page(mo, private)
+    make_message(private, START + 30_500)
+    key = timeline.key_of(messages[10])
+    part = page(mo, private, f"?before={key}&mark={mark_in(html)}&from={START + 10_000}", headers=HTMX)
+    assert len(shown(part)) == 10
+    assert announced(mo, private, part, f"&from={START}")[0] == 1
+
+
+def test_a_page_looks_for_news_with_as_many_queries_however_much_there_is(
+    mo: Client, private: Conversation, group: Conversation
+) -> None:
+    numbers = []
+    for conversation, count in ((private, 1), (group, 80)):
+        html = page(mo, conversation)
+        fill(conversation, count)
+        with CaptureQueriesContext(connection) as queries:
+            assert announced(mo, conversation, html)[0] == count
+        numbers.append(len(queries))
+    assert numbers[0] == numbers[1]
+
+
 def test_new_messages_are_announced_and_not_pushed(
     mo: Client, connected: Application, sandbox: Any, private: Conversation
 ) -> None:
     history(sandbox, private, 5)
     html = page(mo, private)
-    after = re.search(r'news/\?after=([\d-]+)"', html)
-    assert after
     history(sandbox, private, 3, start=START + 100)
     Conversation.objects.update(history_read_at=timezone.now() - timedelta(seconds=20))
-    told = news(mo, private, f"?after={after[1]}").content.decode()
+    told = news(mo, private, f"?mark={mark_in(html)}").content.decode()
     assert "3 new messages – show" in told
     assert shown(told) == []
-    part = page(mo, private, f"?after={after[1]}", headers=HTMX)
+    part = page(mo, private, f"?arrived=1&mark={mark_in(told)}", headers=HTMX)
     assert shown(part) == [START + 100, START + 101, START + 102]
     assert 'id="news"' in part
 
@@ -527,10 +634,10 @@ def test_goeasy_is_asked_at_most_once_in_ten_seconds(
     page(mo, private)
     asked = len(sandbox.calls("history"))
     for _time in range(3):
-        news(mo, private, "?after=0-0")
+        news(mo, private, "?mark=0..")
     assert len(sandbox.calls("history")) == asked
     Conversation.objects.update(history_read_at=timezone.now() - timedelta(seconds=11))
-    news(mo, private, "?after=0-0")
+    news(mo, private, "?mark=0..")
     assert len(sandbox.calls("history")) == asked + 1
 
 
@@ -541,16 +648,16 @@ def test_who_comes_back_after_a_while_misses_nothing(
     page(mo, private)
     history(sandbox, private, 150, start=START + 1000)
     Conversation.objects.update(history_read_at=timezone.now() - timedelta(hours=1))
-    news(mo, private, f"?after={START + 4}")
+    news(mo, private, "?mark=0..")
     assert Message.objects.filter(conversation=private).count() == 155
 
 
 def test_no_news_is_no_answer_once_that_is_what_the_page_shows(mo: Client, private: Conversation) -> None:
     fill(private, 2)
-    told = news(mo, private, "?after=0-0")
+    told = news(mo, private, "?mark=0..")
     seen = re.search(r'name="seen" value="([^"]+)"', told.content.decode())
     assert seen
-    assert news(mo, private, f"?after=0-0&seen={seen[1]}").status_code == 204
+    assert news(mo, private, f"?mark=0..&seen={seen[1]}").status_code == 204
 
 
 # Selecting

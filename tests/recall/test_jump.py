@@ -81,3 +81,12 @@ def test_nothing_that_is_typed_breaks_it(signed_in: Client, text: str) -> None:
 
 def test_it_requires_signing_in(client: Client, db: None) -> None:
     assert client.get(reverse("jump")).status_code == 302
+
+
+def test_a_message_without_a_plausible_time_is_opened_where_it_stands(
+    client: Client, moderator: Any, private: Conversation, make_message: Callable[..., Any]
+) -> None:
+    client.force_login(moderator)
+    message = make_message(private, 1795718732695123456, messageId="m-nano")
+    answer = client.get("/open/", {"q": "m-nano"})
+    assert answer["Location"] == f"{private.get_absolute_url()}?at={message.placed_at}"

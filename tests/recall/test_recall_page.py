@@ -264,3 +264,27 @@ def test_calls_refused_alike_are_told_once_and_as_they_were_refused_last(
     page = shown(signed_in, recall)
     assert page.count("does not accept the application&#x27;s key") == 1
     assert page.index("Code 401") < page.index("2 calls") < page.index("Code 429") < page.index("Too many calls")
+
+
+def test_a_large_recall_is_shown_whole_on_one_page_to_be_printed(
+    signed_in: Client, make_recall: Callable[..., Recall]
+) -> None:
+    recall = make_recall([FIRST + n for n in range(1_100)], grace=60)
+    part = shown(signed_in, recall)
+    assert part.count('class="states"') == 50
+    assert "This is a part of the record" in part
+    assert f'href="{recall.get_absolute_url()}?whole=1"' in part
+    whole = shown(signed_in, recall, whole=1)
+    assert whole.count('class="states"') == 1_100
+    assert whole.count('<th scope="row"') == 55
+    assert "This is a part of the record" not in whole
+    # It stays as it is: a page of thousands of rows is not asked for every second.
+    assert "hx-trigger" not in whole
+
+
+def test_a_small_recall_needs_no_other_page_to_be_printed(
+    signed_in: Client, make_recall: Callable[..., Recall]
+) -> None:
+    page = shown(signed_in, make_recall([FIRST], "accepted", state="finished"))
+    assert "whole=1" not in page
+    assert "This is a part of the record" not in page

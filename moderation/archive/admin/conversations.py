@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from moderation.archive.models import Application, Conversation, Kind, Message, UnreadableMessage
+from moderation.archive.templatetags.moments import implausible
 from moderation.audit.services import record_search
 from moderation.read_only_admin import FilterForm, ReadOnlyAdmin, moment, moment_ms, pretty_text, short, yes_no
 
@@ -116,7 +117,7 @@ class MessageFilter(FilterForm):
         help_text=_("Milliseconds since 1970, 13 digits."),
         required=False,
         min_value=0,
-        max_value=10**15,
+        max_value=2**63 - 1,
     )
     recalled = yes_no(_("Recalled"))
 
@@ -185,7 +186,7 @@ class MessageAdmin(RawMessageAdmin):
 
     @admin.display(description=_("sent"))
     def sent(self, message: Message) -> SafeString | str:
-        return moment_ms(message.timestamp)
+        return moment_ms(message.timestamp) if message.placed_at is None else implausible(message.timestamp)
 
     @admin.display(description=_("timestamp"))
     def timestamp_plain(self, message: Message) -> str:

@@ -210,8 +210,11 @@ class Message(models.Model):
     `raw`, `recalled_raw` and `sha256` are then empty.
     """
 
-    conversation = models.ForeignKey(Conversation, models.PROTECT, verbose_name=_("conversation"))
+    # Without an index of its own: those below begin with it.
+    conversation = models.ForeignKey(Conversation, models.PROTECT, verbose_name=_("conversation"), db_index=False)
     timestamp = models.BigIntegerField(_("timestamp"))
+    # When it arrived (ms), where its timestamp is no plausible time (`archive/plausible.py`); its place then.
+    placed_at = models.BigIntegerField(null=True, editable=False)
     message_id = models.CharField(_("message id"), max_length=255, blank=True, default="")
     sender_id = models.CharField(_("sender"), max_length=255, blank=True, default="")
     type = models.CharField(_("type"), max_length=64, blank=True, default="")
@@ -244,6 +247,14 @@ class Message(models.Model):
         indexes = [
             # The timeline, by key in either direction.
             models.Index(fields=["conversation", "timestamp", "id"], name="message_timeline"),
+            # Of the timeline, the messages that stand where they arrived.
+            models.Index(
+                fields=["conversation", "placed_at", "id"],
+                condition=models.Q(placed_at__isnull=False),
+                name="message_placed_by_arrival",
+            ),
+            # What has arrived since a page was made.
+            models.Index(fields=["conversation", "id"], name="message_by_arrival"),
             # Anything by its id, or by its time alone.
             models.Index(fields=["message_id"], condition=~models.Q(message_id=""), name="message_by_id"),
             models.Index(fields=["timestamp"], name="message_by_timestamp"),
@@ -253,6 +264,11 @@ class Message(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type} {self.timestamp}"
+
+    @property
+    def sort_time(self) -> int:
+        """Where it stands in the timeline (ms): at its timestamp, or where it arrived."""
+        return self.timestamp if self.placed_at is None else self.placed_at
 
     @property
     def is_erased(self) -> bool:

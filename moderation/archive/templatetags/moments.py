@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from django import template
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+if TYPE_CHECKING:
+    from moderation.archive.models import Message
 
 register = template.Library()
 
@@ -25,19 +30,39 @@ def local(ms: int) -> datetime | None:
 
 def _time(at: datetime, text: str) -> SafeString:
     utc = at.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds")
-    return format_html('<time datetime="{}Z" title="UTC {}">{}</time>', utc.replace(" ", "T"), utc, text)
+    # Printed beside it: the zone's distance from UTC differs by the season.
+    offset = f"UTC{at:%z}"[:6] + ":" + f"{at:%z}"[3:5]
+    markup = '<time datetime="{}Z" data-offset="{}" title="UTC {}">{}</time>'
+    return format_html(markup, utc.replace(" ", "T"), offset, utc, text)
+
+
+def implausible(timestamp: int) -> str:
+    """That a number is no time at which a message can have been sent."""
+    return _("time not plausible: %(timestamp)s") % {"timestamp": timestamp}
+
+
+@register.filter
+def sent(message: Message) -> SafeString | str:
+    """`moment` of when a message was sent, as it says; never a date where the number is no plausible time."""
+    return moment(message.timestamp) if message.placed_at is None else implausible(message.timestamp)
+
+
+@register.filter
+def sent_clock(message: Message) -> SafeString | str:
+    """`clock` of when a message was sent, as it says; never a time where the number is no plausible one."""
+    return clock(message.timestamp) if message.placed_at is None else implausible(message.timestamp)
 
 
 @register.filter
 def moment(value: int | datetime | None) -> SafeString | str:
-    """A message's time (ms) to the millisecond, or another time to the second; a number that is no date as it is."""
+    """A message's time (ms) to the millisecond, or another time to the second; a number that is no date as such."""
     if value is None:
         return ""
     if isinstance(value, datetime):
         at = timezone.localtime(value)
         return _time(at, at.replace(tzinfo=None).isoformat(sep=" ", timespec="seconds"))
     if (found := local(value)) is None:
-        return str(value)
+        return implausible(value)
     return _time(found, found.replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds"))
 
 
@@ -48,7 +73,7 @@ def clock(value: int | datetime) -> SafeString | str:
         at = timezone.localtime(value)
         return _time(at, at.time().isoformat(timespec="seconds"))
     if (found := local(value)) is None:
-        return str(value)
+        return implausible(value)
     return _time(found, found.time().isoformat(timespec="milliseconds"))
 
 

@@ -1,0 +1,32 @@
+/* Rows that have come stand where their time places them, each of them once, under the heading of their day. */
+
+import { messages } from "./rows.js";
+
+const inOrder = (one, other) => one.dataset.place - other.dataset.place || one.dataset.id - other.dataset.id;
+
+export function arrange() {
+  const days = new Map();
+  for (const heading of messages.querySelectorAll(".day")) {
+    if (!days.has(heading.dataset.day)) days.set(heading.dataset.day, heading);
+    heading.remove();
+  }
+  const ids = new Set();
+  for (const row of messages.querySelectorAll(".message")) {
+    if (ids.has(row.dataset.id)) row.remove();
+    ids.add(row.dataset.id);
+  }
+  const rows = [...messages.querySelectorAll(".message")];
+  if (rows.length) messages.querySelector(".edge.empty")?.remove();
+  let last = rows[0]?.previousElementSibling ?? null;
+  let day = "";
+  for (const row of [...rows].sort(inOrder)) {
+    // Only what is out of its place is moved: what is being played or typed in stays as it is.
+    if ((last ? last.nextElementSibling : messages.firstElementChild) !== row) {
+      if (last) last.after(row);
+      else messages.prepend(row);
+    }
+    if (row.dataset.day !== day && days.has(row.dataset.day)) row.before(days.get(row.dataset.day));
+    day = row.dataset.day;
+    last = row;
+  }
+}
