@@ -276,18 +276,24 @@ class SearchText(models.Model):
     """A message's words as they are searched (`archive/search.py`, which adds an index that Django has no name for)."""
 
     message = models.OneToOneField(Message, models.CASCADE, primary_key=True)
+    # Normalised (`archive/normalise.py`).
     text = models.TextField()
+    # `text` without white space and signs, and then its signs (`search.words_of`); and by which rules both were made.
+    # Without them it was indexed before there were any.
+    words = models.TextField(null=True, editable=False)  # noqa: DJ001 - of old rows nothing is known
+    rules = models.PositiveIntegerField(null=True, editable=False)
 
     def __str__(self) -> str:
         return self.text[:80]
 
 
 class SearchProgress(models.Model):
-    """How far the worker has come with messages that were there before they could be searched. One row.
+    """How far the worker has come with indexing older messages by the rules `normalise.VERSION`. One row.
 
-    Up to the message with the id `done` all have been looked at; up to `older` they were there before.
+    Up to the message with the id `done` all are indexed by these rules; up to `older` they were there before.
     """
 
+    rules = models.PositiveIntegerField(default=0)
     done = models.BigIntegerField(default=0)
     older = models.BigIntegerField(default=0)
 
@@ -296,5 +302,5 @@ class SearchProgress(models.Model):
 
     @property
     def percent(self) -> int:
-        """How much of what was there before can be searched."""
+        """How much of what was there before is indexed."""
         return 100 if self.done >= self.older else 100 * self.done // self.older
