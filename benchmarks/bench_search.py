@@ -1,10 +1,10 @@
 """Searching against LIKE: the same messages for every text, how much faster, and how large the index is.
 
-`bench_search.py [messages] [texts]`, 100,000 and 10,000 unless given. Half of the messages are Chinese, and some of these
-are disguised: with invisible characters, marks, signs between the characters, in wide or traditional forms. The texts to
-search for have 1 to 6 characters, or are Latin words; most are cut out of messages, some are made up. One in four is
-searched for without regard to spaces and signs. Run it with DATABASE_URL of either engine (default: a new SQLite file);
-of PostgreSQL, an empty database, or that of an earlier run with as many messages.
+`bench_search.py [messages] [texts]`, 100,000 and 10,000 unless given. Half of the messages are Chinese, and of these one
+in five is disguised: with invisible characters, marks and signs between the characters. The texts to search for have 1
+to 6 characters, or are Latin words; most are cut out of messages, some are made up. One in four is searched for without
+regard to spaces and signs. Run it with DATABASE_URL of either engine (default: a new SQLite file); of PostgreSQL, an
+empty database, or that of an earlier run with as many messages.
 
 Each text's messages are compared with those that hold it in memory: all of them, or, of a text that more than 1% hold,
 three thousand: the newest, the oldest, and some between. Memory and LIKE are compared, and LIKE is timed, for LIKES of
@@ -34,7 +34,7 @@ CONVERSATIONS, SENDERS = 500, 5_000
 CHARACTERS, WORDS = 3_000, 8_000
 RARE = 0.01
 LIKES = 400
-# Of each message in DISGUISED.
+# One Chinese message in so many.
 DISGUISED = 5
 DISGUISES = ["\u200b", "\u2060", "\u200d", "\ufe0f", "\u034f", "\u0301", "\U000e0041", " ", ".", "·", "🎉"]
 CHINESE, LATIN, OTHER = "two or more ideographs", "Latin words of four or more letters", "others"

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 
-from moderation.archive.normalise import is_invisible, normalise, squeeze
+from moderation.archive.normalise import is_invisible, normalise, squeezed
 
 BEFORE, AFTER = 60, 180
 
@@ -18,9 +18,9 @@ def excerpt(text: str, looked_for: str, *, loosely: bool = False) -> list[tuple[
     """A part of `text` around the first place at which `looked_for` is, in pieces: each with whether it is that.
 
     Without such a place, or with nothing to look for, the beginning. What is compared is what the search compares
-    (`normalise`, and `squeeze` if `loosely`); what is told is the text as it was written.
+    (`normalise`, or `squeezed` if `loosely`); what is told is the text as it was written.
     """
-    compare = _squeezed if loosely and squeeze(normalise(looked_for)) else normalise
+    compare = squeezed if loosely and squeezed(looked_for) else normalise
     needle = compare(looked_for)
     places = list(_places(text, needle, compare)) if needle else []
     start = max(0, places[0][0] - BEFORE) if places else 0
@@ -35,10 +35,6 @@ def excerpt(text: str, looked_for: str, *, loosely: bool = False) -> list[tuple[
     if max(position, end) < len(text):
         pieces.append(("…", False))
     return [(piece, hit) for piece, hit in pieces if piece]
-
-
-def _squeezed(text: str) -> str:
-    return squeeze(normalise(text))
 
 
 def _places(text: str, needle: str, compare: Callable[[str], str]) -> Iterator[tuple[int, int]]:

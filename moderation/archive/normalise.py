@@ -54,6 +54,11 @@ def squeeze(normalised: str) -> str:
     return normalised.translate(_WITHOUT_SIGNS)
 
 
+def squeezed(text: str) -> str:
+    """Any text as it is compared when white space and signs are ignored."""
+    return squeeze(normalise(text))
+
+
 def signs_in(normalised: str) -> str:
     """The signs in a normalised text, white space aside: each once, in order of their code points."""
     return "".join(sorted({sign for sign in set(normalised) - set(squeeze(normalised)) if not sign.isspace()}))

@@ -1,5 +1,6 @@
 """Finding conversations and messages, in the archive or, by ids, at GoEasy; and what one sender wrote."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from itertools import groupby
@@ -8,7 +9,7 @@ from urllib.parse import urlencode
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required, permission_required
 from django.db.models import Q, QuerySet
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -18,9 +19,12 @@ from moderation.archive import feed, payloads, retention, search
 from moderation.archive.forms import ConversationForm, HoldForm, MessageFilter
 from moderation.archive.highlight import excerpt
 from moderation.archive.models import Application, Conversation, Kind, Message, Sender
-from moderation.archive.names import titled, with_writers
+from moderation.archive.names import sender_names, titled, with_writers
+from moderation.archive.normalise import normalise, squeezed
+from moderation.archive.rows import in_parts
 from moderation.archive.timeline import read_key
 from moderation.audit.services import record_search
+from moderation.goeasy.client import MAX_ID_LENGTH
 from moderation.requests import SignedIn
 
 PAGE_SIZE = 50
@@ -32,6 +36,8 @@ MOST_NAMED = 200
 LOOKED_AT = 1_000
 CONVERSATIONS_SHOWN = 30
 MOST_NAMES = 20
+# Messages of a page that are filtered at once; a page shows sixty more at each click.
+MAX_FILTERED = 20_000
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ def _messages(request: SignedIn, wanted: search.Wanted) -> dict[str, object]:
     """A page of the messages that are `wanted`, as the template of hits has it."""
     found = search.find(wanted, before=read_key(request.GET.get("before", "")), limit=PAGE_SIZE)
     hits = [
-        Hit(message, excerpt(payloads.text_of(payloads.read(message.raw)), wanted.text))
+        Hit(message, excerpt(payloads.text_of(payloads.read(message.raw)), wanted.text, loosely=wanted.loosely))
         for message in with_writers(found.messages())
     ]
     return {
@@ -189,6 +195,32 @@ def _recall_address(conversation: Conversation, messages: list[Message]) -> str:
     timestamps = ",".join(str(timestamp) for timestamp in dict.fromkeys(message.timestamp for message in messages))
     query |= {"app": conversation.application.slug, "timestamps": timestamps}
     return f"{reverse('recall-new')}?{urlencode(query)}"
+
+
+@login_required
+@permission_required("archive.view_conversation", raise_exception=True)
+@require_POST
+def filter_messages(request: SignedIn, pk: int) -> JsonResponse:
+    """The ids of those of a conversation's `messages` (ids with commas between them) that hold `q`: their text, their
+    sender's name or id, or their timestamp. With `loosely`, white space and signs are ignored.
+
+    What is compared is what the search compares (`normalise`). It is POST for its length: it changes nothing.
+    """
+    conversation = get_object_or_404(Conversation.objects.select_related("application"), pk=pk)
+    conversation.record_reading_on("conversation: filter")
+    pks = [int(text) for text in request.POST.get("messages", "").split(",") if re.fullmatch("[0-9]{1,18}", text)]
+    compare = squeezed if request.POST.get("loosely") and squeezed(request.POST.get("q", "")) else normalise
+    needle = compare(request.POST.get("q", "")[:MAX_ID_LENGTH])
+    matching = []
+    for some in in_parts(pks[:MAX_FILTERED]):
+        messages = list(Message.objects.filter(conversation=conversation, pk__in=some).defer("recalled_raw"))
+        names = sender_names(conversation.application, {message.sender_id for message in messages})
+        for message in messages:
+            name = names.get(message.sender_id, "")
+            parts = (payloads.text_of(payloads.read(message.raw)), name, message.sender_id, str(message.timestamp))
+            if any(needle in compare(part) for part in parts):
+                matching.append(message.pk)
+    return JsonResponse({"matching": matching})
 
 
 @login_required

@@ -88,7 +88,7 @@ document.addEventListener("htmx:afterRequest", (event) => {
   else if (first > 0 && document.activeElement === document.body) focusRow(all[first - 1]);
 });
 
-document.getElementById("filter").addEventListener("input", filter);
+for (const id of ["filter", "filter-loosely"]) document.getElementById(id).addEventListener("input", filter);
 
 if (form) {
   startSelection();

@@ -9,11 +9,10 @@ LANGUAGE plpgsql IMMUTABLE STRICT AS $$ BEGIN
     RETURN array_to_tsvector(ARRAY(
         SELECT CASE WHEN code >= 11904 THEN chr(4096 + (code & 4095)) || coalesce(chr(256 + (second & 31)), '')
             ELSE chr(1024 + (code & 255)) || coalesce(chr(1024 + (second & 255)), '')
-                || coalesce(chr(1024 + (third & 255)), '') || coalesce(chr(1024 + (fourth & 255)), '')
+                || coalesce(chr(1024 + (third & 255)), '')
             END
         FROM (
-            SELECT code, lead(code) OVER place AS second, lead(code, 2) OVER place AS third,
-                lead(code, 3) OVER place AS fourth
+            SELECT code, lead(code) OVER place AS second, lead(code, 2) OVER place AS third
             FROM (
                 SELECT ascii(letter) AS code, number
                 FROM unnest(string_to_array(split_part(words, chr(31), 1), NULL)) WITH ORDINALITY AS t (letter, number)
