@@ -1,6 +1,6 @@
 """Searching against LIKE: the same messages for every text, how much faster, and how large the index is.
 
-`bench_search.py [messages] [texts]`, 100,000 and 10,000 unless given. Half of the messages are Chinese, and of these one
+`bench_search.py [messages] [texts]`, 100,000 and 10,000 unless given. Half of the messages are Chinese, of these one
 in five is disguised: with invisible characters, marks and signs between the characters. The texts to search for have 1
 to 6 characters, or are Latin words; most are cut out of messages, some are made up. One in four is searched for without
 regard to spaces and signs. Run it with DATABASE_URL of either engine (default: a new SQLite file); of PostgreSQL, an
