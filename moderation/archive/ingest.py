@@ -301,7 +301,9 @@ def _learn_people(application_id: int, told: dict[str, About]) -> None:
     for user_id, about in told.items():
         old = known.get(user_id)
         if old and about.as_of > old.as_of and _is_news(about, old):
-            Sender.objects.filter(pk=old.pk, as_of__lt=about.as_of).update(**_told(about), as_of=about.as_of)
+            Sender.objects.filter(pk=old.pk, as_of__lt=about.as_of).update(
+                **_told(about), as_of=about.as_of, rules=None
+            )
             rows.met.forget((application_id, user_id))
 
 

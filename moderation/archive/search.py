@@ -247,8 +247,8 @@ class Found:
 
 
 @dataclass(frozen=True)
-class _Needle:
-    """What is compared with each message's `column`, and what the index can be searched for."""
+class Needle:
+    """What is compared with each message's `column`, and what an index can be searched for."""
 
     text: str
     column: str
@@ -257,10 +257,11 @@ class _Needle:
 
     @property
     def is_in_index(self) -> bool:
+        """Whether the index can be searched for it: white space is not in it."""
         return bool(self.grams or self.beginning)
 
 
-def _needle(text: str, *, loosely: bool) -> _Needle:
+def needle_of(text: str, *, loosely: bool = False) -> Needle:
     text = normalise(text)
     squeezed = squeeze(text)
     # Of signs alone nothing would be left.
@@ -269,12 +270,12 @@ def _needle(text: str, *, loosely: bool) -> _Needle:
     else:
         loosely = False
     grams, beginning = _grams_to_search(text, squeezed)
-    return _Needle(text, "words" if loosely else "text", frozenset(grams), beginning)
+    return Needle(text, "words" if loosely else "text", frozenset(grams), beginning)
 
 
 def find(wanted: Wanted, *, before: Key | None = None, limit: int = 50) -> Found:
     """At most `limit` messages that are `wanted`, newest first, from `before` on. Takes a bounded time."""
-    needle = _needle(wanted.text, loosely=wanted.loosely)
+    needle = needle_of(wanted.text, loosely=wanted.loosely)
     if not needle.is_in_index:
         return _look_through(wanted, needle, before, limit, PARTS)
     # What a gram begins with is in few messages when it is rare, and on every page when it is not.
@@ -288,7 +289,7 @@ def find(wanted: Wanted, *, before: Key | None = None, limit: int = 50) -> Found
     return _look_through(wanted, needle, before, limit, PARTS)
 
 
-def _among(candidates: list[int], wanted: Wanted, needle: _Needle, before: Key | None, limit: int) -> Found:
+def _among(candidates: list[int], wanted: Wanted, needle: Needle, before: Key | None, limit: int) -> Found:
     """Those of the candidates that are wanted."""
     if not candidates:
         return Found()
@@ -300,7 +301,7 @@ def _among(candidates: list[int], wanted: Wanted, needle: _Needle, before: Key |
     return _page(keys, limit)
 
 
-def _holding(candidates: list[int], needle: _Needle, before: Key | None, most: int) -> list[Key]:
+def _holding(candidates: list[int], needle: Needle, before: Key | None, most: int) -> list[Key]:
     """Of the candidates those that hold the text, newest first.
 
     Written out: to build the statement takes longer than to run it. Texts are compared before messages are looked up.
@@ -334,22 +335,28 @@ def candidates_for(text: str, most: int, *, loosely: bool = False) -> list[int]:
 
     Not of white space alone, which the index does not know.
     """
-    return _candidates(_needle(text, loosely=loosely), most)
+    return _candidates(needle_of(text, loosely=loosely), most)
 
 
-def _candidates(needle: _Needle, most: int) -> list[int]:
-    # More of a long text's would narrow nothing down further.
-    grams = sorted(needle.grams)[:MAX_GRAMS]
+def _candidates(needle: Needle, most: int) -> list[int]:
     if connection.vendor == "sqlite":
-        query = " ".join(grams) or f"{needle.beginning} *"
-        statement = f"SELECT rowid FROM {GRAMS} WHERE {GRAMS} MATCH %s LIMIT %s"
+        statement, query = f"SELECT rowid FROM {GRAMS} WHERE {GRAMS} MATCH %s LIMIT %s", sqlite_query(needle)
     else:
-        # In quotes: to PostgreSQL some sign of another script is a space.
-        query = " & ".join(f"'{gram}'" for gram in grams) or f"'{needle.beginning}':*"
-        statement = "SELECT * FROM archive_messages_with(%s::tsquery, %s)"
+        statement, query = "SELECT * FROM archive_messages_with(%s::tsquery, %s)", tsquery(needle)
     with connection.cursor() as cursor:
         cursor.execute(statement, [query, most])
         return [pk for (pk,) in cursor.fetchall()]
+
+
+def sqlite_query(needle: Needle) -> str:
+    """The needle as FTS5 is asked for it. More grams of a long text would narrow nothing down further."""
+    return " ".join(sorted(needle.grams)[:MAX_GRAMS]) or f"{needle.beginning} *"
+
+
+def tsquery(needle: Needle) -> str:
+    """The needle as PostgreSQL is asked for it. In quotes: to it some sign of another script is a space."""
+    grams = sorted(needle.grams)[:MAX_GRAMS]
+    return " & ".join(f"'{gram}'" for gram in grams) or f"'{needle.beginning}':*"
 
 
 def _as_rows(pks: list[int]) -> RawSQL:
@@ -359,7 +366,7 @@ def _as_rows(pks: list[int]) -> RawSQL:
     return RawSQL("SELECT unnest(%s::bigint[])", [pks])
 
 
-def _place(needle: _Needle) -> StrIndex:
+def _place(needle: Needle) -> StrIndex:
     """Where in its text a message has what is searched for; 0 when it has not."""
     return StrIndex(F(f"searchtext__{needle.column}"), Value(needle.text))
 
@@ -400,7 +407,7 @@ def _before(key: Key | None, messages: QuerySet[Message]) -> QuerySet[Message]:
     return messages.filter(timestamp__lte=timestamp).filter(Q(timestamp__lt=timestamp) | Q(id__lt=pk))
 
 
-def _look_through(wanted: Wanted, needle: _Needle, before: Key | None, limit: int, parts: Sequence[int]) -> Found:
+def _look_through(wanted: Wanted, needle: Needle, before: Key | None, limit: int, parts: Sequence[int]) -> Found:
     """Ask one message after the other, newest first, until there is a page or the parts are through."""
     keys: list[Key] = []
     rest, messages = _rest(wanted), _narrowed(wanted)

@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from moderation.archive import feed, payloads, retention, search
+from moderation.archive import feed, payloads, people, retention, search
 from moderation.archive.forms import ConversationForm, HoldForm, MessageFilter
 from moderation.archive.highlight import excerpt
 from moderation.archive.models import Application, Conversation, Kind, Message, Sender
@@ -30,8 +30,8 @@ from moderation.requests import SignedIn
 PAGE_SIZE = 50
 # Of the conversations that a search finds, before the messages that it finds.
 FIRST_CONVERSATIONS = 8
-# People whose name holds what is searched for: more of them narrow nothing down.
-MOST_NAMED = 200
+# People whose name or id has it in it, before the conversations.
+PEOPLE_SHOWN = 8
 # A sender's messages from which it is told how many were recalled, and what the sender was called.
 LOOKED_AT = 1_000
 CONVERSATIONS_SHOWN = 30
@@ -72,16 +72,29 @@ def conversation_list(request: SignedIn) -> HttpResponse:
     }
     if with_conversations:
         size = FIRST_CONVERSATIONS if with_messages else PAGE_SIZE
-        found = list(_older_than(request.GET.get("after", ""), _narrowed(form))[: size + 1])
+        matching = _people(form)
+        found = list(_older_than(request.GET.get("after", ""), _narrowed(form, matching))[: size + 1])
         page = titled(found[:size])
         context["page"] = page
         more = len(found) > size
+        if with_messages:
+            context |= {"people": matching[:PEOPLE_SHOWN], "more_people": len(matching) > PEOPLE_SHOWN}
         context["older"] = _with(request, after=f"{page[-1].last_timestamp}-{page[-1].pk}") if more else ""
     if with_messages:
         context |= _messages(request, form.wanted())
         only = titled(Conversation.objects.filter(pk__in=form.wanted().conversations).select_related("application"))
         context |= {"only": only, "progress": search.progress()}
     return render(request, "archive/conversation_list.html", context)
+
+
+def _people(form: MessageFilter) -> list[Sender]:
+    """The people whose id or name is searched for, or has it in it; whose it is, first."""
+    text, applications = form.cleaned_data.get("q"), form.cleaned_data.get("app")
+    if not text:
+        return []
+    matching = people.with_id(text) + people.named(text, or_with_id=True)
+    matching = list({(sender.application_id, sender.user_id): sender for sender in matching}.values())
+    return [sender for sender in matching if not applications or sender.application in applications]
 
 
 def _with(request: SignedIn, **changes: str) -> str:
@@ -107,13 +120,13 @@ def _messages(request: SignedIn, wanted: search.Wanted) -> dict[str, object]:
     }
 
 
-def _narrowed(form: MessageFilter) -> QuerySet[Conversation]:
-    """The conversations that pass the filters, newest first."""
+def _narrowed(form: MessageFilter, matching: list[Sender]) -> QuerySet[Conversation]:
+    """The conversations that pass the filters, those of the people in `matching` too, newest first."""
     conversations = Conversation.objects.select_related("application").order_by("-last_timestamp", "-id")
     if text := form.cleaned_data.get("q"):
         anywhere = Q(user_a__icontains=text) | Q(user_b__icontains=text) | Q(group_id__icontains=text)
         anywhere |= Q(name__icontains=text)
-        named = list(Sender.objects.filter(name__icontains=text).values_list("user_id", flat=True)[:MOST_NAMED])
+        named = [sender.user_id for sender in matching]
         anywhere |= Q(user_a__in=named) | Q(user_b__in=named)
         conversations = conversations.filter(anywhere)
     if kinds := form.cleaned_data.get("kind"):
@@ -238,6 +251,11 @@ def sender_page(request: SignedIn, slug: str) -> HttpResponse:
         written.order_by("-timestamp", "-id").select_related("conversation").defer("recalled_raw")[:LOOKED_AT]
     )
     conversations = Counter(message.conversation for message in latest).most_common(CONVERSATIONS_SHOWN + 1)
+    # Those in which others wrote to this person, too.
+    either = Q(user_a=user_id) | Q(user_b=user_id)
+    private = Conversation.objects.filter(either, application=application).order_by("-last_timestamp", "-id")
+    among = {conversation for conversation, _number in conversations}
+    conversations += [(each, 0) for each in private[: CONVERSATIONS_SHOWN + 1] if each not in among]
     titled(conversation for conversation, _number in conversations)
     context = {
         "application": application,

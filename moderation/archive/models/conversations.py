@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from django.db import models
 from django.db.models.functions import Greatest, Least
@@ -182,6 +183,9 @@ class Sender(models.Model):
     avatar = models.CharField(max_length=2000, blank=True, default="")
     # Of the message that told it: an older message does not overwrite a newer name.
     as_of = models.BigIntegerField(default=0)
+    # As in `SearchText`, of name and id (`archive/people.py`). No rules: the index does not have this name yet.
+    words = models.TextField(null=True, editable=False)  # noqa: DJ001 - of old rows nothing is known
+    rules = models.PositiveIntegerField(null=True, editable=False)
 
     class Meta:
         verbose_name = _("sender")
@@ -189,9 +193,14 @@ class Sender(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["application", "user_id"], name="one_row_per_sender_and_application")
         ]
+        # Whom the worker has to index.
+        indexes = [models.Index(fields=["rules"], name="sender_by_rules")]
 
     def __str__(self) -> str:
         return self.name or self.user_id
+
+    def get_absolute_url(self) -> str:
+        return f"{reverse('sender', args=[self.application.slug])}?{urlencode({'id': self.user_id})}"
 
 
 def _loaded(text: str) -> Any:
