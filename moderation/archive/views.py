@@ -20,7 +20,7 @@ from moderation.archive.forms import ConversationForm, HoldForm, MessageFilter
 from moderation.archive.highlight import excerpt
 from moderation.archive.models import Application, Conversation, Kind, Message, Sender
 from moderation.archive.names import sender_names, titled, with_writers
-from moderation.archive.normalise import normalise, squeezed
+from moderation.archive.normalise import is_blank, normalise, squeezed
 from moderation.archive.rows import in_parts
 from moderation.archive.timeline import read_key
 from moderation.audit.services import record_search
@@ -281,7 +281,7 @@ def _names(latest: list[Message]) -> list[str]:
     """What these messages, the newest first, called their sender: each name once, the newest first."""
     told = (message.data.get("senderData") for message in latest)
     names = (about.get("name") or about.get("nickname") for about in told if isinstance(about, dict))
-    return list(dict.fromkeys(name for name in names if isinstance(name, str)))[:MOST_NAMES]
+    return list(dict.fromkeys(name for name in names if isinstance(name, str) and not is_blank(name)))[:MOST_NAMES]
 
 
 @login_required

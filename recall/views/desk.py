@@ -56,7 +56,7 @@ class Row:
 
     @property
     def name(self) -> str:
-        return (self.sender and self.sender.name) or self.message.sender_id
+        return (self.sender and self.sender.shown_name) or self.message.sender_id
 
     @property
     def under_way(self) -> bool:
@@ -329,7 +329,7 @@ def _told(conversation: Conversation, messages: list[Message]) -> list[dict[str,
         {
             "timestamp": message.timestamp,
             "sender": message.sender_id,
-            "name": (sender.name if (sender := senders.get(message.sender_id)) else "") or message.sender_id,
+            "name": (sender.shown_name if (sender := senders.get(message.sender_id)) else "") or message.sender_id,
             "text": payloads.excerpt(payloads.read(message.raw)),
             "count": shared.get(message.timestamp, 1),
         }

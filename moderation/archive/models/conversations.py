@@ -17,6 +17,7 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from moderation.archive.models.applications import Application
+from moderation.archive.normalise import is_blank
 from moderation.audit.models import Action, AuditEntry
 from moderation.audit.requests import acting
 from moderation.audit.services import record
@@ -131,6 +132,11 @@ class Conversation(models.Model):
         return reverse("conversation", args=[self.pk])
 
     @property
+    def shown_name(self) -> str:
+        """A group's name, unless nothing of it is seen."""
+        return "" if is_blank(self.name) else self.name
+
+    @property
     def ids(self) -> str:
         """What names the conversation at GoEasy, for people to read."""
         return self.group_id if self.kind == Kind.GROUP else f"{self.user_a} ↔ {self.user_b}"
@@ -197,10 +203,15 @@ class Sender(models.Model):
         indexes = [models.Index(fields=["rules"], name="sender_by_rules")]
 
     def __str__(self) -> str:
-        return self.name or self.user_id
+        return self.shown_name or self.user_id
 
     def get_absolute_url(self) -> str:
         return f"{reverse('sender', args=[self.application.slug])}?{urlencode({'id': self.user_id})}"
+
+    @property
+    def shown_name(self) -> str:
+        """The name, unless nothing of it is seen."""
+        return "" if is_blank(self.name) else self.name
 
 
 def _loaded(text: str) -> Any:
