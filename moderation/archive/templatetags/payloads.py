@@ -27,11 +27,11 @@ def visible(text: object) -> SafeString:
         # Nothing of it would be seen.
         pieces = [written_out(sign, len(list(run))) for sign, run in groupby(text[:MOST_CHARACTERS])]
         return format_html_join(" ", '<span class="mark" title="{}">{}</span>', ((name, code) for code, name in pieces))
-    pieces = (
+    marked = (
         format_html('<span class="mark" title="{}">{}</span>', name, piece) if name else piece
         for piece, name in with_marks(text)
     )
-    return format_html_join("", "{}", ((piece,) for piece in pieces))
+    return format_html_join("", "{}", ((piece,) for piece in marked))
 
 
 @register.filter
