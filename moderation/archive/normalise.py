@@ -28,7 +28,8 @@ _INVISIBLE = re.compile(f"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f{IGNORABLE}]+")
 # Scripts that are spelled with marks: there, and only there, a mark is part of a word (Hebrew to Khmer, and so on).
 _SPELLED_WITH_MARKS = "\u0590-\u1aaf\u1b00-\u1cff\ua800-\uabff\U00010a00-\U00011fff"
 _STRAY_MARKS = re.compile(f"(?<![{_SPELLED_WITH_MARKS}])[{_SPELLED_WITH_MARKS}]+")
-_FIRST_IDEOGRAPH = 0x2E80
+# Characters of which it is kept what becomes of them; more than people use, fewer than there are.
+MAX_KEPT = 30_000
 _IDEOGRAPHS = (range(0x3400, 0xA000), range(0x20000, 0x32400))
 
 
@@ -83,14 +84,20 @@ def _is_mark(sign: str) -> bool:
     return unicodedata.category(sign) in {"Mn", "Me"}
 
 
+def _kept(table: dict[int, str | None], code: int, becomes: str | None) -> str | None:
+    """What is said of a character, kept for the next time unless somebody writes all that there are."""
+    if len(table) < MAX_KEPT:
+        table[code] = becomes
+    return becomes
+
+
 class _Letters(dict[int, "str | None"]):
     """For `str.translate`: no marks of no script in particular, and simplified forms; filled as characters are met."""
 
     def __missing__(self, code: int) -> str | None:
         sign = chr(code)
         goes = _is_mark(sign) and not re.match(f"[{_SPELLED_WITH_MARKS}]", sign)
-        self[code] = None if goes else sign
-        return self[code]
+        return _kept(self, code, None if goes else sign)
 
 
 class _WithoutSigns(dict[int, "str | None"]):
@@ -98,8 +105,7 @@ class _WithoutSigns(dict[int, "str | None"]):
 
     def __missing__(self, code: int) -> str | None:
         sign = chr(code)
-        self[code] = None if sign.isspace() or unicodedata.category(sign)[0] in "PSZ" else sign
-        return self[code]
+        return _kept(self, code, None if sign.isspace() or unicodedata.category(sign)[0] in "PSZ" else sign)
 
 
 _WITHOUT_SIGNS = _WithoutSigns()

@@ -27,7 +27,7 @@ from django.db.models.functions import StrIndex
 
 from moderation.archive import payloads, rows
 from moderation.archive.models import Message, SearchProgress, SearchText
-from moderation.archive.normalise import VERSION, normalise, signs_in, squeeze
+from moderation.archive.normalise import MAX_KEPT, VERSION, normalise, signs_in, squeeze
 from moderation.archive.timeline import Key
 
 TABLE = SearchText._meta.db_table
@@ -62,8 +62,10 @@ class _Shifted(dict[int, int]):
         self._first, self._mask = first, mask
 
     def __missing__(self, code: int) -> int:
-        self[code] = self._first + (code & self._mask)
-        return self[code]
+        shifted = self._first + (code & self._mask)
+        if len(self) < MAX_KEPT:
+            self[code] = shifted
+        return shifted
 
 
 # Were each pair of ideographs known by itself, most would be in a message or two, and the index would be some times as
