@@ -91,7 +91,8 @@ def bare(made: list[bytes]) -> float:
     from django.db import connection
 
     from moderation.archive.models import Application, Conversation, Message
-    from moderation.archive.search import PAIRS, TABLE, _words, normalised
+    from moderation.archive.normalise import VERSION, normalise
+    from moderation.archive.search import GRAMS, TABLE, grams_of, words_of
 
     application = Application.objects.get(slug="default")
     # Beyond what the database gives by itself.
@@ -111,9 +112,10 @@ def bare(made: list[bytes]) -> float:
             for each in messages
         ]
         delivery = (application.pk, "2026-01-01 00:00:00+00:00", content, hashlib.sha256(content).hexdigest(), "done")
-        texts = [(row[0], normalised(each["payload"]["text"])) for row, each in zip(told, messages, strict=True)]
-        pairs = [(row, _words(text)) for row, text in texts] if is_sqlite else []
-        rows.append((delivery, told, texts, pairs, (messages[-1]["timestamp"], pk)))
+        compared = [normalise(each["payload"]["text"]) for each in messages]
+        texts = [(row[0], text, words_of(text), VERSION) for row, text in zip(told, compared, strict=True)]
+        grams = [(row[0], " ".join(grams_of(row[2]))) for row in texts] if is_sqlite else []
+        rows.append((delivery, told, texts, grams, (messages[-1]["timestamp"], pk)))
     connection.ensure_connection()
     driver: Any = connection.connection
     sign = "?" if is_sqlite else "%s"
@@ -125,17 +127,17 @@ def bare(made: list[bytes]) -> float:
         "INSERT INTO archive_message (id, conversation_id, timestamp, message_id, sender_id, type, raw, sha256, "
         f"payload_sha256, recalled, recalled_raw, seen_at) VALUES ({', '.join([sign] * 12)})"
     )
-    insert_text = f"INSERT INTO {TABLE} (message_id, text) VALUES ({sign}, {sign})"  # noqa: S608 - no value
-    insert_pairs = f"INSERT INTO {PAIRS} (rowid, pairs) VALUES ({sign}, {sign})"  # noqa: S608 - no value
+    insert_text = f"INSERT INTO {TABLE} (message_id, text, words, rules) VALUES ({', '.join([sign] * 4)})"  # noqa: S608
+    insert_grams = f"INSERT INTO {GRAMS} (rowid, grams) VALUES ({sign}, {sign})"  # noqa: S608 - no value
     update = f"UPDATE archive_conversation SET last_timestamp = {sign} WHERE id = {sign}"
     cursor = driver.cursor()
     started = time.perf_counter()
-    for delivery, told, texts, pairs, latest in rows:
+    for delivery, told, texts, grams, latest in rows:
         cursor.execute("BEGIN IMMEDIATE" if is_sqlite else "BEGIN")
         cursor.execute(insert_delivery, delivery)
         cursor.executemany(insert_message, told)
         cursor.executemany(insert_text, texts)
-        cursor.executemany(insert_pairs, pairs)
+        cursor.executemany(insert_grams, grams)
         cursor.execute(update, latest)
         cursor.execute("COMMIT")
     seconds = time.perf_counter() - started

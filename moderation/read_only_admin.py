@@ -123,6 +123,7 @@ class ReadOnlyAdmin(ModelAdmin):
     # Columns that a page of the list does not load.
     list_defer: tuple[str, ...] = ()
     change_list_template = "admin/key_change_list.html"
+    change_form_template = "admin/key_change_form.html"
     actions = None
     sortable_by = ()
     list_per_page = 50
@@ -212,13 +213,13 @@ def moment_ms(timestamp: int) -> SafeString | str:
 
 def short(text: str) -> SafeString:
     """`text` on one line of a list, cut off by the style sheet when it is long; all of it on hover."""
-    return format_html('<span class="short" title="{}">{}</span>', text, text)
+    return format_html('<span class="short" translate="no" title="{}">{}</span>', text, text)
 
 
 def pretty(value: object) -> SafeString:
     """`value` as indented JSON, readable in any script. Half a surrogate pair, which no page can hold, is escaped."""
     text = json.dumps(value, ensure_ascii=False, indent=2).encode(errors="backslashreplace").decode()
-    return format_html('<pre class="json">{}</pre>', text)
+    return format_html('<pre class="json" translate="no">{}</pre>', text)
 
 
 def pretty_text(text: str) -> SafeString:
@@ -228,7 +229,7 @@ def pretty_text(text: str) -> SafeString:
             return pretty(json.loads(text))
     except ValueError:
         pass
-    return format_html('<pre class="json">{}</pre>', text)
+    return format_html('<pre class="json" translate="no">{}</pre>', text)
 
 
 def yes_no(label: Any) -> forms.ChoiceField:

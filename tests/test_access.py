@@ -28,6 +28,8 @@ ROUTES: dict[str, tuple[str, str, str]] = {
     "erase-text": ("A", "A", NOT_ALLOWED),
     # POST shows another page of the same conversation and keeps what was ticked: it changes nothing.
     "conversation": (SIGNED_IN, SIGNED_IN, NOT_ALLOWED),
+    # POST takes the ids of what a page shows, too many for an address: it changes nothing.
+    "conversation-filter": (NOT_ALLOWED, SIGNED_IN, NOT_ALLOWED),
     "conversation-hold": (NOT_ALLOWED, "lA", NOT_ALLOWED),
     "conversation-news": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
     # POST takes a pasted list, too long for an address: it changes nothing.

@@ -40,8 +40,8 @@ class Reading:
     """What reading history came to.
 
     `problem` is empty, or what kept it from being read: an error's `kind`, an application's `key_problem`, "busy"
-    (GoEasy is slow, and enough reads wait for it); of what was to be looked up also "slow", "too_many" (not all of it was
-    asked for) or "unreadable" (it may be among the messages that could not be read).
+    (GoEasy is slow, and enough reads wait for it); of what was to be looked up also "slow", "too_many" (not all of
+    it was asked for) or "unreadable" (it may be among the messages that could not be read).
     `reached_start`: it was seen that history has nothing older. `crowded_ms`: a millisecond with more messages than
     one page holds, so that the strictly-before cursor cannot show them all (goeasy-api.md, "History"). `missed`: of
     the messages added, those that the webhook should have brought. `unreadable`: the texts that are no messages;

@@ -89,6 +89,7 @@ class MessageFilter(ConversationFilter):
     # Those that ask for messages; the others ask for conversations just as well.
     OF_MESSAGES = ("sender", "conversation", "type", "recalled", "since", "until")
 
+    loosely = forms.BooleanField(label=_("Ignore spaces and signs"), required=False)
     sender = AnyOf(label=_("Sender's id"), required=False)
     conversation = AnyOf(required=False)
     type = AnyOf(label=_("Type"), required=False)
@@ -119,6 +120,7 @@ class MessageFilter(ConversationFilter):
         numbers = [text for text in given("conversation") or () if re.fullmatch("[0-9]{1,18}", text)]
         return Wanted(
             text=given("q") or "",
+            loosely=bool(given("loosely")),
             senders=given("sender") or (),
             # What is no number names no conversation, and none has the number 0.
             conversations=[int(text) for text in numbers] or ([0] if given("conversation") else []),

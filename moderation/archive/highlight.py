@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 
-from moderation.archive.search import normalised
+from moderation.archive.normalise import is_invisible, normalise, squeezed
 
 BEFORE, AFTER = 60, 180
 
@@ -13,14 +14,15 @@ BEFORE, AFTER = 60, 180
 MERGES = {*map(chr, range(0x1160, 0x1200)), "\uff9e", "\uff9f"}
 
 
-def excerpt(text: str, looked_for: str) -> list[tuple[str, bool]]:
+def excerpt(text: str, looked_for: str, *, loosely: bool = False) -> list[tuple[str, bool]]:
     """A part of `text` around the first place at which `looked_for` is, in pieces: each with whether it is that.
 
     Without such a place, or with nothing to look for, the beginning. What is compared is what the search compares
-    (`search.normalised`); what is told is the text as it was written.
+    (`normalise`, or `squeezed` if `loosely`); what is told is the text as it was written.
     """
-    needle = normalised(looked_for)
-    places = list(_places(text, needle)) if needle else []
+    compare = squeezed if loosely and squeezed(looked_for) else normalise
+    needle = compare(looked_for)
+    places = list(_places(text, needle, compare)) if needle else []
     start = max(0, places[0][0] - BEFORE) if places else 0
     end = min(len(text), (places[0][1] if places else start) + AFTER)
     pieces, position = [("…", False)] if start else [], start
@@ -35,35 +37,39 @@ def excerpt(text: str, looked_for: str) -> list[tuple[str, bool]]:
     return [(piece, hit) for piece, hit in pieces if piece]
 
 
-def _places(text: str, needle: str) -> Iterator[tuple[int, int]]:
+def _places(text: str, needle: str, compare: Callable[[str], str]) -> Iterator[tuple[int, int]]:
     """The places in `text` at which `needle` is, one after the other."""
-    compared = normalised(text)
+    compared = compare(text)
     # Mostly one character is compared as one character, and then there is nothing to work out.
-    starts = None if len(compared) == len(text) else _starts(text)
-    position, told = compared.find(needle), 0
+    origins = None if len(compared) == len(text) else _origins(text, compare)
+    position, shown = compared.find(needle), 0
     while position >= 0:
         begins, ends = position, position + len(needle)
-        if starts is None and normalised(text[begins:ends]) != needle:
-            starts = _starts(text)
-        if starts is not None:
-            if len(starts) != len(compared):
+        if origins is None and compare(text[begins:ends]) != needle:
+            origins = _origins(text, compare)
+        if origins is not None:
+            if len(origins) != len(compared):
                 return
-            begins = starts[position]
-            last = starts[ends - 1]
-            ends = next((start for start in starts[ends:] if start > last), len(text))
-        if begins >= told:
+            begins, ends = origins[position][0], origins[ends - 1][1]
+        if begins >= shown:
             yield begins, ends
-            told = ends
+            shown = ends
         position = compared.find(needle, position + len(needle))
 
 
-def _starts(text: str) -> list[int]:
-    """For each character of the normalised `text`, where in `text` that begins which it comes from."""
-    starts: list[int] = []
+def _origins(text: str, compare: Callable[[str], str]) -> list[tuple[int, int]]:
+    """For each character of `text` as it is compared, where in `text` that begins and ends which it comes from."""
+    compare = lru_cache(maxsize=None)(compare)
+    origins: list[tuple[int, int]] = []
     begins = 0
     for place in range(1, len(text) + 1):
-        if place < len(text) and (unicodedata.combining(text[place]) or text[place] in MERGES):
+        if place < len(text) and _belongs_to_the_last(text[place]):
             continue
-        starts += [begins] * len(normalised(text[begins:place]))
+        origins += [(begins, place)] * len(compare(text[begins:place]))
         begins = place
-    return starts
+    return origins
+
+
+def _belongs_to_the_last(sign: str) -> bool:
+    """Whether a character is compared together with the one before it."""
+    return not sign.isascii() and (unicodedata.category(sign)[0] == "M" or sign in MERGES or is_invisible(sign))

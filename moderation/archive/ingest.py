@@ -258,7 +258,8 @@ def _keep(application_id: int, messages: list[Message]) -> Ingested:
         learned = ((row, _learn(row, found[_identity(row)])) for row in sorted(known, key=lambda row: row.pk))
         changed = [(row, names) for row, names in learned if names and _save(row, names)]
     # Of what was known, the words have changed where the mark of a recall had come first.
-    search.add([*new, *(row for row, names in changed if "raw" in names)])
+    search.add(new)
+    search.replace([row for row, names in changed if "raw" in names])
     rows.advance(sorted(newest.items()))
     _learn_names(application_id, messages)
     return Ingested(len(new), len(changed), (), tuple(message.timestamp for message in new), erased=erased)
@@ -322,7 +323,9 @@ def _learn_people(application_id: int, told: dict[str, About]) -> None:
     for user_id, about in told.items():
         old = known.get(user_id)
         if old and about.as_of > old.as_of and _is_news(about, old):
-            Sender.objects.filter(pk=old.pk, as_of__lt=about.as_of).update(**_told(about), as_of=about.as_of)
+            Sender.objects.filter(pk=old.pk, as_of__lt=about.as_of).update(
+                **_told(about), as_of=about.as_of, rules=None
+            )
             rows.met.forget((application_id, user_id))
 
 

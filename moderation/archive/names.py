@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from moderation.archive.models import Application, Conversation, Kind, Message, Sender
+from moderation.archive.normalise import is_blank
 from moderation.goeasy.fields import object_of, text_of
 
 
@@ -19,9 +20,10 @@ def titled(conversations: Iterable[Conversation]) -> list[Conversation]:
         for application, user, name in Sender.objects.filter(
             application__in={each.application_id for each in conversations}, user_id__in=users
         ).values_list("application_id", "user_id", "name")
+        if not is_blank(name)
     }
     for each in conversations:
-        each.title = each.name or each.ids  # type: ignore[attr-defined]
+        each.title = each.shown_name or each.ids  # type: ignore[attr-defined]
         if each.kind == Kind.PRIVATE:
             sides = (each.user_a, each.user_b)
             each.title = " ↔ ".join(names.get((each.application_id, user)) or user for user in sides)  # type: ignore[attr-defined]
@@ -29,15 +31,16 @@ def titled(conversations: Iterable[Conversation]) -> list[Conversation]:
 
 
 def sender_names(application: Application, user_ids: Iterable[str]) -> dict[str, str]:
-    """The names that messages have told of these users; a user without one is left out."""
+    """The names that messages have told of these users; a user without one, or with one unseen, is left out."""
     known = Sender.objects.filter(application=application, user_id__in=list(user_ids)).exclude(name="")
-    return dict(known.values_list("user_id", "name"))
+    return {user_id: name for user_id, name in known.values_list("user_id", "name") if not is_blank(name)}
 
 
 def name_in(message: Message) -> str:
-    """The sender's name as the message itself carries it; empty when it carries none."""
+    """The sender's name as the message itself carries it; empty when it carries none that is seen."""
     about = object_of(message.data.get("senderData"))
-    return text_of(about.get("name") or about.get("nickname"))[:255]
+    name = text_of(about.get("name") or about.get("nickname"))[:255]
+    return "" if is_blank(name) else name
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Writer:
 
 def writer_of(message: Message, known: str) -> Writer:
     """What the sender of `message` is called, `known` (perhaps empty) being the latest name that any message told."""
-    name = name_in(message)
+    name, known = name_in(message), "" if is_blank(known) else known
     return Writer(name or known or message.sender_id, known if name and known != name else "")
 
 
@@ -63,7 +66,9 @@ def with_writers(messages: Iterable[Message]) -> list[Message]:
         user_id__in={message.sender_id for message in messages},
     ).exclude(name="")
     names = {
-        (application, user): name for application, user, name in known.values_list("application", "user_id", "name")
+        (application, user): name
+        for application, user, name in known.values_list("application", "user_id", "name")
+        if not is_blank(name)
     }
     for message in messages:
         key = (message.conversation.application_id, message.sender_id)

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from django.utils.translation import gettext as _
 
+from moderation.archive.normalise import is_blank
 from moderation.goeasy.answers import value_of
 from moderation.goeasy.fields import decimal_number, object_of, recall_mark, whole_number
 
@@ -170,12 +171,16 @@ def with_marks(text: str) -> Iterator[tuple[str, str]]:
             continue
         if match.start() > position:
             yield text[position : match.start()], ""
-        position, count = match.end(), len(match[0])
-        sign = match[2]
-        code = f"U+{ord(sign):04X}" + (f" ×{count}" if count > 1 else "")
-        yield code, unicodedata.name(sign, "control character").lower()
+        position = match.end()
+        yield written_out(match[2], len(match[0]))
     if position < len(text):
         yield text[position:], ""
+
+
+def written_out(sign: str, count: int) -> tuple[str, str]:
+    """What stands for a character that would not be seen, `count` times ("U+202E ×3"), and its name."""
+    code = f"U+{ord(sign):04X}" + (f" ×{count}" if count > 1 else "")
+    return code, unicodedata.name(sign, "control character").lower()
 
 
 def _words(form: str, text: str) -> Words:
@@ -231,7 +236,8 @@ def _host_and_origin(url: str) -> tuple[str, str]:
 
 
 def _text(value: Any) -> str:
-    return value[:255] if isinstance(value, str) else ""
+    """The beginning of a text of which something is seen."""
+    return value[:255] if isinstance(value, str) and not is_blank(value) else ""
 
 
 def _whole(value: Any) -> int | None:

@@ -1,37 +1,39 @@
 """Finding messages by their words. The answer is that of LIKE '%…%' over the normalised text, for any text.
 
-Each message's text is kept normalised (`SearchText`), and an index knows which pairs of neighbouring characters are in
-it. A text to search for has pairs, too: the messages that have all of these are few, and are then compared with it. So
-nothing depends on what a word is, and neither engine needs an extension; Chinese has no spaces, and an index of three
-characters would miss its many words of two.
+Each message's text is kept normalised (`SearchText`), and an index knows which short pieces, its grams, are in it: an
+ideograph and the next character, or of another letter three characters. A text to search for has grams, too: the
+messages that have all of these are few, and are then compared with it. So nothing depends on what a word is, and
+neither engine needs an extension; Chinese has no spaces, and an index of three characters would miss its many words of
+two.
 
-SQLite: an FTS5 table that keeps nothing but, for each pair, the messages. PostgreSQL: a GIN index on a function of the
-text. Both engines' SQL is here.
+Grams are those of the text without white space and signs, so that one index serves the search that ignores these, too;
+each sign is a gram of its own.
+
+SQLite: an FTS5 table that keeps nothing but, for each gram, the messages. PostgreSQL: a GIN index on a function of the
+text, which a migration makes (`archive/migrations/0014_grams.py`) and `grams_of` repeats.
 """
 
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 from django.db import connection, models
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import StrIndex
 
 from moderation.archive import payloads, rows
 from moderation.archive.models import Message, SearchProgress, SearchText
+from moderation.archive.normalise import MAX_KEPT, VERSION, normalise, signs_in, squeeze
 from moderation.archive.timeline import Key
 
 TABLE = SearchText._meta.db_table
 MESSAGES = Message._meta.db_table
-PAIRS = "archive_searchpairs"
-MOST_PAIRS = 32
+GRAMS = "archive_searchgrams"
+MAX_GRAMS = 32
 # What so few messages may hold is compared with them at once. Of what more do, the newest are mostly found sooner by
 # looking through the newest messages; else it is compared with so many.
 FEW_CANDIDATES, MOST_CANDIDATES = 2_000, 100_000
@@ -40,166 +42,172 @@ PARTS = (1_000, 4_000, 16_000, 64_000)
 # So many messages that were there before are made searchable in one transaction.
 PIECE = 500
 
-# What the index keeps of a pair: of its first character 12 bits, of the second 5.
-FIRST, SECOND = 4095, 31
-
-# What `_pair` says, of every character and the one after it; and the one question that is asked, by the index alone:
-# left to choose, PostgreSQL asks every message about what is frequent, which takes seconds.
-POSTGRESQL_INSTALL = f"""
-CREATE OR REPLACE FUNCTION archive_pairs(words text) RETURNS tsvector
-LANGUAGE plpgsql IMMUTABLE STRICT AS $$ BEGIN
-    RETURN array_to_tsvector(ARRAY(
-        SELECT chr(4096 + (ascii(sign) & {FIRST}))
-            || coalesce(chr(256 + (ascii(lead(sign) OVER (ORDER BY place)) & {SECOND})), '')
-        FROM unnest(string_to_array(words, NULL)) WITH ORDINALITY AS signs (sign, place)
-    ));
-END $$;
-CREATE INDEX IF NOT EXISTS {PAIRS} ON {TABLE} USING gin (archive_pairs(text)) WITH (gin_pending_list_limit = 1024);
-CREATE OR REPLACE FUNCTION archive_candidates(pairs tsquery, most bigint) RETURNS SETOF bigint
-LANGUAGE sql STABLE STRICT SET enable_seqscan = off AS $$
-    SELECT message_id FROM {TABLE} WHERE archive_pairs(text) @@ pairs LIMIT most
-$$;
-"""
-POSTGRESQL_REMOVE = f"""
-DROP FUNCTION IF EXISTS archive_candidates(tsquery, bigint);
-DROP INDEX IF EXISTS {PAIRS};
-DROP FUNCTION IF EXISTS archive_pairs(text);
-"""
 # ruff: noqa: S608 - the only thing put into statements is the names above
-SQLITE_INSTALL = (
-    f"CREATE VIRTUAL TABLE IF NOT EXISTS {PAIRS} USING "
-    "fts5(pairs, content='', detail=none, columnsize=0, tokenize='ascii')"
-)
-SQLITE_REMOVE = f"DROP TABLE IF EXISTS {PAIRS}"
+
+# Grams. What is here is what the function `archive_grams` of PostgreSQL does: change both, in a migration, or neither.
+
+# From this character on two make a gram, and before it three: four of these would make an index twice as large, and
+# half as fast to write, for searches that are not faster.
+FIRST_IDEOGRAPH = "\u2e80"
+LETTERS = 3
+# Between the letters and the signs of `SearchText.words`; no normalised text has it.
+SEPARATOR = "\x1f"
 
 
-def install(apps: Any, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    """Add the index (a migration's function)."""
-    _run(schema_editor, POSTGRESQL_INSTALL, SQLITE_INSTALL)
+class _Shifted(dict[int, int]):
+    """For `str.translate`: the lowest bits of a character, as a character that means nothing to an engine."""
+
+    def __init__(self, first: int, mask: int) -> None:
+        super().__init__()
+        self._first, self._mask = first, mask
+
+    def __missing__(self, code: int) -> int:
+        shifted = self._first + (code & self._mask)
+        if len(self) < MAX_KEPT:
+            self[code] = shifted
+        return shifted
 
 
-def remove(apps: Any, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    """The way back."""
-    _run(schema_editor, POSTGRESQL_REMOVE, SQLITE_REMOVE)
+# Were each pair of ideographs known by itself, most would be in a message or two, and the index would be some times as
+# large as the texts. A gram begins with its first character, so that a search for this one finds it, too.
+IDEOGRAPH, FOLLOWING = _Shifted(0x1000, 0xFFF), _Shifted(0x100, 0x1F)
+LETTER = _Shifted(0x400, 0xFF)
+SIGN = _Shifted(0x5000, 0x3FF)
 
 
-def _run(schema_editor: BaseDatabaseSchemaEditor, postgresql: str, sqlite: str) -> None:
-    with schema_editor.connection.cursor() as cursor:
-        cursor.execute(postgresql if schema_editor.connection.vendor == "postgresql" else sqlite)
+def grams_of(words: str) -> set[str]:
+    """All grams of `words`; near the end of its letters they are shorter."""
+    squeezed, _separator, signs = words.partition(SEPARATOR)
+    return {*_grams(squeezed, len(squeezed)), *signs.translate(SIGN)}
 
 
-# Words and their pairs
+def _grams(squeezed: str, end: int) -> set[str]:
+    """The grams that begin before `end`."""
+    letters = squeezed.translate(LETTER)
+    if squeezed.isascii():
+        return {letters[place : place + LETTERS] for place in range(end)}
+    first, following = squeezed.translate(IDEOGRAPH), squeezed.translate(FOLLOWING)
+    return {
+        letters[place : place + LETTERS]
+        if squeezed[place] < FIRST_IDEOGRAPH
+        else first[place] + following[place + 1 : place + 2]
+        for place in range(end)
+    }
 
 
-def normalised(text: str) -> str:
-    """`text` as it is compared: forms of the same character are one, and so are capital and small letters."""
-    if text.isascii():
-        text = text.lower()
-    else:
-        text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-        # Neither engine takes half of a surrogate pair.
-        text = text.encode("utf-8", "replace").decode()
-    # PostgreSQL takes no NUL.
-    return text.replace("\x00", "\ufffd")
-
-
-def text_of(message: Message) -> str:
-    """The message's words as they are compared."""
-    return normalised(payloads.text_of(payloads.read_value(message.data, message.raw)))
-
-
-@lru_cache(maxsize=2**16)
-def _pair(sign: str, following: str = "") -> str:
-    """Two neighbouring characters as the index knows them.
-
-    Were each pair of Chinese characters known by itself, most would be in a message or two, and the index would be some
-    times as large as the texts. A pair begins with its first character, so that a search for this one finds it, too.
-    Nothing in it means anything to an engine.
-    """
-    first = chr(4096 + (ord(sign) & FIRST))
-    return first + chr(256 + (ord(following) & SECOND)) if following else first
-
-
-def _pairs(text: str) -> set[str]:
-    """The pairs in `text`."""
-    return set(map(_pair, text, text[1:]))
+def _grams_to_search(text: str, squeezed: str) -> tuple[set[str], str]:
+    """The grams that every message has which holds the normalised `text`; for want of them, what one begins with."""
+    signs = set(signs_in(text).translate(SIGN))
+    whole = {gram for gram in _grams(squeezed, len(squeezed)) if len(gram) == (LETTERS if gram < chr(0x1000) else 2)}
+    if whole or signs or not squeezed:
+        return whole | signs, ""
+    return set(), _grams(squeezed, 1).pop()
 
 
 # Writing
 
 
+def words_of(text: str) -> str:
+    """What `SearchText.words` has of a normalised text: it without white space and signs, and then the signs."""
+    squeezed = squeeze(text)
+    return squeezed if squeezed == text else f"{squeezed}{SEPARATOR}{signs_in(text)}"
+
+
+def text_of(message: Message) -> str:
+    """The message's words as they are compared."""
+    return normalise(payloads.text_of(payloads.read_value(message.data, message.raw)))
+
+
 def add(messages: Sequence[Message]) -> None:
-    """Make messages that are in the archive searchable, or tell what their words have become; in the transaction."""
+    """Make messages that are new in the archive searchable; in the transaction."""
     for some in rows.in_parts(sorted(messages, key=lambda message: message.pk)):
-        _write([(message.pk, text_of(message)) for message in some], "DO UPDATE SET text = excluded.text")
+        _write([(message.pk, text_of(message)) for message in some])
 
 
-def _write(texts: list[tuple[int, str]], on_conflict: str) -> None:
+def replace(messages: Sequence[Message]) -> None:
+    """Make messages searchable by what their words have become; in the transaction."""
+    for some in rows.in_parts(sorted(messages, key=lambda message: message.pk)):
+        _take_out_of_index([message.pk for message in some])
+        _write([(message.pk, text_of(message)) for message in some])
+
+
+def _write(texts: list[tuple[int, str]]) -> None:
+    values = [(pk, text, words_of(text), VERSION) for pk, text in texts]
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO {TABLE} (message_id, text) VALUES {', '.join(['(%s, %s)'] * len(texts))} "
-            f"ON CONFLICT (message_id) {on_conflict}",
-            [value for row in texts for value in row],
+            f"INSERT INTO {TABLE} (message_id, text, words, rules) "
+            f"VALUES {', '.join(['(%s, %s, %s, %s)'] * len(texts))} ON CONFLICT (message_id) DO UPDATE "
+            "SET text = excluded.text, words = excluded.words, rules = excluded.rules",
+            [value for row in values for value in row],
         )
         if connection.vendor == "sqlite":
-            # Pairs that a message had before stay known as its own: what is found is compared anyway.
             cursor.execute(
-                f"INSERT INTO {PAIRS} (rowid, pairs) VALUES {', '.join(['(%s, %s)'] * len(texts))}",
-                [value for pk, text in texts for value in (pk, _words(text))],
+                f"INSERT INTO {GRAMS} (rowid, grams) VALUES {', '.join(['(%s, %s)'] * len(texts))}",
+                [value for pk, _text, words, _rules in values for value in (pk, " ".join(grams_of(words)))],
             )
 
 
-def _words(text: str) -> str:
-    """The pairs of `text`, and its last character, as words for FTS5."""
-    return " ".join({*_pairs(text), *map(_pair, text[-1:])})
+def _take_out_of_index(pks: Sequence[int]) -> None:
+    """Let SQLite's index forget messages: it has no copy of what it knows, and is told what to forget."""
+    if connection.vendor == "sqlite":
+        indexed = SearchText.objects.filter(pk__in=pks, rules__isnull=False).values_list("pk", "words")
+        gone = [(pk, " ".join(grams_of(words or ""))) for pk, words in indexed]
+        with connection.cursor() as cursor:
+            cursor.executemany(f"INSERT INTO {GRAMS} ({GRAMS}, rowid, grams) VALUES ('delete', %s, %s)", gone)
 
 
 def forget(pks: Sequence[int]) -> None:
     """Let go of messages that are about to be deleted (so many at once as fit into a statement); in the transaction."""
-    texts = SearchText.objects.filter(pk__in=pks)
-    if connection.vendor == "sqlite":
-        # The index has no copy of what it knows: it is told what to forget.
-        known = [(pk, _words(text)) for pk, text in texts.values_list("pk", "text")]
-        with connection.cursor() as cursor:
-            cursor.executemany(f"INSERT INTO {PAIRS} ({PAIRS}, rowid, pairs) VALUES ('delete', %s, %s)", known)
-    texts.delete()
+    _take_out_of_index(pks)
+    SearchText.objects.filter(pk__in=pks).delete()
 
 
 def add_older(most: int = 10) -> int:
-    """Make messages searchable that were there before: at most `most` pieces; returns how many messages.
+    """Index messages that are not yet, or by other rules (`normalise.VERSION`): at most `most` pieces; how many.
 
-    Any number of workers may do so at once. It goes on for ever: a console of an older version may still be running,
-    and write messages that cannot be searched.
+    Any number of workers may do so at once, and the next one goes on where one was ended. It goes on for ever: a
+    console of an older version may still be running, and write messages by its own rules.
     """
     added = 0
     for _piece in range(most):
-        # Nothing is locked for nothing.
-        if not Message.objects.filter(pk__gt=_looked_at()).exists():
+        # Skip the lock when there is no work.
+        by_these_rules = SearchProgress.objects.filter(pk=1, rules=VERSION).values_list("done", flat=True).first()
+        if by_these_rules is not None and not Message.objects.filter(pk__gt=by_these_rules).exists():
             break
         with rows.writing():
             progress, _new = SearchProgress.objects.select_for_update().get_or_create(pk=1)
+            if progress.rules != VERSION:
+                progress.rules, progress.done, progress.older = VERSION, 0, _newest() if _is_stale() else 0
             after = Message.objects.filter(pk__gt=progress.done).order_by("pk")
             pks = list(after.values_list("pk", flat=True)[:PIECE])
-            missing = Message.objects.filter(pk__in=pks, searchtext=None).order_by("pk").defer("recalled_raw")
-            # Nobody erases a text while it is read here.
-            missing = missing.exclude(sha256="").select_for_update(of=("self",))
-            if texts := [(message.pk, text_of(message)) for message in missing]:
-                # A writer got there first: what it knew is newer.
-                _write(texts, "DO NOTHING")
+            current = SearchText.objects.filter(pk__in=pks, rules=VERSION).values_list("pk", flat=True)
+            stale = Message.objects.filter(pk__in=set(pks) - set(current)).order_by("pk").defer("recalled_raw")
+            # Nobody erases or changes a text while it is read here.
+            messages = list(stale.exclude(sha256="").select_for_update())
+            if messages:
+                replace(messages)
             progress.done = max([progress.done, *pks])
-            progress.save(update_fields=["done"])
-            added += len(texts)
+            progress.save(update_fields=["rules", "done", "older"])
+            added += len(messages)
     return added
 
 
-def _looked_at() -> int:
-    """The id of the message up to which all have been looked at."""
-    return SearchProgress.objects.filter(pk=1).values_list("done", flat=True).first() or 0
+def _newest() -> int:
+    return Message.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+
+
+def _is_stale() -> bool:
+    """Whether there are messages that were not indexed by these rules: the oldest ones are the last to be new."""
+    oldest = Message.objects.exclude(sha256="").order_by("pk").values_list("searchtext__rules", flat=True)[:1]
+    return any(rules != VERSION for rules in oldest)
 
 
 def progress() -> SearchProgress | None:
-    """How far the messages that were there before can be searched; None once all of them can."""
-    return SearchProgress.objects.filter(done__lt=F("older")).first()
+    """How far the worker has come with messages to be indexed anew; None once all of them are."""
+    row = SearchProgress.objects.first() or SearchProgress()
+    if row.rules == VERSION:
+        return row if row.done < row.older else None
+    return SearchProgress(older=_newest()) if _is_stale() else None
 
 
 # Finding
@@ -210,6 +218,8 @@ class Wanted:
     """What messages to find: all of it has to be true, and of several values one. Times are in ms, ends included."""
 
     text: str = ""
+    # Whether white space and signs in messages and in `text` are ignored.
+    loosely: bool = False
     senders: Sequence[str] = ()
     conversations: Sequence[int] = ()
     types: Sequence[str] = ()
@@ -238,44 +248,71 @@ class Found:
         return [messages[pk] for pk in pks if pk in messages]
 
 
+@dataclass(frozen=True)
+class Needle:
+    """What is compared with each message's `column`, and what an index can be searched for."""
+
+    text: str
+    column: str
+    grams: frozenset[str]
+    beginning: str
+
+    @property
+    def is_in_index(self) -> bool:
+        """Whether the index can be searched for it: white space is not in it."""
+        return bool(self.grams or self.beginning)
+
+
+def needle_of(text: str, *, loosely: bool = False) -> Needle:
+    text = normalise(text)
+    squeezed = squeeze(text)
+    # Of signs alone nothing would be left.
+    if loosely and squeezed:
+        text = squeezed
+    else:
+        loosely = False
+    grams, beginning = _grams_to_search(text, squeezed)
+    return Needle(text, "words" if loosely else "text", frozenset(grams), beginning)
+
+
 def find(wanted: Wanted, *, before: Key | None = None, limit: int = 50) -> Found:
     """At most `limit` messages that are `wanted`, newest first, from `before` on. Takes a bounded time."""
-    text = normalised(wanted.text)
-    if not text:
-        return _look_through(wanted, text, before, limit, PARTS)
-    # One character is in few pairs when it is rare, and on every page when it is not.
-    if len(text) > 1 and len(candidates := candidates_for(text, FEW_CANDIDATES + 1)) <= FEW_CANDIDATES:
-        return _among(candidates, wanted, text, before, limit)
-    found = _look_through(wanted, text, before, limit, PARTS[:1])
+    needle = needle_of(wanted.text, loosely=wanted.loosely)
+    if not needle.is_in_index:
+        return _look_through(wanted, needle, before, limit, PARTS)
+    # What a gram begins with is in few messages when it is rare, and on every page when it is not.
+    if needle.grams and len(candidates := _candidates(needle, FEW_CANDIDATES + 1)) <= FEW_CANDIDATES:
+        return _among(candidates, wanted, needle, before, limit)
+    found = _look_through(wanted, needle, before, limit, PARTS[:1])
     if found.looked_back_to is None:
         return found
-    if len(candidates := candidates_for(text, MOST_CANDIDATES + 1)) <= MOST_CANDIDATES:
-        return _among(candidates, wanted, text, before, limit)
-    return _look_through(wanted, text, before, limit, PARTS)
+    if len(candidates := _candidates(needle, MOST_CANDIDATES + 1)) <= MOST_CANDIDATES:
+        return _among(candidates, wanted, needle, before, limit)
+    return _look_through(wanted, needle, before, limit, PARTS)
 
 
-def _among(candidates: list[int], wanted: Wanted, text: str, before: Key | None, limit: int) -> Found:
+def _among(candidates: list[int], wanted: Wanted, needle: Needle, before: Key | None, limit: int) -> Found:
     """Those of the candidates that are wanted."""
     if not candidates:
         return Found()
-    if wanted == Wanted(text=wanted.text):
-        return _page(_holding(candidates, text, before, limit + 1), limit)
-    holding = _holding(candidates, text, before, len(candidates))
+    if wanted == Wanted(text=wanted.text, loosely=wanted.loosely):
+        return _page(_holding(candidates, needle, before, limit + 1), limit)
+    holding = _holding(candidates, needle, before, len(candidates))
     narrowed = _narrowed(wanted).filter(_rest(wanted), pk__in=_as_rows([pk for _timestamp, pk in holding]))
     keys: list[Key] = list(narrowed.order_by("-timestamp", "-id").values_list("timestamp", "pk")[: limit + 1])
     return _page(keys, limit)
 
 
-def _holding(candidates: list[int], text: str, before: Key | None, most: int) -> list[Key]:
+def _holding(candidates: list[int], needle: Needle, before: Key | None, most: int) -> list[Key]:
     """Of the candidates those that hold the text, newest first.
 
     Written out: to build the statement takes longer than to run it. Texts are compared before messages are looked up.
     """
     is_sqlite = connection.vendor == "sqlite"
     ids = "SELECT value FROM json_each(%s)" if is_sqlite else "SELECT unnest(%s::bigint[])"
-    place = "instr(text, %s)" if is_sqlite else "strpos(text, %s)"
+    place = f"instr({needle.column}, %s)" if is_sqlite else f"strpos({needle.column}, %s)"
     earlier = "WHERE timestamp < %s OR (timestamp = %s AND id < %s)" if before else ""
-    values: list[Any] = [json.dumps(candidates) if is_sqlite else candidates, text]
+    values: list[Any] = [json.dumps(candidates) if is_sqlite else candidates, needle.text]
     if before:
         values += [before[0], *before]
     with connection.cursor() as cursor:
@@ -295,20 +332,33 @@ def _page(keys: list[Key], limit: int) -> Found:
     return Found(keys[:limit], _key(keys[limit - 1]) if len(keys) > limit else "")
 
 
-def candidates_for(text: str, most: int) -> list[int]:
-    """The ids of at most `most` messages that may hold the normalised `text`; when they are fewer, all that do."""
-    # More of a long text's would narrow nothing down further.
-    pairs = sorted(_pairs(text))[:MOST_PAIRS]
+def candidates_for(text: str, most: int, *, loosely: bool = False) -> list[int]:
+    """The ids of at most `most` messages that may hold `text`; when they are fewer, all that do.
+
+    Not of white space alone, which the index does not know.
+    """
+    return _candidates(needle_of(text, loosely=loosely), most)
+
+
+def _candidates(needle: Needle, most: int) -> list[int]:
     if connection.vendor == "sqlite":
-        words = " ".join(pairs) or f"{_pair(text)} *"
-        statement = f"SELECT rowid FROM {PAIRS} WHERE {PAIRS} MATCH %s LIMIT %s"
+        statement, query = f"SELECT rowid FROM {GRAMS} WHERE {GRAMS} MATCH %s LIMIT %s", sqlite_query(needle)
     else:
-        # In quotes: to PostgreSQL some sign of another script is a space.
-        words = " & ".join(f"'{pair}'" for pair in pairs) or f"'{_pair(text)}':*"
-        statement = "SELECT * FROM archive_candidates(%s::tsquery, %s)"
+        statement, query = "SELECT * FROM archive_messages_with(%s::tsquery, %s)", tsquery(needle)
     with connection.cursor() as cursor:
-        cursor.execute(statement, [words, most])
+        cursor.execute(statement, [query, most])
         return [pk for (pk,) in cursor.fetchall()]
+
+
+def sqlite_query(needle: Needle) -> str:
+    """The needle as FTS5 is asked for it. More grams of a long text would narrow nothing down further."""
+    return " ".join(sorted(needle.grams)[:MAX_GRAMS]) or f"{needle.beginning} *"
+
+
+def tsquery(needle: Needle) -> str:
+    """The needle as PostgreSQL is asked for it. In quotes: to it some sign of another script is a space."""
+    grams = sorted(needle.grams)[:MAX_GRAMS]
+    return " & ".join(f"'{gram}'" for gram in grams) or f"'{needle.beginning}':*"
 
 
 def _as_rows(pks: list[int]) -> RawSQL:
@@ -318,9 +368,9 @@ def _as_rows(pks: list[int]) -> RawSQL:
     return RawSQL("SELECT unnest(%s::bigint[])", [pks])
 
 
-def _place(text: str) -> StrIndex:
-    """Where in its text a message has `text`; 0 when it has not."""
-    return StrIndex(F("searchtext__text"), Value(text))
+def _place(needle: Needle) -> StrIndex:
+    """Where in its text a message has what is searched for; 0 when it has not."""
+    return StrIndex(F(f"searchtext__{needle.column}"), Value(needle.text))
 
 
 def _narrowed(wanted: Wanted) -> QuerySet[Message]:
@@ -359,12 +409,12 @@ def _before(key: Key | None, messages: QuerySet[Message]) -> QuerySet[Message]:
     return messages.filter(timestamp__lte=timestamp).filter(Q(timestamp__lt=timestamp) | Q(id__lt=pk))
 
 
-def _look_through(wanted: Wanted, text: str, before: Key | None, limit: int, parts: Sequence[int]) -> Found:
+def _look_through(wanted: Wanted, needle: Needle, before: Key | None, limit: int, parts: Sequence[int]) -> Found:
     """Ask one message after the other, newest first, until there is a page or the parts are through."""
     keys: list[Key] = []
     rest, messages = _rest(wanted), _narrowed(wanted)
-    if text:
-        messages, rest = messages.annotate(place=_place(text)), rest & Q(place__gt=0)
+    if needle.text:
+        messages, rest = messages.annotate(place=_place(needle)), rest & Q(place__gt=0)
     asked = Case(When(rest, then=1), default=0) if rest else Value(1, output_field=models.IntegerField())
     messages = messages.order_by("-timestamp", "-id")
     looked_back_to = None

@@ -1,5 +1,6 @@
 """Finding conversations and messages, in the archive or, by ids, at GoEasy; and what one sender wrote."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from itertools import groupby
@@ -9,31 +10,36 @@ from urllib.parse import urlencode
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required, permission_required
 from django.db.models import Q, QuerySet
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from moderation import reviewed
-from moderation.archive import feed, payloads, retention, search
+from moderation.archive import feed, payloads, people, retention, search
 from moderation.archive.forms import ConversationForm, HoldForm, MessageFilter
 from moderation.archive.highlight import excerpt
 from moderation.archive.models import Application, Conversation, Kind, Message, Sender
-from moderation.archive.names import name_in, titled, with_writers
+from moderation.archive.names import name_in, sender_names, titled, with_writers
+from moderation.archive.normalise import normalise, squeezed
+from moderation.archive.rows import in_parts
 from moderation.archive.timeline import read_key
 from moderation.audit.services import record_search
+from moderation.goeasy.client import MAX_ID_LENGTH
 from moderation.requests import SignedIn
 
 PAGE_SIZE = 50
 # Of the conversations that a search finds, before the messages that it finds.
 FIRST_CONVERSATIONS = 8
-# People whose name holds what is searched for: more of them narrow nothing down.
-MOST_NAMED = 200
+# People whose name or id has it in it, before the conversations.
+PEOPLE_SHOWN = 8
 # A sender's messages from which it is told how many were recalled, and what the sender was called.
 LOOKED_AT = 1_000
 CONVERSATIONS_SHOWN = 30
 MOST_NAMES = 20
+# Messages of a page that are filtered at once; a page shows sixty more at each click.
+MAX_FILTERED = 20_000
 
 
 @dataclass(frozen=True)
@@ -68,16 +74,29 @@ def conversation_list(request: SignedIn) -> HttpResponse:
     }
     if with_conversations:
         size = FIRST_CONVERSATIONS if with_messages else PAGE_SIZE
-        found = list(_older_than(request.GET.get("after", ""), _narrowed(form))[: size + 1])
+        matching = _people(form)
+        found = list(_older_than(request.GET.get("after", ""), _narrowed(form, matching))[: size + 1])
         page = titled(found[:size])
         context["page"] = page
         more = len(found) > size
+        if with_messages:
+            context |= {"people": matching[:PEOPLE_SHOWN], "more_people": len(matching) > PEOPLE_SHOWN}
         context["older"] = _with(request, after=f"{page[-1].last_timestamp}-{page[-1].pk}") if more else ""
     if with_messages:
         context |= _messages(request, form.wanted())
         only = titled(Conversation.objects.filter(pk__in=form.wanted().conversations).select_related("application"))
         context |= {"only": only, "progress": search.progress()}
     return render(request, "archive/conversation_list.html", context)
+
+
+def _people(form: MessageFilter) -> list[Sender]:
+    """The people whose id or name is searched for, or has it in it; whose it is, first."""
+    text, applications = form.cleaned_data.get("q"), form.cleaned_data.get("app")
+    if not text:
+        return []
+    matching = people.with_id(text) + people.named(text, or_with_id=True)
+    matching = list({(sender.application_id, sender.user_id): sender for sender in matching}.values())
+    return [sender for sender in matching if not applications or sender.application in applications]
 
 
 def _with(request: SignedIn, **changes: str) -> str:
@@ -91,9 +110,7 @@ def _with(request: SignedIn, **changes: str) -> str:
 def _messages(request: SignedIn, wanted: search.Wanted) -> dict[str, object]:
     """A page of the messages that are `wanted`, as the template of hits has it."""
     found = search.find(wanted, before=read_key(request.GET.get("before", "")), limit=PAGE_SIZE)
-    hits = [
-        Hit(message, _pieces(payloads.read(message.raw), wanted.text)) for message in with_writers(found.messages())
-    ]
+    hits = [Hit(message, _pieces(payloads.read(message.raw), wanted)) for message in with_writers(found.messages())]
     return {
         "with_messages": True,
         "hits": hits,
@@ -102,21 +119,21 @@ def _messages(request: SignedIn, wanted: search.Wanted) -> dict[str, object]:
     }
 
 
-def _pieces(shown: payloads.Words | payloads.Attachment, looked_for: str) -> list[tuple[str, bool]]:
+def _pieces(shown: payloads.Words | payloads.Attachment, wanted: search.Wanted) -> list[tuple[str, bool]]:
     """An excerpt of a message; of all of its JSON only where what is meant to be read does not have the text."""
-    pieces = excerpt(payloads.headline_of(shown), looked_for)
-    if not looked_for or any(is_hit for _piece, is_hit in pieces):
+    pieces = excerpt(payloads.headline_of(shown), wanted.text, loosely=wanted.loosely)
+    if not wanted.text or any(is_hit for _piece, is_hit in pieces):
         return pieces
-    return excerpt(payloads.text_of(shown), looked_for)
+    return excerpt(payloads.text_of(shown), wanted.text, loosely=wanted.loosely)
 
 
-def _narrowed(form: MessageFilter) -> QuerySet[Conversation]:
-    """The conversations that pass the filters, newest first."""
+def _narrowed(form: MessageFilter, matching: list[Sender]) -> QuerySet[Conversation]:
+    """The conversations that pass the filters, those of the people in `matching` too, newest first."""
     conversations = Conversation.objects.select_related("application").order_by("-last_timestamp", "-id")
     if text := form.cleaned_data.get("q"):
         anywhere = Q(user_a__icontains=text) | Q(user_b__icontains=text) | Q(group_id__icontains=text)
         anywhere |= Q(name__icontains=text)
-        named = list(Sender.objects.filter(name__icontains=text).values_list("user_id", flat=True)[:MOST_NAMED])
+        named = [sender.user_id for sender in matching]
         anywhere |= Q(user_a__in=named) | Q(user_b__in=named)
         conversations = conversations.filter(anywhere)
     if kinds := form.cleaned_data.get("kind"):
@@ -205,6 +222,32 @@ def _recall_address(conversation: Conversation, messages: list[Message]) -> str:
 
 
 @login_required
+@permission_required("archive.view_conversation", raise_exception=True)
+@require_POST
+def filter_messages(request: SignedIn, pk: int) -> JsonResponse:
+    """The ids of those of a conversation's `messages` (ids with commas between them) that hold `q`: their text, their
+    sender's name or id, or their timestamp. With `loosely`, white space and signs are ignored.
+
+    What is compared is what the search compares (`normalise`). It is POST for its length: it changes nothing.
+    """
+    conversation = get_object_or_404(Conversation.objects.select_related("application"), pk=pk)
+    conversation.record_reading_on("conversation: filter")
+    pks = [int(text) for text in request.POST.get("messages", "").split(",") if re.fullmatch("[0-9]{1,18}", text)]
+    compare = squeezed if request.POST.get("loosely") and squeezed(request.POST.get("q", "")) else normalise
+    needle = compare(request.POST.get("q", "")[:MAX_ID_LENGTH])
+    matching = []
+    for some in in_parts(pks[:MAX_FILTERED]):
+        messages = list(Message.objects.filter(conversation=conversation, pk__in=some).defer("recalled_raw"))
+        names = sender_names(conversation.application, {message.sender_id for message in messages})
+        for message in messages:
+            name = names.get(message.sender_id, "")
+            parts = (payloads.text_of(payloads.read(message.raw)), name, message.sender_id, str(message.timestamp))
+            if any(needle in compare(part) for part in parts):
+                matching.append(message.pk)
+    return JsonResponse({"matching": matching})
+
+
+@login_required
 @permission_required("archive.view_message", raise_exception=True)
 @require_safe
 def sender_page(request: SignedIn, slug: str) -> HttpResponse:
@@ -219,6 +262,11 @@ def sender_page(request: SignedIn, slug: str) -> HttpResponse:
         written.order_by("-timestamp", "-id").select_related("conversation").defer("recalled_raw")[:LOOKED_AT]
     )
     conversations = Counter(message.conversation for message in latest).most_common(CONVERSATIONS_SHOWN + 1)
+    # Those in which others wrote to this person, too.
+    either = Q(user_a=user_id) | Q(user_b=user_id)
+    private = Conversation.objects.filter(either, application=application).order_by("-last_timestamp", "-id")
+    among = {conversation for conversation, _number in conversations}
+    conversations += [(each, 0) for each in private[: CONVERSATIONS_SHOWN + 1] if each not in among]
     titled(conversation for conversation, _number in conversations)
     dated = [message for message in latest if message.placed_at is None]
     context = {

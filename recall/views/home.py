@@ -14,7 +14,8 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from moderation.archive.models import Application, Conversation, Kind, Message, Sender
+from moderation.archive import people
+from moderation.archive.models import Application, Conversation, Kind, Message
 from moderation.archive.names import titled
 from moderation.archive.problems import problem_sentence
 from moderation.audit import alarms
@@ -106,38 +107,47 @@ def health(application: Application) -> tuple[str, Conversation | None]:
 @permission_required("archive.view_conversation", raise_exception=True)
 @require_safe
 def jump(request: SignedIn) -> HttpResponse:
-    """Open what an id names: at once when it names one thing, else as a list to choose from."""
+    """Open what an id or a name names: at once when it names one thing, else as a list to choose from.
+
+    A person is one thing, with all conversations: their page lists these.
+    """
     text = request.GET.get("q", "").replace("\0", "").strip()[:600]
     if text:
         record_search("open", q=text)
-    addresses = find(text) if text else []
-    if len(addresses) == 1:
-        return redirect(addresses[0][0])
+    found, more = find(text) if text else ([], False)
+    if len(found) == 1 and not more:
+        return redirect(found[0][0])
     pair = [side.strip() for side in text.split("/")] if text.count("/") == 1 else [text, ""]
     context = {
         "q": text,
-        "found": addresses,
+        "found": found,
+        "more": more,
+        "many_apps": Application.objects.all()[:2].count() > 1,
         "user_a": pair[0],
         "user_b": pair[1],
-        "sender": Sender.objects.filter(user_id=text).select_related("application").first() if text else None,
     }
     return render(request, "recall/jump.html", context)
 
 
-def find(text: str) -> list[tuple[str, object]]:
-    """What `text` names, as (address, thing): a recall, conversations, messages."""
+def find(text: str) -> tuple[list[tuple[str, object]], bool]:
+    """What `text` names, as (address, thing): a recall, people, conversations, messages; and whether there is more."""
     if (uuid := _uuid(text)) and (recall := Recall.objects.filter(pk=uuid).first()):
-        return [(recall.get_absolute_url(), recall)]
-    conversations = titled(_conversations(text).select_related("application")[:SHOWN])
-    found: list[tuple[str, object]] = [(each.get_absolute_url(), each) for each in conversations]
-    messages = list(_messages(text).select_related("conversation__application")[:SHOWN])
-    titled(message.conversation for message in messages)
-    found += [(f"{each.conversation.get_absolute_url()}?at={each.sort_time}", each) for each in messages]
+        return [(recall.get_absolute_url(), recall)], False
+    known = people.with_id(text)
+    senders = known + [sender for sender in people.named(text) if sender.user_id != text]
+    found: list[tuple[str, object]] = [(sender.get_absolute_url(), sender) for sender in senders[:SHOWN]]
+    # Those with a person who wrote are on that person's page.
+    conversations = list(_conversations(text, of_users=not known).select_related("application")[: SHOWN + 1])
+    found += [(each.get_absolute_url(), each) for each in titled(conversations[:SHOWN])]
+    messages = list(_messages(text).select_related("conversation__application")[: SHOWN + 1])
+    titled(message.conversation for message in messages[:SHOWN])
+    found += [(f"{each.conversation.get_absolute_url()}?at={each.sort_time}", each) for each in messages[:SHOWN]]
+    more = any(len(things) > SHOWN for things in (senders, conversations, messages))
     # Recalled by hand, and never seen by the archive.
     if not found and TIMESTAMP.fullmatch(text):
         items = RecallItem.objects.filter(timestamp=int(text)).select_related("recall").order_by("-recall__created_at")
         found = [(item.recall.get_absolute_url(), item.recall) for item in items[:SHOWN]]
-    return found
+    return found, more
 
 
 def _uuid(text: str) -> UUID | None:
@@ -147,9 +157,11 @@ def _uuid(text: str) -> UUID | None:
         return None
 
 
-def _conversations(text: str) -> QuerySet[Conversation]:
-    """Conversations by a group's id, a user's, or two users' with a slash between (ids may hold slashes)."""
-    named = Q(kind=Kind.GROUP, group_id=text) | Q(user_a=text) | Q(user_b=text)
+def _conversations(text: str, *, of_users: bool) -> QuerySet[Conversation]:
+    """Conversations by a group's id or two users' with a slash between (ids may hold slashes); `of_users`: or one's."""
+    named = Q(kind=Kind.GROUP, group_id=text)
+    if of_users:
+        named |= Q(user_a=text) | Q(user_b=text)
     for slash in list(re.finditer("/", text))[:MOST_SLASHES]:
         first, second = sorted((text[: slash.start()].strip(), text[slash.end() :].strip()))
         named |= Q(user_a=first, user_b=second)

@@ -88,7 +88,7 @@ document.addEventListener("htmx:afterRequest", (event) => {
   else if (document.activeElement === document.body) focusRow(fresh.at(-1));
 });
 
-document.getElementById("filter").addEventListener("input", filter);
+for (const id of ["filter", "filter-loosely"]) document.getElementById(id).addEventListener("input", filter);
 
 if (form) {
   startSelection();

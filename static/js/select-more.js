@@ -74,15 +74,47 @@ async function pasted() {
   if (answer) at("paste").value = answer.rejected.map(([piece]) => piece).join("\n");
 }
 
+let asked = 0;
+let answered = Promise.resolve();
+
+/* When the rows are those that the filter leaves. */
+export const filtered = () => answered;
+
 export function filter() {
-  const field = at("filter");
-  const wanted = field.value.trim().toLowerCase();
-  for (const row of messages.querySelectorAll(".message")) {
-    row.hidden = wanted !== "" && !row.querySelector(".body").textContent.toLowerCase().includes(wanted);
+  answered = narrow(at("filter"), ++asked);
+}
+
+/* The server compares, as its search does: what is found there is found here. */
+async function narrow(field, turn) {
+  const all = [...messages.querySelectorAll(".message")];
+  const wanted = field.value.trim();
+  // What is selected is what the answer leaves.
+  at("select-shown").hidden = true;
+  if (!wanted) {
+    for (const row of all) row.hidden = false;
+    at("filter-count").textContent = "";
+    return;
   }
-  const all = messages.querySelectorAll(".message").length;
-  at("filter-count").textContent = wanted ? fill(field.dataset.shown, { n: rows().length, all }) : "";
-  at("select-shown").hidden = !wanted || !form;
+  const body = new FormData();
+  body.append("q", wanted);
+  if (at("filter-loosely").checked) body.append("loosely", "1");
+  body.append("messages", all.map((row) => row.dataset.id).join(","));
+  body.append("csrfmiddlewaretoken", document.querySelector("[name=csrfmiddlewaretoken]").value);
+  let matching;
+  try {
+    const response = await fetch(field.dataset.address, { method: "POST", body, redirect: "error" });
+    if (!response.ok) throw new Error(response.statusText);
+    matching = new Set((await response.json()).matching.map(String));
+  } catch {
+    if (turn === asked) at("failed").hidden = false;
+    return;
+  }
+  // Somebody has typed on.
+  if (turn !== asked) return;
+  for (const row of all) row.hidden = !matching.has(row.dataset.id);
+  at("failed").hidden = true;
+  at("filter-count").textContent = fill(field.dataset.shown, { n: rows().length, all: all.length });
+  at("select-shown").hidden = !form;
 }
 
 export function start() {

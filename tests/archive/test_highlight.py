@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moderation.archive.highlight import AFTER, BEFORE, excerpt
-from moderation.archive.search import normalised
+from moderation.archive.normalise import normalise
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,10 @@ from moderation.archive.search import normalised
         ("ﬁne", "i", ["ﬁ"]),
         ("ﾊﾞｶ", "バ", ["ﾊﾞ"]),
         ("aaa", "aa", ["aa"]),
+        ("加我微\u200b信！", "微信", ["微\u200b信"]),
+        ("微\u0301信\ufe0f and 微信", "微信", ["微\u0301信\ufe0f", "微信"]),
+        ("\u2060微信", "微", ["微"]),
+        ("領紅包", "红", ["紅"]),
         ("<b>", "b", ["b"]),
         ("nothing of that", "x", []),
         ("nothing", "", []),
@@ -27,6 +31,21 @@ from moderation.archive.search import normalised
 )
 def test_what_is_shown_as_found_is_what_was_written(text: str, looked_for: str, shown: list[str]) -> None:
     pieces = excerpt(text, looked_for)
+    assert [piece for piece, is_hit in pieces if is_hit] == shown
+    assert "".join(piece for piece, _is_hit in pieces) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "looked_for", "shown"),
+    [
+        ("加我微.信！！你好", "微信", ["微.信"]),
+        ("W e\u200b c-h a t, please", "wechat", ["W e\u200b c-h a t"]),
+        ("微信", "微 信", ["微信"]),
+        ("what?!", "?!", ["?!"]),
+    ],
+)
+def test_a_hit_with_spaces_and_signs_in_it_is_shown_whole(text: str, looked_for: str, shown: list[str]) -> None:
+    pieces = excerpt(text, looked_for, loosely=True)
     assert [piece for piece, is_hit in pieces if is_hit] == shown
     assert "".join(piece for piece, _is_hit in pieces) == text
 
@@ -43,7 +62,7 @@ def test_of_a_long_text_the_part_around_it_is_shown() -> None:
     assert excerpt("a" * 5_000, "z") == [("a" * AFTER, False), ("…", False)]
 
 
-SIGNS = st.text(st.sampled_from("aAﬁß微信e\u0301ﾊﾞ🎉 \u1100\u1161\u11a8①İ"), max_size=30)
+SIGNS = st.text(st.sampled_from("aAﬁß微信微\u200b信 .\u3164\u0e31e\u0301ﾊﾞ🎉 \u1100\u1161\u11a8①İ"), max_size=30)
 
 
 @given(text=SIGNS | st.text(), looked_for=SIGNS | st.text(max_size=3))
@@ -51,4 +70,4 @@ def test_the_pieces_are_the_text_and_the_hits_hold_what_was_searched_for(text: s
     pieces = excerpt(text[:BEFORE], looked_for)
     assert "".join(piece for piece, _is_hit in pieces) == text[:BEFORE]
     for piece, is_hit in pieces:
-        assert not is_hit or normalised(looked_for) in normalised(piece)
+        assert not is_hit or normalise(looked_for) in normalise(piece)

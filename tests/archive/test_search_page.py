@@ -130,9 +130,50 @@ def test_a_page_that_looked_through_its_share_offers_to_look_further(
 
 def test_the_page_says_what_cannot_be_searched_yet(signed_in: Client, group: Conversation, make_message: Make) -> None:
     make_message(group, FIRST)
-    assert "can be found by their text" not in signed_in.get("/conversations/?q=m").content.decode()
-    SearchProgress.objects.update_or_create(pk=1, defaults={"done": 30, "older": 120})
-    assert "25% can be found by their text" in signed_in.get("/conversations/?q=m").content.decode()
+    assert "indexed anew" not in signed_in.get("/conversations/?q=m").content.decode()
+    SearchProgress.objects.update_or_create(pk=1, defaults={"done": 30, "older": 120, "rules": search.VERSION})
+    assert "indexed anew: 25% are done" in signed_in.get("/conversations/?q=m").content.decode()
+
+
+NINE_SPELLINGS = ["\u200b", "\u2060", "\u200d", "\ufe0f", "\u034f", "\u0301", "\U000e0041\U000e007f", " ", "."]
+
+
+@pytest.mark.parametrize("between", NINE_SPELLINGS)
+def test_the_search_and_the_filter_of_a_page_find_every_spelling(
+    signed_in: Client, group: Conversation, make_message: Make, between: str
+) -> None:
+    spelled = f"微{between}信"
+    hidden = make_message(group, FIRST, payload={"text": f"加我{spelled}領紅包"})
+    make_message(group, FIRST + 1, payload={"text": "微博信"})
+    ignoring = {"loosely": "1"} if between in " ." else {}
+    # The mark is around what was written, whatever was in between.
+    page = signed_in.get(reverse("conversations"), {"q": "微信", **ignoring})
+    (hit,) = page.context["hits"]
+    assert [piece for piece, is_hit in hit.pieces if is_hit] == [spelled]
+    assert filtered(signed_in, group, "微信", **ignoring) == [hidden.pk]
+    if ignoring:
+        assert texts(signed_in, q="微信") == []
+        assert filtered(signed_in, group, "微信") == []
+
+
+def filtered(client: Client, conversation: Conversation, text: str, **fields: str) -> list[int]:
+    """The ids that the filter of the conversation's page leaves."""
+    pks = ",".join(str(pk) for pk in conversation.message_set.values_list("pk", flat=True))
+    address = reverse("conversation-filter", args=[conversation.pk])
+    matching: list[int] = client.post(address, {"q": text, "messages": pks, **fields}).json()["matching"]
+    return matching
+
+
+def test_the_filter_of_a_page_looks_at_names_ids_and_times_and_at_no_other_conversation(
+    signed_in: Client, group: Conversation, private: Conversation, make_message: Make
+) -> None:
+    one = make_message(group, FIRST, senderId="u-7", senderData={"name": "ＡＮＮ"}, payload={"text": "hello"})
+    make_message(group, FIRST + 1, senderId="u-8", payload={"text": "bye"})
+    for text in ("ann", "U-7", "HELLO", str(FIRST)):
+        assert filtered(signed_in, group, text) == [one.pk]
+    address = reverse("conversation-filter", args=[private.pk])
+    answer = signed_in.post(address, {"q": "hello", "messages": f"{one.pk},x,,{'9' * 30}"})
+    assert answer.json() == {"matching": []}
 
 
 def test_the_number_of_queries_does_not_grow_with_what_is_found(

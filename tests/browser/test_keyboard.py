@@ -8,7 +8,7 @@ from collections.abc import Callable
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PASSWORD, Console
-from tests.browser.steps import codes, group_talk, is_ready, message, private_talk, wait_until
+from tests.browser.steps import codes, group_talk, is_ready, message, open_talk, private_talk, wait_until
 
 OpenBrowser = Callable[..., Page]
 
@@ -93,6 +93,21 @@ def test_a_senders_messages_are_found_by_filter_and_selected_by_letter(
     press(page, "u")
     expect(page.locator("#sum")).to_have_text("Nothing is selected.")
     expect(page.locator("#messages .message input:checked")).to_have_count(0)
+
+
+def test_the_filter_finds_what_the_search_finds(console: Console, open_browser: OpenBrowser) -> None:
+    talk = private_talk(console, "加我微\u200b信", "add 微.信", "ＷｅＣｈａｔ", "bye")
+    page = open_browser()
+    open_talk(page, talk)
+    press(page, "/")
+    page.keyboard.type("微信")
+    expect(page.locator("#filter-count")).to_have_text("1 of 4 loaded messages")
+    press(page, "Tab", "Space")
+    expect(page.locator("#filter-count")).to_have_text("2 of 4 loaded messages")
+    press(page, "/", "Escape")
+    press(page, "/")
+    page.keyboard.type("wechat")
+    expect(page.locator("#messages .message:not([hidden])")).to_have_count(1)
 
 
 def test_letters_do_nothing_while_somebody_types(console: Console, open_browser: OpenBrowser) -> None:

@@ -59,7 +59,7 @@ def everything() -> str:
     found = []
     with connection.cursor() as cursor:
         # What SQLite's index keeps lies in tables of its own.
-        for table in set(connection.introspection.table_names(cursor)) - {"archive_searchpairs"}:
+        for table in set(connection.introspection.table_names(cursor)) - {"archive_searchgrams"}:
             cursor.execute(f'SELECT * FROM "{table}"')
             for row in cursor.fetchall():
                 found += [

@@ -10,6 +10,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from moderation.archive.normalise import is_blank
 from moderation.archive.secrecy import seal, unseal
 from moderation.audit.models import Action
 from moderation.audit.recorded import Recorded
@@ -109,7 +110,7 @@ class Application(Recorded):
         ordering = ["slug"]
 
     def __str__(self) -> str:
-        return self.name
+        return self.slug if is_blank(self.name) else self.name
 
     @property
     def is_from_environment(self) -> bool:

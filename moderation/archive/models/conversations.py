@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from django.db import models
 from django.db.models.functions import Greatest, Least
@@ -16,6 +17,7 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from moderation.archive.models.applications import Application
+from moderation.archive.normalise import is_blank
 from moderation.audit.models import Action, AuditEntry
 from moderation.audit.requests import acting
 from moderation.audit.services import record
@@ -131,6 +133,11 @@ class Conversation(models.Model):
         return reverse("conversation", args=[self.pk])
 
     @property
+    def shown_name(self) -> str:
+        """A group's name, unless nothing of it is seen."""
+        return "" if is_blank(self.name) else self.name
+
+    @property
     def ids(self) -> str:
         """What names the conversation at GoEasy, for people to read."""
         return self.group_id if self.kind == Kind.GROUP else f"{self.user_a} ↔ {self.user_b}"
@@ -183,6 +190,9 @@ class Sender(models.Model):
     avatar = models.CharField(max_length=2000, blank=True, default="")
     # Of the message that told it: an older message does not overwrite a newer name.
     as_of = models.BigIntegerField(default=0)
+    # As in `SearchText`, of name and id (`archive/people.py`). No rules: the index does not have this name yet.
+    words = models.TextField(null=True, editable=False)  # noqa: DJ001 - of old rows nothing is known
+    rules = models.PositiveIntegerField(null=True, editable=False)
 
     class Meta:
         verbose_name = _("sender")
@@ -190,9 +200,19 @@ class Sender(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["application", "user_id"], name="one_row_per_sender_and_application")
         ]
+        # Whom the worker has to index.
+        indexes = [models.Index(fields=["rules"], name="sender_by_rules")]
 
     def __str__(self) -> str:
-        return self.name or self.user_id
+        return self.shown_name or self.user_id
+
+    def get_absolute_url(self) -> str:
+        return f"{reverse('sender', args=[self.application.slug])}?{urlencode({'id': self.user_id})}"
+
+    @property
+    def shown_name(self) -> str:
+        """The name, unless nothing of it is seen."""
+        return "" if is_blank(self.name) else self.name
 
 
 def _loaded(text: str) -> Any:
@@ -292,18 +312,24 @@ class SearchText(models.Model):
     """A message's words as they are searched (`archive/search.py`, which adds an index that Django has no name for)."""
 
     message = models.OneToOneField(Message, models.CASCADE, primary_key=True)
+    # Normalised (`archive/normalise.py`).
     text = models.TextField()
+    # `text` without white space and signs, and then its signs (`search.words_of`); and by which rules both were made.
+    # Without them it was indexed before there were any.
+    words = models.TextField(null=True, editable=False)  # noqa: DJ001 - of old rows nothing is known
+    rules = models.PositiveIntegerField(null=True, editable=False)
 
     def __str__(self) -> str:
         return self.text[:80]
 
 
 class SearchProgress(models.Model):
-    """How far the worker has come with messages that were there before they could be searched. One row.
+    """How far the worker has come with indexing older messages by the rules `normalise.VERSION`. One row.
 
-    Up to the message with the id `done` all have been looked at; up to `older` they were there before.
+    Up to the message with the id `done` all are indexed by these rules; up to `older` they were there before.
     """
 
+    rules = models.PositiveIntegerField(default=0)
     done = models.BigIntegerField(default=0)
     older = models.BigIntegerField(default=0)
 
@@ -312,5 +338,5 @@ class SearchProgress(models.Model):
 
     @property
     def percent(self) -> int:
-        """How much of what was there before can be searched."""
+        """How much of what was there before is indexed."""
         return 100 if self.done >= self.older else 100 * self.done // self.older

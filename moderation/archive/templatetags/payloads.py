@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from itertools import groupby
 from zlib import crc32
 
 from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from moderation.archive.payloads import with_marks
+from moderation.archive.normalise import is_blank
+from moderation.archive.payloads import MOST_CHARACTERS, with_marks, written_out
 from moderation.goeasy.fields import object_of, text_of
 
 register = template.Library()
@@ -21,11 +23,28 @@ TONES = 8
 @register.filter
 def visible(text: object) -> SafeString:
     """`text` escaped, with marks that cannot be seen, or that turn the direction of text, written out."""
-    pieces = (
+    text = str(text)
+    if not text.isspace() and is_blank(text):
+        # Nothing of it would be seen.
+        pieces = [written_out(sign, len(list(run))) for sign, run in groupby(text[:MOST_CHARACTERS])]
+        return format_html_join(" ", '<span class="mark" title="{}">{}</span>', ((name, code) for code, name in pieces))
+    marked = (
         format_html('<span class="mark" title="{}">{}</span>', name, piece) if name else piece
-        for piece, name in with_marks(str(text))
+        for piece, name in with_marks(text)
     )
-    return format_html_join("", "{}", ((piece,) for piece in pieces))
+    return format_html_join("", "{}", ((piece,) for piece in marked))
+
+
+@register.filter
+def unless_blank(name: str, otherwise: str) -> str:
+    """`name`, or something else when nothing of it is seen."""
+    return otherwise if is_blank(name) else name
+
+
+@register.filter
+def untranslated(text: object) -> SafeString:
+    """`text` as it is, whatever language a browser translates the page into."""
+    return format_html('<span translate="no">{}</span>', text)
 
 
 @register.filter
@@ -46,7 +65,7 @@ def person(about: object) -> str:
     if not isinstance(about, dict):
         return json.dumps(about, ensure_ascii=False)[:200]
     name = object_of(about.get("data")).get("name")
-    words = [part for part in (text_of(name), text_of(about.get("id"))) if part]
+    words = [part for part in (text_of(name), text_of(about.get("id"))) if not is_blank(part)]
     return " · ".join(dict.fromkeys(words)) or json.dumps(about, ensure_ascii=False)[:200]
 
 

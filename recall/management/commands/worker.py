@@ -20,7 +20,7 @@ from django.utils import timezone
 from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
 
-from moderation.archive import deliveries, retention, search
+from moderation.archive import deliveries, people, retention, search
 from moderation.audit import alarms as audit_alarms
 from moderation.audit import checkpoints, jobs
 from moderation.audit.chain import Sealer
@@ -190,8 +190,13 @@ def keep_comparing(name: str) -> None:
 
 
 def keep_searchable(name: str) -> None:
-    """Every few seconds for ever: make messages searchable that were there before they could be."""
-    keep(search.add_older, SEARCHABLE_SECONDS, name)
+    """Every few seconds for ever: index new names, and messages that are not indexed by today's rules."""
+
+    def work() -> None:
+        people.index_names()
+        search.add_older()
+
+    keep(work, SEARCHABLE_SECONDS, name)
 
 
 def keep(work: Callable[[], object], seconds: float, name: str) -> None:
