@@ -6,7 +6,7 @@ from django.db import migrations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('recall', '0006_unusual_answers'),
+        ("recall", "0006_unusual_answers"),
     ]
 
     operations = [

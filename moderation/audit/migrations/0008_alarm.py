@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('audit', '0007_erasure_is_told'),
+        ("audit", "0007_erasure_is_told"),
     ]
 
     operations = [
