@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('archive', '0002_default_application'),
-        ('recall', '0002_reasons'),
+        ("recall", "0002_reasons"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('recall', '0004_attempts_counted'),
+        ("recall", "0004_attempts_counted"),
     ]
 
     operations = [

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('archive', '0002_default_application'),
+        ("archive", "0002_default_application"),
     ]
 
     operations = [

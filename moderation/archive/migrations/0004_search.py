@@ -1,7 +1,44 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
-from moderation.archive import search
+POSTGRESQL = """
+CREATE OR REPLACE FUNCTION archive_pairs(words text) RETURNS tsvector
+LANGUAGE plpgsql IMMUTABLE STRICT AS $$ BEGIN
+    RETURN array_to_tsvector(ARRAY(
+        SELECT chr(4096 + (ascii(sign) & 4095))
+            || coalesce(chr(256 + (ascii(lead(sign) OVER (ORDER BY place)) & 31)), '')
+        FROM unnest(string_to_array(words, NULL)) WITH ORDINALITY AS signs (sign, place)
+    ));
+END $$;
+CREATE INDEX IF NOT EXISTS archive_searchpairs ON archive_searchtext USING gin (archive_pairs(text)) WITH (gin_pending_list_limit = 1024);
+CREATE OR REPLACE FUNCTION archive_candidates(pairs tsquery, most bigint) RETURNS SETOF bigint
+LANGUAGE sql STABLE STRICT SET enable_seqscan = off AS $$
+    SELECT message_id FROM archive_searchtext WHERE archive_pairs(text) @@ pairs LIMIT most
+$$;
+"""
+POSTGRESQL_BACKWARDS = """
+DROP FUNCTION IF EXISTS archive_candidates(tsquery, bigint);
+DROP INDEX IF EXISTS archive_searchpairs;
+DROP FUNCTION IF EXISTS archive_pairs(text);
+"""
+SQLITE = (
+    "CREATE VIRTUAL TABLE IF NOT EXISTS archive_searchpairs USING "
+    "fts5(pairs, content='', detail=none, columnsize=0, tokenize='ascii')"
+)
+SQLITE_BACKWARDS = "DROP TABLE IF EXISTS archive_searchpairs"
+
+
+def install(apps, schema_editor):
+    _run(schema_editor, POSTGRESQL, SQLITE)
+
+
+def remove(apps, schema_editor):
+    _run(schema_editor, POSTGRESQL_BACKWARDS, SQLITE_BACKWARDS)
+
+
+def _run(schema_editor, postgresql, sqlite):
+    with schema_editor.connection.cursor() as cursor:
+        cursor.execute(postgresql if schema_editor.connection.vendor == "postgresql" else sqlite)
 
 
 def begin(apps, schema_editor):
@@ -13,7 +50,7 @@ def begin(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('archive', '0003_webhook'),
+        ("archive", "0003_webhook"),
     ]
 
     operations = [
@@ -32,6 +69,6 @@ class Migration(migrations.Migration):
                 ('text', models.TextField()),
             ],
         ),
-        migrations.RunPython(search.install, search.remove),
+        migrations.RunPython(install, remove),
         migrations.RunPython(begin, migrations.RunPython.noop),
     ]

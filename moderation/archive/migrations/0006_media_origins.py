@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('archive', '0005_retention'),
+        ("archive", "0005_retention"),
     ]
 
     operations = [

@@ -6,7 +6,7 @@ from django.db import migrations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('archive', '0007_pairs_of_a_text'),
+        ("archive", "0007_pairs_of_a_text"),
     ]
 
     operations = [

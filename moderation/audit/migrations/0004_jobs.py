@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('audit', '0003_seals_and_checkpoints'),
+        ("audit", "0003_seals_and_checkpoints"),
     ]
 
     operations = [
