@@ -132,7 +132,6 @@ def conversation(request: SignedIn, pk: int) -> HttpResponse:
         found.record_opening("conversation")
     if request.htmx:
         return render(request, "recall/_timeline.html", context)
-    titled([found])
     context |= _beside(request, found) | _kept(found, window.messages)
     context["unreadable"] = unreadable.count(found)
     context["hold_shown"] = reviewed.token(request.user, f"hold:{found.pk}", retention.to_hold(found))
@@ -295,7 +294,8 @@ def _beside(request: SignedIn, conversation: Conversation) -> dict[str, Any]:
         **request.POST.dict(),
     }
     return {
-        "recent": titled(recent),
+        # Of this one, too: one query for all.
+        "recent": titled([conversation, *recent])[1:],
         "many_apps": Application.objects.all()[:2].count() > 1,
         "recalls": [(recall, progress[recall.pk]) for recall in recalls[:RECALLS_SHOWN]],
         "more_recalls": len(recalls) > RECALLS_SHOWN,

@@ -59,7 +59,7 @@ def everything() -> str:
     found = []
     with connection.cursor() as cursor:
         # What SQLite's index keeps lies in tables of its own.
-        for table in set(connection.introspection.table_names(cursor)) - {"archive_searchgrams"}:
+        for table in set(connection.introspection.table_names(cursor)) - {"archive_searchgrams", "archive_sendergrams"}:
             cursor.execute(f'SELECT * FROM "{table}"')
             for row in cursor.fetchall():
                 found += [

@@ -15,7 +15,7 @@ from django.urls import reverse
 
 from moderation.archive.models import Conversation, Message, Sender
 from recall.models import Evidence, Recall, RecallReason, Sweep
-from recall.sweeps import plan_sweep, request_sweep
+from recall.sweeps import request_sweep
 
 FIRST = 1_795_000_000_000
 Make = Callable[..., Message]
@@ -137,7 +137,6 @@ def sweep_of(group: Conversation, actor: Any, reason: RecallReason) -> Sweep:
         note="",
         recaller=None,
         submission=uuid.uuid4(),
-        digest=plan_sweep(**asked).digest,
         grace_seconds=0,
     )
 

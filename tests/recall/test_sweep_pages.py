@@ -294,5 +294,5 @@ def test_an_id_that_is_a_senders_leads_to_the_sweep(signed_in: Client, talks: li
         Conversation.objects.create(
             application=talks[0].application, kind="private", user_a="spammer", user_b=f"u-{number}"
         )
-    page = signed_in.get("/open/", {"q": "spammer"}).content.decode()
+    page = signed_in.get("/open/", {"q": "spammer"}, follow=True).content.decode()
     assert f"{ADDRESS}?app=default&amp;sender=spammer" in page
