@@ -51,7 +51,7 @@ class What(models.TextChoices):
     UNSIGNED = "unsigned", _("without a signature")
     WRONG_SIGNATURE = "wrong_signature", _("with a wrong signature")
     NO_SECRET = "no_secret", _("refused because the application has no SecretKey")
-    TOO_LARGE = "too_large", _("larger than 1 MB")
+    TOO_LARGE = "too_large", _("larger than WEBHOOK_MAX_MB allows")
     NOT_STORED = "not_stored", _("not stored, because the database did not take them")
     MISSED = "missed", _("messages that only history had")
 
