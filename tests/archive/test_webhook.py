@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from moderation.archive import deliveries, rows, webhooks
 from moderation.archive.models import Application, Conversation, FeedCount, Message, WebhookDelivery
+from moderation.archive.models.feed import PROBLEMS
 from moderation.goeasy.client import Group, Private
 from moderation.goeasy.sandbox import Sandbox
 from moderation.goeasy.signing import sign
@@ -174,7 +175,7 @@ def test_what_is_signed_and_cannot_be_read_is_kept_acknowledged_and_says_why(
     assert (bytes(delivery.content), delivery.state, delivery.problem) == (content, "unread", problem)
     assert Message.objects.count() == 0
     assert counted() == {"unread": 1}
-    assert problem in deliveries.PROBLEMS
+    assert problem in PROBLEMS
 
 
 def test_what_can_be_read_of_an_array_is_and_the_rest_is_said(client: Client) -> None:
@@ -472,7 +473,7 @@ def test_a_mark_that_comes_before_its_message_is_remembered_and_the_message_is_k
 )
 def test_whatever_is_signed_is_read_or_said_to_be_unreadable(content: bytes) -> None:
     read = deliveries.read_content(content)
-    assert read.problem == "" or read.problem in deliveries.PROBLEMS
+    assert read.problem == "" or read.problem in PROBLEMS
     assert len(read.messages) <= content.count(b"timestamp")
 
 
