@@ -9,7 +9,7 @@ import os
 wsgi_app = "moderation.webhook_wsgi"
 worker_class = "moderation.gunicorn_worker.WebhookWorker"
 bind = "127.0.0.1:8001"
-workers = 1
+workers = 2
 threads = 16
 control_socket_disable = True
 # As in gunicorn.conf.py.

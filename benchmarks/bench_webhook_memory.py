@@ -75,7 +75,7 @@ def main() -> int:
     from moderation.archive.models import Message, WebhookDelivery
 
     print(f"Deliveries of 20 MB on {connection.vendor}, {AT_ONCE} at once:")
-    with gunicorn(*WEBHOOK, "--pid", str(pid_file := Path(tempfile.mkdtemp()) / "pid")) as port:
+    with gunicorn(*WEBHOOK, "--workers", "1", "--pid", str(pid_file := Path(tempfile.mkdtemp()) / "pid")) as port:
         master = int(pid_file.read_text())
         (web,) = map(int, Path(f"/proc/{master}/task/{master}/children").read_text().split())
         send([request(each, port) for each in contents(20, 1)], port, [])
