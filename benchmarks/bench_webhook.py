@@ -1,9 +1,9 @@
 """The webhook: keeping deliveries over the same rows written by the bare driver, and deliveries a second over HTTP.
 
 The bare loop commits the same rows (a delivery, its messages, what makes them searchable, their conversation's latest
-time) at the same level of sync, and checks, parses and reads nothing. Over HTTP: a real gunicorn of two processes, and
-senders that keep their connections. Run it with DATABASE_URL of either engine (default: a new SQLite file); of
-PostgreSQL, an empty database.
+time) at the same level of sync, and checks, parses and reads nothing. Over HTTP: the webhook's gunicorn of two
+processes, and senders that keep their connections. Run it with DATABASE_URL of either engine (default: a new SQLite
+file); of PostgreSQL, an empty database.
 """
 
 from __future__ import annotations
@@ -189,9 +189,8 @@ def over_http() -> None:
     connection.close()
     port = free_port()
     command = [
-        *(sys.executable, "-m", "gunicorn", "moderation.wsgi", "--bind", f"127.0.0.1:{port}", "--worker-class"),
-        *("gthread", "--workers", str(WORKERS), "--threads", str(THREADS), "--no-control-socket"),
-        *("--log-level", "error"),
+        *(sys.executable, "-m", "gunicorn", "--config", "gunicorn_webhook.conf.py", "--bind", f"127.0.0.1:{port}"),
+        *("--workers", str(WORKERS), "--threads", str(THREADS), "--log-level", "error"),
     ]
     web = subprocess.Popen(command, cwd=ROOT)
     try:
