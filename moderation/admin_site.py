@@ -20,10 +20,10 @@ class AdminSignIn(AdminAuthenticationForm):
 
     def clean(self) -> dict[str, Any]:
         # As below: no models yet.
-        from moderation.accounts.attempts import must_wait
+        from moderation.accounts.attempts import counted_sign_in
 
-        must_wait(self.request, self.cleaned_data.get("username", ""))
-        return super().clean()
+        with counted_sign_in(self):
+            return super().clean()
 
     def confirm_login_allowed(self, user: Any) -> None:
         # Models cannot be imported yet when Django takes the site.

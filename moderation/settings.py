@@ -245,6 +245,7 @@ MIDDLEWARE = [
     "moderation.middleware.keep_private",
     "moderation.accounts.middleware.PreferencesMiddleware",
     "moderation.accounts.middleware.tell_to_wait",
+    "moderation.accounts.middleware.remember_device",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",

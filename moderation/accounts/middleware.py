@@ -1,10 +1,12 @@
-"""Every page in the language and the time zone of the person who reads it; and 429 for who has to wait."""
+"""Every page in the language and the time zone of the person who reads it; 429 for who has to wait; known devices."""
 
 from collections.abc import Callable
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone, translation
+
+from moderation.accounts import devices
 
 
 class PreferencesMiddleware:
@@ -31,7 +33,7 @@ class PreferencesMiddleware:
 
 
 def tell_to_wait(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Make 429 with Retry-After of the page on which `attempts.must_wait` refused to try."""
+    """Make 429 with Retry-After of the page on which `attempts.counted` refused to check a password."""
 
     def answer(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
@@ -39,6 +41,19 @@ def tell_to_wait(get_response: Callable[[HttpRequest], HttpResponse]) -> Callabl
         if seconds:
             response.status_code = 429
             response.headers["Retry-After"] = str(seconds)
+        return response
+
+    return answer
+
+
+def remember_device(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Have the browser keep that somebody signed in with it, by whichever page (`signing_in.signed_in`)."""
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        if user := getattr(request, "signed_in_now", None):
+            # As it is stored now: signing in may have renewed the password's hash.
+            devices.remember(request, response, user)
         return response
 
     return answer

@@ -115,3 +115,28 @@ class Pseudonym(Recorded):
 
     def __str__(self) -> str:
         return self.recaller_id
+
+
+class AttemptCount(models.Model):
+    """How many passwords for an account were wrong lately, or are being checked, by where they came from.
+
+    `accounts/attempts.py` writes and prunes it. `account` is a keyed hash of the name, whether there is one or not.
+    """
+
+    account = models.CharField(max_length=64)
+    source = models.CharField(max_length=80)
+    since = models.DateTimeField()
+    number = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["account", "source"], name="one_count_per_account_and_source")]
+        indexes = [
+            # On how many accounts attempts failed from an address.
+            models.Index(fields=["source", "since"], name="attempts_by_source"),
+            # Which are over.
+            models.Index(fields=["since"], name="attempts_by_time"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.number}"

@@ -14,12 +14,12 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 from django.views.i18n import set_language
 
-from moderation.accounts.attempts import SignIn
+from moderation.accounts.attempts import LimitedSignIn
 from moderation.accounts.forms import PreferencesForm
 from moderation.requests import SignedIn
 
 login = auth_views.LoginView.as_view(
-    template_name="accounts/login.html", authentication_form=SignIn, redirect_authenticated_user=True
+    template_name="accounts/login.html", authentication_form=LimitedSignIn, redirect_authenticated_user=True
 )
 
 
