@@ -7,12 +7,12 @@ accounts failed from one address, as when one password is tried on every name, e
 """
 
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F
@@ -22,8 +22,10 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import ngettext
 
 from moderation.accounts.devices import device_of
-from moderation.accounts.models import AttemptCount
+from moderation.accounts.models import AttemptCount, User
+from moderation.audit.models import Action
 from moderation.audit.requests import address
+from moderation.audit.services import record
 
 # A count begins with the first attempt, and begins anew after SPAN.
 SPAN = timedelta(minutes=10)
@@ -119,24 +121,37 @@ def prune(now: datetime) -> None:
         AttemptCount.objects.filter(pk__in=list(over.values_list("pk", flat=True)[:PRUNED])).delete()
 
 
+def too_many_sign_ins(minutes: int) -> str:
+    """What the sign-in page says for so many minutes."""
+    return ngettext(
+        "Too many attempts to sign in failed. Try again in %(minutes)d minute.",
+        "Too many attempts to sign in failed. Try again in %(minutes)d minutes.",
+        minutes,
+    ) % {"minutes": minutes}
+
+
+def too_many_passwords(minutes: int) -> str:
+    """What is said for so many minutes where the current password is asked."""
+    return ngettext(
+        "Too many wrong passwords. Try again in %(minutes)d minute.",
+        "Too many wrong passwords. Try again in %(minutes)d minutes.",
+        minutes,
+    ) % {"minutes": minutes}
+
+
 @contextmanager
-def counted(request: HttpRequest, name: str, limits: Mapping[str, int]) -> Iterator[None]:
+def counted(
+    request: HttpRequest, name: str, limits: Mapping[str, int], sentence: Callable[[int], str]
+) -> Iterator[None]:
     """Check a password inside: counted as failed unless the block ends without an exception.
 
-    Raises ValidationError, and the page becomes a 429 (`middleware.tell_to_wait`), when too many failed already.
+    When too many failed already, it raises ValidationError with the `sentence` for so many minutes, and the page
+    becomes a 429 (`middleware.tell_to_wait`).
     """
     if seconds := reserve(name, limits):
         request.retry_after = seconds  # type: ignore[attr-defined]
         minutes = -(-seconds // 60)
-        raise ValidationError(
-            ngettext(
-                "Too many attempts to sign in failed. Try again in %(minutes)d minute.",
-                "Too many attempts to sign in failed. Try again in %(minutes)d minutes.",
-                minutes,
-            )
-            % {"minutes": minutes},
-            code="wait",
-        )
+        raise ValidationError(sentence(minutes), code="wait")
     yield
     release(name, limits)
 
@@ -148,7 +163,7 @@ def counted_sign_in(form: AuthenticationForm) -> Iterator[None]:
     if not (name and password and form.request):
         yield
         return
-    with counted(form.request, name, limits_of(form.request, name)):
+    with counted(form.request, name, limits_of(form.request, name), too_many_sign_ins):
         yield
 
 
@@ -158,3 +173,21 @@ class LimitedSignIn(AuthenticationForm):
     def clean(self) -> dict[str, Any]:
         with counted_sign_in(self):
             return super().clean()
+
+
+class LimitedPasswordChange(PasswordChangeForm):
+    """Django's own form, with limits on guessing the current password; a wrong one is recorded."""
+
+    def __init__(self, user: User, *args: Any, request: HttpRequest, **kwargs: Any) -> None:
+        super().__init__(user, *args, **kwargs)
+        self.request = request
+
+    def clean_old_password(self) -> str:
+        """Counted apart from signing in: whoever has the session cannot keep its owner from signing in elsewhere."""
+        name = self.user.get_username()
+        with counted(self.request, name, {SIGNED_IN: MAX_SIGNED_IN}, too_many_passwords):
+            try:
+                return super().clean_old_password()
+            except ValidationError:
+                record(actor=name, action=Action.PASSWORD_REFUSED, detail={"account": name})
+                raise

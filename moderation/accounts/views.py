@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 from django.views.i18n import set_language
 
-from moderation.accounts.attempts import LimitedSignIn
+from moderation.accounts.attempts import LimitedPasswordChange, LimitedSignIn
 from moderation.accounts.forms import PreferencesForm
 from moderation.requests import SignedIn
 
@@ -26,8 +26,12 @@ login = auth_views.LoginView.as_view(
 class ChangePassword(auth_views.PasswordChangeView):
     """Django's own, ending on the preferences with a message."""
 
+    form_class = LimitedPasswordChange
     template_name = "accounts/password.html"
     success_url = reverse_lazy("preferences")
+
+    def get_form_kwargs(self) -> dict[str, object]:
+        return {**super().get_form_kwargs(), "request": self.request}
 
     def form_valid(self, form: object) -> HttpResponse:
         messages.success(self.request, _("Your password is changed."))

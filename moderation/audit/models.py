@@ -33,6 +33,7 @@ class Action(models.TextChoices):
     SIGNED_IN = "auth.signed_in", _("signed in")
     SIGNED_OUT = "auth.signed_out", _("signed out")
     SIGN_IN_FAILED = "auth.sign_in_failed", _("sign-in failed")
+    PASSWORD_REFUSED = "auth.password_refused", _("current password not right")
     ACCOUNT_CHANGED = "account.changed", _("account changed")
     APPLICATION_CHANGED = "application.changed", _("application changed")
     REASON_CHANGED = "reason.changed", _("reason changed")

@@ -36,7 +36,8 @@ def outcome(entry: dict[str, Any]) -> tuple[int, int]:
         return FAILURE, CRITICAL
     if action == Action.UNANSWERED:
         return UNKNOWN, LOW
-    if action == Action.SIGN_IN_FAILED or (action == Action.ANSWERED and entry["response_code"] != 200):
+    is_refused = action == Action.ANSWERED and entry["response_code"] != 200
+    if is_refused or action in {Action.SIGN_IN_FAILED, Action.PASSWORD_REFUSED}:
         return FAILURE, LOW
     return SUCCESS, INFORMATIONAL
 
