@@ -246,6 +246,8 @@ MIDDLEWARE = [
     "moderation.accounts.middleware.PreferencesMiddleware",
     "moderation.accounts.middleware.tell_to_wait",
     "moderation.accounts.middleware.remember_device",
+    "moderation.accounts.middleware.renew_session",
+    "moderation.accounts.middleware.keep_unsent_forms",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -336,8 +338,10 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
+CSRF_FAILURE_VIEW = "moderation.accounts.csrf.form_refused"
 LANGUAGE_COOKIE_SECURE = HTTPS
 LANGUAGE_COOKIE_HTTPONLY = True
+# From its last use (`accounts/middleware.py`, renew_session).
 SESSION_COOKIE_AGE = 12 * 3600
 SESSION_SAVE_EVERY_REQUEST = False
 # 5,000 timestamps travel as one form.

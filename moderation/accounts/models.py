@@ -199,3 +199,20 @@ class AttemptCount(models.Model):
 
     def __str__(self) -> str:
         return f"{self.source} {self.number}"
+
+
+class UnsentForm(models.Model):
+    """What somebody posted after their session had ended; `accounts/unsent.py` writes, gives back and prunes it."""
+
+    user = models.ForeignKey(User, models.CASCADE)
+    # The path that it was posted to.
+    action = models.CharField(max_length=500)
+    # Its fields as a query string, encrypted.
+    content = models.TextField()
+    at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.user_id} {self.action}"

@@ -4,6 +4,7 @@ Each is sent before the session is kept or flushed, so that what cannot be recor
 a page that fails keeps no session.
 """
 
+import time
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -26,6 +27,8 @@ def signed_in(*, user: Any, request: Any = None, **_signal: Any) -> None:
     if request is not None:
         # `middleware.remember_device` has the browser keep it.
         request.signed_in_now = user
+        # As `middleware.renew_session` notes it later.
+        request.session["began"] = request.session["used"] = int(time.time())
 
 
 def signed_out(*, user: Any, **_signal: Any) -> None:

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 from django.views.i18n import set_language
 
+from moderation.accounts import unsent
 from moderation.accounts.attempts import LimitedPasswordChange, LimitedSignIn
 from moderation.accounts.forms import PreferencesForm
 from moderation.requests import SignedIn
@@ -45,7 +46,8 @@ change_password = ChangePassword.as_view()
 @require_http_methods(["GET", "HEAD", "POST"])
 def preferences(request: SignedIn) -> HttpResponse:
     """Language, time zone, media and colours. `?timezone=` proposes a zone: base.js knows the browser's."""
-    proposed = {"timezone": request.GET["timezone"]} if "timezone" in request.GET else None
+    proposed = {"timezone": request.GET["timezone"]} if "timezone" in request.GET else {}
+    proposed |= unsent.initial(request, request.path)
     form = PreferencesForm(request.POST or None, instance=request.user, initial=proposed)
     if request.method == "POST" and form.is_valid():
         user = form.save()

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
+from moderation.accounts import unsent
 from moderation.archive.models import Application, Sender
 from moderation.requests import SignedIn
 from recall import erasure
@@ -28,7 +29,7 @@ def erase_text(request: SignedIn, slug: str) -> HttpResponse:
     if not (sender_id := request.GET.get("id", "").replace("\0", "")[:255]):
         raise Http404
     asked = erasure.Asked(application, sender_id)
-    form = ErasureForm(request.POST or None, sender_id=sender_id)
+    form = ErasureForm(request.POST or None, sender_id=sender_id, initial=unsent.initial(request, request.path))
     if form.is_valid():
         try:
             erasure.erase(

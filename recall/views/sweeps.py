@@ -13,9 +13,11 @@ from django.contrib.auth.decorators import login_required, permission_required
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from moderation.accounts import unsent
 from moderation.archive.models import Message
 from moderation.archive.names import sender_names, titled
 from moderation.audit.services import record_search
@@ -90,6 +92,7 @@ def _initial(request: SignedIn) -> dict[str, Any]:
         "until": now,
         **recaller_fields(request.user, request.GET.get("app", "")),
         **request.GET.dict(),
+        **unsent.initial(request, reverse("sweep-new")),
     }
 
 

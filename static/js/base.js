@@ -127,3 +127,13 @@ for (const form of document.querySelectorAll("form:has([data-kind-fields])")) {
   form.addEventListener("change", show);
   show();
 }
+
+/* A session that ended while a page was asking for its news: the page says so, and stays as it is. */
+
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const address = event.detail.xhr.responseURL;
+  if (address && new URL(address).pathname === document.body.dataset.signIn) {
+    event.detail.shouldSwap = false;
+    document.getElementById("signed-out").hidden = false;
+  }
+});
