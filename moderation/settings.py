@@ -191,6 +191,8 @@ SWEEP_MAX_MESSAGES = int(read("SWEEP_MAX_MESSAGES", number(1, 100_000), "10000")
 FEED_COMPARE_MINUTES = read("FEED_COMPARE_MINUTES", whole(0, 10_000), "10")
 # Days for which a webhook delivery is kept whose messages are all in the archive; 0: for ever.
 WEBHOOK_KEEP_DAYS = read("WEBHOOK_KEEP_DAYS", whole(0, 36_500), "30")
+# A reader who opens more conversations than this in an hour raises an alarm; 0: nobody does.
+READER_ALARM_PER_HOUR = read("READER_ALARM_PER_HOUR", whole(0, 100_000), "100")
 # Origins from which a browser may show any application's attachments, after a click; Django admin has each one's own.
 MEDIA_ORIGINS = read("MEDIA_ORIGINS", origins, "")
 # The audit log's checkpoints: what they are signed with, how often, and where they are written.

@@ -1,17 +1,15 @@
-"""Watching the webhooks' feeds: what came is counted, and admins are told once of an alarm."""
+"""Watching the webhooks' feeds, and who reads how much: admins are told once of an alarm."""
 
 from __future__ import annotations
 
 import logging
 from smtplib import SMTPException
 
-from django.conf import settings
-from django.core.mail import send_mail
-from django.utils import timezone, translation
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from moderation.accounts.models import User
-from moderation.accounts.roles import Role
+from moderation.accounts import readers
+from moderation.accounts.mail import mail_admins
 from moderation.archive import feed
 from moderation.archive.models import Application, Feed
 
@@ -19,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def watch() -> None:
-    """Take stock of every feed, and tell the admins of alarms that they have not been told of."""
+    """Take stock of every feed and of the readers, and tell the admins of alarms that they have not been told of."""
     for application in Application.objects.all():
         feed.take_stock(application)
     for state in feed.alarms():
@@ -30,20 +28,21 @@ def watch() -> None:
             except (OSError, SMTPException):
                 log.exception("no e-mail could be sent about the feed of %s; trying again", state.application.slug)
                 Feed.objects.filter(pk=state.pk, alarm_at=state.alarm_at).update(mailed_at=None)
+    readers.watch()
 
 
 def tell_admins(state: Feed) -> None:
     """Send every admin with an address an e-mail, in their language, about what is wrong. Raises OSError."""
-    for admin in User.objects.filter(role=Role.ADMIN, is_active=True).exclude(email=""):
-        with translation.override(admin.language or settings.LANGUAGE_CODE):
-            subject = _("GoEasy’s messages do not arrive: %(application)s") % {"application": state.application}
-            text = [str(feed.Alarm(state.alarm).label)]
-            if state.last_at:
-                text.append(
-                    _("The last delivery came at %(time)s UTC.") % {"time": f"{state.last_at:%Y-%m-%d %H:%M:%S}"}
-                )
-            text += [
-                str(feed.WHAT_TO_DO),
-                _("The console’s page “Feed” shows more. This is sent once; the home page shows it until it is over."),
-            ]
-            send_mail(subject, "\n\n".join(text), None, [admin.email])
+
+    def write() -> tuple[str, list[str]]:
+        subject = _("GoEasy’s messages do not arrive: %(application)s") % {"application": state.application}
+        text = [str(feed.Alarm(state.alarm).label)]
+        if state.last_at:
+            text.append(_("The last delivery came at %(time)s UTC.") % {"time": f"{state.last_at:%Y-%m-%d %H:%M:%S}"})
+        text += [
+            str(feed.WHAT_TO_DO),
+            _("The console’s page “Feed” shows more. This is sent once; the home page shows it until it is over."),
+        ]
+        return subject, text
+
+    mail_admins(write)

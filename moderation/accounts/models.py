@@ -201,6 +201,21 @@ class AttemptCount(models.Model):
         return f"{self.source} {self.number}"
 
 
+class ReaderAlarm(models.Model):
+    """That somebody opened unusually many conversations; `accounts/readers.py` raises it. The latest of each reader."""
+
+    reader = models.CharField(max_length=150, unique=True)
+    at = models.DateTimeField()
+    number = models.PositiveIntegerField()
+    mailed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.reader} {self.number}"
+
+
 class UnsentForm(models.Model):
     """What somebody posted after their session had ended; `accounts/unsent.py` writes, gives back and prunes it."""
 

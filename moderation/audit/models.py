@@ -38,7 +38,9 @@ class Action(models.TextChoices):
     APPLICATION_CHANGED = "application.changed", _("application changed")
     REASON_CHANGED = "reason.changed", _("reason changed")
     PSEUDONYM_CHANGED = "pseudonym.changed", _("pseudonym changed")
-    CONVERSATION_OPENED = "conversation.opened", _("private conversation opened")
+    CONVERSATION_OPENED = "conversation.opened", _("conversation opened")
+    DELIVERY_READ = "delivery.read", _("webhook delivery read")
+    READER_ALARM = "reader.alarm", _("unusually many conversations opened")
     SEARCHED = "messages.searched", _("searched")
     TEXT_ERASED = "text.erased", _("text erased on request")
 

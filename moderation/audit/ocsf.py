@@ -9,9 +9,10 @@ VERSION = "1.3.0"
 CATEGORY, CLASS = 6, 6003
 CREATE, READ, UPDATE, DELETE, OTHER = 1, 2, 3, 4, 99
 UNKNOWN, SUCCESS, FAILURE = 0, 1, 2
-INFORMATIONAL, LOW, CRITICAL = 1, 2, 5
+INFORMATIONAL, LOW, MEDIUM, CRITICAL = 1, 2, 3, 5
 READS = {
     Action.CONVERSATION_OPENED,
+    Action.DELIVERY_READ,
     Action.SEARCHED,
     Action.LOG_EXPORTED,
     Action.LOG_DOWNLOADED,
@@ -34,6 +35,8 @@ def outcome(entry: dict[str, Any]) -> tuple[int, int]:
     action = entry["action"]
     if action == Action.LOG_VERIFIED and entry["detail"].get("problem"):
         return FAILURE, CRITICAL
+    if action == Action.READER_ALARM:
+        return SUCCESS, MEDIUM
     if action == Action.UNANSWERED:
         return UNKNOWN, LOW
     is_refused = action == Action.ANSWERED and entry["response_code"] != 200

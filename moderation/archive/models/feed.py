@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from moderation.archive.models.applications import Application
+from moderation.audit.models import Action
+from moderation.audit.requests import acting
+from moderation.audit.services import record, was_recorded_lately
 
 
 class WebhookDeliveryQuerySet(models.QuerySet["WebhookDelivery"]):
@@ -58,6 +63,12 @@ class WebhookDelivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.application_id} {self.received_at:%Y-%m-%d %H:%M:%S}"
+
+    def record_reading(self) -> None:
+        """Record that whoever's request is being answered is about to read its text; once an hour for each reader."""
+        fields: dict[str, Any] = {"action": Action.DELIVERY_READ, "app": self.application.slug}
+        if not was_recorded_lately(**fields, detail__delivery=self.pk):
+            record(**fields, actor=acting(), detail={"delivery": self.pk})
 
 
 class Feed(models.Model):
