@@ -78,7 +78,7 @@ function fill(values) {
     for (let box = field.closest("details"); box; box = box.parentElement.closest("details")) box.open = true;
     for (const type of ["input", "change"]) field.dispatchEvent(new Event(type, { bubbles: true }));
   }
-  const notice = document.getElementById("typed-again");
+  const notice = document.getElementById("typed-kept");
   if (notice) notice.hidden = false;
 }
 

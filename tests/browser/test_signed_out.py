@@ -49,7 +49,7 @@ def all_is_there(page: Page) -> None:
     expect(page.locator("#sum")).to_have_text("3 messages → 1 call")
     expect(page.locator("#recall_note")).to_have_value(NOTE)
     expect(page.locator("#recall_reason")).not_to_have_value("")
-    expect(page.locator("#typed-again")).to_be_visible()
+    expect(page.locator("#typed-kept")).to_be_visible()
 
 
 def test_a_recall_posted_after_the_session_ended_is_there_again(prepared: Page, talk: Talk) -> None:
@@ -93,7 +93,7 @@ def test_another_person_finds_nothing(prepared: Page, talk: Talk) -> None:
     is_ready(page, talk)
     expect(page.locator("#sum")).to_have_text("Nothing is selected.")
     expect(page.locator("#recall_note")).to_have_value("")
-    expect(page.locator("#typed-again")).to_be_hidden()
+    expect(page.locator("#typed-kept")).to_be_hidden()
     assert NOTE not in page.evaluate("JSON.stringify({...sessionStorage})")
 
 
@@ -134,7 +134,7 @@ def test_a_form_of_admin_is_filled_in_again_without_its_secrets(open_browser: Op
     sign_in_here(page, "ada")
     expect(page.locator("[name=name]")).to_have_value("Second")
     expect(page.locator("[name=new_appkey]")).to_have_value("")
-    expect(page.locator("#typed-again")).to_be_visible()
+    expect(page.locator("#typed-kept")).to_be_visible()
 
 
 def test_a_form_that_expired_by_a_sign_in_elsewhere_is_filled_in_again(open_browser: OpenBrowser) -> None:
