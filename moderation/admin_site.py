@@ -46,7 +46,9 @@ class ConsoleAdminSite(admin.AdminSite):
     site_title = _("Moderation console")
     index_title = _("Administration")
 
-    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def password_change(  # type: ignore[override] - it leads elsewhere
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         """Lead to the console's own page, which limits and records attempts."""
         if request.method not in {"GET", "HEAD", "POST"}:
             return HttpResponseNotAllowed(["GET", "HEAD", "POST"])

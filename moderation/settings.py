@@ -4,6 +4,7 @@ A value that cannot be used stops the start with a sentence that names the varia
 """
 
 import base64
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,21 +16,13 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
 from moderation.audit.verifier import read_public_key
+from moderation.environment import Environment
 from moderation.goeasy.client import base_url
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-env = environ.Env()
-environ.Env.read_env(BASE_DIR / ".env")
-
-
-def read(name: str, cast: Callable[[str], Any], default: str) -> Any:
-    """The environment's value for `name` through `cast`; raises ImproperlyConfigured naming `name`."""
-    text = env.str(name, default).strip()
-    try:
-        return cast(text)
-    except (ValueError, ImproperlyConfigured) as problem:
-        raise ImproperlyConfigured(f"{name} cannot be used: {problem}") from None
+environment = Environment(BASE_DIR / ".env")
+read = environment.read
 
 
 def boolean(text: str) -> bool:
@@ -119,13 +112,29 @@ def rest_host(text: str) -> str:
     return text
 
 
+def url_config(parse: Callable[[str], dict[str, Any]], text: str) -> dict[str, Any]:
+    """What `parse` reads from the URL `text`. Raises ValueError with a sentence that does not repeat it."""
+    before_host, _at, _host = text.partition("://")[2].rpartition("@")
+    if re.search(r"[/?#@\[\]\s]", before_host) or "#" in text:
+        raise ValueError(
+            "its user name or password, or something after them, holds one of / ? # @ [ ] or a blank, which would "
+            "end it there. Write such a sign as % and its number: / as %2F, ? as %3F, # as %23, @ as %40."
+        )
+    try:
+        return dict(parse(text))
+    except ValueError:
+        # urllib quotes what it cannot read: a part of the password perhaps.
+        raise ValueError("it is not a URL that can be read. Is its port a number?") from None
+
+
 def database(text: str) -> dict[str, Any]:
     """Django's settings for a database URL; only the two engines that the console is tested on."""
     if not text.startswith(("sqlite:///", "postgres://", "postgresql://")):
         raise ValueError("it must begin with sqlite:/// or postgres://.")
-    settings = dict(environ.Env.db_url_config(text))
-    if settings["ENGINE"] == "django.db.backends.sqlite3":
-        name = settings["NAME"]
+    if text.startswith("sqlite:///"):
+        # The file's path to the letter: a sign that means something in other URLs may stand in a folder's name.
+        name = text.removeprefix("sqlite:///") or ":memory:"
+        settings: dict[str, Any] = {"ENGINE": "django.db.backends.sqlite3", "NAME": name}
         if name != ":memory:":
             settings["NAME"] = str(BASE_DIR / name)
             Path(settings["NAME"]).parent.mkdir(parents=True, exist_ok=True)
@@ -139,6 +148,7 @@ def database(text: str) -> dict[str, Any]:
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
         }
     else:
+        settings = url_config(environ.Env.db_url_config, text)
         settings["OPTIONS"] = {
             **settings.get("OPTIONS", {}),
             "pool": {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 15},
@@ -152,13 +162,13 @@ def email(text: str) -> dict[str, Any]:
     """Django's settings for a mail server's URL, with a time-out: smtp+tls://user:password@host:587."""
     if urlsplit(text).scheme not in environ.Env.EMAIL_SCHEMES:
         raise ValueError(f"it must begin with one of {', '.join(sorted(environ.Env.EMAIL_SCHEMES))}.")
-    settings = dict(environ.Env.email_url_config(text))
+    settings = url_config(environ.Env.email_url_config, text)
     return {**{name: value for name, value in settings.items() if name.startswith("EMAIL_")}, "EMAIL_TIMEOUT": 10}
 
 
 DEBUG = read("DEBUG", boolean, "false")
 
-SECRET_KEY = env.str("SECRET_KEY", "")
+SECRET_KEY = environment.read_exactly("SECRET_KEY")
 if not SECRET_KEY:
     if not DEBUG:
         raise ImproperlyConfigured(
@@ -166,15 +176,15 @@ if not SECRET_KEY:
             "python -c 'import secrets; print(secrets.token_urlsafe(50))'"
         )
     SECRET_KEY = "for-debugging-only-" + "never-outside-debug-" * 3
-SECRET_KEY_FALLBACKS = words(env.str("SECRET_KEY_FALLBACKS", ""))
+SECRET_KEY_FALLBACKS = read("SECRET_KEY_FALLBACKS", words, "", secret=True)
 
 ALLOWED_HOSTS = read("ALLOWED_HOSTS", words, "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = read("CSRF_TRUSTED_ORIGINS", origins, "")
 
 # GoEasy: the application `default` (architecture.md; interface.md, "Environment")
-GOEASY_APPKEY = env.str("GOEASY_APPKEY", "").strip()
+GOEASY_APPKEY = read("GOEASY_APPKEY", str, "", secret=True)
 GOEASY_REST_HOST = read("GOEASY_REST_HOST", rest_host, "hangzhou")
-GOEASY_SECRET_KEYS = words(env.str("GOEASY_SECRET_KEY", ""))
+GOEASY_SECRET_KEYS = read("GOEASY_SECRET_KEY", words, "", secret=True)
 GOEASY_CONCURRENCY = read("GOEASY_CONCURRENCY", whole(1, 64), "8")
 GOEASY_MAX_CALLS_PER_SECOND = read("GOEASY_MAX_CALLS_PER_SECOND", number(0, 10_000), "0")
 GOEASY_CONNECT_TIMEOUT = read("GOEASY_CONNECT_TIMEOUT", number(0.1, 60), "5")
@@ -196,14 +206,14 @@ READER_ALARM_PER_HOUR = read("READER_ALARM_PER_HOUR", whole(0, 100_000), "100")
 # Origins from which a browser may show any application's attachments, after a click; Django admin has each one's own.
 MEDIA_ORIGINS = read("MEDIA_ORIGINS", origins, "")
 # The audit log's checkpoints: what they are signed with, how often, and where they are written.
-AUDIT_SIGNING_KEY = read("AUDIT_SIGNING_KEY", key_seed, "")
+AUDIT_SIGNING_KEY = read("AUDIT_SIGNING_KEY", key_seed, "", secret=True)
 AUDIT_FORMER_PUBLIC_KEYS = read("AUDIT_FORMER_PUBLIC_KEYS", public_keys, "")
 AUDIT_KEY_FILE = BASE_DIR / "data" / "audit-signing-key"
 # Where workers put exports that were asked for in Django admin, for a day.
 AUDIT_EXPORT_DIR = BASE_DIR / "data" / "exports"
 AUDIT_CHECKPOINT_MINUTES = read("AUDIT_CHECKPOINT_MINUTES", number(1, 1440), "60")
 AUDIT_CHECKPOINT_FILE = read("AUDIT_CHECKPOINT_FILE", path, "data/audit-checkpoint")
-AUDIT_CHECKPOINT_URL = read("AUDIT_CHECKPOINT_URL", secure_url, "")
+AUDIT_CHECKPOINT_URL = read("AUDIT_CHECKPOINT_URL", secure_url, "", secret=True)
 AUDIT_CHECKPOINT_STDOUT = read("AUDIT_CHECKPOINT_STDOUT", boolean, "false")
 # How many proxies stand before the console, each adding to X-Forwarded-For: whose address the audit log records.
 FORWARDED_HOPS = read("FORWARDED_HOPS", whole(0, 10), "0")
@@ -211,7 +221,7 @@ FORWARDED_HOPS = read("FORWARDED_HOPS", whole(0, 10), "0")
 HTTPS = read("HTTPS", boolean, "false" if DEBUG else "true")
 
 DATABASE_POOL_SIZE = read("DATABASE_POOL_SIZE", whole(2, 500), "20")
-DATABASES = {"default": read("DATABASE_URL", database, "sqlite:///data/console.sqlite3")}
+DATABASES = {"default": read("DATABASE_URL", database, "sqlite:///data/console.sqlite3", secret=True)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [
@@ -291,7 +301,7 @@ LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
 
 # Where alarms go out by e-mail, to the admins who have an address.
-vars().update(read("EMAIL_URL", email, "consolemail://"))
+vars().update(read("EMAIL_URL", email, "consolemail://", secret=True))
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = read("EMAIL_FROM", str, "console@localhost")
 
 LANGUAGE_CODE = "en"

@@ -64,7 +64,8 @@ class ConsoleUserManager(UserManager.from_queryset(UserQuerySet)["User"]):  # ty
         """Raises ValidationError, of which the command makes a sentence."""
         self.refuse_look_alike(username)
         extra.setdefault("role", Role.ADMIN)
-        return super().create_superuser(username, email, password, **extra)
+        user: User = super().create_superuser(username, email, password, **extra)
+        return user
 
     def refuse_look_alike(self, username: str) -> None:
         """Raise ValidationError if somebody has this name but for the case or the width of its letters."""

@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from moderation.archive import feed
+from moderation.audit.requests import forwarding_is_ignored
 from recall.models import Circuit, Heartbeat
 
 # A worker gives a sign of life every 5 s.
@@ -32,6 +33,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
     """200 when database, migrations and a worker are there, and no feed has an alarm; else 503, with the reasons.
 
     `goeasy` tells which applications' calls are held back. It turns nothing to 503: without GoEasy people still read.
+    Nor do `warnings`, which are there when something of the configuration does not fit what arrives.
     """
     try:
         executor = MigrationExecutor(connection)
@@ -43,7 +45,9 @@ def readyz(request: HttpRequest) -> JsonResponse:
     except DatabaseError:
         checks, held_back = {"database": "no answer"}, {}
     ready = set(checks.values()) == {"ok"}
-    answer = {"status": "ok" if ready else "not ready", **checks, "goeasy": held_back or "ok"}
+    answer: dict[str, object] = {"status": "ok" if ready else "not ready", **checks, "goeasy": held_back or "ok"}
+    if forwarding_is_ignored():
+        answer["warnings"] = ["X-Forwarded-For arrives and FORWARDED_HOPS is 0"]
     return JsonResponse(answer, status=200 if ready else 503)
 
 
