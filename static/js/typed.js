@@ -54,12 +54,11 @@ function erase(isErased) {
   }
 }
 
+const drafts = () => Object.keys(sessionStorage).filter((name) => name.startsWith("typed-"));
+
 /* The sign-in, and a page that says that a form has expired: whatever page is shown next is filled in. */
 function markAll() {
-  for (const name of Object.keys(sessionStorage)) {
-    const entry = name.startsWith("typed-") && read(name);
-    if (entry) write(name, { ...entry, again: true });
-  }
+  for (const name of drafts()) write(name, { ...read(name), again: true, sent: false });
 }
 
 function save(event) {
@@ -86,12 +85,17 @@ try {
   if (!person || document.querySelector("[data-keeps-typed]")) {
     markAll();
   } else {
-    erase((name) => !name.split("-", 2)[1] || name.split("-", 2)[1] !== person);
+    // What was sent, and led here and not to the sign-in, has arrived.
+    erase((name) => name.split("-", 2)[1] !== person || read(name)?.sent === true);
     const entry = read(key);
     const isToBeFilled = entry?.again && Date.now() - entry.at < HOURS * 3600 * 1000;
     // When every script of the page listens.
-    if (isToBeFilled) document.addEventListener("DOMContentLoaded", () => fill(entry.values));
-    else sessionStorage.removeItem(key);
+    if (isToBeFilled) {
+      write(key, { ...entry, again: false });
+      document.addEventListener("DOMContentLoaded", () => fill(entry.values));
+    } else {
+      sessionStorage.removeItem(key);
+    }
   }
 } catch {
   // No storage: nothing was kept.
@@ -100,5 +104,7 @@ try {
 document.addEventListener("input", save);
 document.addEventListener("change", save);
 document.addEventListener("submit", (event) => {
+  const entry = read(key);
   if (event.target.matches("[data-sign-out], #logout-form")) erase(() => true);
+  else if (entry && event.target.method === "post") write(key, { ...entry, sent: true });
 }, { capture: true });

@@ -63,7 +63,7 @@ def test_a_recall_typed_on_a_conversations_page_is_there_again(
     assert sign_in(client, to=address)["Location"] == address
     shown = client.get(address)
     text = shown.content.decode()
-    assert "What you typed is kept." in text
+    assert "What you typed was kept." in text
     assert "See ticket 4711." in text
     assert f'<option value="{reason.code}" selected>' in text
     assert {row.message.timestamp for row in shown.context["rows"] if row.checked} == {int(each) for each in STAMPS}

@@ -121,6 +121,25 @@ def test_a_form_that_was_left_is_empty_the_next_time(open_browser: OpenBrowser) 
     expect(page.locator("[name=note]")).to_have_value("")
 
 
+def test_what_arrived_is_not_filled_in_after_a_later_sign_in(open_browser: OpenBrowser, talk: Talk) -> None:
+    page = open_browser(None)
+    sign_in(page, "mo")
+    open_talk(page, talk)
+    address = page.url
+    tick(page, *talk.timestamps)
+    page.locator("#recall_reason").select_option(index=1)
+    page.fill("#recall_note", NOTE)
+    page.click("#review")
+    expect(page.locator("h1")).to_have_text("Review the recall")
+    end_session(page)
+    page.goto("/recalls/")
+    sign_in_here(page, "mo")
+    page.goto(address)
+    is_ready(page, talk)
+    expect(page.locator("#recall_note")).to_have_value("")
+    expect(page.locator("#typed-kept")).to_be_hidden()
+
+
 def test_a_form_of_admin_is_filled_in_again_without_its_secrets(open_browser: OpenBrowser) -> None:
     page = open_browser(None)
     sign_in(page, "ada")
