@@ -70,12 +70,16 @@ def keep(request: HttpRequest) -> UnsentForm | None:
     user = devices.last_account(request)
     if user is None or not any(map(any, (values for _name, values in typed.lists()))) or len(content) > MAX_BYTES:
         return None
-    now = timezone.now()
-    UnsentForm.objects.filter(at__lt=now - LIFETIME).delete()
-    kept = UnsentForm.objects.create(user=user, action=request.path[:500], content=seal(content), at=now)
+    prune()
+    kept = UnsentForm.objects.create(user=user, action=request.path[:500], content=seal(content), at=timezone.now())
     newest = UnsentForm.objects.filter(user=user).order_by("-pk").values_list("pk", flat=True)[:MAX_FORMS]
     UnsentForm.objects.filter(user=user).exclude(pk__in=list(newest)).delete()
     return kept
+
+
+def prune() -> None:
+    """Delete what nobody came back for."""
+    UnsentForm.objects.filter(at__lt=timezone.now() - LIFETIME).delete()
 
 
 def typed_again(request: HttpRequest, *actions: str) -> QueryDict:

@@ -60,6 +60,7 @@ def test_a_recall_typed_on_a_conversations_page_is_there_again(
     address = led_to(answer)
     assert address.startswith(f"/conversations/{private.pk}/?at={STAMPS[0]}&unsent=")
     assert "4711" not in UnsentForm.objects.get().content
+    assert "what you typed is kept" in client.get(answer["Location"]).content.decode()
     assert sign_in(client, to=address)["Location"] == address
     shown = client.get(address)
     text = shown.content.decode()
@@ -166,6 +167,10 @@ def test_what_is_kept_is_bounded_in_size_number_and_time(client: Client, moderat
         end_session(client)
         client.post(reverse("recall-new"), form())
         assert UnsentForm.objects.count() == 1
+        clock.shift(timedelta(minutes=61))
+        # As the worker does.
+        unsent.prune()
+        assert not UnsentForm.objects.exists()
 
 
 @pytest.mark.parametrize("text", ["x", "-1", "9" * 19, "1; DROP"])
