@@ -1,5 +1,7 @@
 /* On every page: dialogs, keys, menus, and one submission per click. Everything here has a plain way without it. */
 
+import { show as showNotice } from "./notice.js";
+
 const isTyping = (target) => target.closest("input, textarea, select, [contenteditable]") !== null;
 
 function open(id) {
@@ -134,6 +136,6 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   const address = event.detail.xhr.responseURL;
   if (address && new URL(address).pathname === document.body.dataset.signIn) {
     event.detail.shouldSwap = false;
-    document.getElementById("signed-out").hidden = false;
+    showNotice("signed-out");
   }
 });

@@ -1,6 +1,8 @@
 /* What is typed into a form is kept in this tab, for its person and its page. When the session ends before it is sent,
    it is filled in again after signing in. Signing out, or another person, erases it. Secrets are never kept. */
 
+import { show as showNotice } from "./notice.js";
+
 const person = document.querySelector("meta[name=account]")?.content ?? "";
 const SECRET = /passw|secret|key|token|^typed/i;
 const TYPES = ["text", "search", "number", "email", "url", "tel", "date", "time", "datetime-local", "checkbox", "radio"];
@@ -77,8 +79,7 @@ function fill(values) {
     for (let box = field.closest("details"); box; box = box.parentElement.closest("details")) box.open = true;
     for (const type of ["input", "change"]) field.dispatchEvent(new Event(type, { bubbles: true }));
   }
-  const notice = document.getElementById("typed-kept");
-  if (notice) notice.hidden = false;
+  showNotice("typed-kept");
 }
 
 try {
