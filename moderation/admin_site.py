@@ -46,7 +46,7 @@ class ConsoleAdminSite(admin.AdminSite):
     site_title = _("Moderation console")
     index_title = _("Administration")
 
-    def password_change(  # type: ignore[override] - it leads elsewhere
+    def password_change(  # type: ignore[override]  # it leads elsewhere
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Lead to the console's own page, which limits and records attempts."""
