@@ -106,6 +106,13 @@ def path(text: str) -> str:
     return str(BASE_DIR / text) if text else ""
 
 
+def mount_path(text: str) -> str:
+    """The path below which a proxy has the console, such as /console; empty for none."""
+    if text and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", text):
+        raise ValueError("it is not a path like /console: a slash first, none at its end.")
+    return text
+
+
 def rest_host(text: str) -> str:
     """A region, host name or base URL that the GoEasy client understands; kept as it was written."""
     base_url(text)
@@ -145,7 +152,8 @@ def database(text: str) -> dict[str, Any]:
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
             # Full sync: an intent that was committed survives a power cut, not only a crash.
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+            # Nothing but the database's own folder need be writable.
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY;",
         }
     else:
         settings = url_config(environ.Env.db_url_config, text)
@@ -155,6 +163,8 @@ def database(text: str) -> dict[str, Any]:
         }
         # After a restart of the server the pool holds connections that are dead.
         settings["CONN_HEALTH_CHECKS"] = True
+        # Between two fetches PgBouncer in transaction mode may change the connection that a cursor lives in.
+        settings["DISABLE_SERVER_SIDE_CURSORS"] = True
     return settings
 
 
@@ -217,6 +227,9 @@ AUDIT_CHECKPOINT_URL = read("AUDIT_CHECKPOINT_URL", secure_url, "", secret=True)
 AUDIT_CHECKPOINT_STDOUT = read("AUDIT_CHECKPOINT_STDOUT", boolean, "false")
 # How many proxies stand before the console, each adding to X-Forwarded-For: whose address the audit log records.
 FORWARDED_HOPS = read("FORWARDED_HOPS", whole(0, 10), "0")
+# The path of a host that is not the console's alone.
+SCRIPT_NAME = read("SCRIPT_NAME", mount_path, "")
+FORCE_SCRIPT_NAME = SCRIPT_NAME or None
 # Whether browsers reach the console over TLS: secure cookies, redirect, HSTS.
 HTTPS = read("HTTPS", boolean, "false" if DEBUG else "true")
 
@@ -244,8 +257,8 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "moderation.audit.requests.remember_request",
+    "moderation.middleware.answer_machines",
     "django.middleware.security.SecurityMiddleware",
-    "moderation.middleware.answer_webhooks",
     "moderation.middleware.replace_nul",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -311,7 +324,7 @@ USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"
 
-STATIC_URL = "static/"
+STATIC_URL = f"{SCRIPT_NAME}/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STORAGES = {
@@ -344,7 +357,6 @@ CONTENT_SECURITY_POLICY = {
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_SSL_REDIRECT = HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^webhooks/"]
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
@@ -365,9 +377,16 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(request_id)s: %(message)s"}},
-    "filters": {"request": {"()": "moderation.audit.requests.NameRequest"}},
+    "filters": {
+        "request": {"()": "moderation.audit.requests.NameRequest"},
+        "one_line": {"()": "moderation.audit.requests.OneLine"},
+    },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request"]}},
     "root": {"handlers": ["console"], "level": "INFO"},
     # urllib3 writes whole URLs at DEBUG, and history's URL carries the key.
-    "loggers": {"urllib3": {"level": "WARNING"}},
+    "loggers": {
+        "urllib3": {"level": "WARNING"},
+        # Anybody who reaches the port can send another Host: the sentence is enough.
+        "django.security.DisallowedHost": {"filters": ["one_line"]},
+    },
 }

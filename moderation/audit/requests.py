@@ -110,6 +110,14 @@ def acting() -> str:
     return user.get_username() if user is not None and user.is_authenticated else NOBODY
 
 
+class OneLine(logging.Filter):
+    """Leaves the traceback out."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.exc_info = record.exc_text = None
+        return True
+
+
 class NameRequest(logging.Filter):
     """Gives each log record the `request_id` of its request, "-" outside requests."""
 

@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 from datetime import timedelta
 
-from django.db import DatabaseError, connection
-from django.db.migrations.executor import MigrationExecutor
+from django.db import DatabaseError
 from django.http import HttpRequest, JsonResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from moderation.archive import feed
 from moderation.audit.requests import forwarding_is_ignored
+from moderation.readiness import unapplied_migrations
 from recall.models import Circuit, Heartbeat
 
 # A worker gives a sign of life every 5 s.
@@ -36,8 +36,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
     Nor do `warnings`, which are there when something of the configuration does not fit what arrives.
     """
     try:
-        executor = MigrationExecutor(connection)
-        unapplied = bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+        unapplied = bool(unapplied_migrations())
         checks = {"database": "ok", "migrations": "unapplied" if unapplied else "ok"}
         checks["worker"] = "ok" if not unapplied and worker_is_alive() else "no sign of life"
         checks["feed"] = "not known" if unapplied else feed.state_of_all()
