@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import resolve_url
-from django.urls import Resolver404, resolve, reverse
+from django.urls import Resolver404, get_script_prefix, resolve, reverse
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 
@@ -53,9 +53,10 @@ def page_of(request: HttpRequest) -> str:
         page = f"{parts.path}?{parts.query}" if parts.query else parts.path
     else:
         page = request.get_full_path()
-    path = page.partition("?")[0]
+    path, root = page.partition("?")[0], get_script_prefix()
     try:
-        has_page = resolve(path).url_name not in WITHOUT_A_PAGE
+        # Addresses are known without the folder that the console is in.
+        has_page = resolve(path.replace(root, "/", 1)).url_name not in WITHOUT_A_PAGE
     except Resolver404:
         return resolve_url(settings.LOGIN_REDIRECT_URL)
     return page if has_page else path.rsplit("/", 2)[0] + "/"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import time_machine
 from django.test import Client
+from django.test.utils import override_script_prefix
 from django.urls import reverse
 
 from moderation.accounts import unsent
@@ -177,6 +178,18 @@ def test_what_is_kept_is_bounded_in_size_number_and_time(client: Client, moderat
 def test_a_number_that_names_nothing_shows_the_empty_form(client: Client, moderator: Any, text: str) -> None:
     sign_in(client)
     assert client.get(reverse("recall-new"), {"unsent": text}).status_code == 200
+
+
+def test_a_console_in_a_folder_keeps_it_as_well(client: Client, moderator: Any) -> None:
+    sign_in(client)
+    end_session(client)
+    page = "http://testserver/console/recalls/new/"
+    with override_script_prefix("/console/"):
+        answer = client.post("/recalls/new/", form(), headers={"referer": page}, SCRIPT_NAME="/console")
+        assert answer["Location"].startswith("/console/accounts/login/?next=%2Fconsole%2Frecalls%2Fnew%2F%3Funsent")
+        sign_in(client)
+        address = f"/recalls/new/?unsent={UnsentForm.objects.get().pk}"
+        assert "See ticket 4711." in client.get(address, SCRIPT_NAME="/console").content.decode()
 
 
 def test_a_page_of_another_site_is_never_led_to(client: Client, moderator: Any) -> None:
