@@ -5,6 +5,8 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.shortcuts import redirect
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
@@ -20,10 +22,10 @@ class AdminSignIn(AdminAuthenticationForm):
 
     def clean(self) -> dict[str, Any]:
         # As below: no models yet.
-        from moderation.accounts.attempts import must_wait
+        from moderation.accounts.attempts import counted_sign_in
 
-        must_wait(self.request, self.cleaned_data.get("username", ""))
-        return super().clean()
+        with counted_sign_in(self):
+            return super().clean()
 
     def confirm_login_allowed(self, user: Any) -> None:
         # Models cannot be imported yet when Django takes the site.
@@ -43,3 +45,11 @@ class ConsoleAdminSite(admin.AdminSite):
     site_header = _("Moderation console")
     site_title = _("Moderation console")
     index_title = _("Administration")
+
+    def password_change(  # type: ignore[override]  # it leads elsewhere
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Lead to the console's own page, which limits and records attempts."""
+        if request.method not in {"GET", "HEAD", "POST"}:
+            return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
+        return redirect("password_change")

@@ -262,6 +262,8 @@ WEBHOOK_KEEP_DAYS = read("WEBHOOK_KEEP_DAYS", whole(0, 36_500), "30")
 WEBHOOK_MAX_MB = read("WEBHOOK_MAX_MB", whole(1, 100), "20")
 WEBHOOK_MAX_BYTES = WEBHOOK_MAX_MB * 1024 * 1024
 WEBHOOK_MAX_BODY_BYTES = 3 * WEBHOOK_MAX_BYTES + 64 * 1024
+# A reader who opens more conversations than this in an hour raises an alarm; 0: nobody does.
+READER_ALARM_PER_HOUR = read("READER_ALARM_PER_HOUR", whole(0, 100_000), "100")
 # Origins from which a browser may show any application's attachments, after a click; Django admin has each one's own.
 MEDIA_ORIGINS = read("MEDIA_ORIGINS", origins, "")
 # The audit log's checkpoints: what they are signed with, how often, and where they are written.
@@ -320,6 +322,9 @@ MIDDLEWARE = [
     "moderation.middleware.keep_private",
     "moderation.accounts.middleware.PreferencesMiddleware",
     "moderation.accounts.middleware.tell_to_wait",
+    "moderation.accounts.middleware.remember_device",
+    "moderation.accounts.middleware.renew_session",
+    "moderation.accounts.middleware.keep_unsent_forms",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -411,8 +416,10 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
+CSRF_FAILURE_VIEW = "moderation.accounts.csrf.form_refused"
 LANGUAGE_COOKIE_SECURE = HTTPS
 LANGUAGE_COOKIE_HTTPONLY = True
+# From its last use (`accounts/middleware.py`, renew_session).
 SESSION_COOKIE_AGE = 12 * 3600
 SESSION_SAVE_EVERY_REQUEST = False
 # 5,000 timestamps travel as one form.

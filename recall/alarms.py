@@ -1,18 +1,16 @@
-"""Watching the webhooks' feeds and the audit log: what came is counted, and admins are told once of an alarm."""
+"""Watching the webhooks' feeds, the audit log, and who reads how much: admins are told once of an alarm."""
 
 from __future__ import annotations
 
 import logging
 from smtplib import SMTPException
 
-from django.conf import settings
-from django.core.mail import send_mail
-from django.utils import timezone, translation
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from moderation.accounts.models import User
-from moderation.accounts.roles import Role
+from moderation.accounts import readers
+from moderation.accounts.mail import mail_admins
 from moderation.archive import feed
 from moderation.archive.models import Application, Feed
 from moderation.audit import alarms as audit_alarms
@@ -22,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def watch() -> None:
-    """Take stock of every feed, and tell the admins of alarms that they have not been told of."""
+    """Take stock of every feed and of the readers, and tell the admins of alarms that they have not been told of."""
     for application in Application.objects.all():
         feed.take_stock(application)
     for state in feed.alarms():
@@ -41,40 +39,39 @@ def watch() -> None:
             except (OSError, SMTPException):
                 log.exception("no e-mail could be sent about the audit log; trying again")
                 mine.update(mailed_at=None)
+    readers.watch()
 
 
 def mail_audit_alarm(alarm: AuditAlarm) -> None:
     """Send every admin with an address an e-mail, in their language, about the audit log. Raises OSError."""
-    for admin in User.objects.filter(role=Role.ADMIN, is_active=True).exclude(email=""):
-        with translation.override(admin.language or settings.LANGUAGE_CODE):
-            text = [
-                str(alarm),
-                alarm.advice,
-                _("This is sent once; the home page shows it until it is over."),
-            ]
-            send_mail(_("The audit log is not being signed."), "\n\n".join(text), None, [admin.email])
+
+    def write() -> tuple[str, list[str]]:
+        text = [str(alarm), alarm.advice, _("This is sent once; the home page shows it until it is over.")]
+        return _("The audit log is not being signed."), text
+
+    mail_admins(write)
 
 
 def tell_admins(state: Feed) -> None:
     """Send every admin with an address an e-mail, in their language, about what is wrong. Raises OSError."""
-    for admin in User.objects.filter(role=Role.ADMIN, is_active=True).exclude(email=""):
-        with translation.override(admin.language or settings.LANGUAGE_CODE):
-            about = {"application": state.application}
-            subject = _("GoEasy’s messages do not arrive: %(application)s") % about
-            text = [str(feed.Alarm(state.alarm).label)]
-            unread = feed.unread_lately(state.application, timezone.now())
-            if state.alarm == feed.Alarm.UNREAD and unread:
-                subject = _("GoEasy’s deliveries cannot be read: %(application)s") % about
-                text.append(_unread(unread))
-            elif state.last_at:
-                text.append(
-                    _("The last delivery came at %(time)s UTC.") % {"time": f"{state.last_at:%Y-%m-%d %H:%M:%S}"}
-                )
-            text += [
-                str(feed.what_to_do(state.alarm)),
-                _("The console’s page “Feed” shows more. This is sent once; the home page shows it until it is over."),
-            ]
-            send_mail(subject, "\n\n".join(text), None, [admin.email])
+
+    def write() -> tuple[str, list[str]]:
+        about = {"application": state.application}
+        subject = _("GoEasy’s messages do not arrive: %(application)s") % about
+        text = [str(feed.Alarm(state.alarm).label)]
+        unread = feed.unread_lately(state.application, timezone.now())
+        if state.alarm == feed.Alarm.UNREAD and unread:
+            subject = _("GoEasy’s deliveries cannot be read: %(application)s") % about
+            text.append(_unread(unread))
+        elif state.last_at:
+            text.append(_("The last delivery came at %(time)s UTC.") % {"time": f"{state.last_at:%Y-%m-%d %H:%M:%S}"})
+        text += [
+            str(feed.what_to_do(state.alarm)),
+            _("The console’s page “Feed” shows more. This is sent once; the home page shows it until it is over."),
+        ]
+        return subject, text
+
+    mail_admins(write)
 
 
 def _unread(unread: feed.Unread) -> str:

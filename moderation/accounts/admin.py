@@ -1,19 +1,21 @@
 """People and their pseudonyms."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import AdminPasswordChangeForm, UserChangeForm, UsernameField
 from django.contrib.auth.forms import UserCreationForm as DjangoUserCreationForm
 from django.contrib.auth.models import Group
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from moderation.accounts.forms import PreferencesForm
-from moderation.accounts.models import Pseudonym, User
+from moderation.accounts.models import LastAdmin, Pseudonym, User
 from moderation.archive.recaller_data import RecallerDataField
 from moderation.read_only_admin import is_referred_to
 from moderation.search_admin import SearchAdmin
@@ -69,6 +71,15 @@ class PasswordForm(PasswordChangeForm):
     )
 
 
+def keeping_an_admin(request: HttpRequest, answer: Callable[[], HttpResponse]) -> HttpResponse:
+    """The page's answer; the page again with a sentence, if what was asked would leave no admin who can sign in."""
+    try:
+        return answer()
+    except LastAdmin as refusal:
+        messages.error(request, refusal.message)
+        return redirect(request.path)
+
+
 @admin.register(User)
 class UserAdmin(SearchAdmin, UserAdminBase):
     """Accounts, each with its role."""
@@ -108,6 +119,15 @@ class UserAdmin(SearchAdmin, UserAdminBase):
         dates = ("last_login", "date_joined")
         # Nobody can lock themselves out, and with it perhaps everybody.
         return (*dates, "role", "is_active") if obj and obj.pk == request.user.pk else dates
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return keeping_an_admin(request, lambda: super(UserAdmin, self).changeform_view(request, *args, **kwargs))
+
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return keeping_an_admin(request, lambda: super(UserAdmin, self).delete_view(request, *args, **kwargs))
+
+    def user_change_password(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return keeping_an_admin(request, lambda: super(UserAdmin, self).user_change_password(request, *args, **kwargs))
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         is_needed = obj is not None and (obj.pk == request.user.pk or is_referred_to(obj))

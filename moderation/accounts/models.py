@@ -1,12 +1,13 @@
 """People who use the console, and the names under which their recalls go out."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser, UserManager
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import models, transaction
 from django.utils.translation import gettext_lazy as _
 
 from moderation.accounts.roles import Role
@@ -15,7 +16,46 @@ from moderation.audit.models import Action
 from moderation.audit.recorded import Recorded
 
 
-class ConsoleUserManager(UserManager["User"]):
+class LastAdmin(ValidationError):
+    """A change would leave no administrator who can sign in."""
+
+    def __init__(self) -> None:
+        super().__init__(_("Somebody has to be an administrator who can sign in. Make another one first."), code="last")
+
+
+@contextmanager
+def keep_an_admin() -> Iterator[None]:
+    """Change accounts inside: if no admin is left who can sign in, and there was one, it is undone.
+
+    Raises LastAdmin. The admins' rows are locked first, in one order, so that two admins who demote each other come one
+    after the other.
+    """
+    with transaction.atomic():
+        admins = User.objects.filter(role=Role.ADMIN).order_by("pk").select_for_update(no_key=True)
+        had_one = any(admin.is_usable_admin for admin in admins.only("is_active", "password", "role"))
+        yield
+        if had_one and not any(admin.is_usable_admin for admin in User.objects.filter(role=Role.ADMIN, is_active=True)):
+            raise LastAdmin
+
+
+class UserQuerySet(models.QuerySet["User"]):
+    """Accounts, of which no `update()` or `delete()` takes the last admin away."""
+
+    def update(self, **values: Any) -> int:
+        if User.decides_on_admins(values):
+            with keep_an_admin():
+                return super().update(**values)
+        return super().update(**values)
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        with keep_an_admin():
+            return super().delete()
+
+    delete.alters_data = True  # type: ignore[attr-defined]
+    delete.queryset_only = True  # type: ignore[attr-defined]
+
+
+class ConsoleUserManager(UserManager.from_queryset(UserQuerySet)["User"]):  # type: ignore[misc]
     """Makes `createsuperuser` create an administrator, whose name looks like nobody else's."""
 
     def create_superuser(
@@ -24,7 +64,8 @@ class ConsoleUserManager(UserManager["User"]):
         """Raises ValidationError, of which the command makes a sentence."""
         self.refuse_look_alike(username)
         extra.setdefault("role", Role.ADMIN)
-        return super().create_superuser(username, email, password, **extra)
+        user: User = super().create_superuser(username, email, password, **extra)
+        return user
 
     def refuse_look_alike(self, username: str) -> None:
         """Raise ValidationError if somebody has this name but for the case or the width of its letters."""
@@ -66,14 +107,33 @@ class User(Recorded, AbstractUser):
         verbose_name_plural = _("users")  # type: ignore[assignment]
         constraints = [models.CheckConstraint(condition=models.Q(role__in=Role.values), name="user_has_a_known_role")]
 
+    @staticmethod
+    def decides_on_admins(fields: Iterable[str] | None) -> bool:
+        """Whether changing these fields (None: all) can make or unmake an admin who can sign in."""
+        return fields is None or not {"role", "is_active", "password"}.isdisjoint(fields)
+
+    @property
+    def is_usable_admin(self) -> bool:
+        """Whether this is an admin who can sign in."""
+        return self.role == Role.ADMIN and self.is_active and bool(self.password) and self.has_usable_password()
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        with keep_an_admin():
+            return super().delete(*args, **kwargs)
+
     def save(self, *args: Any, **kwargs: Any) -> None:
+        """Raises LastAdmin."""
         # Django admin asks is_staff; the role decides it, so that the two cannot disagree.
         self.is_staff = self.role != Role.MODERATOR
         # Django asks a superuser's role nothing: whoever stops being an administrator stops being one, too.
         self.is_superuser = self.is_superuser and self.role == Role.ADMIN
         if (fields := kwargs.get("update_fields")) is not None and "role" in fields:
             kwargs["update_fields"] = {*fields, "is_staff", "is_superuser"}
-        super().save(*args, **kwargs)
+        if self._state.adding or not self.decides_on_admins(kwargs.get("update_fields")):
+            super().save(*args, **kwargs)
+            return
+        with keep_an_admin():
+            super().save(*args, **kwargs)
 
     @property
     def has_new_password(self) -> bool:
@@ -115,3 +175,60 @@ class Pseudonym(Recorded):
 
     def __str__(self) -> str:
         return self.recaller_id
+
+
+class AttemptCount(models.Model):
+    """How many passwords for an account were wrong lately, or are being checked, by where they came from.
+
+    `accounts/attempts.py` writes and prunes it. `account` is a keyed hash of the name, whether there is one or not.
+    """
+
+    account = models.CharField(max_length=64)
+    source = models.CharField(max_length=80)
+    since = models.DateTimeField()
+    number = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["account", "source"], name="one_count_per_account_and_source")]
+        indexes = [
+            # On how many accounts attempts failed from an address.
+            models.Index(fields=["source", "since"], name="attempts_by_source"),
+            # Which are over.
+            models.Index(fields=["since"], name="attempts_by_time"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.number}"
+
+
+class ReaderAlarm(models.Model):
+    """That somebody opened unusually many conversations; `accounts/readers.py` raises it. The latest of each reader."""
+
+    reader = models.CharField(max_length=150, unique=True)
+    at = models.DateTimeField()
+    number = models.PositiveIntegerField()
+    mailed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.reader} {self.number}"
+
+
+class UnsentForm(models.Model):
+    """What somebody posted after their session had ended; `accounts/unsent.py` writes, gives back and prunes it."""
+
+    user = models.ForeignKey(User, models.CASCADE)
+    # The path that it was posted to.
+    action = models.CharField(max_length=500)
+    # Its fields as a query string, encrypted.
+    content = models.TextField()
+    at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.user_id} {self.action}"

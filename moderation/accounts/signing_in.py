@@ -4,6 +4,7 @@ Each is sent before the session is kept or flushed, so that what cannot be recor
 a page that fails keeps no session.
 """
 
+import time
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -21,8 +22,13 @@ def connect() -> None:
     user_login_failed.connect(failed)
 
 
-def signed_in(*, user: Any, **_signal: Any) -> None:
+def signed_in(*, user: Any, request: Any = None, **_signal: Any) -> None:
     record(actor=user.get_username(), action=Action.SIGNED_IN)
+    if request is not None:
+        # `middleware.remember_device` has the browser keep it.
+        request.signed_in_now = user
+        # As `middleware.renew_session` notes it later.
+        request.session["began"] = request.session["used"] = int(time.time())
 
 
 def signed_out(*, user: Any, **_signal: Any) -> None:
@@ -31,14 +37,16 @@ def signed_out(*, user: Any, **_signal: Any) -> None:
         record(actor=user.get_username(), action=Action.SIGNED_OUT)
 
 
-def failed(*, credentials: dict[str, Any], **_signal: Any) -> None:
+def failed(*, credentials: dict[str, Any], request: Any = None, **_signal: Any) -> None:
     """Somebody did not get in. Nothing is kept of a name that no account has: people type passwords there.
 
     Not a part of its hash either, which would let a password be guessed.
     """
     name = str(credentials.get("username", ""))
     exists = get_user_model()._default_manager.filter(username=name).exists()
-    refused(name if exists else None, "credentials")
+    # `attempts.limits_of` says when an address has filled enough of the log.
+    if exists or not getattr(request, "fills_the_log", False):
+        refused(name if exists else None, "credentials")
 
 
 def refused(account: str | None, why: str) -> None:

@@ -14,20 +14,25 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 from django.views.i18n import set_language
 
-from moderation.accounts.attempts import SignIn
+from moderation.accounts import unsent
+from moderation.accounts.attempts import LimitedPasswordChange, LimitedSignIn
 from moderation.accounts.forms import PreferencesForm
 from moderation.requests import SignedIn
 
 login = auth_views.LoginView.as_view(
-    template_name="accounts/login.html", authentication_form=SignIn, redirect_authenticated_user=True
+    template_name="accounts/login.html", authentication_form=LimitedSignIn, redirect_authenticated_user=True
 )
 
 
 class ChangePassword(auth_views.PasswordChangeView):
     """Django's own, ending on the preferences with a message."""
 
+    form_class = LimitedPasswordChange
     template_name = "accounts/password.html"
     success_url = reverse_lazy("preferences")
+
+    def get_form_kwargs(self) -> dict[str, object]:
+        return {**super().get_form_kwargs(), "request": self.request}
 
     def form_valid(self, form: object) -> HttpResponse:
         messages.success(self.request, _("Your password is changed."))
@@ -41,7 +46,8 @@ change_password = ChangePassword.as_view()
 @require_http_methods(["GET", "HEAD", "POST"])
 def preferences(request: SignedIn) -> HttpResponse:
     """Language, time zone, media and colours. `?timezone=` proposes a zone: base.js knows the browser's."""
-    proposed = {"timezone": request.GET["timezone"]} if "timezone" in request.GET else None
+    proposed = {"timezone": request.GET["timezone"]} if "timezone" in request.GET else {}
+    proposed |= unsent.initial(request, request.path)
     form = PreferencesForm(request.POST or None, instance=request.user, initial=proposed)
     if request.method == "POST" and form.is_valid():
         user = form.save()

@@ -9,9 +9,10 @@ VERSION = "1.3.0"
 CATEGORY, CLASS = 6, 6003
 CREATE, READ, UPDATE, DELETE, OTHER = 1, 2, 3, 4, 99
 UNKNOWN, SUCCESS, FAILURE = 0, 1, 2
-INFORMATIONAL, LOW, CRITICAL = 1, 2, 5
+INFORMATIONAL, LOW, MEDIUM, CRITICAL = 1, 2, 3, 5
 READS = {
     Action.CONVERSATION_OPENED,
+    Action.DELIVERY_READ,
     Action.SEARCHED,
     Action.LOG_EXPORTED,
     Action.LOG_DOWNLOADED,
@@ -35,13 +36,16 @@ def outcome(entry: dict[str, Any]) -> tuple[int, int]:
     action = entry["action"]
     if action == Action.LOG_VERIFIED and entry["detail"].get("problem"):
         return FAILURE, CRITICAL
+    if action == Action.READER_ALARM:
+        return SUCCESS, MEDIUM
     # An answer that tells of no effect (408, 500 and above), or is not the usual one, is no failure either.
     nobody_knows = entry["detail"].get("outcome") == "unknown" or entry["detail"].get("unusual")
     if action == Action.UNANSWERED or (action == Action.ANSWERED and nobody_knows):
         return UNKNOWN, LOW
     if action == Action.LOG_VERIFIED and entry["detail"].get("key_problem"):
         return UNKNOWN, LOW
-    if action == Action.SIGN_IN_FAILED or (action == Action.ANSWERED and entry["response_code"] != 200):
+    is_refused = action == Action.ANSWERED and entry["response_code"] != 200
+    if is_refused or action in {Action.SIGN_IN_FAILED, Action.PASSWORD_REFUSED}:
         return FAILURE, LOW
     return SUCCESS, INFORMATIONAL
 

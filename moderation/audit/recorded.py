@@ -53,7 +53,8 @@ class Recorded(models.Model):
 
     def kept(self) -> dict[str, Any]:
         """What the database has of the row now; nobody changes it until the transaction ends."""
-        rows = type(self)._default_manager.filter(pk=self.pk).select_for_update()
+        # Rows that refer to it, such as an admin's log of what they did, may be added meanwhile.
+        rows = type(self)._default_manager.filter(pk=self.pk).select_for_update(no_key=True)
         return rows.values(*{*self.told, *self.secret, *filter(None, [self.told_app])}).first() or {}
 
     def record_change(self, did: str, before: dict[str, Any], after: dict[str, Any]) -> None:

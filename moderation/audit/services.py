@@ -3,6 +3,7 @@
 import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -17,6 +18,8 @@ from moderation.audit.requests import acting, origin
 # Levels of lists and objects. What nests deeper is hashed and exported as text, and some readers of JSON give up.
 DEEPEST = 100
 CONTAINERS = (dict, list, tuple)
+# For so long whoever opened something is taken to read on: it is recorded once.
+READS_ON = timedelta(hours=1)
 PLAIN = frozenset({int, str, float, bool, type(None)})
 
 
@@ -116,6 +119,11 @@ def record_all(entries: Sequence[AuditEntry]) -> list[AuditEntry]:
         # Each takes the key of its entry.
         AuditPrivate.objects.bulk_create(parts)
     return list(entries)
+
+
+def was_recorded_lately(**fields: Any) -> bool:
+    """Whether an entry with these fields by whoever's request is being answered is from the last READS_ON."""
+    return AuditEntry.objects.filter(actor=acting(), at__gte=timezone.now() - READS_ON, **fields).exists()
 
 
 def record_search(page: str, **asked: Any) -> None:

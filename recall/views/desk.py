@@ -13,13 +13,15 @@ from typing import Any
 
 from csp.decorators import csp_update
 from django.contrib.auth.decorators import login_required, permission_required
-from django.http import HttpResponse, JsonResponse
+from django.http import HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_http_methods, require_safe
 
 from moderation import reviewed
+from moderation.accounts import unsent
 from moderation.archive import payloads, retention, timeline, unreadable
 from moderation.archive.arrivals import MAX_NEWS, Mark, mark_of, news_since, read_mark
 from moderation.archive.backfill import Reading, catch_up, read_before, read_latest
@@ -114,7 +116,9 @@ def conversation(request: SignedIn, pk: int) -> HttpResponse:
     if (day := _typed_ms(request.GET.get("on", ""))) is not None:
         return redirect(f"{request.path}?at={day}")
     window = _with_mark(found, asked) if request.htmx else _marked(found, asked)
-    kept = set(parse_timestamps(request.POST.getlist("timestamps"), now_ms=_now()).timestamps[:MAX_TIMESTAMPS])
+    # What was typed when the session ended is as good as what is posted now.
+    typed = unsent.typed_again(request, request.path, reverse("recall-new")) or request.POST
+    kept = set(parse_timestamps(typed.getlist("timestamps"), now_ms=_now()).timestamps[:MAX_TIMESTAMPS])
     context = {
         "conversation": found,
         "window": window,
@@ -132,7 +136,7 @@ def conversation(request: SignedIn, pk: int) -> HttpResponse:
         found.record_opening("conversation")
     if request.htmx:
         return render(request, "recall/_timeline.html", context)
-    context |= _beside(request, found) | _kept(found, window.messages)
+    context |= _beside(request, found, typed) | _kept(found, window.messages)
     context["unreadable"] = unreadable.count(found)
     context["hold_shown"] = reviewed.token(request.user, f"hold:{found.pk}", retention.to_hold(found))
     context["elsewhere"] = sorted(kept - {message.timestamp for message in window.messages})
@@ -281,7 +285,7 @@ def _kept(conversation: Conversation, messages: list[Message]) -> dict[str, Any]
     }
 
 
-def _beside(request: SignedIn, conversation: Conversation) -> dict[str, Any]:
+def _beside(request: SignedIn, conversation: Conversation, typed: QueryDict) -> dict[str, Any]:
     """The panes beside the timeline: recent conversations, the form, the conversation's recalls."""
     recent = Conversation.objects.select_related("application").order_by("-last_timestamp", "-id")[:RECENT]
     found = conversation.recall_set.select_related("actor", "reason").order_by("-created_at")
@@ -291,7 +295,7 @@ def _beside(request: SignedIn, conversation: Conversation) -> dict[str, Any]:
     initial: dict[str, Any] = {
         "recaller_id": recaller.id if recaller else "",
         "recaller_data": json.dumps(recaller.data, ensure_ascii=False) if recaller and recaller.data else "",
-        **request.POST.dict(),
+        **typed.dict(),
     }
     return {
         # Of this one, too: one query for all.

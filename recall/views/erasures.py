@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from moderation import reviewed
+from moderation.accounts import unsent
 from moderation.archive.models import Application, Sender
 from moderation.requests import SignedIn
 from recall import erasure
@@ -30,7 +31,7 @@ def erase_text(request: SignedIn, slug: str) -> HttpResponse:
         raise Http404
     asked = erasure.Asked(application, sender_id)
     decision = f"erase:{application.pk}:{sender_id}"
-    form = ErasureForm(request.POST or None, sender_id=sender_id)
+    form = ErasureForm(request.POST or None, sender_id=sender_id, initial=unsent.initial(request, request.path))
     if form.is_valid():
         try:
             erasure.erase(

@@ -15,12 +15,14 @@ from django.contrib.auth.decorators import login_required, permission_required
 from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet, Sum
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from moderation import reviewed
+from moderation.accounts import unsent
 from moderation.accounts.models import User
 from moderation.archive.backfill import look_up
 from moderation.archive.models import Application, Conversation, Kind
@@ -171,6 +173,7 @@ def _initial(request: SignedIn) -> dict[str, Any]:
         **recaller_fields(request.user, request.GET.get("app", "")),
         **request.GET.dict(),
         "timestamps": "\n".join(request.GET.getlist("timestamps")),
+        **unsent.initial(request, reverse("recall-new")),
     }
 
 
@@ -351,7 +354,7 @@ def _status(request: SignedIn, recall: Recall) -> dict[str, Any]:
         if recall.state == states.SENDING
         else None,
         "worker_is_alive": recall.state not in {states.WAITING, states.SENDING} or worker_is_alive(),
-        "decision_form": DecisionForm(),
+        "decision_form": DecisionForm(initial=unsent.initial(request, reverse("recall-settle", args=[recall.pk]))),
         "only": _only(request),
         "is_whole": _is_whole(request),
         "seen": f"{recall.state}-{recall.stop_reason}-{attempts['started']}-{attempts['ended']}-{progress.final_calls}"

@@ -13,10 +13,12 @@ from django.contrib.auth.decorators import login_required, permission_required
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from moderation import reviewed
+from moderation.accounts import unsent
 from moderation.archive.models import Message
 from moderation.archive.names import Writer, sender_names, titled, writer_of
 from moderation.audit.services import record_search
@@ -113,6 +115,7 @@ def _initial(request: SignedIn) -> dict[str, Any]:
         "until": now,
         **recaller_fields(request.user, request.GET.get("app", "")),
         **request.GET.dict(),
+        **unsent.initial(request, reverse("sweep-new")),
     }
 
 

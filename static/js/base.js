@@ -1,5 +1,7 @@
 /* On every page: dialogs, keys, menus, and one submission per click. Everything here has a plain way without it. */
 
+import { show as showNotice } from "./notice.js";
+
 const isTyping = (target) => target.closest("input, textarea, select, [contenteditable]") !== null;
 
 function open(id) {
@@ -141,4 +143,14 @@ window.addEventListener("beforeprint", () => {
 
 window.addEventListener("afterprint", () => {
   for (const details of folded) details.open = false;
+});
+
+/* A session that ended while a page was asking for its news: the page says so, and stays as it is. */
+
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const address = event.detail.xhr.responseURL;
+  if (address && new URL(address).pathname === document.body.dataset.signIn) {
+    event.detail.shouldSwap = false;
+    showNotice("signed-out");
+  }
 });

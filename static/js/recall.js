@@ -34,16 +34,6 @@ if (connection) {
   document.addEventListener("htmx:afterOnLoad", show(false));
 }
 
-/* A session that ended while a page was polling: the whole page goes to the sign-in, not a part of it. */
-
-document.addEventListener("htmx:beforeSwap", (event) => {
-  const address = event.detail.xhr.responseURL;
-  if (address && new URL(address).pathname === document.body.dataset.signIn) {
-    event.detail.shouldSwap = false;
-    location.reload();
-  }
-});
-
 /* How many timestamps a paste holds: a help while typing; what counts is what the server reads. */
 
 for (const output of document.querySelectorAll("[data-count-of]")) {

@@ -14,7 +14,12 @@ async function take(address, { refused = words.failed, ...options } = {}) {
   tell();
   let answer;
   try {
-    const response = await fetch(address, { redirect: "error", ...options });
+    const response = await fetch(address, { redirect: "manual", ...options });
+    if (response.type === "opaqueredirect") {
+      // To the sign-in.
+      at("signed-out").hidden = false;
+      return null;
+    }
     if (response.status === 400) {
       tell(refused);
       return null;

@@ -8,6 +8,8 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from moderation.audit.models import Action, AuditEntry
+
 CHOSEN = {"language": "zh-hans", "timezone": "Asia/Shanghai", "media": "grey", "theme": "dark"}
 
 
@@ -62,3 +64,39 @@ def test_a_new_password_is_asked_for_twice_and_then_valid(client: Client, modera
     assert answer["Location"] == "/accounts/preferences/"
     moderator.refresh_from_db()
     assert moderator.check_password("noble metal raven 7")
+
+
+def change_password(client: Client, old: str) -> Any:
+    form = {"old_password": old, "new_password1": "noble metal raven 7", "new_password2": "noble metal raven 7"}
+    return client.post(reverse("password_change"), form)
+
+
+def test_guesses_at_the_current_password_are_recorded_and_limited(client: Client, moderator: Any) -> None:
+    client.force_login(moderator)
+    statuses = [change_password(client, f"guess {number}").status_code for number in range(11)]
+    assert statuses == [200] * 10 + [429]
+    answer = change_password(client, "correct horse battery staple")
+    assert answer.status_code == 429
+    assert 0 < int(answer["Retry-After"]) <= 600
+    assert "Too many wrong passwords. Try again in 10 minutes." in answer.content.decode()
+    moderator.refresh_from_db()
+    assert moderator.check_password("correct horse battery staple")
+    refused = AuditEntry.objects.filter(action=Action.PASSWORD_REFUSED)
+    assert [(entry.actor, entry.detail["account"]) for entry in refused] == [("mo", "mo")] * 10
+    # Whoever has the session keeps its owner from nothing else.
+    form = {"username": "mo", "password": "correct horse battery staple"}
+    assert Client().post(reverse("login"), form).status_code == 302
+
+
+def test_the_right_current_password_is_no_failure(client: Client, moderator: Any) -> None:
+    client.force_login(moderator)
+    for _time in range(12):
+        form = {"old_password": "correct horse battery staple", "new_password1": "a", "new_password2": "b"}
+        assert client.post(reverse("password_change"), form).status_code == 200
+    assert not AuditEntry.objects.filter(action=Action.PASSWORD_REFUSED).exists()
+
+
+def test_admins_own_form_for_the_password_leads_to_the_console(client: Client, lead: Any) -> None:
+    client.force_login(lead)
+    for ask in (client.get, client.post):
+        assert ask(reverse("admin:password_change"))["Location"] == reverse("password_change")

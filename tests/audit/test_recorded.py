@@ -17,7 +17,7 @@ from django.test import Client
 from django.urls import reverse
 
 from moderation.accounts.models import Pseudonym, User
-from moderation.archive.models import Application, Conversation, conversations
+from moderation.archive.models import Application, Conversation
 from moderation.audit import services
 from moderation.audit.models import Action, AuditEntry
 from moderation.goeasy.client import Private
@@ -292,12 +292,51 @@ def test_no_header_makes_an_opening_a_part_of_a_page(
     assert AuditEntry.objects.earliest("pk").detail["page"] == page
 
 
-def test_a_group_and_what_an_open_page_fetches_are_not(
-    browser: Client, moderator: User, private: Any, group: Any
+def test_opening_a_group_is_recorded_once_an_hour_for_each_reader(
+    browser: Client, moderator: User, lead: User, group: Any, make_message: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    message = make_message(group, 1_700_000_000_000)
+
+    def read_all() -> None:
+        for reader in (moderator, lead):
+            browser.force_login(reader)
+            for _time in range(2):
+                browser.get(group.get_absolute_url())
+                browser.get(f"{group.get_absolute_url()}?before=1700000000001-1", headers={"HX-Request": "true"})
+                browser.get(reverse("conversation-select", args=[group.pk]), {"sender": "user-a"})
+        browser.get(reverse("admin:archive_message_change", args=[message.pk]))
+
+    read_all()
+    entries = AuditEntry.objects.order_by("pk")
+    assert [(entry.actor, entry.action, entry.group_id, entry.detail["page"]) for entry in entries] == [
+        (reader.get_username(), "conversation.opened", group.group_id, "conversation") for reader in (moderator, lead)
+    ]
+    monkeypatch.setattr(services, "READS_ON", timedelta(0))
+    read_all()
+    assert AuditEntry.objects.count() > 4
+
+
+def test_a_deliverys_raw_text_is_recorded_once_an_hour_for_each_reader(
+    browser: Client, auditor: User, administrator: User, moderator: User, application: Application
+) -> None:
+    from moderation.archive import deliveries
+    from moderation.archive.models import WebhookDelivery
+
+    for content in (b"no JSON", b"no JSON either"):
+        deliveries.accept(application, content)
+    pks = list(WebhookDelivery.objects.order_by("pk").values_list("pk", flat=True))
+    for reader in (auditor, administrator, moderator):
+        browser.force_login(reader)
+        for pk in pks * 2:
+            browser.get(reverse("admin:archive_webhookdelivery_change", args=[pk]))
+    entries = AuditEntry.objects.filter(action=Action.DELIVERY_READ).order_by("pk")
+    assert [(entry.actor, entry.app, entry.detail["delivery"]) for entry in entries] == [
+        (reader.get_username(), "default", pk) for reader in (auditor, administrator) for pk in pks
+    ]
+
+
+def test_what_an_open_page_fetches_is_not_recorded_again(browser: Client, moderator: User, private: Any) -> None:
     browser.force_login(moderator)
-    browser.get(group.get_absolute_url())
-    browser.get(reverse("conversation-select", args=[group.pk]), {"sender": "user-a"})
     browser.get(reverse("conversation-news", args=[private.pk]))
     assert not AuditEntry.objects.exists()
     browser.get(private.get_absolute_url())
@@ -322,17 +361,18 @@ def test_parts_asked_for_by_hand_are_recorded_once_an_hour_for_each_reader_and_c
         return AuditEntry.objects.filter(detail__page="conversation: selection").count()
 
     assert read_all() == read_all() == AuditEntry.objects.count() == 4
-    monkeypatch.setattr(conversations, "READS_ON", timedelta(0))
+    monkeypatch.setattr(services, "READS_ON", timedelta(0))
     assert read_all() > 8
 
 
-def test_a_private_message_read_in_django_admin_is_recorded(
-    admin: Client, private: Any, group: Any, make_message: Any
-) -> None:
+def test_a_message_read_in_django_admin_is_recorded(admin: Client, private: Any, group: Any, make_message: Any) -> None:
     for conversation in (private, group):
         message = make_message(conversation, 1_700_000_000_000)
         admin.get(reverse("admin:archive_message_change", args=[message.pk]))
-    assert told() == ("ada", "conversation.opened", {"page": "admin: message"})
+    entries = AuditEntry.objects.order_by("pk")
+    assert [(entry.actor, entry.action, entry.kind, entry.detail["page"]) for entry in entries] == [
+        ("ada", "conversation.opened", kind, "admin: message") for kind in ("private", "group")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -114,18 +114,19 @@ def test_evidence_is_shown_with_its_hash_and_its_absence_is_told(
     assert page.count("no evidence") == 1
 
 
-def test_whoever_reads_the_evidence_of_a_private_conversation_has_opened_it(
+def test_whoever_reads_the_evidence_of_a_conversation_has_opened_it(
     signed_in: Client, lead: Any, group: Any, make_recall: Callable[..., Recall]
 ) -> None:
     opened = AuditEntry.objects.filter(action=Action.CONVERSATION_OPENED).order_by("pk")
-    shown(signed_in, make_recall([FIRST], conversation=group))
-    assert not opened.exists()
-    recall = make_recall([FIRST])
-    for reader in (recall.actor, lead):
+    recalls = [make_recall([FIRST], conversation=group), make_recall([FIRST])]
+    for reader in (recalls[0].actor, lead):
         signed_in.force_login(reader)
-        shown(signed_in, recall)
-        polled(signed_in, recall)
-    assert [(entry.actor, entry.detail["page"]) for entry in opened] == [("mo", "recall"), ("lea", "recall")]
+        for recall in recalls:
+            shown(signed_in, recall)
+            polled(signed_in, recall)
+    assert [(entry.actor, entry.kind, entry.detail["page"]) for entry in opened] == [
+        (reader, kind, "recall") for reader in ("mo", "lea") for kind in ("group", "private")
+    ]
 
 
 def test_a_decision_that_cannot_be_read_shows_no_evidence_unrecorded(

@@ -55,6 +55,17 @@ class WebhookDeliveryAdmin(ReadOnlyAdmin):
     readonly_fields = fields
     change_form_template = "admin/archive/webhookdelivery/change_form.html"
 
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        if self.has_view_permission(request) and (delivery := self.get_object(request, object_id)):
+            delivery.record_reading()
+        return super().change_view(request, object_id, form_url, extra_context)
+
     @admin.display(description=_("received"))
     def received(self, delivery: WebhookDelivery) -> SafeString | str:
         return moment(delivery.received_at)

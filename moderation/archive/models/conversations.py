@@ -5,28 +5,23 @@ Every time stamp here is GoEasy's: milliseconds since the epoch, UTC.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 from django.db import models
 from django.db.models.functions import Greatest, Least
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from moderation.archive.models.applications import Application
 from moderation.archive.normalise import is_blank
-from moderation.audit.models import Action, AuditEntry
+from moderation.audit.models import Action
 from moderation.audit.requests import acting
-from moderation.audit.services import record
+from moderation.audit.services import record, was_recorded_lately
 from moderation.goeasy.answers import value_of
 from moderation.goeasy.client import Group, Private
 from moderation.goeasy.fields import recaller_of
-
-# For so long whoever opened a conversation is taken to read on, part by part.
-READS_ON = timedelta(hours=1)
 
 
 class Kind(models.TextChoices):
@@ -156,29 +151,29 @@ class Conversation(models.Model):
         return {"kind": "private", "user_a": self.user_a, "user_b": self.user_b}
 
     def record_opening(self, page: str) -> None:
-        """Record that whoever's request is being answered is about to read this conversation, if private, on `page`."""
-        if self.kind == Kind.PRIVATE:
-            record(
-                actor=acting(),
-                action=Action.CONVERSATION_OPENED,
-                app=self.application.slug,
-                conversation=self.for_audit(),
-                detail={"page": page},
-            )
+        """Record that whoever's request is being answered is about to read this conversation on `page`.
+
+        A private one each time, a group's once an hour for each reader.
+        """
+        if self.kind == Kind.GROUP:
+            self.record_reading_on(page)
+            return
+        self._record(page)
 
     def record_reading_on(self, page: str) -> None:
-        """`record_opening()`, unless the same account's is in the log already since READS_ON ago."""
-        if self.kind != Kind.PRIVATE:
-            return
-        opened = AuditEntry.objects.filter(
+        """Record it unless the same account's opening is in the log already since an hour ago."""
+        fields = {"action": Action.CONVERSATION_OPENED, "app": self.application.slug, **self.for_audit()}
+        if not was_recorded_lately(**fields):
+            self._record(page)
+
+    def _record(self, page: str) -> None:
+        record(
             actor=acting(),
             action=Action.CONVERSATION_OPENED,
             app=self.application.slug,
-            at__gte=timezone.now() - READS_ON,
-            **self.for_audit(),
+            conversation=self.for_audit(),
+            detail={"page": page},
         )
-        if not opened.exists():
-            self.record_opening(page)
 
 
 class Sender(models.Model):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from moderation.archive.models.applications import Application
+from moderation.audit.models import Action
+from moderation.audit.requests import acting
+from moderation.audit.services import record, was_recorded_lately
 
 PROBLEMS: dict[str, str | Promise] = {
     "large": _("It is large: the worker reads it."),
@@ -77,6 +82,12 @@ class WebhookDelivery(models.Model):
     def why(self) -> str:
         """Why it waits, was not read or is kept apart; empty when there is nothing to say. Nothing of its content."""
         return str(PROBLEMS.get(self.problem, self.problem))
+
+    def record_reading(self) -> None:
+        """Record that whoever's request is being answered is about to read its text; once an hour for each reader."""
+        fields: dict[str, Any] = {"action": Action.DELIVERY_READ, "app": self.application.slug}
+        if not was_recorded_lately(**fields, detail__delivery=self.pk):
+            record(**fields, actor=acting(), detail={"delivery": self.pk})
 
 
 class Feed(models.Model):

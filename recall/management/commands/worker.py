@@ -20,6 +20,7 @@ from django.utils import timezone
 from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
 
+from moderation.accounts import attempts, unsent
 from moderation.archive import deliveries, people, retention, search
 from moderation.audit import alarms as audit_alarms
 from moderation.audit import checkpoints, jobs
@@ -172,13 +173,15 @@ def keep_reading(name: str) -> None:
 
 
 def keep_watching(name: str) -> None:
-    """Twice a minute for ever: watch the webhooks' feeds, and let go of old deliveries and messages."""
+    """Twice a minute for ever: watch feeds and readers, and let go of what is old: deliveries, messages, attempts."""
     pruned_up_to = 0
 
     def work() -> None:
         nonlocal pruned_up_to
         alarms.watch()
         deliveries.prune()
+        attempts.prune(timezone.now())
+        unsent.prune()
         pruned_up_to = retention.prune(pruned_up_to)
 
     keep(work, WATCHING_SECONDS, name)

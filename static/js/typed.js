@@ -1,0 +1,111 @@
+/* What is typed into a form is kept in this tab, for its person and its page. When the session ends before it is sent,
+   it is filled in again after signing in. Signing out, or another person, erases it. Secrets are never kept. */
+
+import { show as showNotice } from "./notice.js";
+
+const person = document.querySelector("meta[name=account]")?.content ?? "";
+const SECRET = /passw|secret|key|token|^typed/i;
+const TYPES = ["text", "search", "number", "email", "url", "tel", "date", "time", "datetime-local", "checkbox", "radio"];
+const HOURS = 12;
+const key = `typed-${person}-${location.pathname}`;
+
+const isKept = (field) =>
+  field.name && !SECRET.test(field.name) && !field.closest("#messages")
+  && (field.matches("textarea, select:not([multiple])") || (field.matches("input") && TYPES.includes(field.type)));
+
+/* The fields of every form that changes something, each under a name that it has again when the page is made anew. */
+function* fields() {
+  for (const form of document.forms) {
+    if (form.method !== "post") continue;
+    const counts = {};
+    for (const field of form.elements) {
+      if (!isKept(field)) continue;
+      const name = `${form.getAttribute("action") ?? ""} ${field.name} ${field.type}`;
+      counts[name] = (counts[name] ?? 0) + 1;
+      yield [`${name} ${counts[name]}`, field, form];
+    }
+  }
+}
+
+const isTicked = (field) => field.type === "checkbox" || field.type === "radio";
+const valueOf = (field) => (isTicked(field) ? field.checked : field.value);
+
+function read(name) {
+  try {
+    return JSON.parse(sessionStorage.getItem(name));
+  } catch {
+    return null;
+  }
+}
+
+function write(name, entry) {
+  try {
+    sessionStorage.setItem(name, JSON.stringify(entry));
+  } catch {
+    // No room or no storage: what is typed lives as long as the page.
+  }
+}
+
+function erase(isErased) {
+  try {
+    for (const name of Object.keys(sessionStorage)) {
+      if (/^(typed|selection)-/.test(name) && isErased(name)) sessionStorage.removeItem(name);
+    }
+  } catch {
+    // No storage: nothing was kept.
+  }
+}
+
+const drafts = () => Object.keys(sessionStorage).filter((name) => name.startsWith("typed-"));
+
+/* The sign-in, and a page that says that a form has expired: whatever page is shown next is filled in. */
+function markAll() {
+  for (const name of drafts()) write(name, { ...read(name), again: true, sent: false });
+}
+
+function save(event) {
+  const form = event.target.form;
+  if (!person || form?.method !== "post" || !isKept(event.target)) return;
+  const entry = read(key) ?? { values: {} };
+  for (const [name, field, of] of fields()) if (of === form) entry.values[name] = valueOf(field);
+  write(key, { values: entry.values, at: Date.now() });
+}
+
+function fill(values) {
+  for (const [name, field] of fields()) {
+    if (!(name in values) || valueOf(field) === values[name]) continue;
+    if (isTicked(field)) field.checked = values[name];
+    else field.value = values[name];
+    for (let box = field.closest("details"); box; box = box.parentElement.closest("details")) box.open = true;
+    for (const type of ["input", "change"]) field.dispatchEvent(new Event(type, { bubbles: true }));
+  }
+  showNotice("typed-kept");
+}
+
+try {
+  if (!person || document.querySelector("[data-keeps-typed]")) {
+    markAll();
+  } else {
+    // What was sent, and led here and not to the sign-in, has arrived.
+    erase((name) => name.split("-", 2)[1] !== person || read(name)?.sent === true);
+    const entry = read(key);
+    const isToBeFilled = entry?.again && Date.now() - entry.at < HOURS * 3600 * 1000;
+    // When every script of the page listens.
+    if (isToBeFilled) {
+      write(key, { ...entry, again: false });
+      document.addEventListener("DOMContentLoaded", () => fill(entry.values));
+    } else {
+      sessionStorage.removeItem(key);
+    }
+  }
+} catch {
+  // No storage: nothing was kept.
+}
+
+document.addEventListener("input", save);
+document.addEventListener("change", save);
+document.addEventListener("submit", (event) => {
+  const entry = read(key);
+  if (event.target.matches("[data-sign-out], #logout-form")) erase(() => true);
+  else if (entry && event.target.method === "post") write(key, { ...entry, sent: true });
+}, { capture: true });
