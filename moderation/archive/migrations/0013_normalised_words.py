@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     """Columns that may be empty: to add them takes no time, however many messages there are."""
 
-    dependencies = [("archive", "0009_unreadable_messages")]
+    dependencies = [("archive", "0011_read_unread_again")]
 
     operations = [
         migrations.AddField("searchtext", "words", models.TextField(editable=False, null=True)),
