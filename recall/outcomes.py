@@ -16,6 +16,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Exists, F, OuterRef
 from django.utils import timezone
 
+from moderation.archive.models import Application
 from moderation.audit.models import Action, AuditEntry
 from moderation.audit.requests import WORKER
 from moderation.audit.services import entry, record, record_all
@@ -140,20 +141,20 @@ def record_accepted(accepted: list[tuple[Claim, Answer]]) -> bool:
             return False
         RecallBatch.objects.filter(
             pk__in=[claim.batch.pk for claim, _answer in accepted], state=RecallBatch.State.SENDING
-        ).update(**ended(RecallBatch.State.ACCEPTED))
+        ).update(**ended(RecallBatch.State.ACCEPTED, accepted[0][0].recall.application))
         record_all([told(claim, Outcome.ACCEPTED, answer=answer) for claim, answer in accepted])
         settle({claim.recall.pk for claim, _answer in accepted})
     return True
 
 
-def ended(state: str, *, wait: float | None = None) -> dict[str, Any]:
+def ended(state: str, application: Application, *, wait: float | None = None) -> dict[str, Any]:
     """What a batch is given when its call has ended and it comes to `state`."""
     return {
         "state": state,
         "claimed_by": "",
         "lease_until": None,
         "next_attempt_at": None if wait is None else timezone.now() + timedelta(seconds=wait),
-        "check_at": check_after(state),
+        "check_at": check_after(state, application),
         "checks": 0,
     }
 
@@ -261,7 +262,7 @@ def record_outcome(
         )
         if mine:
             batch = RecallBatch.objects.filter(pk=claim.batch.pk, state=RecallBatch.State.SENDING)
-            batch.update(**ended(state, wait=wait))
+            batch.update(**ended(state, claim.recall.application, wait=wait))
         elif RecallAttempt.objects.filter(pk=claim.attempt.pk, outcome=outcome).exclude(problem=LOST).exists():
             return  # Recorded: the database had only not said so.
         else:
@@ -269,11 +270,11 @@ def record_outcome(
         record_all([told(claim, outcome, answer=answer, error=error, wait=wait, late=not mine)])
 
 
-def check_after(state: str) -> datetime | None:
+def check_after(state: str, application: Application) -> datetime | None:
     """When history is to be read for the messages of a batch that came to `state`; None for never."""
     states = RecallBatch.State
     if state == states.UNKNOWN or (state == states.ACCEPTED and settings.RECALL_VERIFY):
-        return timezone.now() + timedelta(seconds=settings.RECALL_VERIFY_AFTER)
+        return timezone.now() + timedelta(seconds=application.verify_after)
     return None
 
 
@@ -293,7 +294,7 @@ def learn_late(claim: Claim, outcome: str, answer: Answer | None) -> None:
     # Not what a person has decided on, or sent again, meanwhile.
     RecallBatch.objects.filter(
         pk=claim.batch.pk, state=RecallBatch.State.UNKNOWN, attempt_count=claim.attempt.number
-    ).update(state=final, check_at=check_after(final))
+    ).update(state=final, check_at=check_after(final, claim.recall.application))
 
 
 def stop_all(recall: Recall, reason: Recall.StopReason) -> None:
@@ -353,7 +354,7 @@ def recover_orphans() -> int:
         with transaction.atomic():
             taken = RecallBatch.objects.filter(
                 pk=batch.pk, state=RecallBatch.State.SENDING, lease_until=batch.lease_until
-            ).update(**ended(RecallBatch.State.UNKNOWN))
+            ).update(**ended(RecallBatch.State.UNKNOWN, batch.recall.application))
             if not taken:
                 continue
             attempt = batch.attempts.filter(outcome=Outcome.OPEN).get()

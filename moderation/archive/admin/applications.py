@@ -68,6 +68,7 @@ class ApplicationForm(forms.ModelForm[Application]):
             "keep_days",
             "history_days",
             "media_origins",
+            "verify_after_seconds",
         ]
         widgets = {
             "media_origins": forms.Textarea(attrs={"rows": 3, "class": "vLargeTextField", "spellcheck": "false"})
@@ -174,6 +175,7 @@ class ApplicationAdmin(SearchAdmin):
                 },
             ),
             (_("How long messages are kept"), {"fields": ["keep_days", "history_days"]}),
+            (_("Verification"), {"fields": ["verify_after_seconds"]}),
             (_("Attachments"), {"fields": ["media_origins"]}),
         ]
 

@@ -48,7 +48,7 @@ class Application(Recorded):
     recorded_as = Action.APPLICATION_CHANGED
     told = (
         *("slug", "name", "rest_host_saved", "recaller_id", "recaller_data", "keep_days", "history_days"),
-        "media_origins",
+        *("media_origins", "verify_after_seconds"),
     )
     secret = ("appkey_sealed", "secret_keys_sealed")
     told_app = "slug"
@@ -103,6 +103,17 @@ class Application(Recorded):
         ),
     )
 
+    verify_after_seconds = models.PositiveIntegerField(
+        _("seconds until a recall is verified"),
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(3_600)],
+        help_text=_(
+            "History is read so long after a recall for whether its messages are gone. manage.py goeasy_check measures "
+            "how long GoEasy takes. Empty: as RECALL_VERIFY_AFTER says."
+        ),
+    )
+
     class Meta:
         verbose_name = _("application")
         verbose_name_plural = _("applications")
@@ -130,6 +141,12 @@ class Application(Recorded):
     def allowed_media_origins(self) -> list[str]:
         """The origins from which a browser may show this application's attachments: everybody's, and its own."""
         return list(dict.fromkeys([*settings.MEDIA_ORIGINS, *self.media_origins.split()]))
+
+    @property
+    def verify_after(self) -> float:
+        """Seconds from the end of a recall's call until history is read for what became of its messages."""
+        own = self.verify_after_seconds
+        return float(settings.RECALL_VERIFY_AFTER if own is None else own)
 
     # Methods, not properties: nothing that lists an object's attributes shows a key.
     def appkey(self) -> str:
