@@ -39,6 +39,7 @@ class Action(models.TextChoices):
     PSEUDONYM_CHANGED = "pseudonym.changed", _("pseudonym changed")
     CONVERSATION_OPENED = "conversation.opened", _("private conversation opened")
     SEARCHED = "messages.searched", _("searched")
+    GOEASY_CHECKED = "goeasy.checked", _("GoEasy checked before going live")
     TEXT_ERASED = "text.erased", _("text erased on request")
 
 

@@ -51,6 +51,7 @@ __all__ = [
     "check_timestamps",
     "masked",
     "recall_body",
+    "send_body",
     "timestamp_problem",
 ]
 
@@ -194,6 +195,49 @@ def recall_body(
     }
 
 
+def send_body(
+    *,
+    appkey: str,
+    sender_id: str,
+    to: Recipient,
+    type: str,  # noqa: A002 - GoEasy's word
+    payload: dict[str, Any] | str,
+    sender_data: dict[str, Any] | None = None,
+    to_data: dict[str, Any] | None = None,
+    notification: dict[str, Any] | None = None,
+) -> dict[str, object]:
+    """The body of one send (goeasy-api.md, "Send"); what is None is left out. Raises InvalidCall.
+
+    `type` is one of GoEasy's or the application's own.
+    """
+    kind, to_id = to
+    if kind not in ("private", "group"):
+        raise InvalidCall("A message goes to “private” or “group”.", field="to.type")
+    _check_id(sender_id, "senderId")
+    _check_id(to_id, "to.id")
+    _check_id(type, "type")
+    if isinstance(payload, str):
+        _check_text(payload, "payload")
+    else:
+        _encoded_object(payload, "payload")
+    text = payload.get("text") if isinstance(payload, dict) else payload
+    if type == "text" and isinstance(text, str) and len(text.encode()) > MAX_TEXT_BYTES:
+        raise InvalidCall(f"The text is longer than {MAX_TEXT_BYTES} bytes.", field="payload")
+    optional = {"senderData": sender_data, "to.data": to_data, "notification": notification}
+    for field, value in optional.items():
+        if value is not None:
+            _encoded_object(value, field)
+    return {
+        "appkey": appkey,
+        "senderId": sender_id,
+        **({"senderData": sender_data} if sender_data is not None else {}),
+        "to": {"type": kind, "id": to_id, **({"data": to_data} if to_data is not None else {})},
+        "type": type,
+        "payload": payload,
+        **({"notification": notification} if notification is not None else {}),
+    }
+
+
 def masked(body: Mapping[str, object]) -> dict[str, object]:
     """A copy of `body` to show and to keep: the key's first three characters, none of a short key's."""
     copy = dict(body)
@@ -287,36 +331,17 @@ class Client:
         to_data: dict[str, Any] | None = None,
         notification: dict[str, Any] | None = None,
     ) -> Answer:
-        """Send a message as `sender_id` to `("private", user)` or `("group", group)` (goeasy-api.md, "Send").
-
-        `type` is one of GoEasy's or the application's own; what is None is left out of the body.
-        """
-        kind, to_id = to
-        if kind not in ("private", "group"):
-            raise InvalidCall("A message goes to “private” or “group”.", field="to.type")
-        _check_id(sender_id, "senderId")
-        _check_id(to_id, "to.id")
-        _check_id(type, "type")
-        if isinstance(payload, str):
-            _check_text(payload, "payload")
-        else:
-            _encoded_object(payload, "payload")
-        text = payload.get("text") if isinstance(payload, dict) else payload
-        if type == "text" and isinstance(text, str) and len(text.encode()) > MAX_TEXT_BYTES:
-            raise InvalidCall(f"The text is longer than {MAX_TEXT_BYTES} bytes.", field="payload")
-        optional = {"senderData": sender_data, "to.data": to_data, "notification": notification}
-        for field, value in optional.items():
-            if value is not None:
-                _encoded_object(value, field)
-        body: dict[str, object] = {
-            "appkey": self._appkey,
-            "senderId": sender_id,
-            **({"senderData": sender_data} if sender_data is not None else {}),
-            "to": {"type": kind, "id": to_id, **({"data": to_data} if to_data is not None else {})},
-            "type": type,
-            "payload": payload,
-            **({"notification": notification} if notification is not None else {}),
-        }
+        """Send a message as `sender_id` to `("private", user)` or `("group", group)`, as `send_body()` has it."""
+        body = send_body(
+            appkey=self._appkey,
+            sender_id=sender_id,
+            to=to,
+            type=type,
+            payload=payload,
+            sender_data=sender_data,
+            to_data=to_data,
+            notification=notification,
+        )
         return _accepted(self._call("POST", "/v2/im/message", body=body))
 
     def _call(
