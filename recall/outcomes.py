@@ -21,7 +21,7 @@ from moderation.audit.models import Action, AuditEntry
 from moderation.audit.requests import WORKER
 from moderation.audit.services import entry, record, record_all
 from moderation.goeasy.client import Answer
-from moderation.goeasy.errors import GoEasyError, InvalidCall, NotSent, Refused
+from moderation.goeasy.errors import GoEasyError, InvalidCall, NotAllowed, NotSent, Refused
 from recall import limits
 from recall.models import Circuit, Recall, RecallAttempt, RecallBatch
 
@@ -64,6 +64,8 @@ def wait_before_retry(error: GoEasyError, tries: int) -> float | None:
     """
     if isinstance(error, Withdrawn):
         return 0.0
+    if isinstance(error, NotAllowed):
+        return None
     put_off = isinstance(error, Refused) and {429, 503} & {error.answer.code, error.answer.http_status}
     if tries >= MAX_ATTEMPTS or not (put_off or isinstance(error, NotSent)):
         return None
@@ -224,6 +226,10 @@ def record_error(circuit: Circuit, claim: Claim, error: GoEasyError) -> None:
         if isinstance(error, Withdrawn):
             # Nothing was tried: it does not count.
             RecallBatch.objects.filter(pk=claim.batch.pk, tries__gt=0).update(tries=F("tries") - 1)
+            return
+        if isinstance(error, NotAllowed):
+            # It says nothing of GoEasy, and the next call would end alike.
+            stop_all(claim.recall, Recall.StopReason.NOT_ALLOWED)
             return
         limits.note_failure(circuit, error)
         if isinstance(error, Refused) and {401, 403} & {error.answer.code, error.answer.http_status}:

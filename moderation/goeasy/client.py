@@ -26,6 +26,7 @@ from moderation.goeasy.answers import (
     parse_answer,
     parse_retry_after,
 )
+from moderation.goeasy.destinations import AllowedHosts
 from moderation.goeasy.errors import GoEasyError, InvalidCall, Unclear
 from moderation.goeasy.wire import MASK, REGIONS, Key, Session, base_url, compact, masked_key
 
@@ -258,7 +259,10 @@ class Client:
     not kept. A connection that the server closes at the very moment a request leaves ends as NoAnswer: nobody
     can know. Idle connections are dropped early to make that rare.
 
-    Every method raises InvalidCall, NotSent, NoAnswer (Unclear) or Refused, and nothing else.
+    The key goes to `allowed_hosts` alone (default: the environment's GOEASY_ALLOWED_HOSTS), over https, or http on
+    this machine.
+
+    Every method raises InvalidCall, NotSent (NotAllowed), NoAnswer (Unclear) or Refused, and nothing else.
     """
 
     def __init__(
@@ -269,11 +273,12 @@ class Client:
         connect_timeout: float = 5,
         read_timeout: float = 20,
         pool_size: int = 8,
+        allowed_hosts: AllowedHosts | None = None,
     ) -> None:
         self._appkey = Key(appkey)
         self._base_url = base_url(rest_host)
         self._timeout = (connect_timeout, read_timeout)
-        self._session = Session(self._base_url, pool_size)
+        self._session = Session(self._base_url, pool_size, allowed_hosts or AllowedHosts.from_environment())
 
     def __repr__(self) -> str:
         return f"Client({self._base_url!r})"

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.conf import settings
+
 from moderation.archive.models import Application
 from moderation.audit.models import Action
 from moderation.audit.requests import acting
@@ -157,7 +159,11 @@ class Check:
     def try_a_wrong_key(self) -> None:
         """Read with a key that cannot be one: how GoEasy refuses."""
         self.say("Reading history with a wrong key …")
-        wrong = Client(appkey="BC-" + "0" * 32, rest_host=self.application.rest_host)
+        wrong = Client(
+            appkey="BC-" + "0" * 32,
+            rest_host=self.application.rest_host,
+            allowed_hosts=settings.GOEASY_ALLOWED_HOSTS,
+        )
         with wrong:
             came = self.call("wrong key", lambda: wrong.history(target=self.pair, limit=1))
         answer = came.answer if isinstance(came, HistoryPage) else getattr(came, "answer", None)

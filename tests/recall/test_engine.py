@@ -17,6 +17,7 @@ from django.utils import timezone
 from moderation.archive.models import Conversation
 from moderation.audit.models import AuditEntry
 from moderation.goeasy.client import Recaller
+from moderation.goeasy.destinations import AllowedHosts
 from recall import engine, limits, outcomes, services
 from recall.models import CallSlot, Evidence, Recall, RecallAttempt, RecallBatch, RecallItem
 
@@ -284,6 +285,29 @@ def test_what_never_left_stays_unsent_and_stops_the_recall(
     assert (recall.state, recall.stop_reason) == ("stopped", "unreachable")
     assert states(recall) == ["pending", "pending"]
     assert set(RecallAttempt.objects.values_list("outcome", flat=True)) == {"not_sent"}
+
+
+def test_a_host_that_is_not_allowed_stops_the_recall_at_once_and_the_rest_can_be_sent_when_it_is(
+    request_recall: Callable[..., Recall], sandbox: Any, settings: Any, moderator: Any, client: Any
+) -> None:
+    allowed, settings.GOEASY_ALLOWED_HOSTS = settings.GOEASY_ALLOWED_HOSTS, AllowedHosts.parse("*.goeasy.io")
+    recall = request_recall(21)
+    engine.send_recall(recall.pk)
+    recall.refresh_from_db()
+    assert (recall.state, recall.stop_reason, states(recall)) == ("stopped", "not_allowed", ["pending", "pending"])
+    attempt = RecallAttempt.objects.get()
+    assert (attempt.outcome, attempt.problem) == ("not_sent", "host_not_allowed")
+    assert sandbox.calls("recall") == []
+    # It says nothing of how GoEasy does.
+    assert not limits.circuit_of(recall.application).failures
+    client.force_login(moderator)
+    page = client.get(recall.get_absolute_url()).content.decode()
+    assert "The key was not sent" in page
+    assert "GOEASY_ALLOWED_HOSTS" in page
+    settings.GOEASY_ALLOWED_HOSTS = allowed
+    services.retry_recall(recall, moderator)
+    engine.send_recall(recall.pk)
+    assert states(recall) == ["accepted", "accepted"]
 
 
 def test_before_its_time_nothing_leaves_and_it_can_be_called_off(

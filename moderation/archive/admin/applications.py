@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from moderation.archive.models import DEFAULT, Application
+from moderation.archive.models.applications import same_address
 from moderation.archive.recaller_data import RecallerDataField
 from moderation.read_only_admin import is_referred_to
 from moderation.search_admin import SearchAdmin
@@ -84,6 +85,27 @@ class ApplicationForm(forms.ModelForm[Application]):
 
     def clean_new_appkey(self) -> str:
         return clean_key(self.cleaned_data["new_appkey"])
+
+    def clean(self) -> dict[str, Any] | None:
+        """A key that is kept was given for one address: for another it is typed again."""
+        cleaned = super().clean()
+        host = self.cleaned_data.get("rest_host_saved")
+        kept = self.initial.get("rest_host_saved", "")
+        if (
+            "new_appkey" in self.fields
+            and host
+            and self.instance.appkey_sealed
+            and not same_address(kept, host)
+            and not self.cleaned_data.get("new_appkey")
+        ):
+            self.add_error(
+                "new_appkey",
+                ValidationError(
+                    _("The REST host changes: enter the key again. A stored key is never sent to a new address."),
+                    code="key_for_another_host",
+                ),
+            )
+        return cleaned
 
     def clean_media_origins(self) -> str:
         """One a line, as a browser writes an origin."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -19,11 +20,17 @@ DEFAULT = "default"
 
 
 def validate_rest_host(value: str) -> None:
-    """Refuse what `goeasy.client.base_url` cannot read."""
+    """Refuse what `goeasy.client.base_url` cannot read, and what GOEASY_ALLOWED_HOSTS does not list."""
     try:
-        base_url(value)
+        url = base_url(value)
     except ValueError as problem:
         raise ValidationError(str(problem)) from None
+    if problem := settings.GOEASY_ALLOWED_HOSTS.problem(url):
+        raise ValidationError(
+            _("%(problem)s Whoever runs the console lists it there, or chooses another host."),
+            code="host_not_allowed",
+            params={"problem": problem},
+        )
 
 
 # A host name or an IPv4 address, and perhaps a port. A policy for browsers is made of it: nothing else may be in it.
@@ -40,6 +47,14 @@ def validate_media_origins(value: str) -> None:
             code="origin",
             params={"origin": bad[0][:100]},
         )
+
+
+def same_address(one: str, other: str) -> bool:
+    """Whether two REST hosts are the same address, however they are written."""
+    try:
+        return base_url(one).lower() == base_url(other).lower()
+    except ValueError:
+        return one == other
 
 
 class Application(Recorded):
@@ -122,6 +137,17 @@ class Application(Recorded):
     def __str__(self) -> str:
         return self.name
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save; a key that was kept for another address is dropped rather than sent to this one."""
+        fields = kwargs.get("update_fields")
+        if not self._state.adding and (fields is None or "rest_host_saved" in fields):
+            kept = Application.objects.filter(pk=self.pk).values_list("rest_host_saved", "appkey_sealed").first()
+            if kept and kept[1] and kept[1] == self.appkey_sealed and not same_address(kept[0], self.rest_host_saved):
+                self.appkey_sealed = ""
+                if fields is not None:
+                    kwargs["update_fields"] = {*fields, "appkey_sealed"}
+        super().save(*args, **kwargs)
+
     @property
     def is_from_environment(self) -> bool:
         """Whether the environment, not the admin, holds this application's keys."""
@@ -175,4 +201,5 @@ class Application(Recorded):
             connect_timeout=settings.GOEASY_CONNECT_TIMEOUT,
             read_timeout=read_timeout or settings.GOEASY_READ_TIMEOUT,
             pool_size=settings.GOEASY_CONCURRENCY,
+            allowed_hosts=settings.GOEASY_ALLOWED_HOSTS,
         )
