@@ -89,6 +89,9 @@ def compare(conversation: Conversation, state: Feed) -> Filled:
     since = max(conversation.compared_until, feed.in_ms(state.first_at) if state.first_at else 0)
     filled = fill(conversation, since=since, most_calls=MOST_CALLS_EACH, patience=0)
     if not filled.problem:
+        if filled.is_blocked:
+            log.warning("conversation %s: not compared beyond messages that cannot be read", conversation.pk)
+            return filled
         if not filled.whole:
             log.warning("conversation %s: too much happened to compare all of it with history", conversation.pk)
         Conversation.objects.filter(pk=conversation.pk).update(compared_until=began)

@@ -95,6 +95,7 @@ MODELS: dict[str, dict[str, tuple[str, ...]]] = {
     "archive_application": BY_ADMINS,
     "archive_conversation": READ_ONLY,
     "archive_message": READ_ONLY,
+    "archive_unreadablemessage": {**LOG, "history": ("aA", "aA")},
     "archive_webhookdelivery": {**LOG, "history": ("aA", "aA"), "retry": (NOT_ALLOWED, ADMIN, NOT_ALLOWED)},
     "audit_auditentry": {
         **LOG,
@@ -128,7 +129,7 @@ def things(private: Any, moderator: Any, reason: Any, make_message: Any, lead: A
     """One of everything that an address can name."""
     from moderation.accounts.models import Pseudonym
     from moderation.archive.deliveries import accept
-    from moderation.archive.models import Application, WebhookDelivery
+    from moderation.archive.models import Application, UnreadableMessage, WebhookDelivery
     from moderation.audit.models import AuditEntry, AuditJob
     from recall import services
     from recall.models import Recall, RecallReason, Sweep
@@ -156,6 +157,7 @@ def things(private: Any, moderator: Any, reason: Any, make_message: Any, lead: A
         "archive_application": Application.objects.create(slug="second", name="Second"),
         "archive_conversation": private,
         "archive_message": message,
+        "archive_unreadablemessage": UnreadableMessage.objects.create(conversation=private, raw="{}", length=2),
         "archive_webhookdelivery": WebhookDelivery.objects.get(),
         "audit_auditentry": AuditEntry.objects.get(recall=recall.pk),
         "recall_recallreason": RecallReason.objects.create(code="boredom", label_en="Boredom", label_zh="无聊"),

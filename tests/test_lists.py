@@ -18,7 +18,8 @@ from recall.models import Recall
 pytestmark = pytest.mark.django_db
 
 GROWING = (
-    "archive_message|archive_conversation|archive_sender|archive_searchtext|archive_webhookdelivery|audit_auditentry|"
+    "archive_message|archive_conversation|archive_sender|archive_searchtext|archive_webhookdelivery|"
+    "archive_unreadablemessage|audit_auditentry|"
     "audit_auditseal|audit_auditcheckpoint|audit_auditprivate|recall_recall|recall_recallbatch|"
     "recall_recallattempt|recall_recallitem|recall_evidence"
 )
@@ -76,6 +77,8 @@ def recall(private: Any, moderator: Any, reason: Any, make_message: Callable[...
         "/admin/archive/conversation/",
         "/admin/archive/message/",
         "/admin/archive/webhookdelivery/",
+        "/admin/archive/unreadablemessage/",
+        "/admin/archive/unreadablemessage/?ids=user-a&app=default",
         "/admin/archive/webhookdelivery/?state=unread&app=default",
         "/admin/recall/recall/",
         "/admin/recall/recall/{recall}/change/",

@@ -7,18 +7,19 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 
 from django.conf import settings
 from django.utils import timezone
 
-from moderation.archive import feed
-from moderation.archive.ingest import Ingested, ingest
+from moderation.archive import feed, unreadable
+from moderation.archive.history_pages import Page, read_page
+from moderation.archive.ingest import ingest_messages
 from moderation.archive.models import Conversation, Message
-from moderation.goeasy.answers import HistoryPage
-from moderation.goeasy.client import MAX_HISTORY_LIMIT, Client
+from moderation.goeasy.client import Client
 from moderation.goeasy.errors import GoEasyError
+from moderation.goeasy.fields import recall_mark
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,8 @@ PATIENCE = 3.0
 # So many reads at once in one process, and a second to wait for a place: a slow GoEasy must not take all the
 # threads that answer people.
 MOST_READS = 4
+# A page that is not full is mostly the last one. So many calls more than were meant show whether it is.
+CALLS_TO_THE_END = 2
 _places = threading.BoundedSemaphore(MOST_READS)
 
 
@@ -37,10 +40,12 @@ class Reading:
     """What reading history came to.
 
     `problem` is empty, or what kept it from being read: an error's `kind`, "not_configured", "busy" (GoEasy is
-    slow, and enough reads wait for it), or "slow" (not all that was to be looked up could be).
-    `reached_start`: history has nothing older. `crowded_ms`: a millisecond with more messages than one page
-    holds, so that the strictly-before cursor cannot show them all (goeasy-api.md, "History"). `missed`: of the
-    messages added, those that the webhook should have brought.
+    slow, and enough reads wait for it); of what was to be looked up also "slow", "too_many" (not all of it was
+    asked for) or "unreadable" (it may be among the messages that could not be read).
+    `reached_start`: it was seen that history has nothing older. `crowded_ms`: a millisecond with more messages than
+    one page holds, so that the strictly-before cursor cannot show them all (goeasy-api.md, "History"). `missed`: of
+    the messages added, those that the webhook should have brought. `unreadable`: the texts that are no messages;
+    `is_blocked`: nothing on a page could be read, so that history cannot be followed beyond it.
     """
 
     problem: str = ""
@@ -48,6 +53,8 @@ class Reading:
     reached_start: bool = False
     crowded_ms: int | None = None
     missed: int = 0
+    unreadable: set[str] = field(default_factory=set)
+    is_blocked: bool = False
 
 
 def read_latest(conversation: Conversation, *, pages: int = 2) -> Reading:
@@ -79,12 +86,17 @@ def read_before(conversation: Conversation, before_ms: int, *, pages: int = 2) -
 def look_up(conversation: Conversation, timestamps: Iterable[int], *, max_calls: int = 10) -> Reading:
     """Try to bring the messages at `timestamps` (ms) into the archive, in at most `max_calls` reads.
 
-    For evidence: what is about to be recalled may never have been on anybody's screen.
+    For evidence: what is about to be recalled may never have been on anybody's screen. Without a problem, what the
+    archive then lacks was not in history.
     """
     wanted = set(timestamps)
     missing = wanted - known_timestamps(conversation, wanted)
     # Newest first: one page often covers several of them.
-    return _read(conversation, [timestamp + 1 for timestamp in sorted(missing, reverse=True)], max_calls, follow=False)
+    cursors: list[int | None] = [timestamp + 1 for timestamp in sorted(missing, reverse=True)]
+    reading = _read(conversation, cursors, max_calls, follow=False)
+    if not reading.problem and (cursors or reading.unreadable) and missing - known_timestamps(conversation, missing):
+        reading.problem = "too_many" if cursors else "unreadable"
+    return reading
 
 
 class Sight(Enum):
@@ -93,7 +105,9 @@ class Sight(Enum):
     RECALLED = "recalled"  # messages, all of them marked as recalled
     PRESENT = "present"  # a message that is not
     ABSENT = "absent"  # none, though history reaches further back
-    BEYOND = "beyond"  # none, and nothing older: history may not reach so far; or too many to see them all
+    # Neither can be said: history may not reach so far, the page has messages that cannot be read or a mark that nobody
+    # knows the meaning of, or the millisecond has too many messages to see them all.
+    BEYOND = "beyond"
 
 
 @dataclass
@@ -116,6 +130,7 @@ def survey(
     if not conversation.application.is_configured:
         found.problem = "not_configured"
         return found
+    marks: dict[int, list[bool | None]] = defaultdict(list)
     with conversation.application.client(read_timeout=settings.GOEASY_READ_TIMEOUT) as client:
         cursor = wanted[0] + 1 if wanted else 0
         for _call in range(pages):
@@ -124,44 +139,57 @@ def survey(
             if before_each:
                 before_each()
             try:
-                page = client.history(target=conversation.target, limit=MAX_HISTORY_LIMIT, before=cursor)
+                page = read_page(client.history(target=conversation.target, before=cursor), cursor)
             except GoEasyError as error:
                 log.warning("history of conversation %s not read: %s", conversation.pk, error)
                 found.problem = error.kind
                 break
             _take(conversation, page)
-            cursor = _look_at(page, cursor, wanted, found.sights)
+            for message in page.messages:
+                marks[message.timestamp].append(recall_mark(message.data))
+            wanted = _look_at(page, cursor, wanted, marks, found.sights)
+            if wanted:
+                # One past the next wanted one; never below what a page cut off, never where this page was.
+                cursor = min(wanted[0] + 1, cursor if page.next_before is None else page.next_before)
     return found
 
 
-def _look_at(page: HistoryPage, before: int, wanted: list[int], sights: dict[int, Sight]) -> int:
-    """Take from `wanted` (newest first) what the page before `before` tells of; return the next page's cursor."""
-    shown: dict[int, list[bool]] = defaultdict(list)
-    for message in page.messages:
-        if isinstance(time := message.data.get("timestamp"), int):
-            shown[time].append(message.data.get("recalled") is True)
-    oldest = min(shown, default=0)
-    whole = len(page.messages) + len(page.unreadable) < MAX_HISTORY_LIMIT
-    crowded = not whole and oldest + 1 == before
-    while wanted and (whole or wanted[0] > oldest or (crowded and wanted[0] == oldest)):
-        timestamp = wanted.pop(0)
-        if not all(flags := shown.get(timestamp, [])):
+def _look_at(
+    page: Page, before: int, wanted: list[int], marks: dict[int, list[bool | None]], sights: dict[int, Sight]
+) -> list[int]:
+    """Note what is known of `wanted` (ms, newest first) once `page` was read; return those that older pages will tell.
+
+    `marks`: how the messages seen so far at each time are marked.
+    """
+    if page.is_blocked:
+        # Nothing tells where the newest of them would be; older ones can still be asked for.
+        sights[wanted[0]] = Sight.PRESENT if False in marks.get(wanted[0], []) else Sight.BEYOND
+        return wanted[1:]
+    waiting: list[int] = []
+    for timestamp in wanted:
+        seen = marks.get(timestamp, [])
+        are_recalled = bool(seen) and all(seen)
+        if False in seen:
             sights[timestamp] = Sight.PRESENT
-        elif page.unreadable or (crowded and timestamp == oldest):
+        elif page.oldest is None:
+            sights[timestamp] = Sight.RECALLED if are_recalled else Sight.BEYOND
+        elif timestamp < page.oldest or (timestamp == page.oldest != page.crowded_ms):
+            # The page may have had no room for all of its oldest millisecond.
+            waiting.append(timestamp)
+        elif page.unreadable or None in seen or timestamp in (before, page.crowded_ms):
+            # A page that showed one millisecond alone was followed by older ones: it may have been cut there, too.
             sights[timestamp] = Sight.BEYOND
-        elif flags:
-            sights[timestamp] = Sight.RECALLED
         else:
-            sights[timestamp] = Sight.ABSENT if shown and oldest < timestamp else Sight.BEYOND
-    # One past the next wanted one; never below what a page cut off, never where this page was.
-    return min(wanted[0] + 1, before - 1) if wanted else before
+            sights[timestamp] = Sight.RECALLED if are_recalled else Sight.ABSENT
+    return waiting
 
 
 @dataclass
 class Filled(Reading):
     """What comparing with history came to: calls made, and every millisecond that history cannot show whole.
 
-    `whole`: history was read as far back as was asked for, or to its start.
+    `whole`: history was read as far back as was asked for, or to its start; what could not be read on the way is
+    counted in `unreadable`.
     """
 
     calls: int = 0
@@ -186,11 +214,12 @@ def fill(
             if before_each:
                 before_each()
             filled.calls += 1
-            cursor = _read_page(conversation, client, cursor, filled)
+            page = _read_page(conversation, client, cursor, filled)
             if filled.crowded_ms and filled.crowded_ms not in filled.crowded:
                 filled.crowded.append(filled.crowded_ms)
-            if filled.problem:
+            if page is None or filled.is_blocked:
                 break
+            cursor = page.next_before
             if cursor is None or cursor <= since:
                 filled.whole = True
                 break
@@ -199,10 +228,12 @@ def fill(
     return filled
 
 
-def _take(conversation: Conversation, page: HistoryPage) -> Ingested:
-    """Keep the page's messages; what of them the webhook should have brought is a gap in the feed."""
-    ingested = ingest(conversation, [message.raw for message in page.messages])
-    return replace(ingested, missed=feed.note_missed(conversation.application, ingested.times))
+def _take(conversation: Conversation, page: Page) -> tuple[int, int]:
+    """Keep what is on the page. Returns how many messages were added, and how many of these are a gap in the feed."""
+    ingested = ingest_messages(conversation, page.messages)
+    unreadable.forget_read(conversation, page.messages)
+    unreadable.keep(conversation, page.unreadable)
+    return ingested.added, feed.note_missed(conversation.application, ingested.times)
 
 
 def known_timestamps(conversation: Conversation, timestamps: Iterable[int]) -> set[int]:
@@ -229,7 +260,7 @@ def _read(
 ) -> Reading:
     """Read one page per cursor, or with `follow` on from the first, in at most `calls` calls.
 
-    `until_known`: no further than a page with nothing new.
+    Of `cursors` those are left that were not asked for. `until_known`: no further than a page with nothing new.
     """
     reading = Reading()
     if not cursors:
@@ -262,11 +293,12 @@ def _read_pages(
     deadline = time.monotonic() + PATIENCE
     with conversation.application.client(read_timeout=READ_TIMEOUT) as client:
         covered: int | None = None
-        for call in range(calls):
+        page: Page | None = None
+        for call in range(calls + (CALLS_TO_THE_END if follow and not until_known else 0)):
             # A page that was read reaches past these already.
             while cursors and covered is not None and (cursors[0] or 0) > covered:
                 cursors.pop(0)
-            if not cursors:
+            if not cursors or (call >= calls and page and not page.is_short):
                 return
             if call and time.monotonic() > deadline:
                 # Who pages goes on from here by hand; who looks for something is told that it was not all looked for.
@@ -274,38 +306,30 @@ def _read_pages(
                     reading.problem = "slow"
                 return
             before = reading.added
-            covered = _read_page(conversation, client, cursors.pop(0), reading)
-            if reading.problem or reading.reached_start or (until_known and reading.added == before):
+            page = _read_page(conversation, client, cursors.pop(0), reading)
+            if reading.reached_start:
+                cursors.clear()
+            if page is None or reading.reached_start or (until_known and reading.added == before):
                 return
+            covered = page.next_before
             if follow and covered is not None:
-                cursors = [covered]
+                cursors[:] = [covered]
 
 
-def _read_page(conversation: Conversation, client: Client, before: int | None, reading: Reading) -> int | None:
-    """Read the page before `before` into the archive and into `reading`; return the next page's cursor.
-
-    The cursor is one past the oldest millisecond read: a strictly-before cursor at that millisecond would skip
-    those of its messages that the page had no room for.
-    """
+def _read_page(conversation: Conversation, client: Client, before: int | None, reading: Reading) -> Page | None:
+    """Read the page before `before` (ms) into the archive and into `reading`; None when GoEasy did not tell it."""
     try:
-        page = client.history(target=conversation.target, limit=MAX_HISTORY_LIMIT, before=before)
+        page = read_page(client.history(target=conversation.target, before=before), before)
     except GoEasyError as error:
         log.warning("history of conversation %s not read: %s", conversation.pk, error)
         reading.problem = error.kind
         return None
-    ingested = _take(conversation, page)
-    reading.added += ingested.added
-    reading.missed += ingested.missed
-    if unreadable := len(ingested.unreadable) + len(page.unreadable):
-        log.warning("history of conversation %s holds %d unreadable elements", conversation.pk, unreadable)
-    if len(page.messages) + len(page.unreadable) < MAX_HISTORY_LIMIT:
-        reading.reached_start = True
-        return None
-    times = [time for message in page.messages if isinstance(time := message.data.get("timestamp"), int)]
-    if not times:
-        return None
-    oldest = min(times)
-    if oldest + 1 == before:
-        reading.crowded_ms = oldest
-        return oldest
-    return oldest + 1
+    added, missed = _take(conversation, page)
+    reading.added += added
+    reading.missed += missed
+    # Neighbouring pages may both have it.
+    reading.unreadable.update(page.unreadable)
+    reading.reached_start = page.is_end
+    reading.is_blocked = page.is_blocked
+    reading.crowded_ms = page.crowded_ms or reading.crowded_ms
+    return page

@@ -17,6 +17,7 @@ from moderation.archive.models import Application, Conversation, Message, Sender
 from moderation.goeasy.answers import value_of
 from moderation.goeasy.client import Group, Private, Target
 from moderation.goeasy.errors import InvalidCall
+from moderation.goeasy.fields import object_of, recall_mark, text_of, timestamp_of
 
 # What is taken from the message itself when the mark that it was recalled came first.
 TOLD = ("timestamp", "sender_id", "type", "raw", "sha256", "payload_sha256")
@@ -49,24 +50,25 @@ def sha256(text: str) -> str:
 
 
 def storable(value: object, length: int) -> str:
-    """`value` if it is text, fit for a column of `length`: neither engine takes a lone surrogate, PostgreSQL no NUL."""
-    if not isinstance(value, str):
-        return ""
-    return value.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")[:length]
+    """`value` if it is text or a whole number, fit for a column of `length`.
+
+    Neither engine takes a lone surrogate, PostgreSQL no NUL.
+    """
+    return text_of(value).encode("utf-8", "replace").decode().replace("\x00", "\ufffd")[:length]
 
 
 def read_message(raw: str, data: Any = None) -> Message | None:
-    """`raw` as an unsaved Message of no conversation yet, or None when it is not an object with a whole timestamp.
+    """`raw` as an unsaved Message of no conversation yet, or None when it is not an object with a timestamp.
 
     `timestamp` is in milliseconds since the epoch (goeasy-api.md, "History"). `data` is what `raw` says, if it was
-    read already.
+    read already. In which forms a field is accepted: `goeasy/fields.py`.
     """
     try:
         data = value_of(raw.strip()) if data is None else data
-        timestamp = data.get("timestamp") if isinstance(data, dict) else None
-        if not isinstance(timestamp, int) or isinstance(timestamp, bool) or not 0 < timestamp < 2**63:
+        timestamp = timestamp_of(data) if isinstance(data, dict) else None
+        if timestamp is None:
             return None
-        payload = json.dumps([data.get("type"), data.get("payload")], sort_keys=True)
+        payload_sha256 = _payload_sha256(data.get("type"), data.get("payload"))
     except ValueError:
         # No JSON.
         return None
@@ -78,8 +80,8 @@ def read_message(raw: str, data: Any = None) -> Message | None:
         type=storable(data.get("type"), 64),
         raw=raw,
         sha256=sha256(raw),
-        payload_sha256=sha256(payload),
-        recalled=data.get("recalled") is True,
+        payload_sha256=payload_sha256,
+        recalled=recall_mark(data) is True,
         seen_at=timezone.now(),
     )
     # Read once.
@@ -87,21 +89,24 @@ def read_message(raw: str, data: Any = None) -> Message | None:
     return message
 
 
+def _payload_sha256(kind: object, payload: object) -> str:
+    return sha256(json.dumps([kind, payload], sort_keys=True))
+
+
 def target_of(message: Message) -> Target | None:
     """The conversation that the message itself names, as one that was delivered has to; None when it names none."""
     data, to = message.data, _to(message.data)
     try:
         if group := data.get("groupId") or (to.get("id") if to.get("type") == "group" else None):
-            return Group(group)
-        return Private(data.get("senderId", ""), data.get("receiverId") or to.get("id", ""))
+            return Group(text_of(group))
+        return Private(text_of(data.get("senderId")), text_of(data.get("receiverId") or to.get("id")))
     except InvalidCall:
         return None
 
 
 def _to(data: dict[str, Any]) -> dict[str, Any]:
     """`to` of a message that tells its receiver as a send does (goeasy-api.md, "Send")."""
-    to = data.get("to")
-    return to if isinstance(to, dict) else {}
+    return object_of(data.get("to"))
 
 
 def ingest(conversation: Conversation, raws: Iterable[str]) -> Ingested:
@@ -115,12 +120,18 @@ def ingest(conversation: Conversation, raws: Iterable[str]) -> Ingested:
         if (message := read_message(raw)) is None:
             unreadable.append(raw)
         else:
-            message.conversation_id = conversation.pk
             messages.append(message)
+    return replace(ingest_messages(conversation, messages), unreadable=tuple(unreadable))
+
+
+def ingest_messages(conversation: Conversation, messages: list[Message]) -> Ingested:
+    """`ingest()`, of what `read_message()` has read."""
+    for message in messages:
+        message.conversation_id = conversation.pk
     if not messages:
-        return Ingested(0, 0, tuple(unreadable))
+        return Ingested(0, 0, ())
     with transaction.atomic():
-        return replace(_keep(conversation.application_id, messages), unreadable=tuple(unreadable))
+        return _keep(conversation.application_id, messages)
 
 
 def conversations_of(application: Application, targets: Iterable[Target]) -> dict[Target, int]:
@@ -181,14 +192,21 @@ def _learn(known: Message, told: Message) -> tuple[str, ...]:
     if told.recalled and not known.recalled:
         known.recalled, known.recalled_raw = True, told.raw
         return ("recalled", "recalled_raw")
-    if known.recalled and not known.recalled_raw and not told.recalled:
+    if known.recalled and ((not known.recalled_raw and not told.recalled) or _tells_what_was_said(known, told)):
         # The mark came first. What was said is the message, and the mark is what told of the recall.
-        known.recalled_raw = known.raw
+        known.recalled_raw = known.recalled_raw or known.raw
         for name in TOLD:
             setattr(known, name, getattr(told, name))
         known.data = told.data
         return (*TOLD, "recalled_raw")
     return ()
+
+
+def _tells_what_was_said(known: Message, told: Message) -> bool:
+    """Whether `told` has a payload and `known`, which was recalled, came without one."""
+    if "payload" not in told.data or known.payload_sha256 == told.payload_sha256:
+        return False
+    return known.payload_sha256 == _payload_sha256(known.type or None, None)
 
 
 def _save(row: Message, names: tuple[str, ...]) -> bool:
@@ -252,10 +270,9 @@ class About:
     as_of: int
 
 
-def _about(data: object, as_of: int) -> About | None:
-    """What `data`, a member such as `senderData`, tells; None when it tells nothing."""
-    if not isinstance(data, dict):
-        return None
+def _about(value: object, as_of: int) -> About | None:
+    """What `value`, a member such as `senderData`, tells; None when it tells nothing."""
+    data = object_of(value)
     name = storable(data.get("name") or data.get("nickname"), 255)
     avatar = storable(data.get("avatar"), 2000)
     return About(name, avatar, as_of) if name or avatar else None

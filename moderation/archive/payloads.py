@@ -1,7 +1,8 @@
 """How a message is shown: from its raw JSON text to words or an attachment. Pure: no model, no request.
 
 Nothing here trusts what it reads. A payload that is not what its type says is shown as formatted JSON, and a text
-that is not JSON as itself (goeasy-api.md, "History": message types and payloads).
+that is not JSON as itself (goeasy-api.md, "History": message types and payloads). Of a type of the app's own, what is
+meant to be read comes first, and the JSON behind it.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import json
 import re
 import unicodedata
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.utils.translation import gettext as _
 
 from moderation.goeasy.answers import value_of
+from moderation.goeasy.fields import decimal_number, object_of, recall_mark, whole_number
 
 # Longer words are folded up; far longer ones are cut, so that one message cannot fill the page.
 FOLD_CHARACTERS = 600
@@ -27,6 +29,8 @@ MOST_CHARACTERS = 12_000
 MOST_URL_CHARACTERS = 2_000
 
 ATTACHMENTS = ("image", "audio", "video", "file")
+# Of a type of the app's own: the fields that people read, the first one that there is.
+HEADLINES = ("text", "name", "title", "content")
 
 # A host and perhaps a port. Neither user names nor backslashes: browsers and this program would read them differently.
 ADDRESS = re.compile(r"https?://[\w.-]+(:\d{1,5})?([/?#][^\s\\]*)?", re.IGNORECASE)
@@ -43,11 +47,15 @@ FLAG_OR_MARKS = re.compile(f"(\U0001f3f4[\U000e0020-\U000e007f]+)|({MARK})\\2*")
 
 @dataclass(frozen=True)
 class Words:
-    """A text, or JSON laid out for people. `head` is what is seen of it while it is folded, empty when it is short."""
+    """A text, or JSON laid out for people. `head` is what is seen of it while it is folded, empty when it is short.
 
-    form: str  # "text", "json", or "erased"
+    `whole`: the JSON of which `text` is the part to read; None when `text` is all there is.
+    """
+
+    form: str  # "text", "json", "erased", or "unknown": recalled, and told without what was said
     text: str
     cut: int = 0  # characters that are not shown
+    whole: Words | None = None
 
     @property
     def length(self) -> int:
@@ -79,9 +87,14 @@ class Attachment:
     may_load: bool = False
 
     @property
+    def href(self) -> str:
+        """The address as a link has it: applications write file names into it as they are, spaces included."""
+        return _without_spaces(self.url)
+
+    @property
     def may_be_allowed(self) -> bool:
         """Whether Django admin would take its origin (`models.MEDIA_ORIGIN`)."""
-        return self.url.lower().startswith("https://")
+        return self.href.lower().startswith("https://")
 
 
 def read(raw: str, media_origins: Collection[str] = ()) -> Words | Attachment:
@@ -99,9 +112,12 @@ def read_value(data: Any, raw: str, media_origins: Collection[str] = ()) -> Word
     """`read()`, for whom the value of `raw` is at hand."""
     if isinstance(data, str):
         return _words("json", raw)
+    if isinstance(data, dict) and data.get("payload") in (None, "", {}) and recall_mark(data):
+        return Words("unknown", _("Text not known: GoEasy tells of it only that it was recalled."))
     if not isinstance(data, dict) or "payload" not in data:
         return _formatted(data, raw)
-    kind, payload = data.get("type"), _unpacked(data["payload"])
+    # A payload may be JSON inside a string.
+    kind, payload = data.get("type"), object_of(data["payload"]) or data["payload"]
     if kind == "text":
         text = payload.get("text") if isinstance(payload, dict) else payload
         if isinstance(text, str):
@@ -111,13 +127,25 @@ def read_value(data: Any, raw: str, media_origins: Collection[str] = ()) -> Word
             return attachment
     elif isinstance(payload, str):
         return _words("text", payload)
-    return _formatted(payload, raw)
+    whole = _formatted(payload, raw)
+    if isinstance(payload, dict) and (headline := _headline(payload)):
+        return replace(_words("text", headline), whole=whole)
+    return whole
+
+
+def _headline(payload: dict[str, Any]) -> str:
+    """The part of a payload that is meant to be read; empty when it has none."""
+    texts = (payload.get(name) for name in HEADLINES)
+    return next((text for text in texts if isinstance(text, str) and text.strip()), "")
 
 
 def text_of(shown: Words | Attachment) -> str:
-    """What there is to read of it: its words, or an attachment's name and address."""
+    """What there is to read of it: its words, all of its JSON, or an attachment's name and address.
+
+    Nothing of what was recalled before anybody could read it.
+    """
     if isinstance(shown, Words):
-        return shown.text
+        return "" if shown.form == "unknown" else (shown.whole or shown).text
     return "\n".join(part for part in (shown.name, shown.url) if part)
 
 
@@ -145,17 +173,6 @@ def with_marks(text: str) -> Iterator[tuple[str, str]]:
         yield text[position:], ""
 
 
-def _unpacked(payload: Any) -> Any:
-    """The object of a payload that is JSON inside a string; any other payload as it is."""
-    if isinstance(payload, str) and payload.lstrip().startswith("{"):
-        try:
-            inner = value_of(payload.strip())
-        except ValueError:
-            return payload
-        return inner if isinstance(inner, dict) else payload
-    return payload
-
-
 def _words(form: str, text: str) -> Words:
     return Words(form, text[:MOST_CHARACTERS], max(0, len(text) - MOST_CHARACTERS))
 
@@ -169,8 +186,7 @@ def _formatted(value: Any, raw: str) -> Words:
 
 def _attachment(kind: str, payload: dict[str, Any], media_origins: Collection[str]) -> Attachment | None:
     """The attachment that `payload` describes, or None when it has no address."""
-    inner = payload.get("video") if kind == "video" else None
-    about = inner if isinstance(inner, dict) else payload
+    about = (object_of(payload.get("video")) if kind == "video" else {}) or payload
     url = about.get("url")
     if not isinstance(url, str) or not url:
         return None
@@ -189,8 +205,14 @@ def _attachment(kind: str, payload: dict[str, Any], media_origins: Collection[st
     )
 
 
+def _without_spaces(url: str) -> str:
+    """`url` as a browser would send it, were it typed there: it drops the spaces around, and escapes those within."""
+    return url.strip(" ").replace(" ", "%20")
+
+
 def _host_and_origin(url: str) -> tuple[str, str]:
     """Host and origin of an http(s) address; two empty texts for anything else."""
+    url = _without_spaces(url)
     if len(url) > MOST_URL_CHARACTERS or not ADDRESS.fullmatch(url) or re.search(MARK, url):
         return "", ""
     try:
@@ -208,8 +230,10 @@ def _text(value: Any) -> str:
 
 
 def _whole(value: Any) -> int | None:
-    return value if type(value) is int and 0 <= value < 2**53 else None
+    number = whole_number(value)
+    return number if number is not None and number < 2**53 else None
 
 
 def _seconds(value: Any) -> float | None:
-    return value if type(value) in {int, float} and 0 <= value < 10**7 else None
+    number = decimal_number(value)
+    return number if number is not None and number < 10**7 else None

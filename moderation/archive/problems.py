@@ -27,6 +27,8 @@ SENTENCES: dict[str, str | Promise] = {
     "unclear": _("What answered does not look like GoEasy. An admin checks GOEASY_REST_HOST."),
     "busy": _("GoEasy answers slowly, and others are waiting for it already. Try again in a while."),
     "slow": _("GoEasy answers slowly, so not everything could be looked up. Try again in a while."),
+    "too_many": _("These are too many timestamps to look all of them up."),
+    "unreadable": _("It has messages that this version cannot read, and these may be among them."),
     "worker_lost": _("The worker that sent it ended before the answer was recorded."),
 }
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.db import transaction
 from django.utils import timezone
 
 from moderation.archive import search
 from moderation.archive.feed import in_ms
-from moderation.archive.models import Application, Conversation, Message
+from moderation.archive.models import Application, Conversation, Message, UnreadableMessage
 from moderation.audit.models import Action
 from moderation.audit.services import record
 
@@ -46,6 +46,9 @@ def delete_older(conversation: int, until: int) -> int:
             # Without what is left of an erased message, history would bring its text back.
             keys = list(old.exclude(sha256="").values_list("pk", flat=True)[:MESSAGES_AT_ONCE])
             if not keys:
+                # What could not be read tells no time of its own.
+                seen_before = datetime.fromtimestamp(until / 1000, UTC)
+                UnreadableMessage.objects.filter(conversation=conversation, seen_at__lt=seen_before).delete()
                 return deleted
             search.forget(keys)
             Message.objects.filter(pk__in=keys).delete()

@@ -21,6 +21,7 @@ from moderation.archive.models import Application, Conversation, Kind, Message, 
 from moderation.archive.names import titled, with_writers
 from moderation.archive.timeline import read_key
 from moderation.audit.services import record_search
+from moderation.goeasy.fields import object_of, text_of
 from moderation.requests import SignedIn
 
 PAGE_SIZE = 50
@@ -229,9 +230,9 @@ def sender_page(request: SignedIn, slug: str) -> HttpResponse:
 
 def _names(latest: list[Message]) -> list[str]:
     """What these messages, the newest first, called their sender: each name once, the newest first."""
-    told = (message.data.get("senderData") for message in latest)
-    names = (about.get("name") or about.get("nickname") for about in told if isinstance(about, dict))
-    return list(dict.fromkeys(name for name in names if isinstance(name, str)))[:MOST_NAMES]
+    told = (object_of(message.data.get("senderData")) for message in latest)
+    names = (text_of(about.get("name") or about.get("nickname")) for about in told)
+    return list(dict.fromkeys(name for name in names if name))[:MOST_NAMES]
 
 
 @login_required

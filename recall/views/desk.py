@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_http_methods, require_safe
 
-from moderation.archive import payloads, timeline
+from moderation.archive import payloads, timeline, unreadable
 from moderation.archive.backfill import Reading, catch_up, read_before, read_latest
 from moderation.archive.models import Application, Conversation, Message, Sender
 from moderation.archive.names import titled
@@ -117,6 +117,7 @@ def conversation(request: SignedIn, pk: int) -> HttpResponse:
         return render(request, "recall/_timeline.html", context)
     titled([found])
     context |= _beside(request, found) | _kept(found, window.messages)
+    context["unreadable"] = unreadable.count(found)
     context["elsewhere"] = sorted(kept - {message.timestamp for message in window.messages})
     context["most"] = MAX_TIMESTAMPS
     response = render(request, "recall/conversation.html", context)
@@ -146,8 +147,13 @@ def _window(conversation: Conversation, asked: Mapping[str, Any]) -> Window:
 def _going_back(found: list[Message], reading: Reading) -> tuple[list[Message], str]:
     """A page out of one message more than a page, and the key before which there is, or may be, something."""
     messages = found[-PAGE:]
-    more = len(found) > PAGE or not (reading.problem or reading.reached_start)
+    more = len(found) > PAGE or may_know_more(reading)
     return messages, timeline.key_of(messages[0]) if messages and more else ""
+
+
+def may_know_more(reading: Reading) -> bool:
+    """Whether it is worth asking GoEasy for what is older: it could be read, and its end was not seen."""
+    return not (reading.problem or reading.reached_start or reading.is_blocked)
 
 
 def _after(conversation: Conversation, key: timeline.Key) -> Window:
@@ -173,7 +179,7 @@ def _around(conversation: Conversation, at: int) -> Window:
     before = timeline.page(conversation, before=edge, limit=half)
     found = timeline.page(conversation, after=edge, limit=half + 1)
     messages = before + found[:half]
-    more = len(before) == half or not (reading.problem or reading.reached_start)
+    more = len(before) == half or may_know_more(reading)
     return Window(
         messages,
         reading,

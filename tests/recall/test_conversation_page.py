@@ -192,8 +192,103 @@ def test_the_conversation_s_recalls_are_beside_it(
     assert "data-submission" not in page(mo, group)
 
 
-def test_an_empty_conversation_says_so(mo: Client, private: Conversation) -> None:
-    assert "No message is known here." in page(mo, private)
+def test_an_empty_conversation_says_so(mo: Client, private: Conversation, connected: Any) -> None:
+    html = page(mo, private)
+    assert "No message is known here." in html
+    assert "This is as far as GoEasy’s history and the archive reach." in html
+
+
+def test_a_history_that_could_not_be_read_is_not_called_empty(mo: Client, private: Conversation) -> None:
+    html = page(mo, private)
+    assert "No message is known here." not in html
+    assert "The archive has no message here." in html
+    assert "GoEasy may know more." in html
+
+
+def tell_in_other_forms(sandbox: Any, monkeypatch: pytest.MonkeyPatch, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Let GoEasy's history tell each message as `change` has it."""
+    told = sandbox.history
+    monkeypatch.setattr(sandbox, "history", lambda query: (200, [change(each) for each in told(query)[1]]))
+
+
+def abbreviated(message: dict[str, Any]) -> dict[str, Any]:
+    """A message as the SDK has it on the wire."""
+    return {"ts": message["timestamp"], "s": message["senderId"], "mt": "text", "p": "{}", "i": "m"}
+
+
+def test_messages_that_cannot_be_read_are_counted_and_history_is_not_said_to_end(
+    client: Client,
+    make_user: Any,
+    private: Conversation,
+    connected: Any,
+    sandbox: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    history(sandbox, private, 12)
+    tell_in_other_forms(sandbox, monkeypatch, abbreviated)
+    raw_texts = f"/admin/archive/unreadablemessage/?ids=user-a%20%E2%86%94%20user-b&amp;app={private.application.slug}"
+    for role in ("moderator", "admin"):
+        client.force_login(make_user(f"a {role}", role))
+        html = page(client, private)
+        assert "<strong>12 messages could not be read.</strong>" in html
+        assert "This is as far as GoEasy’s history" not in html
+        assert "No message is known here." not in html
+        assert "GoEasy may know more." in html
+        assert 'name="before"' not in html, "there is nothing to go on from"
+        assert (raw_texts in html) == (role == "admin")
+    assert "user-a ↔ user-b" in client.get(raw_texts.replace("&amp;", "&")).content.decode()
+
+
+def test_one_message_that_cannot_be_read_does_not_hide_the_others(
+    mo: Client, private: Conversation, connected: Any, sandbox: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history(sandbox, private, 75)
+    tell_in_other_forms(
+        sandbox, monkeypatch, lambda each: abbreviated(each) if each["timestamp"] == START + 50 else each
+    )
+    html = page(mo, private)
+    assert "<strong>1 message could not be read.</strong>" in html
+    assert len(shown(html)) == 60
+    (key,) = re.findall(r'name="before" value="([\d-]+)"', html)
+    older = page(mo, private, f"?before={key}", headers=HTMX)
+    assert len(shown(older)) == 14
+    assert "This is as far as GoEasy’s history and the archive reach." in older
+
+
+def test_a_short_page_does_not_end_the_timeline(
+    mo: Client, private: Conversation, connected: Any, sandbox: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history(sandbox, private, 75)
+    told = sandbox.history
+    monkeypatch.setattr(sandbox, "history", lambda query: (200, told(query)[1][:20]))
+    seen = shown(html := page(mo, private))
+    while older := re.findall(r'name="before" value="([\d-]+)"', html):
+        assert "This is as far as GoEasy’s history" not in html
+        html = page(mo, private, f"?before={older[0]}", headers=HTMX)
+        seen = shown(html) + seen
+    assert seen == [START + number for number in range(75)]
+    assert "This is as far as GoEasy’s history and the archive reach." in html
+
+
+def test_a_type_of_the_app_s_own_shows_what_is_to_be_read_and_its_json_on_demand(
+    mo: Client, private: Conversation
+) -> None:
+    fill(private, 1, type="order", payload={"id": "D-9917", "name": "夏季 T 恤", "price": "79"})
+    html = page(mo, private)
+    assert '<div class="text" dir="auto">夏季 T 恤</div>' in html
+    whole = re.search('<details class="whole">.*?</details>', html, re.DOTALL)
+    assert whole
+    assert "D-9917" in whole[0]
+    assert "D-9917" not in html.replace(whole[0], "")
+
+
+def test_a_message_that_was_recalled_before_it_was_read_shows_no_json(mo: Client, private: Conversation) -> None:
+    raw = {"type": "text", "messageId": "s1", "timestamp": START, "senderId": "user-a", "recalled": True}
+    ingest(private, [json.dumps({**raw, "recaller": {"id": "user-a", "data": {"name": "小雨"}}})])
+    html = page(mo, private)
+    assert "Text not known" in html
+    assert "小雨 · user-a" in html
+    assert "messageId" not in html
 
 
 def test_one_that_does_not_exist_is_not_found(mo: Client) -> None:

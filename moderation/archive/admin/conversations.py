@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from moderation.archive.models import Application, Conversation, Kind, Message
+from moderation.archive.models import Application, Conversation, Kind, Message, UnreadableMessage
 from moderation.audit.services import record_search
 from moderation.read_only_admin import FilterForm, ReadOnlyAdmin, moment, moment_ms, pretty_text, short, yes_no
 
@@ -190,3 +190,55 @@ class MessageAdmin(SearchedAdmin):
     @admin.display(description=_("as it was recalled"))
     def recalled_json(self, message: Message) -> SafeString | str:
         return pretty_text(message.recalled_raw) if message.recalled_raw else "-"
+
+
+class UnreadableFilter(FilterForm):
+    """By conversation and application."""
+
+    ids = forms.CharField(
+        label=_("Conversation"), help_text=_("The id of a user or a group."), required=False, max_length=520
+    )
+    app = application_field()
+
+    def narrow(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        data = self.cleaned_data
+        if data["ids"]:
+            rows = rows.filter(named(data["ids"], "conversation__"))
+        if data["app"]:
+            rows = rows.filter(conversation__application__in=list(data["app"]))
+        return rows
+
+
+@admin.register(UnreadableMessage)
+class UnreadableMessageAdmin(SearchedAdmin):
+    """What history holds and this version cannot read, as it came."""
+
+    filter_form = UnreadableFilter
+    list_defer = ("raw",)
+    list_display = ("id", "seen", "conversation_ids", "length")
+    list_select_related = ("conversation",)
+    fields = ("conversation", "seen", "length", "sha256", "raw_json")
+    readonly_fields = fields
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        if self.has_view_permission(request) and (found := self.get_object(request, object_id)):
+            found.conversation.record_opening("admin: unreadable message")
+        return super().change_view(request, object_id, form_url, extra_context)
+
+    @admin.display(description=_("conversation"))
+    def conversation_ids(self, unreadable: UnreadableMessage) -> SafeString:
+        return short(str(unreadable.conversation))
+
+    @admin.display(description=_("first seen"))
+    def seen(self, unreadable: UnreadableMessage) -> SafeString | str:
+        return moment(unreadable.seen_at)
+
+    @admin.display(description=_("raw message"))
+    def raw_json(self, unreadable: UnreadableMessage) -> SafeString | str:
+        return pretty_text(unreadable.raw)

@@ -17,6 +17,7 @@ from moderation.archive.models.conversations import (
     pair,
 )
 from moderation.archive.models.feed import Feed, FeedCount, WebhookDelivery
+from moderation.archive.models.unreadable import UnreadableMessage
 
 __all__ = [
     "DEFAULT",
@@ -30,6 +31,7 @@ __all__ = [
     "SearchProgress",
     "SearchText",
     "Sender",
+    "UnreadableMessage",
     "WebhookDelivery",
     "pair",
     "validate_media_origins",

@@ -21,6 +21,7 @@ from moderation.audit.requests import acting
 from moderation.audit.services import record
 from moderation.goeasy.answers import value_of
 from moderation.goeasy.client import Group, Private
+from moderation.goeasy.fields import recaller_of
 
 # For so long whoever opened a conversation is taken to read on, part by part.
 READS_ON = timedelta(hours=1)
@@ -268,8 +269,7 @@ class Message(models.Model):
     def recaller(self) -> dict[str, Any]:
         """Who recalled it as clients see it: `{"id": …, "data": {…}}`, or empty."""
         data = _loaded(self.recalled_raw or self.raw)
-        recaller = data.get("recaller") if isinstance(data, dict) else None
-        return recaller if isinstance(recaller, dict) else {}
+        return recaller_of(data) if isinstance(data, dict) else {}
 
 
 class SearchText(models.Model):

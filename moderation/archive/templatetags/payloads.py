@@ -11,6 +11,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from moderation.archive.payloads import with_marks
+from moderation.goeasy.fields import object_of, text_of
 
 register = template.Library()
 
@@ -44,9 +45,8 @@ def person(about: object) -> str:
     """A recaller as clients see it, `{"id": …, "data": {"name": …}}`, in a few words."""
     if not isinstance(about, dict):
         return json.dumps(about, ensure_ascii=False)[:200]
-    data = about.get("data")
-    name = data.get("name") if isinstance(data, dict) else None
-    words = [part for part in (name, about.get("id")) if isinstance(part, str) and part]
+    name = object_of(about.get("data")).get("name")
+    words = [part for part in (text_of(name), text_of(about.get("id"))) if part]
     return " · ".join(dict.fromkeys(words)) or json.dumps(about, ensure_ascii=False)[:200]
 
 

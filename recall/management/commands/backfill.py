@@ -46,6 +46,7 @@ class Command(BaseCommand):
             "calls": 0,
             "added": 0,
             "missed": 0,
+            "unreadable": 0,
             "crowded": [],
             "problems": [],
         }
@@ -55,11 +56,20 @@ class Command(BaseCommand):
             document["conversations"] += 1
             for name in ("calls", "added", "missed"):
                 document[name] += getattr(filled, name)
+            document["unreadable"] += len(filled.unreadable)
             about = {"conversation": conversation.for_audit()}
             document["crowded"] += [{**about, "timestamp": timestamp} for timestamp in filled.crowded]
             if filled.problem:
                 document["problems"].append({**about, "problem": filled.problem})
                 self.stderr.write(f"{conversation}: history could not be read ({filled.problem}).")
+            elif not filled.whole:
+                why = "unreadable" if filled.is_blocked else "too_long"
+                document["problems"].append({**about, "problem": why})
+                self.stderr.write(f"{conversation}: history was not read to where it should be ({why}).")
+            if filled.unreadable:
+                self.stderr.write(
+                    f"{conversation}: {len(filled.unreadable)} messages could not be read; they are kept as they came."
+                )
             failures = failures + 1 if filled.problem else 0
             if failures >= MOST_FAILURES:
                 self.stderr.write(f"{MOST_FAILURES} in a row could not be read: the rest is not tried.")
@@ -75,7 +85,7 @@ class Command(BaseCommand):
                 f"{document['conversations']} conversations, {document['calls']} calls: {document['added']} messages "
                 f"added, {document['missed']} of which the webhook should have brought."
             )
-        if document["problems"] or document["crowded"]:
+        if document["problems"] or document["crowded"] or document["unreadable"]:
             raise SystemExit(1)
 
     def conversations(self, application: Application, options: dict[str, Any]) -> Iterator[Conversation]:

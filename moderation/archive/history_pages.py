@@ -1,0 +1,83 @@
+"""What a page of GoEasy's history holds, and where the next older one begins: one rule for all who read history.
+
+A page shorter than was asked for proves nothing: a host may cap the limit, or leave out recalled messages after
+applying it. History ends where a page is empty, or has nothing older than its cursor. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from moderation.archive.ingest import read_message
+from moderation.archive.models import Message
+from moderation.goeasy.answers import HistoryPage
+from moderation.goeasy.client import MAX_HISTORY_LIMIT
+
+# A cursor is a time in milliseconds of 13 digits (client.timestamp_problem).
+CURSORS = range(10**12, 10**13)
+
+
+@dataclass(frozen=True)
+class Page:
+    """The messages of the page strictly before `before` (ms; None: the newest page), and the texts that are none."""
+
+    before: int | None
+    messages: list[Message]
+    unreadable: list[str]
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it has fewer messages than were asked for: perhaps the last page, perhaps not."""
+        return len(self.messages) + len(self.unreadable) < MAX_HISTORY_LIMIT
+
+    @cached_property
+    def oldest(self) -> int | None:
+        """The oldest time (ms) on the page that lies before its cursor; None when none does."""
+        times = (message.timestamp for message in self.messages)
+        return min((at for at in times if at in CURSORS and (self.before is None or at < self.before)), default=None)
+
+    @property
+    def is_end(self) -> bool:
+        """Whether it shows that history has nothing older than the cursor."""
+        return self.oldest is None and not self._is_unclear
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether nothing on it tells where an older page would begin, nor that there is none."""
+        return self.oldest is None and self._is_unclear
+
+    @property
+    def _is_unclear(self) -> bool:
+        """Whether something on it does not tell when it was sent, so that it may be older than the cursor."""
+        return bool(self.unreadable) or any(message.timestamp not in CURSORS for message in self.messages)
+
+    @property
+    def next_before(self) -> int | None:
+        """The next page's cursor, always older than this one's; None where there is nothing to go on from.
+
+        One past the oldest millisecond: a strictly-before cursor at it would skip those of its messages that the page
+        had no room for. Where the page showed that millisecond alone, the millisecond itself.
+        """
+        if self.oldest is None:
+            return None
+        return self.oldest if self.oldest + 1 == self.before else self.oldest + 1
+
+    @property
+    def crowded_ms(self) -> int | None:
+        """The millisecond that fills the whole page, so that history cannot show all of its messages."""
+        if self.is_short or self.unreadable or self.oldest is None or self.oldest + 1 != self.before:
+            return None
+        return self.oldest if all(message.timestamp == self.oldest for message in self.messages) else None
+
+
+def read_page(page: HistoryPage, before: int | None) -> Page:
+    """Read the page of history that was asked for with the cursor `before` (ms)."""
+    messages, unreadable = [], list(page.unreadable)
+    for element in page.messages:
+        message = read_message(element.raw, element.data)
+        if message is None:
+            unreadable.append(element.raw)
+        else:
+            messages.append(message)
+    return Page(before, messages, unreadable)
