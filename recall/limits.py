@@ -128,7 +128,7 @@ def probe_by_history(application: Application, batch: RecallBatch) -> bool:
         with application.client(read_timeout=PROBE_EVERY) as client:
             client.history(target=target, limit=1)
     except Refused as refusal:
-        return not ({401, 403, 503} & {refusal.answer.code, refusal.answer.http_status})
+        return not (refusal.answer.refuses_key or refusal.number == 503)
     except GoEasyError:
         return False
     return True
@@ -148,11 +148,11 @@ def note_answer(circuit: Circuit) -> None:
 
 def note_failure(circuit: Circuit, error: GoEasyError) -> bool:
     """Count an error that tells of GoEasy's health; return whether the circuit is open now."""
-    codes = {error.answer.code, error.answer.http_status} if isinstance(error, Refused) else set()
-    if {401, 403} & codes:
+    refusal = error if isinstance(error, Refused) else None
+    if refusal and refusal.answer.refuses_key:
         open_circuit(circuit, Circuit.Reason.KEY_REFUSED, "refused")
         return True
-    if 503 in codes:
+    if refusal and refusal.number == 503:
         problem = "put_off"
     elif isinstance(error, NotSent):
         problem = "not_sent"
@@ -160,7 +160,7 @@ def note_failure(circuit: Circuit, error: GoEasyError) -> bool:
         problem = error.kind
     else:
         # 429 says nothing about its health; any other refusal is an answer.
-        if 429 not in codes:
+        if not (refusal and refusal.number == 429):
             note_answer(circuit)
         return circuit.is_open
     row = Circuit.objects.filter(pk=circuit.pk)

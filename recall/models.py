@@ -157,10 +157,15 @@ class Recall(models.Model):
         return None
 
 
-# Of a batch: nobody knows what became of it, or history still shows its messages.
-NEEDS_A_PERSON = models.Q(state="unknown", settlement="") | models.Q(settlement="visible")
+# Of a batch: nobody knows what became of it, history still shows its messages, or GoEasy accepted it with an answer
+# that may name some which did not go.
+NEEDS_A_PERSON = models.Q(state="unknown", settlement="") | models.Q(settlement__in=["visible", "unusual"])
 # History was read for its messages since it was sent last, or that was tried at least.
 LOOKED_FOR = models.Q(checks__gt=0)
+# History is about to be read for what the answer does not tell of its messages.
+BEING_CHECKED = models.Q(check_at__isnull=False, checks=0) & (
+    models.Q(state__in=["unknown", "refused"], settlement="") | models.Q(settlement="unusual")
+)
 
 
 class RecallBatch(models.Model):
@@ -175,10 +180,11 @@ class RecallBatch(models.Model):
         CANCELLED = "cancelled", _("called off")
 
     class Settlement(models.TextChoices):
-        """What history showed of a call that was not answered, or that was accepted without effect."""
+        """What history showed of a call's messages where the answer does not settle it, or says otherwise."""
 
         GONE = "gone", _("history shows that the messages are gone")
         VISIBLE = "visible", _("history still shows messages")
+        UNUSUAL = "unusual", _("accepted, with an answer other than OK")
         DECIDED = "decided", _("a person decided")
 
     recall = models.ForeignKey(Recall, models.PROTECT, related_name="batches")
@@ -196,8 +202,8 @@ class RecallBatch(models.Model):
     # When history is to be read for what became of its messages; null when there is nothing (more) to look for.
     check_at = models.DateTimeField(null=True)
     checks = models.PositiveIntegerField(default=0)
-    # How an unknown outcome was settled, by whom, and what they wrote; its state stays `unknown`: no answer came.
-    # Also `visible` when history still shows what GoEasy said that it took back.
+    # How an outcome was settled beside its state, by whom, and what they wrote: the state tells what was answered.
+    # `gone` of what was refused or not answered, `visible` also of what GoEasy said that it took back.
     settlement = models.CharField(max_length=12, choices=Settlement, blank=True, default="")
     settled_by = models.CharField(max_length=150, blank=True, default="")
     settlement_note = models.TextField(blank=True, default="", max_length=MAX_NOTE_LENGTH)

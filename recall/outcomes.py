@@ -59,14 +59,15 @@ class Withdrawn(NotSent):
 def wait_before_retry(error: GoEasyError, tries: int) -> float | None:
     """Seconds to wait before the same call is sent again, or None when it never is: the retry policy.
 
-    Only what surely had no effect is sent again by itself: what never left, and what GoEasy put off (429, 503).
+    Only what surely had no effect is sent again by itself: what never left, and what GoEasy put off (429; 503 without
+    a code).
     Capped full jitter, and Retry-After where GoEasy names it.
     """
     if isinstance(error, Withdrawn):
         return 0.0
     if isinstance(error, NotAllowed):
         return None
-    put_off = isinstance(error, Refused) and {429, 503} & {error.answer.code, error.answer.http_status}
+    put_off = isinstance(error, Refused) and error.number in {429, 503}
     if tries >= MAX_ATTEMPTS or not (put_off or isinstance(error, NotSent)):
         return None
     if isinstance(error, Refused) and error.retry_after is not None:
@@ -141,24 +142,45 @@ def record_accepted(accepted: list[tuple[Claim, Answer]]) -> bool:
         if cursor.rowcount != len(accepted):
             transaction.set_rollback(True)
             return False
-        RecallBatch.objects.filter(
-            pk__in=[claim.batch.pk for claim, _answer in accepted], state=RecallBatch.State.SENDING
-        ).update(**ended(RecallBatch.State.ACCEPTED, accepted[0][0].recall.application))
+        sending = RecallBatch.objects.filter(state=RecallBatch.State.SENDING)
+        for usual in (True, False):
+            some = [(claim.batch.pk, answer) for claim, answer in accepted if answer.is_usual is usual]
+            if some:
+                ends = ended(RecallBatch.State.ACCEPTED, accepted[0][0].recall.application, answer=some[0][1])
+                sending.filter(pk__in=[pk for pk, _answer in some]).update(**ends)
         record_all([told(claim, Outcome.ACCEPTED, answer=answer) for claim, answer in accepted])
         settle({claim.recall.pk for claim, _answer in accepted})
     return True
 
 
-def ended(state: str, application: Application, *, wait: float | None = None) -> dict[str, Any]:
-    """What a batch is given when its call has ended and it comes to `state`."""
+def ended(
+    state: str, application: Application, *, wait: float | None = None, answer: Answer | None = None
+) -> dict[str, Any]:
+    """What a batch is given when its call has ended, with `answer`, and it comes to `state`."""
     return {
         "state": state,
         "claimed_by": "",
         "lease_until": None,
         "next_attempt_at": None if wait is None else timezone.now() + timedelta(seconds=wait),
-        "check_at": check_after(state, application),
         "checks": 0,
+        **follow_up(state, application, answer),
     }
+
+
+def follow_up(state: str, application: Application, answer: Answer | None) -> dict[str, Any]:
+    """What is left to find out of a batch that came to `state` with `answer`: when history is to be read, if ever.
+
+    An accepted call whose answer is not the usual one stays to be settled: it may name messages that did not go.
+    """
+    states = RecallBatch.State
+    unusual = state == states.ACCEPTED and answer is not None and not answer.is_usual
+    if state == states.ACCEPTED:
+        is_read = settings.RECALL_VERIFY or unusual
+    else:
+        # A refused key was refused before anything was looked at. Of any other refusal nobody knows.
+        is_read = state == states.UNKNOWN or (state == states.REFUSED and not (answer and answer.refuses_key))
+    at = timezone.now() + timedelta(seconds=application.verify_after) if is_read else None
+    return {"check_at": at, "settlement": RecallBatch.Settlement.UNUSUAL if unusual else ""}
 
 
 def told(
@@ -190,6 +212,7 @@ def told(
             **({"sent_again_after_s": round(wait, 3)} if wait is not None else {}),
             # The lease had run out and the attempt was called unknown before this answer came.
             **({"late": True} if late else {}),
+            **({"unusual": True} if answer and answer.accepted and not answer.is_usual else {}),
         },
     )
 
@@ -232,7 +255,7 @@ def record_error(circuit: Circuit, claim: Claim, error: GoEasyError) -> None:
             stop_all(claim.recall, Recall.StopReason.NOT_ALLOWED)
             return
         limits.note_failure(circuit, error)
-        if isinstance(error, Refused) and {401, 403} & {error.answer.code, error.answer.http_status}:
+        if isinstance(error, Refused) and error.answer.refuses_key:
             stop_all(claim.recall, Recall.StopReason.KEY_REFUSED)
         elif isinstance(error, InvalidCall):
             stop(claim.recall, Recall.StopReason.NOT_CONFIGURED)
@@ -268,25 +291,17 @@ def record_outcome(
         )
         if mine:
             batch = RecallBatch.objects.filter(pk=claim.batch.pk, state=RecallBatch.State.SENDING)
-            batch.update(**ended(state, claim.recall.application, wait=wait))
+            batch.update(**ended(state, claim.recall.application, wait=wait, answer=answer))
         elif RecallAttempt.objects.filter(pk=claim.attempt.pk, outcome=outcome).exclude(problem=LOST).exists():
             return  # Recorded: the database had only not said so.
         else:
-            learn_late(claim, outcome, answer)
+            learn_late(claim, outcome, answer, error.kind if error else "")
         record_all([told(claim, outcome, answer=answer, error=error, wait=wait, late=not mine)])
 
 
-def check_after(state: str, application: Application) -> datetime | None:
-    """When history is to be read for the messages of a batch that came to `state`; None for never."""
-    states = RecallBatch.State
-    if state == states.UNKNOWN or (state == states.ACCEPTED and settings.RECALL_VERIFY):
-        return timezone.now() + timedelta(seconds=application.verify_after)
-    return None
-
-
-def learn_late(claim: Claim, outcome: str, answer: Answer | None) -> None:
-    """Put an answer that came after its lease had run out in the place of "unknown": nobody has sent it again."""
-    if answer is None or outcome not in {Outcome.ACCEPTED, Outcome.REFUSED}:
+def learn_late(claim: Claim, outcome: str, answer: Answer | None, problem: str) -> None:
+    """Put an answer that came after its lease had run out in the place of none: nobody has sent it again."""
+    if answer is None:
         return
     RecallAttempt.objects.filter(pk=claim.attempt.pk, outcome=Outcome.UNKNOWN, problem=LOST).update(
         outcome=outcome,
@@ -294,13 +309,15 @@ def learn_late(claim: Claim, outcome: str, answer: Answer | None) -> None:
         response_code=answer.code,
         response_content=answer.content,
         latency_ms=answer.latency_ms,
-        problem="",
+        problem=problem,
     )
+    if outcome not in {Outcome.ACCEPTED, Outcome.REFUSED}:
+        return
     final = RecallBatch.State.ACCEPTED if outcome == Outcome.ACCEPTED else RecallBatch.State.REFUSED
     # Not what a person has decided on, or sent again, meanwhile.
     RecallBatch.objects.filter(
         pk=claim.batch.pk, state=RecallBatch.State.UNKNOWN, attempt_count=claim.attempt.number
-    ).update(state=final, check_at=check_after(final, claim.recall.application))
+    ).update(state=final, **follow_up(final, claim.recall.application, answer))
 
 
 def stop_all(recall: Recall, reason: Recall.StopReason) -> None:

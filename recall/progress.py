@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db.models import Count, QuerySet, Sum
+from django.db.models import BooleanField, Count, ExpressionWrapper, QuerySet, Sum
 
-from recall.models import Recall, RecallBatch, Sweep
+from recall.models import BEING_CHECKED, Recall, RecallBatch, Sweep
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,9 @@ class Progress:
     """How far a recall is, in batches (calls) and timestamps, by the batches' state.
 
     `unknown`: timestamps of calls of which nobody knows what became of them, history included. `visible`: those of
-    calls some of whose messages history still shows.
+    calls some of whose messages history still shows. `unusual`: those of calls that were accepted with an answer which
+    may name messages that did not go. `checking`: those of calls of which history is about to tell more than the
+    answer did. `settled`: those that were accepted, and of which more was to be found out.
     """
 
     calls: int
@@ -26,6 +28,9 @@ class Progress:
     sizes: dict[str, int]
     unknown: int = 0
     visible: int = 0
+    unusual: int = 0
+    checking: int = 0
+    settled: int = 0
 
     @property
     def final_calls(self) -> int:
@@ -53,28 +58,34 @@ def progress_of_sweeps(sweeps: Sequence[Sweep]) -> dict[UUID, Progress]:
     return {sweep.pk: _progress(found[sweep.pk]) for sweep in sweeps}
 
 
-def _counted(batches: QuerySet[RecallBatch], of: str) -> dict[UUID, list[tuple[str, str, int, int]]]:
-    """(state, settlement, number of batches, of timestamps) by the key of what the batches are `of`."""
-    rows: dict[UUID, list[tuple[str, str, int, int]]] = defaultdict(list)
-    for key, *row in batches.order_by().values_list(of, "state", "settlement").annotate(Count("pk"), Sum("size")):
+def _counted(batches: QuerySet[RecallBatch], of: str) -> dict[UUID, list[tuple[str, str, bool, int, int]]]:
+    """(state, settlement, whether being checked, number of batches, of timestamps) by the key of what they are `of`."""
+    rows: dict[UUID, list[tuple[str, str, bool, int, int]]] = defaultdict(list)
+    checked = batches.annotate(checking=ExpressionWrapper(BEING_CHECKED, output_field=BooleanField())).order_by()
+    for key, *row in checked.values_list(of, "state", "settlement", "checking").annotate(Count("pk"), Sum("size")):
         rows[key].append(tuple(row))
     return rows
 
 
-def _progress(rows: list[tuple[str, str, int, int]]) -> Progress:
+def _progress(rows: list[tuple[str, str, bool, int, int]]) -> Progress:
     """The progress that `rows` tell: batches and timestamps by state and settlement."""
     batches: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     settled: Counter[tuple[str, str]] = Counter()
-    for state, settlement, number, size in rows:
+    checking = 0
+    for state, settlement, is_checked, number, size in rows:
         batches[state] += number
         sizes[state] += size
         settled[state, settlement] += size
+        checking += size if is_checked else 0
     return Progress(
         calls=batches.total(),
         timestamps=sizes.total(),
         batches=dict(batches),
         sizes=dict(sizes),
         unknown=settled["unknown", ""],
-        visible=settled["unknown", "visible"] + settled["accepted", "visible"],
+        visible=sum(settled[state, "visible"] for state in ("unknown", "refused", "accepted")),
+        unusual=settled["accepted", "unusual"],
+        checking=checking,
+        settled=settled["accepted", "gone"] + settled["accepted", "decided"],
     )

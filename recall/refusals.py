@@ -1,14 +1,19 @@
-"""What GoEasy's refusals mean, and what to do about each: told once for a recall, however many calls met them."""
+"""What GoEasy's refusals mean, and what to do about each: told once for a recall, however many calls met them.
+
+A refusal says that GoEasy did not do what was asked. Whether the messages are still there is for history to show.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
+from django.db.models import Count
 from django.db.models.functions import Left
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from recall.models import Recall, RecallAttempt, RecallBatch
+from recall.models import BEING_CHECKED, Recall, RecallAttempt, RecallBatch, RecallItem
 
 # Of an answer's content, which may be a whole page of HTML.
 SHOWN = 200
@@ -60,6 +65,31 @@ class Refusal:
     @property
     def _sentences(self) -> tuple[str | Promise, str | Promise]:
         return MEANINGS.get(self._number, BUSY if 500 <= self._number <= 599 else OTHER)
+
+
+@dataclass(frozen=True)
+class RefusedMessages:
+    """What history shows of the refused calls' timestamps, in numbers; `checking`: it is about to be read."""
+
+    checking: bool
+    gone: int
+    visible: int
+    unknown: int
+
+
+def refused_messages(recall: Recall) -> RefusedMessages:
+    """What is known of the messages of the recall's refused calls."""
+    batches = recall.batches.filter(state=RecallBatch.State.REFUSED)
+    counted = Counter(
+        dict(recall.items.filter(batch__in=batches).order_by().values_list("verification").annotate(n=Count("pk")))
+    )
+    states = RecallItem.Verification
+    return RefusedMessages(
+        checking=batches.filter(BEING_CHECKED).exists(),
+        gone=counted.pop(states.GONE, 0),
+        visible=counted.pop(states.STILL_VISIBLE, 0),
+        unknown=counted.total(),
+    )
 
 
 def refusals_of(recall: Recall) -> list[Refusal]:

@@ -330,10 +330,15 @@ def call_off(recalls: list[Recall], actor: User) -> int:
     return count
 
 
-# What may be sent again: what GoEasy refused or was never sent, and what history still shows. What is unknown is
-# not among it: nobody knows that it did not take effect.
-MAY_BE_SENT_AGAIN = Q(state__in=[RecallBatch.State.REFUSED, RecallBatch.State.PENDING]) | Q(
-    state__in=[RecallBatch.State.UNKNOWN, RecallBatch.State.ACCEPTED], settlement=RecallBatch.Settlement.VISIBLE
+# What may be sent again: what was never sent, what GoEasy refused unless history shows it gone, and what history still
+# shows. What is unknown is not among it: nobody knows that it did not take effect.
+MAY_BE_SENT_AGAIN = (
+    Q(state=RecallBatch.State.PENDING)
+    | Q(state=RecallBatch.State.REFUSED, settlement="")
+    | Q(
+        state__in=[RecallBatch.State.REFUSED, RecallBatch.State.UNKNOWN, RecallBatch.State.ACCEPTED],
+        settlement=RecallBatch.Settlement.VISIBLE,
+    )
 )
 
 

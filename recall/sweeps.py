@@ -118,14 +118,15 @@ def plan_sweep(*, application: Application, sender_id: str, since: int, until: i
 def _taken(timestamps: set[int]) -> set[tuple[int, int]]:
     """The (conversation, timestamp) that a recall of ours has named, unless GoEasy refused it or it was called off.
 
-    An unknown one is among them, and so is one that is still visible: those are decided on where they are, on the
-    page of their recall; a sweep must not send them beside that.
+    One that was refused and is gone all the same is among them. So is an unknown one, and one that is still visible:
+    those are decided on where they are, on the page of their recall; a sweep must not send them beside that.
     """
     states = RecallBatch.State
     found: set[tuple[int, int]] = set()
     for some in in_parts(sorted(timestamps)):
         items = RecallItem.objects.filter(timestamp__in=some).exclude(
-            batch__state__in=[states.REFUSED, states.CANCELLED]
+            Q(batch__state=states.CANCELLED)
+            | Q(batch__state=states.REFUSED) & ~Q(batch__settlement=RecallBatch.Settlement.GONE)
         )
         found.update(items.values_list("recall__conversation_id", "timestamp"))
     return found

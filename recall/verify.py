@@ -1,6 +1,7 @@
 """Reading history for what became of recalled messages: gone, still visible, or no longer to be known.
 
-After every accepted call once (RECALL_VERIFY), and after every call without an answer. Nothing here sends a recall.
+After every accepted call once (RECALL_VERIFY), and after every call that was refused, unless for its key, or whose
+answer does not tell what became of it. Nothing here sends a recall.
 goeasy-api.md, "History": absence alone proves nothing.
 """
 
@@ -185,12 +186,14 @@ def record_check(batch: RecallBatch, verdicts: dict[int, str], problem: str, che
 
 
 def settled_by_history(batch: RecallBatch, by_verdict: dict[str, list[int]]) -> str:
-    """The settlement that history proves, if any."""
+    """The settlement that history proves; else an unusual answer stays one, and anything else has none."""
+    settlements, unusual = RecallBatch.Settlement, batch.settlement == RecallBatch.Settlement.UNUSUAL
     if by_verdict.get(Verification.STILL_VISIBLE):
-        return RecallBatch.Settlement.VISIBLE
-    if batch.state == RecallBatch.State.UNKNOWN and set(by_verdict) == {Verification.GONE}:
-        return RecallBatch.Settlement.GONE
-    return ""
+        return settlements.VISIBLE
+    answer_settles = batch.state == RecallBatch.State.ACCEPTED and not unusual
+    if set(by_verdict) == {Verification.GONE} and not answer_settles:
+        return settlements.GONE
+    return settlements.UNUSUAL if unusual else ""
 
 
 def reconcile() -> Checked:

@@ -73,12 +73,16 @@ def number(entry: AuditEntry) -> str:
 def code_pill(entry: AuditEntry) -> SafeString | str:
     """GoEasy's response code as a pill; empty for a step that has no answer to tell of."""
     if entry.response_code is not None:
-        state = "accepted" if entry.response_code == 200 else "refused"
+        code = entry.response_code
+        state = "accepted" if code == 200 else "unknown" if code == 408 or code >= 500 else "refused"
         return format_html('<span class="pill {}">{}</span>', state, entry.response_code)
     if entry.action == Action.UNANSWERED:
         return format_html('<span class="pill unknown">{}</span>', _("no answer"))
     if entry.action == Action.ANSWERED:
-        return format_html('<span class="pill refused">{}</span>', _("no code"))
+        # Nobody knows what a call did that failed on its way; 503 says that it was not handled.
+        status = entry.http_status or 0
+        state = "refused" if status == 503 or (400 <= status < 500 and status != 408) else "unknown"
+        return format_html('<span class="pill {}">{}</span>', state, _("no code"))
     return ""
 
 

@@ -34,7 +34,9 @@ def outcome(entry: dict[str, Any]) -> tuple[int, int]:
     action = entry["action"]
     if action == Action.LOG_VERIFIED and entry["detail"].get("problem"):
         return FAILURE, CRITICAL
-    if action == Action.UNANSWERED:
+    # An answer that tells of no effect (408, 500 and above), or is not the usual one, is no failure either.
+    nobody_knows = entry["detail"].get("outcome") == "unknown" or entry["detail"].get("unusual")
+    if action == Action.UNANSWERED or (action == Action.ANSWERED and nobody_knows):
         return UNKNOWN, LOW
     if action == Action.SIGN_IN_FAILED or (action == Action.ANSWERED and entry["response_code"] != 200):
         return FAILURE, LOW

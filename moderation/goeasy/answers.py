@@ -1,14 +1,16 @@
 """What GoEasy answers, and what it tells of the effect.
 
 The body's `code` decides when there is one, whatever the HTTP status (goeasy-api.md, "Recall": the two may
-differ). Without a code the status decides, and only where it tells something:
+differ). Without a code the status decides, and only where it tells something. Of a call answered with 408 (time-out)
+or with 500 and above nobody knows whether it had an effect: a 408 was seen after the messages were gone.
 
 | what came                                             | becomes                                     |
 |-------------------------------------------------------|---------------------------------------------|
 | a JSON object with code 200, any status               | `Answer`                                    |
+| a JSON object with code 408, or 500 and above         | `Unclear`: it failed, perhaps after acting  |
 | a JSON object with another code, any status           | `Refused`                                   |
 | no code; status 4xx, or 503: not handled (RFC 9110)   | `Refused`, its answer's code None           |
-| no code; another 5xx (500, 501, 502, 504, 520-527 …)  | `Unclear`: it failed, perhaps after acting  |
+| no code; 408, or another 5xx (500, 502, 504, 520 …)   | `Unclear`: it failed, perhaps after acting  |
 | no code; any other status (2xx, 3xx)                  | `Unclear`; a redirect is never followed     |
 | history: code 200, and content that is no JSON array  | `Unclear`                                   |
 | shorter than its Content-Length, or broken chunks     | `NoAnswer` with its status, whatever it was |
@@ -34,6 +36,8 @@ from moderation.goeasy.wire import compact, masked_key
 
 # This product's own bound on what is kept of an answer.
 MAX_CONTENT_LENGTH = 2_000
+# The content of an accepted recall (goeasy-api.md, "Recall"). Any other may name messages that did not go.
+USUAL_CONTENT = "OK"
 # What a database cannot hold.
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -56,6 +60,23 @@ class Answer:
     def accepted(self) -> bool:
         """Whether GoEasy said that it did what was asked."""
         return self.code == 200
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether it was accepted with the documented content, and nothing else was said."""
+        return self.accepted and self.content == USUAL_CONTENT
+
+    @property
+    def refuses_key(self) -> bool:
+        """Whether the key was refused: then nothing was looked at, let alone done."""
+        return not self.accepted and bool({401, 403} & {self.code, self.http_status})
+
+    @property
+    def tells_effect(self) -> bool:
+        """Whether the answer tells if GoEasy acted. 503 without a code: the call was not handled (RFC 9110)."""
+        if self.code is not None:
+            return self.code != 408 and self.code < 500
+        return self.http_status == 503 or (400 <= self.http_status < 500 and self.http_status != 408)
 
 
 def parse_answer(http_status: int, body: bytes, *, latency_ms: int, appkey: str = "") -> Answer:
@@ -100,10 +121,7 @@ def judge(answer: Answer, *, retry_after: float | None = None) -> Unclear | Refu
     """What `answer` tells of the effect, by the table above; None when it was accepted."""
     if answer.accepted:
         return None
-    # 503 says that the request was not handled (RFC 9110, 15.6.4); any other 5xx may have come after the effect.
-    if answer.code is None and not (400 <= answer.http_status < 500 or answer.http_status == 503):
-        return Unclear(answer)
-    return Refused(answer, retry_after=retry_after)
+    return Refused(answer, retry_after=retry_after) if answer.tells_effect else Unclear(answer)
 
 
 def parse_retry_after(value: str | None) -> float | None:

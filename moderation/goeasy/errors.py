@@ -8,9 +8,9 @@
     │                                           GOEASY_ALLOWED_HOSTS does not list where it should have gone
     ├── NoAnswer           read_timeout, connection_lost, broken_answer, oversize
     │   │                                       the request, or part of it, left: the effect is unknown
-    │   └── Unclear        unclear              answered, but the answer does not tell: the effect is unknown
-    └── Refused            refused              answered with another code than 200, or with none and a
-                                                status that says that nothing was done: 4xx, 503
+    │   └── Unclear        unclear, failed      answered, but the answer does not tell: the effect is unknown
+    └── Refused            refused              answered with a code that says no, or with none and a status
+                                                that says so: 4xx but 408, 503
 
 No message, argument, cause or context of these carries the key or a URL's query.
 """
@@ -78,7 +78,7 @@ class NoAnswer(GoEasyError):
 class Unclear(NoAnswer):
     """A whole `answer` came, and does not tell whether GoEasy acted.
 
-    A success page without a code, say, or a server's failure.
+    A success page without a code, say; or, of kind `failed`, GoEasy's own code 408 (time-out), or 500 and above.
     """
 
     kind = "unclear"
@@ -86,6 +86,7 @@ class Unclear(NoAnswer):
     def __init__(self, answer: Answer) -> None:
         super().__init__(
             f"The answer (HTTP status {answer.http_status}) does not tell what GoEasy did.",
+            kind="" if answer.code is None or answer.accepted else "failed",
             latency_ms=answer.latency_ms,
             http_status=answer.http_status,
         )
@@ -95,7 +96,8 @@ class Unclear(NoAnswer):
 class Refused(GoEasyError):
     """GoEasy, or what stands before it, said no in `answer`: by its code, else by status 4xx or 503.
 
-    `retry_after`: seconds to wait before another try, when the answer names them (Retry-After, either form).
+    It is no proof that nothing was done: history is read for that. `retry_after`: seconds to wait before another try,
+    when the answer names them (Retry-After, either form).
     """
 
     kind = "refused"
@@ -108,3 +110,8 @@ class Refused(GoEasyError):
         )
         self.answer = answer
         self.retry_after = retry_after
+
+    @property
+    def number(self) -> int:
+        """The answer's code, else its HTTP status."""
+        return self.answer.http_status if self.answer.code is None else self.answer.code

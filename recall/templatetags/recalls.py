@@ -12,7 +12,7 @@ from moderation.archive import payloads
 from moderation.archive.models import Conversation
 from moderation.archive.problems import problem_sentence
 from recall.models import NEEDS_A_PERSON, Recall, RecallBatch
-from recall.refusals import Refusal, refusals_of
+from recall.refusals import Refusal, RefusedMessages, refusals_of, refused_messages
 
 register = template.Library()
 
@@ -64,3 +64,9 @@ def problem_said(kind: str) -> str:
 def refusals(recall: Recall) -> list[Refusal]:
     """How GoEasy refused the recall's calls, what that means and what to do."""
     return refusals_of(recall)
+
+
+@register.simple_tag
+def messages_refused(recall: Recall) -> RefusedMessages:
+    """What is known of the messages that GoEasy refused to take back."""
+    return refused_messages(recall)

@@ -19,7 +19,7 @@ from moderation.archive.names import titled
 from moderation.archive.problems import problem_sentence
 from moderation.audit.services import record_search
 from moderation.requests import SignedIn
-from recall.models import LOOKED_FOR, NEEDS_A_PERSON, Recall, RecallBatch, RecallItem, Sweep
+from recall.models import BEING_CHECKED, LOOKED_FOR, NEEDS_A_PERSON, Recall, RecallBatch, RecallItem, Sweep
 from recall.progress import progress_of, progress_of_sweeps
 from recall.views.health import worker_is_alive
 
@@ -34,12 +34,15 @@ TIMESTAMP = re.compile("[0-9]{13}")
 @permission_required("recall.view_recall", raise_exception=True)
 @require_safe
 def home(request: SignedIn) -> HttpResponse:
-    """Recalls that need a person, recalls under way, recent conversations, and what is wrong with GoEasy."""
+    """Recalls that need a person, recalls under way or being checked, recent conversations, and GoEasy's troubles."""
     recalls = Recall.objects.select_related("conversation__application", "actor", "reason").order_by("-created_at")
     # What history is about to tell needs nobody yet; unless it has not for a while.
     overdue = Q(check_at__isnull=True) | Q(check_at__lt=timezone.now() - CHECK_IS_OVERDUE)
     undecided = Exists(RecallBatch.objects.filter(NEEDS_A_PERSON, LOOKED_FOR | overdue, recall=OuterRef("pk")))
-    is_under_way = Q(state__in=[Recall.State.WAITING, Recall.State.SENDING])
+    checking = Exists(RecallBatch.objects.filter(BEING_CHECKED, recall=OuterRef("pk")))
+    is_under_way = Q(state__in=[Recall.State.WAITING, Recall.State.SENDING]) | (
+        Q(checking, state=Recall.State.FINISHED) & ~Q(undecided)
+    )
     needs_somebody = Q(state=Recall.State.STOPPED) | Q(undecided, state=Recall.State.FINISHED)
     # Those of a sweep are told by the sweep, in one line.
     single = recalls.filter(sweep=None)

@@ -79,10 +79,14 @@ def test_the_list_shows_what_a_reader_looks_for(reader: Client) -> None:
 def test_each_answer_has_its_pill(reader: Client) -> None:
     entry(response_code=200)
     entry(action=Action.UNANSWERED)
+    entry(response_code=408)
     entry(http_status=502)
+    entry(http_status=404)
     page = reader.get(LIST).content.decode()
     assert '<span class="pill accepted">200</span>' in page
     assert '<span class="pill unknown">no answer</span>' in page
+    assert '<span class="pill unknown">408</span>' in page
+    assert '<span class="pill unknown">no code</span>' in page
     assert '<span class="pill refused">no code</span>' in page
 
 

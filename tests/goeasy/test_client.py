@@ -372,8 +372,8 @@ def test_a_masked_body_keeps_three_characters_of_a_long_key_and_none_of_a_short_
     [
         (http(b'{"code":401,"content":"Unauthorized"}', "401 Unauthorized"), 401, "Unauthorized"),
         (http(b'{"code":401,"content":"Unauthorized"}'), 401, "Unauthorized"),
-        (http(b'{"code":"408","content":{"why":"\xe6\x9c\x9f"}}'), 408, '{"why":"期"}'),
-        (http(b'{"code":500}', "502 Bad Gateway"), 500, '{"code":500}'),
+        (http(b'{"code":"409","content":{"why":"\xe6\x9c\x9f"}}'), 409, '{"why":"期"}'),
+        (http(b'{"code":400}', "502 Bad Gateway"), 400, '{"code":400}'),
         (http(b"<html>no</html>", "403 Forbidden"), None, "<html>no</html>"),
         (http(b"", "499 Client Closed Request"), None, ""),
         (http(b"no", "503 Service Unavailable"), None, "no"),
@@ -423,6 +423,7 @@ def test_code_200_is_accepted_whatever_the_http_status(server: Server, goeasy: C
         http(b'{"content":"later"}', "501 Not Implemented"),
         http(b"", "505 HTTP Version Not Supported"),
         http(b"", "599 Whatever"),
+        http(b"", "408 Request Timeout"),
         http(b"", "301 Moved Permanently", "Location: /elsewhere"),
     ],
 )
@@ -437,6 +438,21 @@ def test_an_answer_that_tells_nothing_is_unclear(server: Server, goeasy: Client,
     assert unclear.value.answer.http_status == unclear.value.http_status == int(answer[9:12])
     assert unclear.value.answer.code is None
     assert unclear.value.answer.nonsense
+
+
+@pytest.mark.parametrize("status", ["200 OK", "400 Bad Request", "408 Request Timeout", "503 Service Unavailable"])
+@pytest.mark.parametrize("code", [408, 500, 503, 507, 599])
+def test_a_failure_of_goeasys_own_does_not_tell_whether_it_acted(
+    server: Server, goeasy: Client, code: int, status: str
+):
+    server.says(http(b'{"code":%d,"content":"Host unreachable or timeout"}' % code, status))
+
+    with pytest.raises(Unclear) as unclear:
+        recall(goeasy)
+
+    assert unclear.value.kind == "failed"
+    assert unclear.value.answer.code == code
+    assert unclear.value.answer.content == "Host unreachable or timeout"
 
 
 @pytest.mark.parametrize("status", ["429 Too Many Requests", "503 Service Unavailable"])

@@ -1,4 +1,4 @@
-"""Recalls as they stand after this or that, without a GoEasy to send them to."""
+"""Recalls as they stand after this or that, without a GoEasy to send them to; and sent to the sandbox."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from moderation.archive.models import Conversation
 from moderation.goeasy.client import Recaller
-from recall import services
+from recall import engine, services
 from recall.models import Recall, RecallAttempt
 
+FIRST = 1_700_000_000_000
+PAIR = {"kind": "private", "user_a": "user-a", "user_b": "user-b"}
 OK = {"http_status": 200, "response_code": 200, "response_content": "OK", "latency_ms": 83}
 UNAUTHORIZED = {"http_status": 401, "response_code": 401, "response_content": "Unauthorized", "latency_ms": 41}
 SILENCE = {"problem": "read_timeout", "latency_ms": 20_001}
@@ -55,3 +58,48 @@ def make_recall(private: Any, moderator: Any, reason: Any, monkeypatch: pytest.M
         return recall
 
     return make
+
+
+@pytest.fixture
+def messages(sandbox: Any) -> Callable[..., list[int]]:
+    """A function that puts messages into GoEasy, a second apart, and returns their timestamps."""
+
+    def put(count: int, first: int = FIRST) -> list[int]:
+        timestamps = [first + 1000 * number for number in range(count)]
+        sandbox.add_messages(
+            PAIR,
+            [
+                {"timestamp": at, "senderId": "user-a", "type": "text", "payload": {"text": str(at)}}
+                for at in timestamps
+            ],
+        )
+        return timestamps
+
+    return put
+
+
+@pytest.fixture
+def send(connected: Any, private: Conversation, moderator: Any, reason: Any, sandbox: Any) -> Callable[..., Recall]:
+    """A function that recalls timestamps of the private conversation while GoEasy has the fault named."""
+
+    def recall_them(timestamps: list[int], fault: dict[str, Any] | None = None, **fields: Any) -> Recall:
+        recall = services.request_recall(
+            **{
+                "conversation": private,
+                "actor": moderator,
+                "reason": reason,
+                "note": "",
+                "timestamps": timestamps,
+                "recaller": None,
+                "submission": uuid.uuid4(),
+                "grace_seconds": 0,
+                **fields,
+            }
+        )
+        sandbox.set_faults([fault] if fault else [])
+        engine.send_recall(recall.pk)
+        sandbox.clear_faults()
+        recall.refresh_from_db()
+        return recall
+
+    return recall_them

@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from recall.models import Heartbeat, Recall
+from recall.models import Heartbeat, Recall, Sweep
 
 FIRST = 1_700_000_000_000
 
@@ -27,7 +27,7 @@ def home(client: Client) -> str:
 
 def test_with_nothing_there_it_says_what_to_do(signed_in: Client, application: Any) -> None:
     page = home(signed_in)
-    assert "Nothing. Every recall was answered." in page
+    assert "Nothing needs action." in page
     assert "No conversation has been opened yet." in page
 
 
@@ -44,6 +44,31 @@ def test_an_unknown_outcome_needs_a_person_and_an_accepted_one_does_not(
     unknown = make_recall([FIRST], "unknown", state="finished")
     make_recall([FIRST + 1], "accepted", state="finished")
     assert [recall.pk for recall in signed_in.get("/").context["needs"]] == [unknown.pk]
+
+
+@pytest.mark.parametrize("outcome", ["unknown", "refused"])
+def test_an_outcome_that_history_is_about_to_tell_is_shown_as_being_checked(
+    signed_in: Client, make_recall: Callable[..., Recall], outcome: str
+) -> None:
+    recall = make_recall([FIRST], outcome, state="finished")
+    recall.batches.update(check_at=timezone.now())
+    answer = signed_in.get("/")
+    assert [each.pk for each in answer.context["under_way"]] == [recall.pk]
+    assert not answer.context["needs"]
+    page = answer.content.decode()
+    assert "Checking GoEasy’s history…" in page
+    assert "Every recall was answered" not in page
+
+
+def test_a_sweep_that_history_is_about_to_settle_is_shown_as_being_checked(
+    signed_in: Client, make_recall: Callable[..., Recall], moderator: Any, application: Any
+) -> None:
+    sweep = Sweep.objects.create(application=application, sender_id="user-a", since=0, until=1, actor=moderator)
+    recall = make_recall([FIRST], "unknown", state="finished")
+    Recall.objects.filter(pk=recall.pk).update(sweep=sweep)
+    recall.batches.update(check_at=timezone.now())
+    assert [each.pk for each in signed_in.get("/").context["sweeps_under_way"]] == [sweep.pk]
+    assert "Checking GoEasy’s history…" in home(signed_in)
 
 
 def test_recalls_under_way_are_shown_with_how_far_they_are(

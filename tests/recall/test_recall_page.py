@@ -91,7 +91,7 @@ def test_an_unknown_outcome_says_what_is_known_and_what_is_not(
     recall = make_recall([FIRST], "unknown", state="finished")
     page = shown(signed_in, recall)
     assert "For 1 timestamp the outcome is unknown." in page
-    assert "the request left, and no answer came" in page
+    assert "the request left, and no answer tells what GoEasy did" in page
     assert "GoEasy did not answer in time." in page
     assert "History is read for it by itself" in page
     assert "Send again" not in page

@@ -54,7 +54,7 @@ def test_before_history_was_read_nothing_can_be_decided(signed_in: Client, make_
     recall = make_recall([FIRST], "unknown", state="finished")
     recall.batches.update(check_at=timezone.now() + timedelta(seconds=10))
     page = shown(signed_in, recall)
-    assert "Being looked for in history" in page
+    assert "Checking GoEasy’s history…" in page
     assert "Record the decision" not in page
     for decision in ("again", "leave"):
         assert "History is still to be read" in settle(signed_in, recall, decision=decision)
@@ -110,8 +110,8 @@ def test_what_history_settled_says_so_and_is_not_asked_about(
     recall.batches.update(checks=1, settlement="gone")
     recall.items.update(verification="gone")
     page = shown(signed_in, recall)
-    assert "For 1 timestamp GoEasy did not answer; that is settled." in page
-    assert "history shows that the messages are gone" in page
+    assert "For 1 timestamp no answer tells what GoEasy did; that is settled." in page
+    assert "History shows that the messages are gone" in page
     assert "1 gone" in page
     assert "Record the decision" not in page
     assert recall not in signed_in.get("/").context["needs"]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
-from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -31,51 +29,6 @@ ANSWER_LOST = {"on": "recall", "kind": "drop_after"}
 @pytest.fixture(autouse=True)
 def looked_for_at_once(settings: Any) -> None:
     settings.RECALL_VERIFY_AFTER = 0
-
-
-@pytest.fixture
-def messages(sandbox: Any) -> Callable[..., list[int]]:
-    """A function that puts messages into GoEasy, a second apart, and returns their timestamps."""
-
-    def put(count: int, first: int = FIRST) -> list[int]:
-        timestamps = [first + 1000 * number for number in range(count)]
-        sandbox.add_messages(
-            PAIR,
-            [
-                {"timestamp": at, "senderId": "user-a", "type": "text", "payload": {"text": str(at)}}
-                for at in timestamps
-            ],
-        )
-        return timestamps
-
-    return put
-
-
-@pytest.fixture
-def send(connected: Any, private: Conversation, moderator: Any, reason: Any, sandbox: Any) -> Callable[..., Recall]:
-    """A function that recalls timestamps of the private conversation while GoEasy has the fault named."""
-
-    def recall_them(timestamps: list[int], fault: dict[str, Any] | None = None, **fields: Any) -> Recall:
-        recall = services.request_recall(
-            **{
-                "conversation": private,
-                "actor": moderator,
-                "reason": reason,
-                "note": "",
-                "timestamps": timestamps,
-                "recaller": None,
-                "submission": uuid.uuid4(),
-                "grace_seconds": 0,
-                **fields,
-            }
-        )
-        sandbox.set_faults([fault] if fault else [])
-        engine.send_recall(recall.pk)
-        sandbox.clear_faults()
-        recall.refresh_from_db()
-        return recall
-
-    return recall_them
 
 
 def seen(recall: Recall) -> list[str]:
@@ -420,5 +373,5 @@ def test_reconcile_with_nothing_to_do_says_so_in_words(connected: Any) -> None:
     call_command("reconcile", stdout=out)
     assert out.getvalue().splitlines()[:2] == [
         "Attempts that a dead process left open: 0, now unknown.",
-        "Calls without an answer that were looked for in history: 0.",
+        "Calls of unknown outcome that were looked for in history: 0.",
     ]

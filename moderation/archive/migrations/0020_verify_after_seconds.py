@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('archive', '0008_erased'),
+        ('archive', '0009_unreadable_messages'),
     ]
 
     operations = [

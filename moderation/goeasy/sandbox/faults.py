@@ -10,7 +10,7 @@ from typing import Any
 KINDS: dict[str, set[str]] = {
     "latency": {"ms"},
     "status": {"status", "retry_after"},
-    "refuse": {"code", "content"},
+    "refuse": {"code", "content", "status", "effect"},
     "drop_before": set(),
     "drop_after": set(),
     "html": {"status", "effect"},
@@ -34,7 +34,8 @@ ENDPOINTS = {"recall", "history", "send", "*"}
 class Rule:
     """One fault: for which endpoint, what, and for how many of its calls.
 
-    "latency" {ms} · "status" {status, retry_after?} · "refuse" {code, content?} · "drop_before": the connection
+    "latency" {ms} · "status" {status, retry_after?} · "refuse" {code, content?, status?, effect?}: that
+    answer, after the effect if there is one · "drop_before": the connection
     closes and nothing happens · "drop_after": it closes after the effect · "html" {status?, effect?}: a page
     instead of JSON · "half": half an answer after the effect · "redirect" {to}.
     `after` calls pass before it, then it holds for `times` calls (for ever when None).

@@ -162,10 +162,8 @@ class Handler(BaseHTTPRequestHandler):
                 after = {"Retry-After": str(options["retry_after"])} if "retry_after" in options else {}
                 self.reply_raw(status, "application/json", b"{}", after)
                 return
-            case "refuse":
-                call["answer_code"] = code = int(options.get("code", 401))
-                call["http_status"] = status = self.status_for(code)
-                self.reply(code, options.get("content", "Unauthorized"), status)
+            case "refuse" if not options.get("effect"):
+                self.refuse(call, options)
                 return
             case "redirect":
                 call["http_status"] = 302
@@ -182,6 +180,8 @@ class Handler(BaseHTTPRequestHandler):
             case "html":
                 call["http_status"] = status = int(options.get("status", 502))
                 self.reply_raw(status, "text/html", HTML)
+            case "refuse":
+                self.refuse(call, options)
             case "half":
                 self.half(code, content)
             case _:
@@ -206,6 +206,12 @@ class Handler(BaseHTTPRequestHandler):
             return handle(fields)
         except rules.Wrong as wrong:
             return 400, str(wrong)
+
+    def refuse(self, call: dict[str, Any], options: dict[str, Any]) -> None:
+        """Answer with the code, the content and the HTTP status of a fault."""
+        call["answer_code"] = code = int(options.get("code", 401))
+        call["http_status"] = status = int(options.get("status", self.status_for(code)))
+        self.reply(code, options.get("content", "Unauthorized"), status)
 
     def reply(self, code: int, content: object, status: int | None = None) -> None:
         """Answer GoEasy's way: {"code", "content"}, the HTTP status following the code unless it is given."""

@@ -29,7 +29,7 @@ class Command(BaseCommand):
     help = (
         "Recall messages of one conversation by their timestamps (ms). Exit status: 0 all accepted, or a valid dry "
         "run, or handed to the worker; 1 something was refused or could not be sent; 2 bad input, nothing sent; "
-        "3 something is unknown."
+        "3 something is unknown, or was accepted with an answer other than OK."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -167,6 +167,17 @@ class Command(BaseCommand):
             )
         if recall.stop_reason:
             self.stderr.write(str(recall.get_stop_reason_display()))
+        self.say_what_is_not_known(recall)
+
+    def say_what_is_not_known(self, recall: Recall) -> None:
+        """Say on standard error which calls' answers do not settle what became of the messages."""
+        for batch in recall.batches.filter(state=RecallBatch.State.REFUSED).order_by("index"):
+            self.stderr.write(f"Call {batch.index + 1} was refused; history will show whether its messages are gone.")
+        for batch in recall.batches.filter(settlement=RecallBatch.Settlement.UNUSUAL).order_by("index"):
+            latest = batch.attempts.latest("number")
+            self.stderr.write(
+                f"Call {batch.index + 1} was accepted, but not with the usual OK: {latest.response_content[:200]}"
+            )
 
 
 OPTIONS = {"user_a": "--user-a", "user_b": "--user-b", "group_id": "--group"} | {
@@ -226,8 +237,12 @@ def batch_document(batch: RecallBatch) -> dict[str, Any]:
 
 
 def exit_status(recall: Recall) -> int:
-    """3 when anything is unknown, else 1 when anything was refused or left unsent, else 0."""
+    """3 when anything is unknown, else 1 when anything was refused or left unsent, else 0.
+
+    Unknown is also what was accepted with an unusual answer, until history shows that it is gone.
+    """
     states = set(recall.batches.values_list("state", flat=True))
-    if RecallBatch.State.UNKNOWN in states or RecallBatch.State.SENDING in states:
+    unusual = recall.batches.filter(settlement=RecallBatch.Settlement.UNUSUAL).exists()
+    if unusual or RecallBatch.State.UNKNOWN in states or RecallBatch.State.SENDING in states:
         return UNKNOWN
     return ACCEPTED if states <= {RecallBatch.State.ACCEPTED} else REFUSED

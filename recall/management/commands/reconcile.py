@@ -17,7 +17,7 @@ class Command(BaseCommand):
 
     help = (
         "Find attempts that a dead process left open and mark them unknown; then read GoEasy's history for every "
-        "call without an answer. Nothing is sent again."
+        "call of which no answer tells what became of it. Nothing is sent again."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -38,7 +38,7 @@ class Command(BaseCommand):
             self.stdout.write(as_json(document))
             return
         self.stdout.write(f"Attempts that a dead process left open: {orphans}, now unknown.")
-        self.stdout.write(f"Calls without an answer that were looked for in history: {checked.calls}.")
+        self.stdout.write(f"Calls of unknown outcome that were looked for in history: {checked.calls}.")
         self.stdout.write(
             f"Timestamps: {checked.gone} gone, {checked.still_visible} still visible, {checked.unknowable} unknowable, "
             f"{checked.unavailable} not read (history was not available; it is read again later)."
