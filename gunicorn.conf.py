@@ -1,4 +1,20 @@
-"""What gunicorn reads from the folder that it is started in, beside its command line."""
+"""What the pages' gunicorn reads from the folder that it is started in, beside its command line.
 
+The webhook has a process of its own: gunicorn_webhook.conf.py.
+"""
+
+import os
+
+worker_class = "moderation.gunicorn_worker.BufferingWorker"
 # The filters of a list are in its address, 50 pairs of ids among them: gunicorn's own limit is 4094, its highest 8190.
 limit_request_line = 8190
+
+
+def when_ready(server):
+    if server.worker_class.__name__ != "BufferingWorker":
+        server.log.warning("Clients that send slowly can occupy every thread: start gunicorn without --worker-class.")
+
+
+def post_fork(server, worker):
+    # On a machine that is busy the webhook and the worker go first: a page may be late, an acknowledgement may not.
+    os.nice(10)

@@ -194,6 +194,10 @@ SWEEP_MAX_MESSAGES = int(read("SWEEP_MAX_MESSAGES", number(1, 100_000), "10000")
 FEED_COMPARE_MINUTES = read("FEED_COMPARE_MINUTES", whole(0, 10_000), "10")
 # Days for which a webhook delivery is kept whose messages are all in the archive; 0: for ever.
 WEBHOOK_KEEP_DAYS = read("WEBHOOK_KEEP_DAYS", whole(0, 36_500), "30")
+# The largest content of a webhook's delivery (MB), and of the body around it: a form writes a byte as up to three.
+WEBHOOK_MAX_MB = read("WEBHOOK_MAX_MB", whole(1, 100), "20")
+WEBHOOK_MAX_BYTES = WEBHOOK_MAX_MB * 1024 * 1024
+WEBHOOK_MAX_BODY_BYTES = 3 * WEBHOOK_MAX_BYTES + 64 * 1024
 # Origins from which a browser may show any application's attachments, after a click; Django admin has each one's own.
 MEDIA_ORIGINS = read("MEDIA_ORIGINS", origins, "")
 # The audit log's checkpoints: what they are signed with, how often, and where they are written.

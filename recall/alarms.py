@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.mail import send_mail
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from moderation.accounts.models import User
 from moderation.accounts.roles import Role
@@ -36,14 +37,31 @@ def tell_admins(state: Feed) -> None:
     """Send every admin with an address an e-mail, in their language, about what is wrong. Raises OSError."""
     for admin in User.objects.filter(role=Role.ADMIN, is_active=True).exclude(email=""):
         with translation.override(admin.language or settings.LANGUAGE_CODE):
-            subject = _("GoEasy’s messages do not arrive: %(application)s") % {"application": state.application}
+            about = {"application": state.application}
+            subject = _("GoEasy’s messages do not arrive: %(application)s") % about
             text = [str(feed.Alarm(state.alarm).label)]
-            if state.last_at:
+            unread = feed.unread_lately(state.application, timezone.now())
+            if state.alarm == feed.Alarm.UNREAD and unread:
+                subject = _("GoEasy’s deliveries cannot be read: %(application)s") % about
+                text.append(_unread(unread))
+            elif state.last_at:
                 text.append(
                     _("The last delivery came at %(time)s UTC.") % {"time": f"{state.last_at:%Y-%m-%d %H:%M:%S}"}
                 )
             text += [
-                str(feed.WHAT_TO_DO),
+                str(feed.what_to_do(state.alarm)),
                 _("The console’s page “Feed” shows more. This is sent once; the home page shows it until it is over."),
             ]
             send_mail(subject, "\n\n".join(text), None, [admin.email])
+
+
+def _unread(unread: feed.Unread) -> str:
+    """How many deliveries could not be read, and the newest of them: nothing of its content."""
+    number = ngettext(
+        "%(number)s delivery of the last day could not be read.",
+        "%(number)s deliveries of the last day could not be read.",
+        unread.number,
+    ) % {"number": unread}
+    newest = unread.newest
+    about = {"number": newest.pk, "time": f"{newest.received_at:%Y-%m-%d %H:%M:%S}", "why": newest.why}
+    return f"{number} " + _("The newest is number %(number)s, received %(time)s UTC: %(why)s") % about

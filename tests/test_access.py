@@ -42,7 +42,7 @@ ROUTES: dict[str, tuple[str, str, str]] = {
     "sweep": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
     "sweep-cancel": (NOT_ALLOWED, ACTING, NOT_ALLOWED),
     "sweep-retry": (NOT_ALLOWED, ACTING, NOT_ALLOWED),
-    "feed": ("aA", NOT_ALLOWED, NOT_ALLOWED),
+    "feed": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
     # Whom it believes is a matter of the signature.
     "goeasy-webhook": (NOT_ALLOWED, EVERYONE, NOT_ALLOWED),
     "healthz": (EVERYONE, NOT_ALLOWED, NOT_ALLOWED),

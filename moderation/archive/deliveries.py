@@ -1,7 +1,9 @@
 """What the webhook delivers: kept before it is acknowledged, read at once when that is cheap, else by the worker.
 
 A delivery is a JSON text: one message or an array of them. What else surrounds them is not public (goeasy-api.md,
-"Webhook"), so that messages are looked for leniently, and what holds none stays as it came, for a person.
+"Webhook"), so that messages are looked for leniently, and what holds none stays as it came, for a person. Messages of
+customer service and of PubSub are none of IM: nobody can recall them. They are counted, and kept with their delivery
+as long as any other.
 """
 
 from __future__ import annotations
@@ -10,19 +12,25 @@ import hashlib
 import logging
 import queue
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.utils import timezone
-from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _
 
 from moderation.archive import feed, rows
-from moderation.archive.ingest import conversations_of, ingest_delivered, place, read_message, target_of
+from moderation.archive.ingest import (
+    conversations_of,
+    ingest_delivered,
+    place,
+    read_message,
+    storable,
+    target_of,
+)
 from moderation.archive.models import Application, Message, WebhookDelivery
 from moderation.goeasy.answers import parts, value_of
 from moderation.goeasy.client import Target
@@ -40,47 +48,79 @@ FIRST_WAIT = 10.0
 MOST_TRIES = 6
 # So many are deleted in one go.
 MOST_PRUNED = 10_000
+# A worker writes so many messages of a delivery at a time, and others may write in between.
+SLICE = 500
+# How long nobody else reads a delivery that a worker has begun with.
+LEASE, LEASE_OF_LARGE = timedelta(minutes=1), timedelta(minutes=10)
 
-PROBLEMS: dict[str, str | Promise] = {
-    "large": _("It is large: the worker reads it."),
-    "failed": _("It could not be put into the archive."),
-    "not_utf8": _("It is not text in UTF-8."),
-    "not_json": _("It is not JSON."),
-    "no_message": _("It holds what is no message: an object with a timestamp in milliseconds."),
-    "no_conversation": _(
-        "It holds a message that names no conversation: neither a groupId, nor a senderId and a receiverId."
-    ),
-}
+
+class Apart(NamedTuple):
+    """A message that is none of IM: what it is counted as, its sender ("" if none is named) and time (ms)."""
+
+    what: feed.What
+    sender_id: str
+    timestamp: object
 
 
 @dataclass(frozen=True)
 class Read:
-    """The messages of a delivery, each with its conversation; and what was wrong (of PROBLEMS) with the rest."""
+    """The messages of a delivery, or of a part of it, each with its conversation; what is none of IM; and what was
+    wrong (of `models.feed.PROBLEMS`) with the rest: with `bad` of `total`, where it is a matter of single messages."""
 
-    messages: list[tuple[Target, Message]]
+    messages: list[tuple[Target, Message]] = field(default_factory=list)
+    apart: list[Apart] = field(default_factory=list)
     problem: str = ""
     detail: str = ""
+    bad: int = 0
+    total: int = 0
 
 
 def read_content(content: bytes) -> Read:
     """What a delivery's content holds. Raises nothing."""
+    return next(read_slices(content, None), Read())
+
+
+def read_slices(content: bytes, size: int | None = SLICE) -> Iterator[Read]:
+    """What a delivery's content holds, `size` messages at a time (None: all at once). Raises nothing."""
     try:
-        elements = list(_elements(content.decode("utf-8-sig")))
+        elements = _elements(content.decode("utf-8-sig"))
+        while some := list(islice(elements, size)):
+            yield _read(some)
     except UnicodeDecodeError as error:
-        return Read([], "not_utf8", str(error)[:500])
+        yield Read(problem="not_utf8", detail=str(error)[:500])
     except ValueError as error:
-        return Read([], "not_json", str(error)[:500])
-    messages, problems = [], []
-    for element in elements:
-        if (message := read_message(*element)) is None:
+        yield Read(problem="not_json", detail=str(error)[:500])
+
+
+def _read(elements: list[tuple[str, Any]]) -> Read:
+    messages, apart, problems = [], [], []
+    for raw, data in elements:
+        if what := what_apart(data):
+            apart.append(Apart(what, storable(data.get("senderId"), 255), data.get("timestamp")))
+        elif (message := read_message(raw, data)) is None:
             problems.append("no_message")
         elif (target := target_of(message)) is None:
             problems.append("no_conversation")
         else:
             messages.append((target, message))
-    if not problems:
-        return Read(messages)
-    return Read(messages, problems[0], f"{len(problems)} / {len(elements)}")
+    detail = f"{len(problems)} / {len(elements)}" if problems else ""
+    return Read(messages, apart, problems[0] if problems else "", detail, len(problems), len(elements))
+
+
+def what_apart(data: Any) -> feed.What | None:
+    """What a message that is none of IM is counted as: customer service, PubSub; None for any other.
+
+    By the vendor's SDK, messages of customer service have a team or types of their own; public receivers of PubSub
+    read `channel`, `timestamp` and `content`. A message that names a group is that group's, whatever else it says.
+    """
+    if not isinstance(data, dict) or data.get("groupId"):
+        return None
+    to = data.get("to")
+    scenes = {data.get("scene"), to.get("type") if isinstance(to, dict) else None} & {"cs"}
+    if data.get("teamId") or scenes or str(data.get("type")).startswith("CS_"):
+        return feed.What.CUSTOMER_SERVICE
+    is_channel = isinstance(data.get("channel"), str) and "content" in data
+    return feed.What.PUBSUB if is_channel and not {"senderId", "messageId"} & data.keys() else None
 
 
 def _elements(raw: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
@@ -92,7 +132,11 @@ def _elements(raw: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
         return
     value = value_of(raw)
     if depth < MOST_ENVELOPES and isinstance(value, str) and value.lstrip().startswith(("[", "{")):
-        yield from _elements(value, depth + 1)
+        try:
+            yield from list(_elements(value, depth + 1))
+        except ValueError:
+            # A text that begins as JSON does and is none: those beside it are messages all the same.
+            yield raw, value
     elif depth < MOST_ENVELOPES and isinstance(value, dict) and "timestamp" not in value:
         inside = list(_enveloped(raw, depth))
         yield from inside or [(raw, value)]
@@ -109,7 +153,7 @@ def _enveloped(raw: str, depth: int) -> Iterator[tuple[str, Any]]:
             except ValueError:
                 # A text that begins as JSON does and is none.
                 continue
-            yield from (element for element in found if read_message(*element))
+            yield from (element for element in found if what_apart(element[1]) or read_message(*element))
 
 
 class Given:
@@ -123,7 +167,7 @@ class Given:
             sha256=hashlib.sha256(content).hexdigest(),
         )
         if len(content) > CHEAP_BYTES:
-            self.read = Read([])
+            self.read = Read()
             _put_off(self.delivery, "large")
         else:
             self.read = read_content(content)
@@ -183,9 +227,16 @@ def accept(application: Application, content: bytes) -> bool:
     _turns[application.pk].keep(given)
     if given.error:
         raise given.error
-    if given.is_new and given.read.problem:
-        feed.count(application, feed.What.UNREAD)
+    if given.is_new:
+        _count(application, Counter(each.what for each in given.read.apart), is_unread=bool(given.read.problem))
     return given.is_new
+
+
+def _count(application: Application, apart: Counter[feed.What], *, is_unread: bool) -> None:
+    for what, number in apart.items():
+        feed.count(application, what, number)
+    if is_unread:
+        feed.count(application, feed.What.UNREAD)
 
 
 def keep(given: Sequence[Given]) -> None:
@@ -231,15 +282,23 @@ def _keep_unread(given: Given, error: Exception) -> None:
     delivery = given.delivery
     if WebhookDelivery.objects.filter(application=delivery.application, sha256=delivery.sha256).exists():
         return
-    given.read = Read([])
+    given.read = Read()
     WebhookDelivery.objects.bulk_create([_put_off(delivery, "failed", error)], ignore_conflicts=True)
     given.is_new = True
     log.error("a delivery to %s waits: its messages were not kept", delivery.application.slug, exc_info=error)
 
 
 def _settle(delivery: WebhookDelivery, read: Read) -> None:
-    delivery.state = State.UNREAD if read.problem else State.DONE
-    delivery.problem, delivery.detail, delivery.retry_at = read.problem, read.detail, None
+    delivery.state, delivery.problem, delivery.detail = State.DONE, read.problem, read.detail
+    delivery.retry_at = None
+    if read.problem:
+        delivery.state = State.UNREAD
+    elif read.apart:
+        # Of a mixed one the messages are in the archive.
+        delivery.state = State.DONE if read.messages else State.APART
+        delivery.problem = "apart"
+        numbers = Counter(each.what.value for each in read.apart)
+        delivery.detail = ", ".join(f"{what}: {number}" for what, number in sorted(numbers.items()))
 
 
 def _put_off(delivery: WebhookDelivery, problem: str, error: Exception | None = None) -> WebhookDelivery:
@@ -252,16 +311,26 @@ def _put_off(delivery: WebhookDelivery, problem: str, error: Exception | None = 
 
 
 def process(delivery: WebhookDelivery) -> None:
-    """Read a kept delivery into the archive and settle it, or put it off; after MOST_TRIES it waits for a person."""
-    read = read_content(bytes(delivery.content))
-    was_unread = delivery.state == State.UNREAD
+    """Read a kept delivery into the archive and settle it, or put it off; after MOST_TRIES it waits for a person.
+
+    A large one is written slice by slice: what a failure leaves half-written is written again, to the same effect.
+    """
+    was_waiting = delivery.state == State.WAITING
     delivery.tries += 1
+    apart: Counter[feed.What] = Counter()
     try:
-        conversations = conversations_of(delivery.application, (target for target, _message in read.messages))
+        is_erased = False
+        total = Read()
+        for read in read_slices(bytes(delivery.content)):
+            conversations = conversations_of(delivery.application, (target for target, _message in read.messages))
+            with rows.writing():
+                told = ingest_delivered(delivery.application, conversations, read.messages)
+            is_erased = is_erased or bool(told.erased)
+            total = _sum(total, read)
+        apart = Counter(each.what for each in total.apart)
+        _settle(delivery, total)
         with rows.writing():
-            told = ingest_delivered(delivery.application, conversations, read.messages)
-            _settle(delivery, read)
-            if told.erased:
+            if is_erased:
                 delivery.delete()
             else:
                 delivery.save(update_fields=["state", "problem", "detail", "retry_at", "tries"])
@@ -272,29 +341,46 @@ def process(delivery: WebhookDelivery) -> None:
         if delivery.tries >= MOST_TRIES:
             delivery.state, delivery.retry_at = State.UNREAD, None
         delivery.save(update_fields=["state", "problem", "detail", "retry_at", "tries"])
-    if delivery.state == State.UNREAD and not was_unread:
-        feed.count(delivery.application, feed.What.UNREAD)
+    if was_waiting and delivery.state != State.WAITING:
+        _count(delivery.application, apart, is_unread=delivery.state == State.UNREAD)
+
+
+def _sum(total: Read, read: Read) -> Read:
+    """What came of the slices so far. Of the messages one is enough to tell that there were any."""
+    bad, number = total.bad + read.bad, total.total + read.total
+    problem = total.problem or read.problem
+    detail = f"{bad} / {number}" if bad else total.detail or read.detail
+    return Read(total.messages or read.messages[:1], total.apart + read.apart, problem, detail, bad, number)
+
+
+def leave_to_worker(delivery: WebhookDelivery) -> None:
+    """Have a worker read a kept delivery once more."""
+    WebhookDelivery.objects.filter(pk=delivery.pk).update(
+        state=State.WAITING, problem="large", detail="", tries=0, retry_at=timezone.now()
+    )
 
 
 def process_due(most: int = 20) -> int:
     """Read what waits, at most `most` deliveries; return how many. Any number of workers may do so at once."""
     done = 0
-    for delivery in WebhookDelivery.objects.due().select_related("application")[:most]:
-        lease = timezone.now() + timedelta(minutes=1)
-        if WebhookDelivery.objects.filter(pk=delivery.pk, retry_at=delivery.retry_at).update(retry_at=lease):
-            process(delivery)
+    # One after the other, so that one content is in memory at a time.
+    for pk, retry_at, problem in list(WebhookDelivery.objects.due().values_list("pk", "retry_at", "problem")[:most]):
+        lease = timezone.now() + (LEASE_OF_LARGE if problem == "large" else LEASE)
+        if WebhookDelivery.objects.filter(pk=pk, retry_at=retry_at).update(retry_at=lease):
+            process(WebhookDelivery.objects.select_related("application").get(pk=pk))
             done += 1
     return done
 
 
 def prune() -> int:
-    """Delete what has been in the archive for WEBHOOK_KEEP_DAYS, oldest first, a bounded number; return how many."""
+    """Delete what was settled and is older than WEBHOOK_KEEP_DAYS, oldest first, a bounded number; return how many."""
     if not settings.WEBHOOK_KEEP_DAYS:
         return 0
     until = timezone.now() - timedelta(days=settings.WEBHOOK_KEEP_DAYS)
     gone = 0
     for application in Application.objects.all():
-        old = WebhookDelivery.objects.filter(application=application, received_at__lt=until, state=State.DONE)
+        settled = WebhookDelivery.objects.filter(application=application, state__in=(State.DONE, State.APART))
+        old = settled.filter(received_at__lt=until)
         pks = list(old.order_by("received_at").values_list("pk", flat=True)[:MOST_PRUNED])
         gone += WebhookDelivery.objects.filter(pk__in=pks).delete()[0]
     return gone

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from django.db.models import CharField, QuerySet, Value
-from django.db.models.functions import Cast, Concat
+from django.db.models.functions import Cast, Concat, Length
 
 from moderation.archive import search
-from moderation.archive.deliveries import read_content
+from moderation.archive.deliveries import CHEAP_BYTES, Read, read_slices
 from moderation.archive.models import Application, Message, WebhookDelivery
 from moderation.archive.rows import in_parts
 
@@ -28,14 +28,34 @@ def deliveries_with(
     needle = sender_id.encode()
     found: dict[int, str] = {}
     kept = WebhookDelivery.objects.filter(application=application, pk__gt=after).order_by("pk")
-    for pk, state, content in kept.values_list("pk", "state", "content").iterator(chunk_size=DELIVERIES_AT_ONCE):
+    for pk, state, content in _contents(kept):
         # JSON may write any character as an escape.
-        if needle not in (raw := bytes(content)) and b"\\" not in raw:
+        if needle not in content and b"\\" not in content:
             continue
-        told = (message for _target, message in read_content(raw).messages)
-        if any(each.sender_id == sender_id and (not timestamps or each.timestamp in timestamps) for each in told):
+        if any(
+            sender == sender_id and (not timestamps or timestamp in timestamps)
+            for sender, timestamp in _senders(read_slices(content))
+        ):
             found[pk] = state
     return found
+
+
+def _contents(kept: QuerySet[WebhookDelivery]) -> Iterator[tuple[int, str, bytes]]:
+    """Key, state and content of each: of the large ones, one is in memory at a time."""
+    sized = kept.annotate(size=Length("content"))
+    small = sized.filter(size__lte=CHEAP_BYTES).values_list("pk", "state", "content")
+    for pk, state, content in small.iterator(chunk_size=DELIVERIES_AT_ONCE):
+        yield pk, state, bytes(content)
+    for large in list(sized.filter(size__gt=CHEAP_BYTES).values_list("pk", flat=True)):
+        for pk, state, content in kept.filter(pk=large).values_list("pk", "state", "content"):
+            yield pk, state, bytes(content)
+
+
+def _senders(slices: Iterable[Read]) -> Iterator[tuple[str, object]]:
+    """Sender and time (ms) of each message, those that are not in the archive included."""
+    for read in slices:
+        yield from ((message.sender_id, message.timestamp) for _target, message in read.messages)
+        yield from ((each.sender_id, each.timestamp) for each in read.apart)
 
 
 def still_there(pks: Sequence[int]) -> list[int]:

@@ -11,6 +11,7 @@ from statistics import median
 from django.db import Error, models, transaction
 from django.db.models import F
 from django.utils import timezone
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from moderation.archive.models import Application, Feed, FeedCount, WebhookDelivery
@@ -31,6 +32,9 @@ LEAST_SILENCE = timedelta(minutes=4)
 ON_ITS_WAY = timedelta(minutes=1)
 # An alarm for a gap ends when no other one was found for so long.
 GAP_LASTS = HOUR
+# A delivery that cannot be read is an alarm until it was read, or for so long. So many are counted, no more.
+UNREAD_LASTS = timedelta(days=1)
+MAX_UNREAD = 1_000
 # Counts are kept this long.
 COUNTS_KEPT = timedelta(days=90)
 
@@ -39,6 +43,7 @@ class Alarm(models.TextChoices):
     """What is wrong with a feed."""
 
     SILENT = "silent", _("Nothing comes any more.")
+    UNREAD = "unread", _("GoEasy delivers what cannot be read: its messages are kept, but not in the archive.")
     GAP = "gap", _("GoEasy’s history had messages that the webhook did not bring.")
 
 
@@ -48,10 +53,12 @@ class What(models.TextChoices):
     DELIVERED = "delivered", _("deliveries stored")
     REPEATED = "repeated", _("deliveries that had come before")
     UNREAD = "unread", _("signed, but not to be read")
+    CUSTOMER_SERVICE = "customer_service", _("messages of customer service, not archived")
+    PUBSUB = "pubsub", _("messages of PubSub, not archived")
     UNSIGNED = "unsigned", _("without a signature")
     WRONG_SIGNATURE = "wrong_signature", _("with a wrong signature")
     NO_SECRET = "no_secret", _("refused because the application has no SecretKey")
-    TOO_LARGE = "too_large", _("larger than 1 MB")
+    TOO_LARGE = "too_large", _("larger than WEBHOOK_MAX_MB allows")
     NOT_STORED = "not_stored", _("not stored, because the database did not take them")
     MISSED = "missed", _("messages that only history had")
 
@@ -61,6 +68,18 @@ WHAT_TO_DO = _(
     "open the application and its webhook, check the address, and switch it on. What was missed meanwhile is read from "
     "history for conversations that are known; for others run: manage.py backfill."
 )
+
+
+WHAT_TO_DO_UNREAD = _(
+    "The deliveries are kept as they came. An admin finds them in Django admin, Webhook deliveries, with what is wrong "
+    "with each, and can have them read again after an upgrade. Until then, what is in them is read from history for "
+    "conversations that are known."
+)
+
+
+def what_to_do(alarm: str) -> str | Promise:
+    """What an admin does about the alarm."""
+    return WHAT_TO_DO_UNREAD if alarm == Alarm.UNREAD else WHAT_TO_DO
 
 
 def hour_of(at: datetime) -> datetime:
@@ -83,18 +102,48 @@ def count(application: Application, what: What, number: int = 1, *, at: datetime
 def note_missed(application: Application, times: Iterable[int]) -> int:
     """Count messages sent at `times` (ms) that history had and the archive had not; return how many are a gap.
 
-    Only what was sent while the feed ran, and not just now. While deliveries wait to be read, nobody knows.
+    Only what was sent while the feed ran, and not just now; and nothing that a delivery may hold that waits or could
+    not be read: GoEasy delivers a message after it was sent, so only what is newer than all of these is surely missed.
     """
     if not (times := list(times)) or not (feed := Feed.objects.filter(application=application).first()):
         return 0
     if feed.first_at is None or application.webhookdelivery_set.filter(state=WebhookDelivery.State.WAITING).exists():
         return 0
     since, until = in_ms(feed.first_at), in_ms(timezone.now() - ON_ITS_WAY)
+    if unread := unread_deliveries(application).first():
+        # The clocks may differ a little.
+        since = max(since, in_ms(unread.received_at + ON_ITS_WAY))
     if missed := sum(since <= time <= until for time in times):
         count(application, What.MISSED, missed)
         Feed.objects.filter(pk=feed.pk).update(gap_at=timezone.now())
         log.warning("feed of %s: history had %d messages that the webhook did not bring", application.slug, missed)
     return missed
+
+
+def unread_deliveries(application: Application) -> models.QuerySet[WebhookDelivery]:
+    """What could not be read, the newest first, without its content."""
+    unread = application.webhookdelivery_set.filter(state=WebhookDelivery.State.UNREAD)
+    return unread.order_by("-id").defer("content")
+
+
+@dataclass(frozen=True)
+class Unread:
+    """What of the last day could not be read: how many deliveries (MAX_UNREAD: that many or more), and the newest."""
+
+    number: int
+    newest: WebhookDelivery
+
+    def __str__(self) -> str:
+        return f"{self.number}+" if self.number >= MAX_UNREAD else str(self.number)
+
+
+def unread_lately(application: Application, now: datetime) -> Unread | None:
+    """What the alarm for unread deliveries is about; None when there is nothing."""
+    newest = unread_deliveries(application).first()
+    if newest is None or newest.received_at < now - UNREAD_LASTS:
+        return None
+    times = unread_deliveries(application).values_list("received_at", flat=True)[:MAX_UNREAD]
+    return Unread(sum(at >= now - UNREAD_LASTS for at in times), newest)
 
 
 def in_ms(at: datetime) -> int:
@@ -138,7 +187,7 @@ def _sound(feed: Feed, now: datetime) -> None:
     mine = Feed.objects.filter(pk=feed.pk, alarm=feed.alarm)
     if not alarm:
         mine.update(alarm="", alarm_at=None, mailed_at=None)
-    elif feed.alarm:
+    elif {feed.alarm, alarm} == {Alarm.SILENT, Alarm.GAP}:
         # One trouble, told once.
         mine.update(alarm=alarm)
     else:
@@ -152,6 +201,8 @@ def alarm_of(feed: Feed, now: datetime) -> str:
         return ""
     if now - feed.last_at >= LEAST_SILENCE and expected(feed, feed.last_at, now) >= SILENCE_EXPECTS:
         return Alarm.SILENT
+    if unread_lately(feed.application, now):
+        return Alarm.UNREAD
     return Alarm.GAP if feed.gap_at and now - feed.gap_at < GAP_LASTS else ""
 
 
@@ -212,12 +263,18 @@ class Health:
     has_secret: bool
     alarm: str
     alarm_at: datetime | None
-    unread: bool
+    unread: Unread | None
+    has_unread: bool
+    has_apart: bool
     waiting: bool
 
     @property
     def alarm_sentence(self) -> str:
         return str(Alarm(self.alarm).label) if self.alarm else ""
+
+    @property
+    def what_to_do(self) -> str:
+        return str(what_to_do(self.alarm))
 
 
 def health(application: Application) -> Health:
@@ -249,7 +306,9 @@ def health(application: Application) -> Health:
         has_secret=bool(application.secret_keys()),
         alarm=state.alarm,
         alarm_at=state.alarm_at,
-        unread=in_state(state=WebhookDelivery.State.UNREAD).exists(),
+        unread=unread_lately(application, now),
+        has_unread=unread_deliveries(application).exists(),
+        has_apart=any(by_what[what][1] for what in (What.CUSTOMER_SERVICE, What.PUBSUB)),
         waiting=in_state(state=WebhookDelivery.State.WAITING).exists(),
     )
 

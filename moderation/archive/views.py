@@ -236,12 +236,12 @@ def _names(latest: list[Message]) -> list[str]:
 
 
 @login_required
-@permission_required("archive.view_webhookdelivery", raise_exception=True)
+@permission_required("archive.view_feed", raise_exception=True)
 @require_safe
 def feed_page(request: SignedIn) -> HttpResponse:
-    """How the webhooks do, and how one is set up or switched on again."""
+    """How the webhooks do, and how one is set up or switched on again: numbers, and no word of what was delivered."""
     feeds = [
         (feed.health(application), request.build_absolute_uri(reverse("goeasy-webhook", args=[application.slug])))
         for application in Application.objects.all()
     ]
-    return render(request, "archive/feed.html", {"feeds": feeds, "what_to_do": feed.WHAT_TO_DO})
+    return render(request, "archive/feed.html", {"feeds": feeds})

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import logging
-from urllib.parse import parse_qsl
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import unquote_to_bytes
 
-from django.core.exceptions import BadRequest, RequestDataTooBig
+from django.conf import settings
 from django.db import Error
 from django.http import HttpRequest, HttpResponse
-from django.http.multipartparser import MultiPartParserError
+from django.utils.http import parse_header_parameters
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
@@ -24,16 +26,20 @@ from moderation.goeasy import signing
 log = logging.getLogger(__name__)
 
 ACKNOWLEDGEMENT = b'{"code":200,"content":"success"}'
-MOST_CONTENT = 1024 * 1024
-# A form writes a byte of content as up to three.
-MOST_BODY = 3 * MOST_CONTENT + 1024
-MOST_FIELDS = 100
+MAX_FIELDS = 100
+# A body is read in pieces of so many bytes.
+PIECE_BYTES = 64 * 1024
 
+Read = Callable[[int], bytes]
 What = feed.What
 
 
 class TooLarge(Exception):
-    """More than a webhook sends."""
+    """More than WEBHOOK_MAX_MB."""
+
+
+class NotWhole(Exception):
+    """A body that breaks off, or whose chunks are none."""
 
 
 @csrf_exempt
@@ -51,20 +57,22 @@ def receive(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 def _receive(request: HttpRequest, application: Application) -> HttpResponse:
+    # Before the body: nobody waits for one that cannot be believed.
+    if not (signature := request.headers.get("x-goeasy-signature", "").strip()):
+        return refuse(application, What.UNSIGNED if application.secret_keys() else What.NO_SECRET)
     try:
         contents = contents_of(request)
     except TooLarge:
         feed.count(application, What.TOO_LARGE)
         return answer(413, "Content Too Large")
-    signature = request.headers.get("x-goeasy-signature", "").strip()
+    except NotWhole:
+        return answer(400, "Bad Request")
     if not (signed := signed_of(contents, signature, application)):
         # The secret may be new.
         application = rows.application(application.slug, anew=True) or application
         signed = signed_of(contents, signature, application)
     if not signed:
-        if not application.secret_keys():
-            return refuse(application, What.NO_SECRET)
-        return refuse(application, What.WRONG_SIGNATURE if signature else What.UNSIGNED)
+        return refuse(application, What.WRONG_SIGNATURE if application.secret_keys() else What.NO_SECRET)
     try:
         # Of two contents the one that is signed counts.
         is_new = deliveries.accept(application, signed[0])
@@ -95,47 +103,108 @@ def refuse(application: Application, what: What) -> HttpResponse:
 
 
 def contents_of(request: HttpRequest) -> list[bytes]:
-    """Every `content` of the form or the JSON body, to the byte; none in what is neither. Raises TooLarge."""
-    if int(request.META.get("CONTENT_LENGTH") or 0) > MOST_BODY:
+    """Every `content` of the form or the JSON body, to the byte; none in what is neither.
+
+    A form's is taken out of the body piece by piece: escaped, 20 MB are 60. Raises TooLarge, NotWhole.
+    """
+    if int(request.META.get("CONTENT_LENGTH") or 0) > settings.WEBHOOK_MAX_BODY_BYTES:
         raise TooLarge
+    read = _reader(request)
     if request.content_type == "multipart/form-data":
-        contents = _multipart(request)
+        contents = list(_multipart(_rest(read), request.META["CONTENT_TYPE"]))
     else:
-        body = _body(request)
-        is_json = (request.content_type or "").endswith("json") or body.lstrip().startswith(b"{")
-        contents = _json(body) if is_json else _form(body)
-    if any(len(content) > MOST_CONTENT for content in contents):
+        begin = read(PIECE_BYTES)
+        is_json = (request.content_type or "").endswith("json") or begin.lstrip().startswith(b"{")
+        contents = _json(begin + _rest(read)) if is_json else _form(begin, read)
+    if sum(map(len, contents)) > settings.WEBHOOK_MAX_BYTES:
         raise TooLarge
     return contents
 
 
-def _body(request: HttpRequest) -> bytes:
-    """The body, whether its length was told or not. Raises TooLarge."""
+def _reader(request: HttpRequest) -> Read:
+    """What reads the body, whether its length is given or not. Raises TooLarge, NotWhole."""
     is_chunked = request.META.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked"
-    body: bytes = (request.META["wsgi.input"] if is_chunked else request).read(MOST_BODY + 1)
-    if len(body) > MOST_BODY:
-        raise TooLarge
-    return body
+    body: Any = request.META["wsgi.input"] if is_chunked else request
+    size = 0
+
+    def read(most: int) -> bytes:
+        nonlocal size
+        try:
+            piece: bytes = body.read(most)
+        except Exception as error:
+            # Each server has its own errors for what a client may do wrong.
+            raise NotWhole from error
+        size += len(piece)
+        if size > settings.WEBHOOK_MAX_BODY_BYTES:
+            raise TooLarge
+        return piece
+
+    return read
 
 
-def _form(body: bytes) -> list[bytes]:
-    # Latin-1 has a letter for each byte: what was signed comes back to the byte, whatever its encoding.
-    try:
-        fields = parse_qsl(
-            body.decode("latin-1"), keep_blank_values=True, encoding="latin-1", max_num_fields=MOST_FIELDS
-        )
-    except ValueError:
-        return []
-    return [value.encode("latin-1") for name, value in fields if name == "content"]
+def _rest(read: Read) -> bytes:
+    return b"".join(iter(lambda: read(PIECE_BYTES), b""))
 
 
-def _multipart(request: HttpRequest) -> list[bytes]:
-    try:
-        return [str(value).encode("utf-8", "surrogatepass") for value in request.POST.getlist("content")]
-    except RequestDataTooBig:
-        raise TooLarge from None
-    except (MultiPartParserError, BadRequest):
-        return []
+def _form(begin: bytes, read: Read) -> list[bytes]:
+    """The values of the fields named “content”."""
+    contents: list[bytes] = []
+    name, value, fields = b"", None, 0
+    piece = begin
+    while piece:
+        for number, part in enumerate(piece.split(b"&")):
+            if number:
+                if name == b"content":
+                    contents.append(value.whole() if value else b"")
+                name, value, fields = b"", None, fields + 1
+                if fields >= MAX_FIELDS:
+                    return []
+            if value is None:
+                start, is_named, part = part.partition(b"=")
+                name += start
+                if is_named or len(name) > PIECE_BYTES:
+                    name = unquote_to_bytes(name.replace(b"+", b" "))
+                    value = Unescaped(is_kept=name == b"content")
+            if value is not None:
+                value.add(part)
+        piece = read(PIECE_BYTES)
+    if name == b"content":
+        contents.append(value.whole() if value else b"")
+    return contents
+
+
+class Unescaped:
+    """A form's value, from pieces that may cut an escape in two. Raises TooLarge."""
+
+    def __init__(self, *, is_kept: bool) -> None:
+        self._is_kept = is_kept
+        self._bytes = bytearray()
+        self._escape = b""
+
+    def add(self, piece: bytes) -> None:
+        if not self._is_kept:
+            return
+        piece = self._escape + piece
+        at = piece.rfind(b"%", -2)
+        piece, self._escape = (piece[:at], piece[at:]) if at >= 0 else (piece, b"")
+        self._bytes += unquote_to_bytes(piece.replace(b"+", b" "))
+        if len(self._bytes) > settings.WEBHOOK_MAX_BYTES:
+            raise TooLarge
+
+    def whole(self) -> bytes:
+        return bytes(self._bytes + self._escape)
+
+
+def _multipart(body: bytes, content_type: str) -> Iterator[bytes]:
+    """The parts named “content” (RFC 7578)."""
+    boundary = parse_header_parameters(content_type)[1].get("boundary", "").encode("latin-1", "replace")
+    for part in (b"\r\n" + body).split(b"\r\n--" + boundary)[1 : MAX_FIELDS + 1] if boundary else ():
+        headers, _blank, value = part.partition(b"\r\n\r\n")
+        for header in headers.decode("latin-1").split("\r\n"):
+            field, _colon, parameters = header.partition(":")
+            is_name = field.strip().lower() == "content-disposition"
+            if is_name and parse_header_parameters(parameters)[1].get("name") == "content":
+                yield value
 
 
 def _json(body: bytes) -> list[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import threading
 import urllib.parse
@@ -12,12 +13,14 @@ from typing import Any
 import pytest
 from django.db import Error, connection
 from django.test import Client
+from django.test.client import FakePayload
 from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moderation.archive import deliveries, rows
+from moderation.archive import deliveries, rows, webhooks
 from moderation.archive.models import Application, Conversation, FeedCount, Message, WebhookDelivery
+from moderation.archive.models.feed import PROBLEMS
 from moderation.goeasy.client import Group, Private
 from moderation.goeasy.sandbox import Sandbox
 from moderation.goeasy.signing import sign
@@ -172,7 +175,7 @@ def test_what_is_signed_and_cannot_be_read_is_kept_acknowledged_and_says_why(
     assert (bytes(delivery.content), delivery.state, delivery.problem) == (content, "unread", problem)
     assert Message.objects.count() == 0
     assert counted() == {"unread": 1}
-    assert problem in deliveries.PROBLEMS
+    assert problem in PROBLEMS
 
 
 def test_what_can_be_read_of_an_array_is_and_the_rest_is_said(client: Client) -> None:
@@ -307,16 +310,61 @@ def test_of_two_contents_the_one_that_is_signed_counts(client: Client) -> None:
     assert Message.objects.get().message_id == "m-0"
 
 
-def test_a_megabyte_is_taken_and_no_more(client: Client) -> None:
-    big = as_text(told(payload={"text": "界" * 340_000}))
-    assert 1_000_000 < len(big.encode()) < 1024 * 1024
-    assert is_acknowledged(deliver(client, big))
-    assert WebhookDelivery.objects.get().state == "waiting"
-    assert deliver(client, "x" * (1024 * 1024 + 1)).status_code == 413
-    assert client.post(URL, "x" * (4 * 1024 * 1024), content_type="text/plain").status_code == 413
-    assert client.post(URL, {"content": "x" * 2_000_000}).status_code == 413
-    assert counted() == {"too_large": 3}
+def test_twenty_megabytes_are_taken_in_every_form(client: Client) -> None:
+    # The longest escape of each: 60 MB of body.
+    text = as_text(told(payload={"text": "界" * 6_980_000}))
+    assert 20_900_000 < len(text.encode()) < 20 * 1024 * 1024
+    headers = {"x-goeasy-signature": sign(SECRET, text)}
+    assert is_acknowledged(deliver(client, text))
+    assert is_acknowledged(client.post(URL, {"content": text}, headers=headers))
+    assert is_acknowledged(client.post(URL, {"content": text}, content_type="application/json", headers=headers))
+    assert counted() == {"repeated": 2}
+    delivery = WebhookDelivery.objects.get()
+    assert (delivery.state, delivery.problem) == ("waiting", "large")
+    assert bytes(delivery.content) == text.encode()
+
+
+def test_more_than_the_setting_says_is_refused_and_counted(client: Client, settings: Any) -> None:
+    settings.WEBHOOK_MAX_BYTES, settings.WEBHOOK_MAX_BODY_BYTES = 1_000, 3_000
+    headers = {"x-goeasy-signature": sign(SECRET, "x" * 2_000)}
+    assert deliver(client, "x" * 1_001).status_code == 413
+    assert deliver(client, "界" * 1_000).status_code == 413
+    assert client.post(URL, "x" * 3_001, content_type="text/plain", headers=headers).status_code == 413
+    assert client.post(URL, {"content": "x" * 2_000}, headers=headers).status_code == 413
+    assert (
+        client.post(URL, {"content": "x" * 2_000}, content_type="application/json", headers=headers).status_code == 413
+    )
+    assert counted() == {"too_large": 5}
+    assert is_acknowledged(deliver(client, "x" * 1_000))
     assert WebhookDelivery.objects.count() == 1
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["content", "con+tent", "a", ""]), st.binary(max_size=30))), st.integers(1, 9)
+)
+def test_a_form_is_read_the_same_in_pieces_of_any_size(fields: list[tuple[str, bytes]], size: int) -> None:
+    body = urllib.parse.urlencode(fields).replace("content=", "c%6Fntent=", 1).encode()
+    stream = io.BytesIO(body)
+    contents = webhooks._form(stream.read(size), lambda _most: stream.read(size))
+    assert contents == [value for name, value in fields if name == "content"]
+
+
+def test_a_body_that_breaks_off_is_refused(client: Client) -> None:
+    class Broken(FakePayload):
+        def read(self, *arguments: Any) -> bytes:
+            raise OSError("the client has gone")
+
+    headers = {"HTTP_X_GOEASY_SIGNATURE": sign(SECRET, "x"), "wsgi.input": Broken(b"content=x")}
+    assert client.post(URL, "content=x", content_type=FORM, **headers).status_code == 400
+
+
+def test_without_a_signature_no_body_is_read(client: Client) -> None:
+    class Unread(FakePayload):
+        def read(self, *arguments: Any) -> bytes:
+            raise AssertionError("it was read")
+
+    answer = client.post(URL, "content=x", content_type=FORM, **{"wsgi.input": Unread(b"content=x")})
+    assert (answer.status_code, counted()) == (401, {"unsigned": 1})
 
 
 def test_what_is_large_is_read_by_the_worker(client: Client) -> None:
@@ -425,7 +473,7 @@ def test_a_mark_that_comes_before_its_message_is_remembered_and_the_message_is_k
 )
 def test_whatever_is_signed_is_read_or_said_to_be_unreadable(content: bytes) -> None:
     read = deliveries.read_content(content)
-    assert read.problem == "" or read.problem in deliveries.PROBLEMS
+    assert read.problem == "" or read.problem in PROBLEMS
     assert len(read.messages) <= content.count(b"timestamp")
 
 

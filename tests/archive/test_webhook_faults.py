@@ -42,6 +42,7 @@ from .webhooks import (
     Delivery,
     Gunicorn,
     Sender,
+    database_url,
     forgery,
     is_recalled,
     make_deliveries,
@@ -53,14 +54,6 @@ from .webhooks import (
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Trouble = Callable[[Gunicorn], None]
-
-
-def database_url() -> str:
-    """The test's database, for another process."""
-    name = connection.settings_dict["NAME"]
-    if connection.vendor == "sqlite":
-        return f"sqlite:///{name}"
-    return urllib.parse.urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
 
 
 @pytest.fixture

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from django.db import connection
+
 from moderation.goeasy.signing import sign
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,10 +33,23 @@ TRIES, TIMEOUT = 3, 3.0
 FORGED = 10_000_000
 
 
+def database_url() -> str:
+    """The test's database, for another process."""
+    name = connection.settings_dict["NAME"]
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{name}"
+    return urllib.parse.urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+# The commands that README gives, with smaller numbers.
+PAGES = ("moderation.wsgi", "--workers", "2", "--threads", "4", "--no-control-socket")
+WEBHOOK = ("--config", "gunicorn_webhook.conf.py", "--threads", "4")
 
 
 @dataclass
@@ -42,14 +57,14 @@ class Gunicorn:
     """The web processes as they are deployed, on the database at this URL."""
 
     database: str
+    options: tuple[str, ...] = PAGES
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         command = [
-            *(sys.executable, "-m", "gunicorn", "moderation.wsgi", "--bind", f"127.0.0.1:{self.port}"),
-            *("--worker-class", "gthread", "--workers", "2", "--threads", "4"),
-            *("--no-control-socket", "--log-level", "critical", "--graceful-timeout", "5"),
+            *(sys.executable, "-m", "gunicorn", *self.options, "--bind", f"127.0.0.1:{self.port}"),
+            *("--log-level", "critical", "--graceful-timeout", "5"),
         ]
         environment = {"DATABASE_URL": self.database, "GOEASY_SECRET_KEY": SECRET, "DEBUG": "false"}
         self.process = subprocess.Popen(

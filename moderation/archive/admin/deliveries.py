@@ -8,7 +8,9 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import get_object_or_404, redirect
+from django.template.defaultfilters import filesizeformat
 from django.urls import URLPattern, path
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
@@ -16,6 +18,9 @@ from moderation.archive import deliveries
 from moderation.archive.admin.conversations import application_field
 from moderation.archive.models import WebhookDelivery
 from moderation.read_only_admin import FilterForm, ReadOnlyAdmin, moment, pretty_text
+
+# A browser is given so many bytes of a content, no more.
+MAX_SHOWN = 64 * 1024
 
 
 class DeliveryFilter(FilterForm):
@@ -56,14 +61,16 @@ class WebhookDeliveryAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("problem"))
     def why(self, delivery: WebhookDelivery) -> str:
-        if not delivery.problem:
-            return "-"
-        sentence = str(deliveries.PROBLEMS.get(delivery.problem, delivery.problem))
-        return f"{sentence} ({delivery.detail})" if delivery.detail else sentence
+        return f"{delivery.why} ({delivery.detail})" if delivery.detail else delivery.why or "-"
 
     @admin.display(description=_("content"))
     def content_text(self, delivery: WebhookDelivery) -> SafeString:
-        return pretty_text(bytes(delivery.content).decode("utf-8", "backslashreplace"))
+        size = len(delivery.content)
+        if size <= MAX_SHOWN:
+            return pretty_text(bytes(delivery.content).decode("utf-8", "backslashreplace"))
+        begin = bytes(delivery.content[:MAX_SHOWN]).decode("utf-8", "backslashreplace")
+        note = _("It has %(size)s: this is the beginning.") % {"size": filesizeformat(size)}
+        return format_html('<p>{}</p><pre class="json">{}</pre>', note, begin)
 
     def get_urls(self) -> list[URLPattern]:
         retry = path("<int:pk>/retry/", self.admin_site.admin_view(self.retry), name="archive_webhookdelivery_retry")
@@ -76,6 +83,10 @@ class WebhookDeliveryAdmin(ReadOnlyAdmin):
         if not request.user.has_perm("archive.change_webhookdelivery"):
             raise PermissionDenied
         delivery = get_object_or_404(WebhookDelivery.objects.select_related("application"), pk=pk)
+        if len(delivery.content) > deliveries.CHEAP_BYTES:
+            deliveries.leave_to_worker(delivery)
+            messages.info(request, _("It is large: the worker reads it within moments."))
+            return redirect("admin:archive_webhookdelivery_change", pk)
         deliveries.process(delivery)
         if delivery.state == WebhookDelivery.State.DONE:
             messages.success(request, _("Its messages are in the archive now."))

@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from django.db import models
 from django.utils import timezone
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from moderation.archive.models.applications import Application
+
+PROBLEMS: dict[str, str | Promise] = {
+    "large": _("It is large: the worker reads it."),
+    "failed": _("It could not be put into the archive."),
+    "not_utf8": _("It is not text in UTF-8."),
+    "not_json": _("It is not JSON."),
+    "no_message": _("It holds what is no message: an object with a timestamp in milliseconds."),
+    "no_conversation": _(
+        "It holds a message that names no conversation: neither a groupId, nor a senderId and a receiverId."
+    ),
+    "apart": _("It holds messages of customer service or PubSub. They cannot be recalled and are not in the archive."),
+}
 
 
 class WebhookDeliveryQuerySet(models.QuerySet["WebhookDelivery"]):
@@ -20,12 +33,13 @@ class WebhookDeliveryQuerySet(models.QuerySet["WebhookDelivery"]):
 class WebhookDelivery(models.Model):
     """What GoEasy's webhook delivered, to the byte. A row of it was committed before it was acknowledged.
 
-    What is in the archive is deleted after WEBHOOK_KEEP_DAYS; what could not be read is kept for ever.
+    What was read is deleted after WEBHOOK_KEEP_DAYS; what could not be read is kept for ever.
     """
 
     class State(models.TextChoices):
         WAITING = "waiting", _("waiting for the worker")
         DONE = "done", _("in the archive")
+        APART = "apart", _("customer service or PubSub, not in the archive")
         UNREAD = "unread", _("could not be read")
 
     application = models.ForeignKey(Application, models.PROTECT, verbose_name=_("application"))
@@ -33,7 +47,7 @@ class WebhookDelivery(models.Model):
     content = models.BinaryField(_("content"))
     sha256 = models.CharField(max_length=64)
     state = models.CharField(_("state"), max_length=8, choices=State)
-    # Why it waits or was not read: a name in `archive/deliveries.py`; and of what in it that is true.
+    # Why it waits or was not read: a name in PROBLEMS; and of what in it that is true.
     problem = models.CharField(_("problem"), max_length=32, blank=True, default="")
     detail = models.CharField(max_length=500, blank=True, default="")
     tries = models.PositiveIntegerField(_("tries"), default=0)
@@ -58,6 +72,11 @@ class WebhookDelivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.application_id} {self.received_at:%Y-%m-%d %H:%M:%S}"
+
+    @property
+    def why(self) -> str:
+        """Why it waits, was not read or is kept apart; empty when there is nothing to say. Nothing of its content."""
+        return str(PROBLEMS.get(self.problem, self.problem))
 
 
 class Feed(models.Model):
