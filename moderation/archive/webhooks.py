@@ -61,7 +61,7 @@ def _receive(request: HttpRequest, application: Application) -> HttpResponse:
     if not (signature := request.headers.get("x-goeasy-signature", "").strip()):
         return refuse(application, What.UNSIGNED if application.secret_keys() else What.NO_SECRET)
     try:
-        contents = contents_of(request)
+        form, contents = contents_of(request)
     except TooLarge:
         feed.count(application, What.TOO_LARGE)
         return answer(413, "Content Too Large")
@@ -75,7 +75,7 @@ def _receive(request: HttpRequest, application: Application) -> HttpResponse:
         return refuse(application, What.WRONG_SIGNATURE if application.secret_keys() else What.NO_SECRET)
     try:
         # Of two contents the one that is signed counts.
-        is_new = deliveries.accept(application, signed[0])
+        is_new = deliveries.accept(application, signed[0], form)
     except Error:
         feed.count(application, What.NOT_STORED)
         raise
@@ -102,8 +102,8 @@ def refuse(application: Application, what: What) -> HttpResponse:
     return answer(401, "Unauthorized")
 
 
-def contents_of(request: HttpRequest) -> list[bytes]:
-    """Every `content` of the form or the JSON body, to the byte; none in what is neither.
+def contents_of(request: HttpRequest) -> tuple[str, list[bytes]]:
+    """Every `content` of the form or the JSON body, to the byte, none in what is neither; and which it is.
 
     A form's is taken out of the body piece by piece: escaped, 20 MB are 60. Raises TooLarge, NotWhole.
     """
@@ -111,14 +111,16 @@ def contents_of(request: HttpRequest) -> list[bytes]:
         raise TooLarge
     read = _reader(request)
     if request.content_type == "multipart/form-data":
+        form = "multipart"
         contents = list(_multipart(_rest(read), request.META["CONTENT_TYPE"]))
     else:
         begin = read(PIECE_BYTES)
         is_json = (request.content_type or "").endswith("json") or begin.lstrip().startswith(b"{")
+        form = "json" if is_json else "form"
         contents = _json(begin + _rest(read)) if is_json else _form(begin, read)
     if sum(map(len, contents)) > settings.WEBHOOK_MAX_BYTES:
         raise TooLarge
-    return contents
+    return form, contents
 
 
 def _reader(request: HttpRequest) -> Read:

@@ -100,7 +100,7 @@ class Watch:
         findings.note("webhook_signature", not bad, f"{bad} refused" if bad else "")
         if self.took is not None:
             measured["webhook_s"] = round(self.took, 3)
-        forms = {each.form for each in ours if getattr(each, "form", "")}
+        forms = {each.form for each in ours if each.form}
         if forms:
             findings.note("webhook_form", forms == {"form"}, ", ".join(sorted(forms)))
         values = [value_of(each) for each in ours]

@@ -8,6 +8,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('archive', '0009_unreadable_messages'),
+        ('archive', '0011_read_unread_again'),
     ]
 
     operations = [
