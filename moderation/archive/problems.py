@@ -10,13 +10,10 @@ SENTENCES: dict[str, str | Promise] = {
     "name_unresolved": _("GoEasy's host name could not be found. An admin checks GOEASY_REST_HOST and the network."),
     "connection_refused": _("GoEasy's host refused the connection. Try again in a while."),
     "connect_timeout": _("GoEasy did not take the connection in time. Try again in a while."),
-    "host_not_allowed": _(
-        "The application’s REST host is not among those that a key may be sent to. An admin checks it; "
-        "GOEASY_ALLOWED_HOSTS lists them."
-    ),
+    "host_not_allowed": _("The application’s REST host is not an allowed one. An admin checks it."),
     "address_not_allowed": _(
-        "GoEasy’s host name leads to an address inside a private network, to which no key is sent. An admin checks the "
-        "network’s name server; GOEASY_ALLOWED_HOSTS lists such an address by number if it is right."
+        "The REST host’s name leads to an address that is not allowed, such as one of a private network. An admin "
+        "checks the host and the network’s name server."
     ),
     "tls_failed": _("No secure connection to GoEasy could be made. An admin checks the host name and the clock."),
     "proxy_failed": _("The network's proxy let nothing through to GoEasy. An admin checks the proxy."),

@@ -75,17 +75,27 @@ class AllowedHosts:
         return cls.parse(os.environ.get(VARIABLE, "").strip() or DEFAULT)
 
     def __str__(self) -> str:
-        return ", ".join([*self.names, *map(str, self.networks)])
+        # An address by itself, as it was written.
+        numbers = (str(each) if each.num_addresses > 1 else str(each.network_address) for each in self.networks)
+        return ", ".join([*self.names, *numbers])
 
-    def problem(self, base_url: str) -> str:
-        """Why a key must not be sent to `base_url`, in a sentence; empty when it may."""
+    def refusal(self, base_url: str) -> str:
+        """Why a key must not be sent to `base_url`: "not_https" or "not_listed"; empty when it may."""
         url = urlsplit(base_url)
         host = (url.hostname or "").rstrip(".")
         if url.scheme != "https" and not is_loopback(host):
-            return f"A key is sent over https alone; “{host}” is not this machine."
-        if self.has_name(host):
-            return ""
-        return f"“{host}” is not among {VARIABLE} ({self})."
+            return "not_https"
+        return "" if self.has_name(host) else "not_listed"
+
+    def problem(self, base_url: str) -> str:
+        """The same in a sentence."""
+        host = urlsplit(base_url).hostname or ""
+        match self.refusal(base_url):
+            case "not_https":
+                return f"A key is sent over https alone; “{host}” is not this machine."
+            case "not_listed":
+                return f"“{host}” is not among {VARIABLE} ({self})."
+        return ""
 
     def has_name(self, host: str) -> bool:
         """Whether the host is listed: by name, or an address by number."""

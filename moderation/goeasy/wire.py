@@ -135,8 +135,8 @@ class Session(requests.Session):
 
         An error is returned, not raised: raised here, its frames would hold the key.
         """
-        if problem := self.allowed.problem(url):
-            return NotAllowed(problem, kind="host_not_allowed", latency_ms=0)
+        if refusal := self.allowed.problem(url):
+            return NotAllowed(refusal, kind="host_not_allowed", latency_ms=0)
         _this_call.request_began, _this_call.allowed = False, self.allowed
         status: int | None = None
         content = bytearray()

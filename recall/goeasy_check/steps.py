@@ -29,7 +29,7 @@ from moderation.goeasy.client import (
     recall_body,
     send_body,
 )
-from moderation.goeasy.errors import GoEasyError
+from moderation.goeasy.errors import GoEasyError, NotSent, Refused
 from recall import limits
 from recall.goeasy_check import webhook
 from recall.goeasy_check.assumptions import Findings, Result
@@ -65,6 +65,9 @@ class Check:
     # What GoEasy answered, in order: for the file.
     answers: list[dict[str, Any]] = field(default_factory=list)
     measured: dict[str, float] = field(default_factory=dict)
+    # Messages that may have been sent, and those of which GoEasy said that it took them back.
+    sent: int = 0
+    taken_back: int = 0
 
     def run(self) -> None:
         """Do all steps. Raises CheckFailed when GoEasy cannot be used at all."""
@@ -146,6 +149,8 @@ class Check:
 
         came = self.call(step, make, request)
         assert not isinstance(came, HistoryPage)  # noqa: S101 - for the type checker
+        if isinstance(came, Answer):
+            self.taken_back += len(timestamps)
         return came
 
     # The steps.
@@ -189,6 +194,7 @@ class Check:
             message = self.message(number)
             request = masked(send_body(appkey=self.application.appkey(), **message))
             came = self.call("send", lambda message=message: self.client.send(**message), request)  # type: ignore[misc]
+            self.sent += not isinstance(came, (NotSent, Refused))
             if isinstance(came, GoEasyError):
                 self.findings.note("send_accepted", False, str(came))
             elif number == 1:
@@ -293,7 +299,10 @@ class Check:
         else:
             self.findings.note("recall_accepted", False, str(came))
         self.watch_it_go(timestamp, recaller, others)
+        taken_back = self.taken_back
         again = self.recall("the same recall again", [timestamp], recaller)
+        # It is one message all the same.
+        self.taken_back = max(taken_back, int(isinstance(again, Answer)))
         self.findings.note(
             "repeated_recall", isinstance(again, Answer), "" if isinstance(again, Answer) else str(again)
         )

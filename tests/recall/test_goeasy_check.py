@@ -109,8 +109,9 @@ def test_everything_holds_with_a_goeasy_as_it_is_expected(
 
 def test_it_takes_back_what_it_sent_and_nothing_else(check: Any, goeasy: Sandbox) -> None:
     before = goeasy.messages(PAIR)
-    check("--yes")
+    _status, _document, said = check("--yes")
     assert len(ours(goeasy)) == steps.MESSAGES
+    assert "may still be there" not in said
     assert all(message.get("recalled") for message in ours(goeasy))
     assert [message for message in goeasy.messages(PAIR) if message not in ours(goeasy)] == before
 
@@ -224,10 +225,13 @@ def test_another_message_in_the_same_millisecond_is_never_taken_back_along_with_
             )
 
     goeasy.on_call = send_along
-    _status, document, _said = check("--yes")
+    _status, document, said = check("--yes")
     goeasy.on_call = None
     assert goeasy.calls("recall") == []
     assert results(document)["recall_effect"] == "not seen"
+    # What it leaves behind is said.
+    assert document["may_be_left"] == steps.MESSAGES
+    assert f"{steps.MESSAGES} of the messages may still be there" in said
 
 
 @pytest.mark.parametrize("typed", ["", "no\n", "y\n"])

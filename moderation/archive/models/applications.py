@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -25,12 +26,18 @@ def validate_rest_host(value: str) -> None:
         url = base_url(value)
     except ValueError as problem:
         raise ValidationError(str(problem)) from None
-    if problem := settings.GOEASY_ALLOWED_HOSTS.problem(url):
-        raise ValidationError(
-            _("%(problem)s Whoever runs the console lists it there, or chooses another host."),
-            code="host_not_allowed",
-            params={"problem": problem},
-        )
+    match settings.GOEASY_ALLOWED_HOSTS.refusal(url):
+        case "not_https":
+            raise ValidationError(_("A key is sent over https alone; http is for this machine."), code="not_https")
+        case "not_listed":
+            raise ValidationError(
+                _(
+                    "“%(host)s” is not among GOEASY_ALLOWED_HOSTS (%(allowed)s). Choose another host, or have whoever "
+                    "runs the console add it there."
+                ),
+                code="not_listed",
+                params={"host": urlsplit(url).hostname, "allowed": str(settings.GOEASY_ALLOWED_HOSTS)},
+            )
 
 
 # A host name or an IPv4 address, and perhaps a port. A policy for browsers is made of it: nothing else may be in it.

@@ -49,7 +49,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
     def handle(self, **options: Any) -> None:
-        check = self.check(options)
+        check = self.prepared(options)
         if options["dry_run"]:
             self.dry_run(check)
             return
@@ -62,6 +62,8 @@ class Command(BaseCommand):
         except CheckFailed as failure:
             problem = str(failure)
             self.stderr.write(problem)
+        if left := check.sent - check.taken_back:
+            self.stderr.write(f"{left} of the messages may still be there: those with {check.nonce} in their text.")
         document = self.settle(check, problem, output)
         if options["json"]:
             # ASCII, whatever the terminal's encoding.
@@ -71,7 +73,7 @@ class Command(BaseCommand):
         if status := FAILED if problem else DIFFER if check.findings.has_failed else HOLD:
             sys.exit(status)
 
-    def check(self, options: dict[str, Any]) -> Check:
+    def prepared(self, options: dict[str, Any]) -> Check:
         """The check that the options describe; ends with 2 when they describe none."""
         application = Application.objects.filter(slug=options["app"]).first()
         if application is None:
@@ -142,6 +144,7 @@ class Command(BaseCommand):
             "problem": problem,
             "assumptions": check.findings.as_list(),
             "measured": check.measured,
+            "may_be_left": check.sent - check.taken_back,
             "verify_after": {"before": before, "now": application.verify_after},
             "file": str(output),
             "answers": check.answers,
@@ -149,9 +152,10 @@ class Command(BaseCommand):
         text = json.dumps(document, ensure_ascii=False, indent=1)
         appkey = application.appkey()
         write_file(output, [text.replace(appkey, masked_key(appkey)), "\n"], 0o600)
-        results = {each.value: [] for each in Result}
-        for each in document["assumptions"]:
-            results[each["result"]].append(each["id"])
+        results = {
+            result.value: [id for id, finding in check.findings.by_id.items() if finding.result == result]  # noqa: A001
+            for result in Result
+        }
         check.log("ended", problem=problem, results=results, measured=check.measured, file=output.name)
         return document
 
