@@ -4,7 +4,8 @@ PORT ?= 8000
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-sqlite test-postgresql lint format bench lock messages browser soak clean
+.PHONY: help setup demo check test test-sqlite test-postgresql test-pythons lint format bench lock messages browser \
+	soak clean
 
 help: ## what each target does
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -12,7 +13,7 @@ help: ## what each target does
 setup: .venv/ready ## the virtual environment with run-time and development dependencies
 
 .venv/ready: requirements.txt requirements-dev.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed.")'
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Python 3.11, 3.12 or 3.13 is needed.")'
 	test -x $(PY) || $(PYTHON) -m venv .venv
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
@@ -37,6 +38,9 @@ messages: setup ## collect texts into locale/ and compile them (needs gettext)
 	DEBUG=true $(PY) manage.py makemessages --locale zh_Hans --no-obsolete --no-wrap --add-location file --ignore .venv --ignore data --ignore staticfiles
 	DEBUG=true $(PY) manage.py compilemessages --locale zh_Hans --ignore .venv
 
+check: lint ## lint and the quick suite: SQLite, no browser
+	$(PY) tests/run.py sqlite -q -m "not browser and not soak"
+
 test: setup browser test-sqlite test-postgresql ## the whole suite, on SQLite and on PostgreSQL
 
 test-sqlite: setup
@@ -44,6 +48,15 @@ test-sqlite: setup
 
 test-postgresql: setup
 	$(PY) tests/run.py postgresql
+
+test-pythons: ## the quick suite with each other supported Python that is installed (python3.12, python3.13)
+	@set -e; for version in 3.12 3.13; do \
+		if ! command -v python$$version >/dev/null; then echo "SKIPPED: python$$version is not installed."; continue; fi; \
+		test -x .venv-$$version/bin/python || python$$version -m venv .venv-$$version; \
+		.venv-$$version/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt; \
+		echo "— Python $$version —"; \
+		.venv-$$version/bin/python tests/run.py sqlite -q -m "not browser and not soak"; \
+	done
 
 browser: ## Chromium and a Chinese font for the browser tests, from Debian's packages where that is possible
 	@tests/install_browser.sh
@@ -64,4 +77,4 @@ lock: ## pin requirements.txt and requirements-dev.txt anew from the .in files
 	rm -r .venv-lock
 
 clean: ## remove what the targets above made
-	rm -rf .venv data staticfiles test-results
+	rm -rf .venv .venv-3.* data staticfiles test-results

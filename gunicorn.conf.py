@@ -8,6 +8,8 @@ import os
 worker_class = "moderation.gunicorn_worker.BufferingWorker"
 # The filters of a list are in its address, 50 pairs of ids among them: gunicorn's own limit is 4094, its highest 8190.
 limit_request_line = 8190
+# Where each process says that it lives: in memory, so that neither /tmp nor anything else need be writable for it.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
 
 
 def when_ready(server):

@@ -6,12 +6,15 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 from django.utils.cache import patch_cache_control, patch_vary_headers
 
+# What GoEasy, load balancers and supervisors ask for, with whatever scheme and Host they reach the process.
+MACHINES = ("/webhooks/", "/healthz", "/readyz")
 
-def answer_webhooks(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Answer a webhook before anything looks for a session, a language or a CSRF token: it has none."""
+
+def answer_machines(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Answer MACHINES before anything looks for HTTPS, a host, a session or a CSRF token: they have none."""
 
     def answer(request: HttpRequest) -> HttpResponse:
-        if request.path_info.startswith("/webhooks/"):
+        if request.path_info.startswith(MACHINES):
             try:
                 view, args, kwargs = resolve(request.path_info)
             except Resolver404:

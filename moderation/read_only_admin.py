@@ -19,6 +19,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
+from moderation.goeasy.answers import nests_too_deeply
+
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
 else:
@@ -220,11 +222,13 @@ def pretty(value: object) -> SafeString:
 
 
 def pretty_text(text: str) -> SafeString:
-    """A JSON text indented; what is not JSON, as it is."""
+    """A JSON text indented; what is not JSON, or nests too deeply to be read, as it is."""
     try:
-        return pretty(json.loads(text))
-    except (ValueError, RecursionError):
-        return format_html('<pre class="json">{}</pre>', text)
+        if not nests_too_deeply(text.strip()):
+            return pretty(json.loads(text))
+    except ValueError:
+        pass
+    return format_html('<pre class="json">{}</pre>', text)
 
 
 def yes_no(label: Any) -> forms.ChoiceField:

@@ -4,6 +4,7 @@ A value that cannot be used stops the start with a sentence that names the varia
 """
 
 import base64
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,22 +16,14 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
 from moderation.audit.verifier import read_public_key
+from moderation.environment import Environment
 from moderation.goeasy.client import base_url
 from moderation.goeasy.destinations import AllowedHosts
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-env = environ.Env()
-environ.Env.read_env(BASE_DIR / ".env")
-
-
-def read(name: str, cast: Callable[[str], Any], default: str) -> Any:
-    """The environment's value for `name` through `cast`; raises ImproperlyConfigured naming `name`."""
-    text = env.str(name, default).strip()
-    try:
-        return cast(text)
-    except (ValueError, ImproperlyConfigured) as problem:
-        raise ImproperlyConfigured(f"{name} cannot be used: {problem}") from None
+environment = Environment(BASE_DIR / ".env")
+read = environment.read
 
 
 def boolean(text: str) -> bool:
@@ -114,6 +107,13 @@ def path(text: str) -> str:
     return str(BASE_DIR / text) if text else ""
 
 
+def mount_path(text: str) -> str:
+    """The path below which a proxy has the console, such as /console; empty for none."""
+    if text and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", text):
+        raise ValueError("it is not a path like /console: a slash first, none at its end.")
+    return text
+
+
 def rest_host(text: str) -> str:
     """A region, host name or base URL that the key may be sent to; kept as it was written."""
     if problem := GOEASY_ALLOWED_HOSTS.problem(base_url(text)):
@@ -121,13 +121,29 @@ def rest_host(text: str) -> str:
     return text
 
 
+def url_config(parse: Callable[[str], dict[str, Any]], text: str) -> dict[str, Any]:
+    """What `parse` reads from the URL `text`. Raises ValueError with a sentence that does not repeat it."""
+    before_host, _at, _host = text.partition("://")[2].rpartition("@")
+    if re.search(r"[/?#@\[\]\s]", before_host) or "#" in text:
+        raise ValueError(
+            "its user name or password, or something after them, holds one of / ? # @ [ ] or a blank, which would "
+            "end it there. Write such a sign as % and its number: / as %2F, ? as %3F, # as %23, @ as %40."
+        )
+    try:
+        return dict(parse(text))
+    except ValueError:
+        # urllib quotes what it cannot read: a part of the password perhaps.
+        raise ValueError("it is not a URL that can be read. Is its port a number?") from None
+
+
 def database(text: str) -> dict[str, Any]:
     """Django's settings for a database URL; only the two engines that the console is tested on."""
     if not text.startswith(("sqlite:///", "postgres://", "postgresql://")):
         raise ValueError("it must begin with sqlite:/// or postgres://.")
-    settings = dict(environ.Env.db_url_config(text))
-    if settings["ENGINE"] == "django.db.backends.sqlite3":
-        name = settings["NAME"]
+    if text.startswith("sqlite:///"):
+        # The file's path to the letter: a sign that means something in other URLs may stand in a folder's name.
+        name = text.removeprefix("sqlite:///") or ":memory:"
+        settings: dict[str, Any] = {"ENGINE": "django.db.backends.sqlite3", "NAME": name}
         if name != ":memory:":
             settings["NAME"] = str(BASE_DIR / name)
             Path(settings["NAME"]).parent.mkdir(parents=True, exist_ok=True)
@@ -138,15 +154,19 @@ def database(text: str) -> dict[str, Any]:
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
             # Full sync: an intent that was committed survives a power cut, not only a crash.
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+            # Nothing but the database's own folder need be writable.
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY;",
         }
     else:
+        settings = url_config(environ.Env.db_url_config, text)
         settings["OPTIONS"] = {
             **settings.get("OPTIONS", {}),
             "pool": {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 15},
         }
         # After a restart of the server the pool holds connections that are dead.
         settings["CONN_HEALTH_CHECKS"] = True
+        # Between two fetches PgBouncer in transaction mode may change the connection that a cursor lives in.
+        settings["DISABLE_SERVER_SIDE_CURSORS"] = True
     return settings
 
 
@@ -154,13 +174,13 @@ def email(text: str) -> dict[str, Any]:
     """Django's settings for a mail server's URL, with a time-out: smtp+tls://user:password@host:587."""
     if urlsplit(text).scheme not in environ.Env.EMAIL_SCHEMES:
         raise ValueError(f"it must begin with one of {', '.join(sorted(environ.Env.EMAIL_SCHEMES))}.")
-    settings = dict(environ.Env.email_url_config(text))
+    settings = url_config(environ.Env.email_url_config, text)
     return {**{name: value for name, value in settings.items() if name.startswith("EMAIL_")}, "EMAIL_TIMEOUT": 10}
 
 
 DEBUG = read("DEBUG", boolean, "false")
 
-SECRET_KEY = env.str("SECRET_KEY", "")
+SECRET_KEY = environment.read_exactly("SECRET_KEY")
 if not SECRET_KEY:
     if not DEBUG:
         raise ImproperlyConfigured(
@@ -168,16 +188,16 @@ if not SECRET_KEY:
             "python -c 'import secrets; print(secrets.token_urlsafe(50))'"
         )
     SECRET_KEY = "for-debugging-only-" + "never-outside-debug-" * 3
-SECRET_KEY_FALLBACKS = words(env.str("SECRET_KEY_FALLBACKS", ""))
+SECRET_KEY_FALLBACKS = read("SECRET_KEY_FALLBACKS", words, "", secret=True)
 
 ALLOWED_HOSTS = read("ALLOWED_HOSTS", words, "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = read("CSRF_TRUSTED_ORIGINS", origins, "")
 
 # GoEasy: the application `default` (architecture.md; interface.md, "Environment")
-GOEASY_APPKEY = env.str("GOEASY_APPKEY", "").strip()
+GOEASY_APPKEY = read("GOEASY_APPKEY", str, "", secret=True)
 GOEASY_ALLOWED_HOSTS = read("GOEASY_ALLOWED_HOSTS", AllowedHosts.parse, "*.goeasy.io")
 GOEASY_REST_HOST = read("GOEASY_REST_HOST", rest_host, "hangzhou")
-GOEASY_SECRET_KEYS = words(env.str("GOEASY_SECRET_KEY", ""))
+GOEASY_SECRET_KEYS = read("GOEASY_SECRET_KEY", words, "", secret=True)
 GOEASY_CONCURRENCY = read("GOEASY_CONCURRENCY", whole(1, 64), "8")
 GOEASY_MAX_CALLS_PER_SECOND = read("GOEASY_MAX_CALLS_PER_SECOND", number(0, 10_000), "0")
 GOEASY_CONNECT_TIMEOUT = read("GOEASY_CONNECT_TIMEOUT", number(0.1, 60), "5")
@@ -201,22 +221,25 @@ WEBHOOK_MAX_BODY_BYTES = 3 * WEBHOOK_MAX_BYTES + 64 * 1024
 # Origins from which a browser may show any application's attachments, after a click; Django admin has each one's own.
 MEDIA_ORIGINS = read("MEDIA_ORIGINS", origins, "")
 # The audit log's checkpoints: what they are signed with, how often, and where they are written.
-AUDIT_SIGNING_KEY = read("AUDIT_SIGNING_KEY", key_seed, "")
+AUDIT_SIGNING_KEY = read("AUDIT_SIGNING_KEY", key_seed, "", secret=True)
 AUDIT_FORMER_PUBLIC_KEYS = read("AUDIT_FORMER_PUBLIC_KEYS", public_keys, "")
 AUDIT_KEY_FILE = BASE_DIR / "data" / "audit-signing-key"
 # Where workers put exports that were asked for in Django admin, for a day.
 AUDIT_EXPORT_DIR = BASE_DIR / "data" / "exports"
 AUDIT_CHECKPOINT_MINUTES = read("AUDIT_CHECKPOINT_MINUTES", number(1, 1440), "60")
 AUDIT_CHECKPOINT_FILE = read("AUDIT_CHECKPOINT_FILE", path, "data/audit-checkpoint")
-AUDIT_CHECKPOINT_URL = read("AUDIT_CHECKPOINT_URL", secure_url, "")
+AUDIT_CHECKPOINT_URL = read("AUDIT_CHECKPOINT_URL", secure_url, "", secret=True)
 AUDIT_CHECKPOINT_STDOUT = read("AUDIT_CHECKPOINT_STDOUT", boolean, "false")
 # How many proxies stand before the console, each adding to X-Forwarded-For: whose address the audit log records.
 FORWARDED_HOPS = read("FORWARDED_HOPS", whole(0, 10), "0")
+# The path of a host that is not the console's alone.
+SCRIPT_NAME = read("SCRIPT_NAME", mount_path, "")
+FORCE_SCRIPT_NAME = SCRIPT_NAME or None
 # Whether browsers reach the console over TLS: secure cookies, redirect, HSTS.
 HTTPS = read("HTTPS", boolean, "false" if DEBUG else "true")
 
 DATABASE_POOL_SIZE = read("DATABASE_POOL_SIZE", whole(2, 500), "20")
-DATABASES = {"default": read("DATABASE_URL", database, "sqlite:///data/console.sqlite3")}
+DATABASES = {"default": read("DATABASE_URL", database, "sqlite:///data/console.sqlite3", secret=True)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [
@@ -239,8 +262,8 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "moderation.audit.requests.remember_request",
+    "moderation.middleware.answer_machines",
     "django.middleware.security.SecurityMiddleware",
-    "moderation.middleware.answer_webhooks",
     "moderation.middleware.replace_nul",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -293,7 +316,7 @@ LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
 
 # Where alarms go out by e-mail, to the admins who have an address.
-vars().update(read("EMAIL_URL", email, "consolemail://"))
+vars().update(read("EMAIL_URL", email, "consolemail://", secret=True))
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = read("EMAIL_FROM", str, "console@localhost")
 
 LANGUAGE_CODE = "en"
@@ -303,7 +326,7 @@ USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"
 
-STATIC_URL = "static/"
+STATIC_URL = f"{SCRIPT_NAME}/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STORAGES = {
@@ -336,7 +359,6 @@ CONTENT_SECURITY_POLICY = {
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_SSL_REDIRECT = HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^webhooks/"]
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
@@ -355,9 +377,16 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(request_id)s: %(message)s"}},
-    "filters": {"request": {"()": "moderation.audit.requests.NameRequest"}},
+    "filters": {
+        "request": {"()": "moderation.audit.requests.NameRequest"},
+        "one_line": {"()": "moderation.audit.requests.OneLine"},
+    },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request"]}},
     "root": {"handlers": ["console"], "level": "INFO"},
     # urllib3 writes whole URLs at DEBUG, and history's URL carries the key.
-    "loggers": {"urllib3": {"level": "WARNING"}},
+    "loggers": {
+        "urllib3": {"level": "WARNING"},
+        # Anybody who reaches the port can send another Host: the sentence is enough.
+        "django.security.DisallowedHost": {"filters": ["one_line"]},
+    },
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from typing import Any
@@ -16,6 +15,7 @@ from django.utils.translation import ngettext
 from moderation.archive.forms import ConversationForm, MomentField
 from moderation.archive.models import Application
 from moderation.archive.recaller_data import NOT_PLAIN, is_plain
+from moderation.goeasy.answers import nests_too_deeply, value_of
 from moderation.goeasy.client import MAX_ID_LENGTH, MAX_RECALLER_DATA_BYTES, Recaller
 from moderation.goeasy.errors import InvalidCall
 from recall.erasure import MAX_REASON_LENGTH
@@ -176,9 +176,11 @@ class RecallingForm(forms.Form):
         text = self.cleaned_data["recaller_data"].strip()
         if not text:
             return None
+        if text.startswith("{") and nests_too_deeply(text):
+            raise ValidationError(NOT_PLAIN, code="json")
         try:
-            data = json.loads(text)
-        except (ValueError, RecursionError):
+            data = value_of(text)
+        except ValueError:
             data = None
         if not isinstance(data, dict):
             raise ValidationError(_('This is not a JSON object. Write it like {"name": "Support"}.'), code="json")

@@ -41,6 +41,14 @@ def check(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
         ("GOEASY_READ_TIMEOUT", "-1"),
         ("DATABASE_URL", "mysql://root@localhost/console"),
         ("DATABASE_URL", "nonsense"),
+        ("DATABASE_URL", "postgres://console:ge/heim@localhost/console"),
+        ("DATABASE_URL", "postgres://console:ge?heim@localhost/console"),
+        ("DATABASE_URL", "postgres://console:ge#heim@localhost/console"),
+        ("DATABASE_URL", "postgres://console:ge@heim@localhost/console"),
+        ("DATABASE_URL", "postgres://console:ge[heim@localhost/console"),
+        ("DATABASE_URL", "postgres://console:geheim@localhost:heim/console"),
+        ("EMAIL_URL", "smtp+tls://console:ge/heim@localhost:587"),
+        ("EMAIL_URL", "smtp+tls://console:geheim@localhost:heim"),
         ("MEDIA_ORIGINS", "files.example.com"),
         ("CSRF_TRUSTED_ORIGINS", "console.example.com"),
         ("RECALL_GRACE_SECONDS", "soon"),
@@ -58,6 +66,7 @@ def test_a_bad_value_stops_the_start_and_is_named(name: str, value: str) -> None
     assert done.returncode != 0
     assert done.stderr.startswith(f"{name} cannot be used: ")
     assert "Traceback" not in done.stderr
+    assert "heim" not in done.stderr
 
 
 def test_outside_debug_there_is_no_default_key() -> None:
@@ -75,6 +84,6 @@ def test_the_deployment_check_has_nothing_to_say() -> None:
 def test_every_name_that_settings_read_is_explained() -> None:
     source = (ROOT / "moderation" / "settings.py").read_text()
     example = (ROOT / ".env.example").read_text()
-    read = set(re.findall(r'(?:read|env\.str)\("([A-Z_]+)"', source))
-    assert len(read) > 15
-    assert read == set(re.findall(r"^([A-Z_]+)=", example, re.MULTILINE))
+    names = set(re.findall(r'(?:read|read_exactly)\("([A-Z_]+)"', source))
+    assert len(names) > 15
+    assert names == set(re.findall(r"^([A-Z_]+)=", example, re.MULTILINE))

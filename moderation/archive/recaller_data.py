@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.forms.fields import InvalidJSONInput
 from django.utils.translation import gettext_lazy as _
 
+from moderation.goeasy.answers import nests_too_deeply
 from moderation.goeasy.client import MAX_RECALLER_DATA_BYTES, Recaller
 from moderation.goeasy.errors import InvalidCall
 
@@ -49,12 +50,14 @@ class RecallerDataField(forms.JSONField):
         return initial if self.disabled else InvalidJSONInput(data or "")
 
     def to_python(self, value: Any) -> Any:
+        if isinstance(value, str) and nests_too_deeply(value.strip()):
+            raise ValidationError(self.error_messages["plain"], code="plain")
         try:
             data = super().to_python(value)
             # Neither NaN, nor half of a surrogate pair, nor NUL can be kept by both databases.
             text = json.dumps(data, ensure_ascii=False, allow_nan=False)
             text.encode()
-        except (ValueError, RecursionError):
+        except ValueError:
             text, data = "", False
         if (data is not None and not isinstance(data, dict)) or "\\u0000" in text:
             raise ValidationError(self.error_messages["invalid"], code="invalid")

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC
 from decimal import Decimal
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,6 +56,8 @@ WIDEST = 100_000
 # what is not seen.
 UNSEEN = r"\x00-\x08\x0b\x0c\x0e-\x20\x85\xa0\xad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff"
 SIGN = f"[{UNSEEN}]*[-=+@＝＋－＠]"
+# What a spreadsheet's cell holds, in UTF-16 units; Excel cuts off the rest.
+MAX_CELL = 32_767
 # Where a spreadsheet that does not split at commas splits, whatever is quoted, a formula can begin as well.
 BEGINS_A_FORMULA = re.compile(rf"\A(?=[\t\r\n]|{SIGN})|(?<=[;\t\r\n])(?={SIGN})")
 # Greater ones are no JSON numbers that everybody reads alike (RFC 7493, 2.2; RFC 8785): they are written as text.
@@ -224,21 +227,45 @@ def jsonl(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
         yield as_json(entry) + "\n"
 
 
-def cell(value: Any) -> str:
-    """`value` as a CSV cell: text in quotes, nested values as JSON, and nothing that a spreadsheet would execute."""
+def cells(value: Any) -> list[str]:
+    """`value` as one CSV cell, or as several where it is too long for one.
+
+    Text stands in quotes, nested values are JSON, and nothing begins as something that a spreadsheet would execute.
+    """
     if value is None:
-        return ""
+        return [""]
     if isinstance(value, int):
-        return str(value)
-    text = value if isinstance(value, str) else as_json(value)
-    return '"' + BEGINS_A_FORMULA.sub("'", text).replace('"', '""') + '"'
+        return [str(value)]
+    text = BEGINS_A_FORMULA.sub("'", value if isinstance(value, str) else as_json(value))
+    pieces = [text] if len(text) * 2 <= MAX_CELL else list(split_cell(text))
+    return ['"' + piece.replace('"', '""') + '"' for piece in pieces]
+
+
+def split_cell(text: str) -> Iterator[str]:
+    """`text` in pieces that a spreadsheet's cell takes whole, each begun as safely as the first."""
+    units = text.encode("utf-16-le", "surrogatepass")
+    start = 0
+    while start < len(units):
+        # One unit is left for the quote before a formula.
+        end = min(start + 2 * (MAX_CELL - 1), len(units))
+        if end < len(units) and 0xD8 <= units[end - 1] < 0xDC:
+            # Not between the halves of a surrogate pair.
+            end -= 2
+        yield BEGINS_A_FORMULA.sub("'", units[start:end].decode("utf-16-le", "surrogatepass"))
+        start = end
 
 
 def csv_lines(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """A line of headings, then one row an entry (RFC 4180); null is an empty cell without quotes."""
-    yield ",".join(KEYS) + "\r\n"
+    """A line of headings, then an entry's row (RFC 4180); null is an empty cell without quotes.
+
+    What is too long for a cell goes on in rows of the same seq in which nothing else stands; the last column says so.
+    """
+    yield ",".join([*KEYS, "continues_in_next_row"]) + "\r\n"
     for entry in entries:
-        yield ",".join([cell(value) for value in entry.values()]) + "\r\n"
+        columns = [cells(value) for value in entry.values()]
+        # The first is seq.
+        columns[0] *= max(map(len, columns))
+        yield ",true\r\n".join([",".join(row) for row in zip_longest(*columns, fillvalue="")]) + ",\r\n"
 
 
 def ocsf_lines(entries: Iterable[dict[str, Any]]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import ipaddress
 import logging
 import re
+import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from uuid import uuid4
@@ -23,6 +24,12 @@ HEADER = "X-Request-ID"
 IS_AN_ID = re.compile(r"[A-Za-z0-9._:-]{8,100}").fullmatch
 
 
+log = logging.getLogger(__name__)
+
+# For how long (seconds) an ignored X-Forwarded-For is remembered, and how often it is logged at most.
+REMEMBERED = 3600.0
+_ignored_at = float("-inf")
+
 # Where a request keeps its id.
 ID = "console.request_id"
 # The request that is being answered.
@@ -35,6 +42,7 @@ def remember_request(get_response: Callable[[HttpRequest], HttpResponse]) -> Cal
     def answer(request: HttpRequest) -> HttpResponse:
         given = request.headers.get(HEADER, "")
         request.META[ID] = given if IS_AN_ID(given) else uuid4().hex
+        note_ignored_forwarding(request)
         token = _present.set(request)
         try:
             response = get_response(request)
@@ -75,6 +83,24 @@ def address(request: HttpRequest) -> str:
     return str(request.META.get("REMOTE_ADDR", ""))
 
 
+def note_ignored_forwarding(request: HttpRequest) -> None:
+    """Remember, and log once an hour, that a proxy seems to stand before the console and nobody has said so."""
+    global _ignored_at
+    if settings.FORWARDED_HOPS or not settings.HTTPS or "HTTP_X_FORWARDED_FOR" not in request.META:
+        return
+    if not forwarding_is_ignored():
+        log.warning(
+            "Requests carry X-Forwarded-For, and FORWARDED_HOPS is 0: everybody seems to come from the proxy's address "
+            "in the audit log and where sign-in counts failures. Set FORWARDED_HOPS to the number of proxies."
+        )
+        _ignored_at = time.monotonic()
+
+
+def forwarding_is_ignored() -> bool:
+    """Whether this process was sent an X-Forwarded-For within the last hour that FORWARDED_HOPS=0 told it to ignore."""
+    return time.monotonic() - _ignored_at < REMEMBERED
+
+
 def acting() -> str:
     """The user name of whoever's request is being answered, NOBODY for a visitor, COMMAND_LINE outside requests."""
     request = _present.get()
@@ -82,6 +108,14 @@ def acting() -> str:
         return COMMAND_LINE
     user = getattr(request, "user", None)
     return user.get_username() if user is not None and user.is_authenticated else NOBODY
+
+
+class OneLine(logging.Filter):
+    """Leaves the traceback out."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.exc_info = record.exc_text = None
+        return True
 
 
 class NameRequest(logging.Filter):

@@ -13,7 +13,9 @@ import sys
 from base64 import b64decode
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from functools import reduce
 from hashlib import sha256
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -21,16 +23,14 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 FIRST_PREV_HASH = "0" * 64
-# A log is known by its first entry: what follows in its name is how that one's hash begins.
-ORIGIN = "moderation-console/"
+ORIGIN = "moderation-console/"  # Then how the first entry's hash begins: a log is known by it.
 PROOF = "c2sp.org/tlog-proof@v1"
 KINDS = {int: "a whole number", str: "a string", dict: "an object", list: "a list"}
 # What each key of an entry may hold, numbers as text beyond 2^53 - 1; NULLABLE ones also null.
-KEYS: dict[str, set[type]] = {"timestamps": {list}}
+KEYS: dict[str, set[type]] = {"timestamps": {list}, **dict.fromkeys(("conversation", "request", "detail"), {dict})}
 KEYS |= dict.fromkeys(("at", "actor", "action", "app", "recall", "response_content", "prev_hash", "hash"), {str})
 KEYS |= dict.fromkeys(("seq", "batch", "attempt", "http_status"), {int})
-KEYS |= dict.fromkeys(("response_code", "latency_ms"), {int, str})
-KEYS |= dict.fromkeys(("conversation", "request", "detail", "private"), {dict})
+KEYS |= {**dict.fromkeys(("response_code", "latency_ms"), {int, str}), "private": {dict}}
 NULLABLE = KEYS.keys() - {"seq", "at", "actor", "action", "detail", "prev_hash", "hash"}
 TYPES = {key: {*kinds, type(None)} if key in NULLABLE else kinds for key, kinds in KEYS.items()}
 IS_HASH = re.compile("[0-9a-f]{64}").fullmatch
@@ -61,12 +61,15 @@ _decode = json.JSONDecoder(object_pairs_hook=_object, parse_int=_int, parse_floa
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False).encode
 
 
-def load(text: str) -> Any:
-    """The value of one line. Raises UnreadableError, also for duplicate keys and for numbers beyond 2^53 - 1."""
+def load(text: str, levels: int = 200) -> Any:
+    """The value of one line. Raises UnreadableError: a key twice, a number beyond 2^53 - 1, more levels of nesting."""
+    signs = re.sub(r'"[^"\\]*(?:\\.[^"\\]*)*"|[^][{}]', "", text) if text.count("[") + text.count("{") > levels else ""
+    if max(accumulate(1 if sign in "[{" else -1 for sign in signs), default=0) > levels:
+        raise UnreadableError(f"it nests deeper than {levels} levels")
     try:
         return _decode(text)
-    except (json.JSONDecodeError, RecursionError, ArithmeticError) as problem:
-        raise UnreadableError(f"it is not JSON, or nested too deeply ({problem})") from None
+    except (json.JSONDecodeError, ArithmeticError) as problem:
+        raise UnreadableError(f"it is not JSON ({problem})") from None
 
 
 def canonical(value: Any) -> bytes:
@@ -119,10 +122,8 @@ class Tree:
         self.size += 1
 
     def root(self) -> bytes:
-        root = self.nodes[-1] if self.nodes else sha256().digest()
-        for node in self.nodes[-2::-1]:
-            root = _node(node, root)
-        return root
+        nodes = self.nodes or [sha256().digest()]
+        return reduce(lambda right, left: _node(left, right), reversed(nodes))
 
 
 class Checkpoint(NamedTuple):
@@ -289,10 +290,9 @@ def main() -> int:
     parser.add_argument("--public-key", metavar="F", help="what checkpoints must be signed with; else not checked")
     try:
         print(f"Intact: {verify(parser.parse_args())}.")
-    except (BrokenError, ValueError, OSError, RecursionError) as problem:
-        broken = isinstance(problem, BrokenError)
-        print(f"{'Broken' if broken else 'Cannot be read'}: {problem}.", file=sys.stderr)
-        return 1 if broken else 2
+    except (BrokenError, ValueError, OSError) as problem:
+        print(f"{'Broken' if isinstance(problem, BrokenError) else 'Cannot be read'}: {problem}.", file=sys.stderr)
+        return 1 if isinstance(problem, BrokenError) else 2
     return 0
 
 

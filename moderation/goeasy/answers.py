@@ -190,7 +190,7 @@ def parts(text: str) -> list[tuple[str, str]]:
     neither, or a value that is not too deep to be read is no JSON.
     """
     found: list[tuple[str, str]] = []
-    is_deep = _is_deep(text.lstrip(" \t\r\n"))
+    is_deep = nests_too_deeply(text.lstrip(" \t\r\n"))
     try:
         at = _skip(text, 0)
         close = {"{": "}", "[": "]"}.get(text[at], "")
@@ -203,7 +203,7 @@ def parts(text: str) -> list[tuple[str, str]]:
             # Where nothing is deep, the decoder itself finds the end.
             end = _end(text, at) if is_deep else _DECODER.raw_decode(text, at)[1]
             found.append((name, raw := text[at:end]))
-            if is_deep and not _is_deep(raw):
+            if is_deep and not nests_too_deeply(raw):
                 json.loads(raw)
             at = _skip(text, end)
             if text[at] == close:
@@ -220,14 +220,18 @@ def value_of(raw: str) -> Any:
     """The value of the JSON text `raw`, where brackets nest deeper than MAX_DEPTH left as the text that they are:
     of an object, in the members concerned. Raises ValueError.
     """
-    if not _is_deep(raw):
+    if not nests_too_deeply(raw):
         return json.loads(raw)
     if not raw.startswith("{"):
         return raw
-    return {name: part if _is_deep(part) else json.loads(part) for name, part in parts(raw)}
+    return {name: part if nests_too_deeply(part) else json.loads(part) for name, part in parts(raw)}
 
 
-def _is_deep(raw: str) -> bool:
+def nests_too_deeply(raw: str) -> bool:
+    """Whether the brackets of the JSON text `raw`, without blanks before it, nest deeper than MAX_DEPTH.
+
+    Counted, not left to the interpreter: how deep its reader of JSON goes depends on its version.
+    """
     if raw.count("[") + raw.count("{") <= MAX_DEPTH:
         return False
     depth = 0

@@ -23,6 +23,7 @@ from moderation.goeasy.answers import (
     decoded,
     history_elements,
     judge,
+    nests_too_deeply,
     parse_answer,
     parse_retry_after,
 )
@@ -414,6 +415,8 @@ def _encoded_object(value: object, field: str) -> bytes:
         text = compact(value, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
         raise InvalidCall(f"{field} holds what JSON cannot.", field=field) from None
+    if nests_too_deeply(text):
+        raise InvalidCall(f"{field} nests too deeply.", field=field)
     # A NUL is always escaped in JSON; without the escaped backslashes no other text looks like it.
     if UNSTORABLE.search(text) or "\\u0000" in text.replace("\\\\", ""):
         _refuse_characters(field)

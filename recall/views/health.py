@@ -3,13 +3,14 @@
 from collections.abc import Iterable
 from datetime import timedelta
 
-from django.db import DatabaseError, connection
-from django.db.migrations.executor import MigrationExecutor
+from django.db import DatabaseError
 from django.http import HttpRequest, JsonResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from moderation.archive import feed
+from moderation.audit.requests import forwarding_is_ignored
+from moderation.readiness import unapplied_migrations
 from recall.models import Circuit, Heartbeat
 
 # A worker gives a sign of life every 5 s.
@@ -32,10 +33,10 @@ def readyz(request: HttpRequest) -> JsonResponse:
     """200 when database, migrations and a worker are there, and no feed has an alarm; else 503, with the reasons.
 
     `goeasy` tells which applications' calls are held back. It turns nothing to 503: without GoEasy people still read.
+    Nor do `warnings`, which are there when something of the configuration does not fit what arrives.
     """
     try:
-        executor = MigrationExecutor(connection)
-        unapplied = bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+        unapplied = bool(unapplied_migrations())
         checks = {"database": "ok", "migrations": "unapplied" if unapplied else "ok"}
         checks["worker"] = "ok" if not unapplied and worker_is_alive() else "no sign of life"
         checks["feed"] = "not known" if unapplied else feed.state_of_all()
@@ -43,7 +44,9 @@ def readyz(request: HttpRequest) -> JsonResponse:
     except DatabaseError:
         checks, held_back = {"database": "no answer"}, {}
     ready = set(checks.values()) == {"ok"}
-    answer = {"status": "ok" if ready else "not ready", **checks, "goeasy": held_back or "ok"}
+    answer: dict[str, object] = {"status": "ok" if ready else "not ready", **checks, "goeasy": held_back or "ok"}
+    if forwarding_is_ignored():
+        answer["warnings"] = ["X-Forwarded-For arrives and FORWARDED_HOPS is 0"]
     return JsonResponse(answer, status=200 if ready else 503)
 
 

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_safe
 from moderation.archive.models import Application, Conversation, Kind, Message, Sender
 from moderation.archive.names import titled
 from moderation.archive.problems import problem_sentence
+from moderation.audit.requests import forwarding_is_ignored
 from moderation.audit.services import record_search
 from moderation.requests import SignedIn
 from recall.models import BEING_CHECKED, LOOKED_FOR, NEEDS_A_PERSON, Recall, RecallBatch, RecallItem, Sweep
@@ -59,6 +60,7 @@ def home(request: SignedIn) -> HttpResponse:
             (application, health(application)) for application in Application.objects.select_related("circuit")
         ],
         "worker_is_alive": worker_is_alive(),
+        "forwarding_is_ignored": forwarding_is_ignored(),
     }
     return render(request, "recall/home.html", context)
 

@@ -171,7 +171,7 @@ def test_what_is_rare_is_found_wherever_it_is(monkeypatch: pytest.MonkeyPatch, w
 def test_csv_has_the_same_keys_and_nested_values_as_json() -> None:
     answered()
     (row,) = as_csv()
-    assert list(row) == KEYS
+    assert list(row) == [*KEYS, "continues_in_next_row"]
     assert row["at"] == "2026-01-02T03:04:05.123456Z"
     assert json.loads(row["conversation"])["user_a"] == "user-a"
     assert json.loads(row["timestamps"]) == [1767323045123, 1767323045124]
@@ -199,7 +199,7 @@ def test_a_formula_after_what_is_not_seen_is_one(before: str) -> None:
 
 def test_a_formula_after_nul_is_one() -> None:
     # PostgreSQL stores none.
-    assert export.cell("\0=1+1") == '"\'\0=1+1"'
+    assert export.cells("\0=1+1") == ['"\'\0=1+1"']
 
 
 @pytest.mark.parametrize("separator", [";", "\t", "; ", ";\xa0", "\n", "\r\n"])
@@ -221,6 +221,27 @@ def test_in_csv_text_is_quoted_and_null_is_nothing() -> None:
     assert '"a ""b"", c"' in line
     assert ',0,,"[' in line
     assert ',200,200,"",87,' in line
+
+
+def test_a_csv_cell_too_long_for_a_spreadsheet_goes_on_in_the_next_row() -> None:
+    timestamps = list(range(1767323045000, 1767323050000))
+    content = "好" * 40_000 + "💬" * 40_000
+    answered(timestamps=timestamps, response_content=content)
+    answered(response_content="short")
+    *rows, last = as_csv()
+    assert [row["seq"] for row in rows] == ["1"] * len(rows)
+    assert [row["continues_in_next_row"] for row in rows] == ["true"] * (len(rows) - 1) + [""]
+    for row in rows:
+        assert all(len(value.encode("utf-16-le")) <= 2 * 32_767 for value in row.values())
+    assert json.loads("".join(row["timestamps"] for row in rows)) == timestamps
+    assert "".join(row["response_content"] for row in rows) == content
+    assert [row["actor"] for row in rows[1:]] == [""] * (len(rows) - 1)
+    assert (last["seq"], last["continues_in_next_row"]) == ("2", "")
+
+
+def test_no_formula_begins_where_a_csv_cell_was_split() -> None:
+    answered(response_content="x" * 32_766 + "=1+1")
+    assert [row["response_content"][:5] for row in as_csv()] == ["xxxxx", "'=1+1"]
 
 
 def test_a_csv_file_begins_with_the_mark_that_excel_needs_and_standard_output_does_not(tmp_path: Path) -> None:
@@ -301,7 +322,7 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_an_empty_log_is_an_empty_export() -> None:
     assert run() == ""
     # The second tells of the first.
-    assert run("--format", "csv", "--until", "2026-01-01") == ",".join(KEYS) + "\r\n"
+    assert run("--format", "csv", "--until", "2026-01-01") == ",".join([*KEYS, "continues_in_next_row"]) + "\r\n"
 
 
 def test_times_are_utc_whatever_zone_is_active() -> None:

@@ -87,8 +87,8 @@ def test_it_is_exported_beside_what_the_hash_covers(noted: AuditEntry, tmp_path:
     assert run(path)[0] == 0
     call_command("export_audit", "--format", "csv", stdout=(out := io.StringIO()), stderr=io.StringIO())
     rows = list(csv.reader(io.StringIO(out.getvalue(), newline="")))
-    assert rows[0][-1] == "private"
-    assert json.loads(rows[1][-1])["content"] == NOTE
+    assert rows[0][-2] == "private"
+    assert json.loads(rows[1][-2])["content"] == NOTE
 
 
 def test_once_erased_the_log_is_intact_and_says_so(noted: AuditEntry, tmp_path: Path, run: Run) -> None:

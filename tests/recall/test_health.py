@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from moderation.audit import requests as audit_requests
 from recall.models import Circuit, Heartbeat
 
 
@@ -38,3 +39,36 @@ def test_calls_that_are_held_back_are_told_and_keep_nobody_from_reading(client: 
     Circuit.objects.create(application=application, opened_at=timezone.now(), reason=Circuit.Reason.FAILING)
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["goeasy"]) == (200, {application.slug: "failing"})
+
+
+def test_a_proxy_that_nobody_told_of_is_warned_about_once(
+    client: Client,
+    administrator: Any,
+    moderator: Any,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(audit_requests, "_ignored_at", float("-inf"))
+    settings.HTTPS = True
+    Heartbeat.objects.create(worker="w", at=timezone.now())
+    client.force_login(administrator)
+    assert "FORWARDED_HOPS" not in client.get("/").content.decode()
+    assert "warnings" not in client.get("/readyz").json()
+    for _request in range(3):
+        client.get("/", headers={"x-forwarded-for": "198.51.100.7"})
+    assert "FORWARDED_HOPS" in client.get("/").content.decode()
+    ready = client.get("/readyz")
+    assert (ready.status_code, len(ready.json()["warnings"])) == (200, 1)
+    assert len([each for each in caplog.messages if "FORWARDED_HOPS" in each]) == 1
+    client.force_login(moderator)
+    assert "FORWARDED_HOPS" not in client.get("/").content.decode()
+
+
+@pytest.mark.parametrize(("https", "hops"), [(True, 1), (False, 0)])
+def test_a_proxy_that_is_expected_is_not_warned_about(
+    client: Client, db: None, settings: Any, monkeypatch: pytest.MonkeyPatch, https: bool, hops: int
+) -> None:
+    monkeypatch.setattr(audit_requests, "_ignored_at", float("-inf"))
+    settings.HTTPS, settings.FORWARDED_HOPS = https, hops
+    assert "warnings" not in client.get("/readyz", headers={"x-forwarded-for": "198.51.100.7"}).json()

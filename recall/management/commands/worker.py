@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import signal
 import sys
@@ -13,7 +14,7 @@ from datetime import timedelta
 from types import FrameType
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 from django_tasks_db.management.commands.db_worker import Worker
@@ -23,6 +24,7 @@ from moderation.archive import deliveries, retention, search
 from moderation.audit import checkpoints, jobs
 from moderation.audit.chain import Sealer
 from moderation.audit.verifier import BrokenError
+from moderation.readiness import migrations_problem
 from recall import alarms, engine, gaps, services, verify
 from recall.models import Heartbeat, Recall
 from recall.outcomes import recover_orphans
@@ -63,6 +65,8 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, interval: float, applications: int, **options: Any) -> None:
+        if problem := problem_of_the_database():
+            raise CommandError(problem)
         name = engine.worker_name()
         loops = [queue_worker(f"{name}-{number}", interval) for number in range(max(1, applications))]
 
@@ -93,6 +97,19 @@ class Command(BaseCommand):
             Sealer.near_the_end().seal()
         except (OperationalError, InterfaceError):
             log.exception("worker %s: the last entries of the audit log are not sealed yet", name)
+
+
+def problem_of_the_database() -> str:
+    """`migrations_problem()`, as soon as the database answers: worker and database may be started together."""
+    for attempt in itertools.count():
+        try:
+            return migrations_problem()
+        except (OperationalError, InterfaceError) as problem:
+            if attempt % 60 == 0:
+                log.warning("the database does not answer: %s; trying again", str(problem).partition("\n")[0])
+            connection.close()
+            time.sleep(1)
+    return ""
 
 
 def queue_worker(name: str, interval: float) -> Worker:

@@ -1,0 +1,126 @@
+"""Reads settings from the process's environment and from `.env`: each value as it was written, or not at all.
+
+A line of `.env` that two readers could understand differently is refused with its number. Variables of the process
+win over the file. No error repeats a value: it may be a password.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from django.core.exceptions import ImproperlyConfigured
+
+MASK = "•••"
+LINE = re.compile(r"(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=[ \t]*(?P<value>.*)", re.DOTALL)
+SINGLE_QUOTED = re.compile(r"'(?P<text>[^']*)'\s*(#.*)?")
+DOUBLE_QUOTED = re.compile(r'"(?P<text>(?:[^"\\]|\\.)*)"\s*(#.*)?')
+REFERENCE = re.compile(r"\$(\w+|\{\w+\})")
+
+
+class Reading(NamedTuple):
+    """A setting as it was read: `source` is "environment", ".env" or "default"."""
+
+    name: str
+    text: str
+    source: str
+    is_secret: bool
+
+    @property
+    def shown(self) -> str:
+        """Its text; of a secret only how long it is, of an address with one no password, path or query."""
+        if not self.is_secret or not self.text or self.text.startswith("sqlite:"):
+            return self.text
+        scheme, separator, rest = self.text.partition("://")
+        if not separator:
+            return f"{MASK} ({len(self.text)} characters)"
+        user, at, host = rest.rpartition("@")
+        user = f"{user.partition(':')[0]}:{MASK}@" if at else ""
+        host, slash, name = host.partition("/")
+        # Of a database the name is no secret; of another address the path may be.
+        name = name.partition("?")[0] if scheme.startswith("postgres") else MASK
+        return f"{scheme}://{user}{host.partition('?')[0]}{slash and '/' + name}"
+
+
+class Environment:
+    """The variables of `.env` at `file` and of the process; `readings` are those that were asked for, by name."""
+
+    def __init__(self, file: Path) -> None:
+        self.in_file = parse_file(file)
+        self.in_process = set(os.environ)
+        self.readings: dict[str, Reading] = {}
+        for name, text in self.in_file.items():
+            # What libraries read themselves (HTTPS_PROXY, REQUESTS_CA_BUNDLE) may stand in the file, too.
+            os.environ.setdefault(name, text)
+
+    def read(self, name: str, cast: Callable[[str], Any], default: str, *, secret: bool = False) -> Any:
+        """The value of `name` through `cast`, without blanks around it. Raises ImproperlyConfigured naming `name`."""
+        return self._read(name, lambda text: cast(text.strip()), default, secret)
+
+    def read_exactly(self, name: str) -> str:
+        """The text of the secret `name` with every blank that it has; empty where it is not set."""
+        text: str = self._read(name, str, "", True)
+        return text
+
+    def _read(self, name: str, cast: Callable[[str], Any], default: str, secret: bool) -> Any:
+        text = os.environ.get(name, default)
+        source = "environment" if name in self.in_process else ".env" if name in self.in_file else "default"
+        self.readings[name] = Reading(name, text, source, secret)
+        try:
+            return cast(text)
+        except (ValueError, ImproperlyConfigured) as problem:
+            raise ImproperlyConfigured(f"{name} cannot be used: {problem}") from None
+
+
+def parse_file(file: Path) -> dict[str, str]:
+    """The variables of `file`; none where there is no such file. Raises ImproperlyConfigured naming file and line."""
+    try:
+        # A byte-order mark, as Windows writes it, is no part of the first name.
+        text = file.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        return {}
+    except OSError as problem:
+        raise ImproperlyConfigured(f"{file.name} is there and cannot be read: {problem.strerror}.") from None
+    except UnicodeDecodeError:
+        raise ImproperlyConfigured(f"{file.name} is not UTF-8. Save it in that encoding.") from None
+    found: dict[str, str] = {}
+    for number, line in enumerate(re.split(r"\r\n|\n|\r", text), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        match = LINE.fullmatch(line.lstrip())
+        if match is None:
+            raise ImproperlyConfigured(f"{file.name}, line {number}: it is neither NAME=value nor a comment.")
+        name = match["name"]
+        if name in found:
+            raise ImproperlyConfigured(f"{file.name}, line {number}: {name} stands there twice.")
+        try:
+            found[name] = parse_value(match["value"])
+        except ValueError as problem:
+            raise ImproperlyConfigured(f"{file.name}, line {number}: {name} {problem}") from None
+    return found
+
+
+def parse_value(text: str) -> str:
+    """What stands after the equals sign, unquoted. Raises ValueError, which does not repeat it."""
+    if text.startswith("'"):
+        if match := SINGLE_QUOTED.fullmatch(text):
+            return match["text"]
+        raise ValueError("begins with a quotation mark and does not end with it.")
+    if text.startswith('"'):
+        if match := DOUBLE_QUOTED.fullmatch(text):
+            return re.sub(r"\\([^rnt])", r"\1", match["text"])
+        raise ValueError("begins with a quotation mark and does not end with it.")
+    if re.search(r"(^|\s)#", text):
+        raise ValueError(
+            "has a # after a blank. Put a comment on a line of its own, or, where the # belongs to the value, "
+            "the value in single quotation marks."
+        )
+    if REFERENCE.fullmatch(text.strip()):
+        raise ValueError(
+            "looks like the name of another variable, which is not followed here. Write its value, or, where this is "
+            "the value, put it in single quotation marks."
+        )
+    return text

@@ -1,0 +1,86 @@
+"""A copy of the console in a folder of its own, for tests of how it is installed and started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LONG_KEY = "an-example-key-of-more-than-fifty-different-characters-0123456789"
+
+
+def copy(folder: Path) -> Path:
+    """Put the program into `folder`, without data, static files or configuration."""
+    for name in ("moderation", "recall", "templates", "static", "locale"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("manage.py", "gunicorn.conf.py"):
+        shutil.copy(ROOT / name, folder)
+    return folder
+
+
+def variables(**environment: str) -> dict[str, str]:
+    """A process's environment: these variables, and those of a console outside DEBUG that is reached over HTTP."""
+    return {"PATH": os.environ["PATH"], "SECRET_KEY": LONG_KEY, "HTTPS": "false", **environment}
+
+
+def manage(folder: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`manage.py` of the copy in `folder`."""
+    return subprocess.run(
+        [sys.executable, "manage.py", *command],
+        cwd=folder,
+        env=variables(**environment),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def gunicorn(folder: Path, *before: str, **environment: str) -> Iterator[str]:
+    """The address of a gunicorn that serves the copy in `folder`; `before` stands before its command line."""
+    port = free_port()
+    command = [*before, sys.executable, "-m", "gunicorn", "moderation.wsgi", "--bind", f"127.0.0.1:{port}"]
+    command += ["--worker-class", "gthread", "--threads", "2", "--no-control-socket"]
+    process = subprocess.Popen(command, cwd=folder, env=variables(**environment))
+    try:
+        deadline = time.monotonic() + 60
+        while status(f"http://127.0.0.1:{port}/healthz") != 200:
+            assert process.poll() is None and time.monotonic() < deadline, "gunicorn did not start"
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def fetch(address: str, **headers: str) -> tuple[int, str, str]:
+    """Status, body and final address of a GET; 0 when nobody answers."""
+    request = urllib.request.Request(address, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, answer.read().decode(), answer.url
+    except urllib.error.HTTPError as refusal:
+        return refusal.code, refusal.read().decode(), address
+    except OSError:
+        return 0, "", address
+
+
+def status(address: str, **headers: str) -> int:
+    return fetch(address, **headers)[0]
