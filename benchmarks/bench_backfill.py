@@ -1,11 +1,11 @@
 """Backfill: the pages of history that it reads over the fewest that could do, and whether everything arrives.
 
-The sandbox is a process of its own and answers over HTTP. A page has 30 messages at most, and only one that is not
-full shows that history begins there; a page's cursor is strictly before a millisecond (goeasy-api.md, "History"), so
-that what a page's end cuts off of a millisecond can only be read with all of that millisecond. The ideal are the pages
-of a reader who knows all messages beforehand, and so reads a millisecond again only where a page's end cuts it: without
-messages that share one, floor(n / 30) + 1. Backfill does not know, and reads every page's last millisecond again. The
-figure is all pages over all ideals; each conversation's own is printed.
+The sandbox is a process of its own and answers over HTTP. A page has 30 messages at most, and only an empty one shows
+that history begins there; a page's cursor is strictly before a millisecond (goeasy-api.md, "History"), so that what a
+page's end cuts off of a millisecond can only be read with all of that millisecond. The ideal are the pages of a reader
+who knows all messages beforehand, and so reads a millisecond again only where a page's end cuts it: without messages
+that share one, ceil(n / 30) + 1. Backfill does not know, and reads every page's last millisecond again. The figure is
+all pages over all ideals; each conversation's own is printed.
 
 Each conversation is read twice with `manage.py backfill`: into an empty archive, and once all is there, when it has
 to look at the same pages to know. Run it with DATABASE_URL of either engine (default: a new SQLite file).
@@ -38,9 +38,9 @@ def times(number: int, burst: int) -> list[int]:
 def ideal(sent: list[int]) -> int:
     """The fewest pages that show all messages sent at these times, and that there are no more."""
     pages, left = 1, len(sent)
-    while left >= PAGE:
+    while left > 0:
         pages, left = pages + 1, left - PAGE
-        if left and sent[left - 1] == sent[left]:
+        if left > 0 and sent[left - 1] == sent[left]:
             # Cut in two: once more with all of it.
             left = bisect_right(sent, sent[left])
     return pages

@@ -10,7 +10,10 @@ from django.test import Client
 pytestmark = pytest.mark.django_db
 
 LISTS = ["accounts/user", "accounts/pseudonym", "archive/application", "recall/recallreason"]
-KEY_LISTS = ["archive/conversation", "archive/message", "archive/webhookdelivery", "audit/auditentry", "recall/recall"]
+KEY_LISTS = [
+    *("archive/conversation", "archive/message", "archive/unreadablemessage", "archive/webhookdelivery"),
+    *("audit/auditentry", "recall/recall"),
+]
 
 
 @pytest.fixture

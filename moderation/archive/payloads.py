@@ -149,6 +149,11 @@ def text_of(shown: Words | Attachment) -> str:
     return "\n".join(part for part in (shown.name, shown.url) if part)
 
 
+def headline_of(shown: Words | Attachment) -> str:
+    """What a person reads of it first."""
+    return shown.text if isinstance(shown, Words) else text_of(shown)
+
+
 def excerpt(shown: Words | Attachment, length: int = 80) -> str:
     """One line that tells the message from others."""
     text = shown.text[: 4 * length] if isinstance(shown, Words) else f"[{shown.form}] {shown.name or shown.url}"

@@ -91,8 +91,7 @@ def _messages(request: SignedIn, wanted: search.Wanted) -> dict[str, object]:
     """A page of the messages that are `wanted`, as the template of hits has it."""
     found = search.find(wanted, before=read_key(request.GET.get("before", "")), limit=PAGE_SIZE)
     hits = [
-        Hit(message, excerpt(payloads.text_of(payloads.read(message.raw)), wanted.text))
-        for message in with_writers(found.messages())
+        Hit(message, _pieces(payloads.read(message.raw), wanted.text)) for message in with_writers(found.messages())
     ]
     return {
         "with_messages": True,
@@ -100,6 +99,14 @@ def _messages(request: SignedIn, wanted: search.Wanted) -> dict[str, object]:
         "older_hits": _with(request, before=found.older) if found.older else "",
         "looked_back_to": found.looked_back_to,
     }
+
+
+def _pieces(shown: payloads.Words | payloads.Attachment, looked_for: str) -> list[tuple[str, bool]]:
+    """An excerpt of a message; of all of its JSON only where what is meant to be read does not have the text."""
+    pieces = excerpt(payloads.headline_of(shown), looked_for)
+    if not looked_for or any(is_hit for _piece, is_hit in pieces):
+        return pieces
+    return excerpt(payloads.text_of(shown), looked_for)
 
 
 def _narrowed(form: MessageFilter) -> QuerySet[Conversation]:

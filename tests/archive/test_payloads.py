@@ -245,3 +245,58 @@ def test_a_sender_has_a_letter_and_a_colour_that_stay() -> None:
 
 def test_a_duration_is_minutes_and_seconds() -> None:
     assert [seconds(value) for value in (0, 5.4, 65, 3600)] == ["0:00", "0:05", "1:05", "60:00"]
+
+
+@pytest.mark.parametrize(
+    ("payload", "headline"),
+    [
+        ({"id": 1, "name": "夏季 T 恤"}, "夏季 T 恤"),
+        ({"content": "c", "title": "t", "name": "n", "text": "x"}, "x"),
+        ({"title": " ", "content": "c"}, "c"),
+        ('{"title": "in a string"}', "in a string"),
+    ],
+    ids=str,
+)
+def test_a_type_of_the_app_s_own_shows_what_is_to_be_read_first(payload: object, headline: str) -> None:
+    shown = read(message("order", payload))
+    assert isinstance(shown, Words)
+    assert (shown.form, shown.text, payloads.excerpt(shown)) == ("text", headline, headline)
+    assert shown.whole
+    assert shown.whole.form == "json"
+    assert payloads.text_of(shown) == shown.whole.text, "all of it can be searched"
+
+
+@pytest.mark.parametrize("payload", [{"name": 5}, {"name": {"a": 1}}, {"title": ""}, ["name"]], ids=str)
+def test_a_type_without_words_of_its_own_is_formatted_json(payload: object) -> None:
+    shown = read(message("order", payload))
+    assert isinstance(shown, Words)
+    assert (shown.form, shown.whole) == ("json", None)
+
+
+@pytest.mark.parametrize("size", [1048576, 1048576.0, "1048576", "1048576.0"])
+def test_a_size_is_read_in_each_of_its_forms(size: object) -> None:
+    shown = image(url=FILES, size=size, width="640", height=480.0, duration="2.5")
+    assert isinstance(shown, Attachment)
+    assert (shown.size, shown.width, shown.height, shown.duration) == (1048576, 640, 480, 2.5)
+
+
+def test_an_address_with_spaces_is_linked_as_a_browser_would_send_it() -> None:
+    shown = image(url=f" {FILES}/报价单 2026.xlsx ")
+    assert isinstance(shown, Attachment)
+    assert (shown.href, shown.may_load) == (f"{FILES}/报价单%202026.xlsx", True)
+
+
+def test_a_video_may_be_json_inside_a_string() -> None:
+    shown = read(message("video", {"video": json.dumps({"url": f"{FILES}/v.mp4", "size": 5})}), [FILES])
+    assert isinstance(shown, Attachment)
+    assert (shown.url, shown.size) == (f"{FILES}/v.mp4", 5)
+
+
+@pytest.mark.parametrize("payload", [{}, {"payload": None}, {"payload": ""}, {"payload": {}}], ids=str)
+@pytest.mark.parametrize("mark", [{"recalled": True}, {"recalled": "true"}, {"recaller": {"id": "u"}}], ids=str)
+def test_a_recalled_message_without_its_text_is_not_shown_as_json(
+    mark: dict[str, Any], payload: dict[str, Any]
+) -> None:
+    shown = read(json.dumps({"type": "text", "timestamp": 1, **mark, **payload}))
+    assert isinstance(shown, Words)
+    assert shown.form == "unknown"

@@ -6,15 +6,17 @@ import json
 import time
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from moderation.archive import retention
-from moderation.archive.models import Application, Conversation, Message
+from moderation.archive.models import Application, Conversation, Message, UnreadableMessage
 from moderation.audit.models import AuditEntry
 from recall import services
 from recall.models import Evidence
@@ -42,6 +44,15 @@ def kept(conversation: Conversation) -> int:
 def test_what_is_older_than_the_application_keeps_is_deleted(old_and_new: Conversation) -> None:
     assert retention.prune() == 0
     assert kept(old_and_new) == 2
+
+
+def test_what_could_not_be_read_is_deleted_as_long_after_it_was_seen(old_and_new: Conversation) -> None:
+    for number, days in enumerate((40, 20)):
+        kept_raw = UnreadableMessage.objects.create(conversation=old_and_new, raw="{}", sha256=str(number), length=2)
+        seen_at = timezone.now() - timedelta(days=days)
+        UnreadableMessage.objects.filter(pk=kept_raw.pk).update(seen_at=seen_at)
+    retention.prune()
+    assert list(UnreadableMessage.objects.values_list("sha256", flat=True)) == ["1"]
 
 
 def test_without_a_limit_nothing_is_deleted(old_and_new: Conversation) -> None:

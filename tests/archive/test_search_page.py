@@ -43,6 +43,16 @@ def test_conversations_come_first_and_messages_below(
     assert f"{group.get_absolute_url()}?at={FIRST}" in page
 
 
+def test_a_hit_of_the_app_s_own_type_shows_its_json_only_where_that_was_searched_for(
+    signed_in: Client, group: Conversation, make_message: Make
+) -> None:
+    make_message(group, FIRST, type="order", payload={"id": "D-9917", "name": "夏季 T 恤"})
+    page = signed_in.get(reverse("conversations"), {"q": "夏季"}).content.decode()
+    assert "<mark>夏季</mark> T 恤" in page
+    assert "D-9917" not in page
+    assert "<mark>D-9917</mark>" in signed_in.get(reverse("conversations"), {"q": "D-9917"}).content.decode()
+
+
 def test_what_was_written_cannot_become_markup(signed_in: Client, group: Conversation, make_message: Make) -> None:
     make_message(group, FIRST, payload={"text": "<script>alert(1)</script> \u202egnp.exe"})
     page = signed_in.get(reverse("conversations"), {"q": "ALERT"}).content.decode()

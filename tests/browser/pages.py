@@ -19,7 +19,7 @@ import json, os, time, uuid, requests
 from moderation.accounts.models import Pseudonym, User
 from moderation.archive.backfill import read_latest
 from moderation.archive.deliveries import accept
-from moderation.archive.models import Application, Conversation, Message, WebhookDelivery
+from moderation.archive.models import Application, Conversation, Message, UnreadableMessage, WebhookDelivery
 from moderation.audit.models import Action, AuditEntry, AuditJob
 from moderation.goeasy.sandbox.seed import DEMO_CONVERSATIONS, TOWN_SQUARE
 from recall import services, sweeps
@@ -32,6 +32,8 @@ Pseudonym.objects.create(application=application, user=lin, recaller_id="care", 
 for target in DEMO_CONVERSATIONS:
     read_latest(Conversation.objects.open(application, target), pages=5)
 accept(application, b"no JSON")
+UnreadableMessage.objects.create(
+    conversation=Conversation.objects.last(), raw='{"ts": 1, "s": "u"}', sha256="0" * 64, length=19)
 town = Conversation.objects.get(group_id=TOWN_SQUARE)
 guild = Conversation.objects.get(group_id="g-guild-azure")
 free = guild.message_set.filter(recalled=False).order_by("-timestamp").values_list("timestamp", flat=True)
@@ -63,6 +65,7 @@ sweep = sweeps.request_sweep(**span, actor=mo, reason=RecallReason.objects.first
 # Called off: what it names is needed by other tests.
 sweeps.cancel_sweep(sweep, mo)
 models = User, Pseudonym, Application, Conversation, Message, WebhookDelivery, Recall, RecallReason, AuditEntry
+models += (UnreadableMessage,)
 entries = [AuditEntry.objects.filter(action=action).last() for action in Action.values]
 jobs = [
     AuditJob.objects.create(kind=kind, state=state, format="csv", actor="audrey", done=done, total=70, problem=problem)

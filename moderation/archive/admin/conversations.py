@@ -49,7 +49,9 @@ class SearchedAdmin(ReadOnlyAdmin):
 
 
 class ConversationFilter(FilterForm):
-    """By application, kind and the ids of users or groups."""
+    """By application, kind and the ids of users or groups. `path` leads from the rows to the conversation."""
+
+    path = ""
 
     ids = forms.CharField(
         label=_("Conversation"), help_text=_("The id of a user or a group."), required=False, max_length=520
@@ -62,11 +64,11 @@ class ConversationFilter(FilterForm):
     def narrow(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         data = self.cleaned_data
         if data["ids"]:
-            rows = rows.filter(named(data["ids"]))
+            rows = rows.filter(named(data["ids"], self.path))
         if data["kind"]:
-            rows = rows.filter(kind__in=data["kind"])
+            rows = rows.filter(**{f"{self.path}kind__in": data["kind"]})
         if data["app"]:
-            rows = rows.filter(application__in=list(data["app"]))
+            rows = rows.filter(**{f"{self.path}application__in": list(data["app"])})
         return rows
 
 
@@ -131,14 +133,41 @@ class MessageFilter(FilterForm):
         return rows
 
 
+class RawMessageAdmin(SearchedAdmin):
+    """GoEasy's own text of a conversation's messages: opening one is recorded, as `page`."""
+
+    page = ""
+    list_defer: tuple[str, ...] = ("raw",)
+    list_select_related = ("conversation",)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        if self.has_view_permission(request) and (row := self.get_object(request, object_id)):
+            row.conversation.record_opening(self.page)
+        return super().change_view(request, object_id, form_url, extra_context)
+
+    @admin.display(description=_("conversation"))
+    def conversation_ids(self, row: Message | UnreadableMessage) -> SafeString:
+        return short(str(row.conversation))
+
+    @admin.display(description=_("first seen"))
+    def seen(self, row: Message | UnreadableMessage) -> SafeString | str:
+        return moment(row.seen_at)
+
+
 @admin.register(Message)
-class MessageAdmin(SearchedAdmin):
+class MessageAdmin(RawMessageAdmin):
     """Messages exactly as GoEasy told them."""
 
+    page = "admin: message"
     filter_form = MessageFilter
     list_defer = ("raw", "recalled_raw")
     list_display = ("id", "sent", "timestamp_plain", "conversation_ids", "sender_id", "type", "recalled")
-    list_select_related = ("conversation",)
     fields = (
         "conversation",
         "sent",
@@ -154,34 +183,13 @@ class MessageAdmin(SearchedAdmin):
     )
     readonly_fields = fields
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        if self.has_view_permission(request):
-            message = self.get_object(request, object_id)
-            if message:
-                message.conversation.record_opening("admin: message")
-        return super().change_view(request, object_id, form_url, extra_context)
-
     @admin.display(description=_("sent"))
     def sent(self, message: Message) -> SafeString | str:
         return moment_ms(message.timestamp)
 
-    @admin.display(description=_("conversation"))
-    def conversation_ids(self, message: Message) -> SafeString:
-        return short(str(message.conversation))
-
     @admin.display(description=_("timestamp"))
     def timestamp_plain(self, message: Message) -> str:
         return str(message.timestamp)
-
-    @admin.display(description=_("first seen"))
-    def seen(self, message: Message) -> SafeString | str:
-        return moment(message.seen_at)
 
     @admin.display(description=_("raw message"))
     def raw_json(self, message: Message) -> SafeString | str:
@@ -192,52 +200,21 @@ class MessageAdmin(SearchedAdmin):
         return pretty_text(message.recalled_raw) if message.recalled_raw else "-"
 
 
-class UnreadableFilter(FilterForm):
-    """By conversation and application."""
+class UnreadableFilter(ConversationFilter):
+    """By conversation."""
 
-    ids = forms.CharField(
-        label=_("Conversation"), help_text=_("The id of a user or a group."), required=False, max_length=520
-    )
-    app = application_field()
-
-    def narrow(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        data = self.cleaned_data
-        if data["ids"]:
-            rows = rows.filter(named(data["ids"], "conversation__"))
-        if data["app"]:
-            rows = rows.filter(conversation__application__in=list(data["app"]))
-        return rows
+    path = "conversation__"
 
 
 @admin.register(UnreadableMessage)
-class UnreadableMessageAdmin(SearchedAdmin):
+class UnreadableMessageAdmin(RawMessageAdmin):
     """What history holds and this version cannot read, as it came."""
 
+    page = "admin: unreadable message"
     filter_form = UnreadableFilter
-    list_defer = ("raw",)
     list_display = ("id", "seen", "conversation_ids", "length")
-    list_select_related = ("conversation",)
     fields = ("conversation", "seen", "length", "sha256", "raw_json")
     readonly_fields = fields
-
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        if self.has_view_permission(request) and (found := self.get_object(request, object_id)):
-            found.conversation.record_opening("admin: unreadable message")
-        return super().change_view(request, object_id, form_url, extra_context)
-
-    @admin.display(description=_("conversation"))
-    def conversation_ids(self, unreadable: UnreadableMessage) -> SafeString:
-        return short(str(unreadable.conversation))
-
-    @admin.display(description=_("first seen"))
-    def seen(self, unreadable: UnreadableMessage) -> SafeString | str:
-        return moment(unreadable.seen_at)
 
     @admin.display(description=_("raw message"))
     def raw_json(self, unreadable: UnreadableMessage) -> SafeString | str:

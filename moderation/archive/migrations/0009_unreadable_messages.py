@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
                 ('sha256', models.CharField(max_length=64)),
                 ('length', models.PositiveIntegerField(verbose_name='characters')),
                 ('seen_at', models.DateTimeField(auto_now_add=True, verbose_name='first seen')),
-                ('conversation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='archive.conversation', verbose_name='conversation')),
+                ('conversation', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to='archive.conversation', verbose_name='conversation')),
             ],
             options={
                 'verbose_name': 'message that could not be read',

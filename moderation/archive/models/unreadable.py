@@ -19,7 +19,7 @@ class UnreadableMessage(models.Model):
     `archive/unreadable.py` is the only writer.
     """
 
-    conversation = models.ForeignKey(Conversation, models.CASCADE, verbose_name=_("conversation"))
+    conversation = models.ForeignKey(Conversation, models.PROTECT, verbose_name=_("conversation"))
     # The exact JSON text that GoEasy wrote, or its beginning; the SHA-256 in hex and the length are of all of it.
     raw = models.TextField(_("raw message"))
     sha256 = models.CharField(max_length=64)
@@ -40,4 +40,4 @@ class UnreadableMessage(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.raw[:80]
+        return f"{self.conversation_id} {self.sha256[:12]}"
