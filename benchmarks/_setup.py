@@ -168,7 +168,6 @@ def request_sweep(sender: str) -> Any:
     }
     return sweeps.request_sweep(
         **span,
-        digest=sweeps.plan_sweep(**span).digest,
         actor=somebody(),
         reason=a_reason(),
         note="",

@@ -20,10 +20,17 @@ from moderation.archive.models import Application, Conversation, WebhookDelivery
 from moderation.audit.chain import Sealer
 from moderation.audit.models import Action, AuditPrivate
 from moderation.audit.services import record
+from moderation.reviewed import Aspects, Changed, Seen, aspect, nothing_was_shown
 from recall.models import Evidence, Recall, RecallBatch
 from recall.services import NotPossible
 
 MAX_REASON_LENGTH = 200
+WHAT = {
+    "messages": _("Messages in the archive"),
+    "evidence": _("Evidence of recalls"),
+    "deliveries": _("Webhook deliveries"),
+    "notes": _("What moderators noted about recalls of these messages"),
+}
 # Of each, in one transaction.
 MOST_AT_ONCE = 2_000
 # Of the conversations on hold, in the sentence that refuses.
@@ -52,6 +59,11 @@ class Found:
         """How much goes of each; notes only when they are asked for."""
         names = ("messages", "evidence", "deliveries", "searches")
         return {**{name: len(getattr(self, name)) for name in names}, "notes": len(self.notes) if with_notes else 0}
+
+    def aspects(self) -> Aspects:
+        """What a page shows to whoever erases it. Recorded searches are not part of it: looking adds to them."""
+        names = ("messages", "evidence", "deliveries", "notes")
+        return {name: aspect(sorted(getattr(self, name))) for name in names}
 
 
 @dataclass(frozen=True)
@@ -171,18 +183,31 @@ def problem_of(found: Found, *, with_notes: bool) -> NotPossible | None:
     return None
 
 
-def erase(asked: Asked, *, actor: str, reason: str, with_notes: bool = False) -> dict[str, int]:
+def erase(
+    asked: Asked, *, actor: str, reason: str, with_notes: bool = False, shown: Seen | None = None
+) -> dict[str, int]:
     """Erase what `find()` finds; returns how much of each that was.
 
     In portions, each recorded by itself before it goes, so that nobody who writes has to wait for long. `actor` is a
     user name; `reason`, a code or a reference, stays in the log for ever. `with_notes`: also what people noted about
-    recalls of these messages. Raises NotPossible, as soon as a conversation is put on hold.
+    recalls of these messages. `shown`: what the person was. Raises Changed before anything goes, and NotPossible, as
+    soon as a conversation is put on hold.
     """
     Sealer().seal()
     # What takes long is done before anybody has to wait for it.
     seen = find(asked)
     if problem := problem_of(seen, with_notes=with_notes):
         raise problem
+    if shown and not shown.aspects:
+        raise nothing_was_shown()
+    if shown and (differences := shown.differences(seen.aspects())):
+        raise Changed(
+            [
+                _("%(what)s: %(before)d when you looked, %(now)d now.")
+                % {"what": WHAT[name], "before": len(getattr(seen, name)) - more, "now": len(getattr(seen, name))}
+                for name, more in differences.items()
+            ]
+        )
     done: Counter[str] = Counter()
     while True:
         with rows.writing():

@@ -12,6 +12,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from moderation.accounts.models import User
 from moderation.archive.forms import ConversationForm, MomentField
 from moderation.archive.models import Application
 from moderation.archive.recaller_data import NOT_PLAIN, is_plain
@@ -20,7 +21,7 @@ from moderation.goeasy.client import MAX_ID_LENGTH, MAX_RECALLER_DATA_BYTES, Rec
 from moderation.goeasy.errors import InvalidCall
 from recall.erasure import MAX_REASON_LENGTH
 from recall.models import MAX_NOTE_LENGTH, MAX_TIMESTAMPS, RecallReason
-from recall.services import plan
+from recall.services import is_overridden, plan, recaller_for
 from recall.timestamps import FULL_WIDTH, parse_timestamps
 
 # Above this many timestamps the count has to be typed before they go.
@@ -154,6 +155,7 @@ class RecallingForm(forms.Form):
         queryset=RecallReason.objects.filter(is_active=True),
         to_field_name="code",
         empty_label=_("Choose a reason"),
+        error_messages={"invalid_choice": _("This reason is no longer available. Choose another.")},
     )
     note = NoteField(required=False)
     recaller_id = forms.CharField(
@@ -170,10 +172,23 @@ class RecallingForm(forms.Form):
     )
     submission = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
     typed_count = forms.CharField(label=_("Number of timestamps"), required=False)
+    # What the review showed (`moderation.reviewed`); on every other page it is empty.
+    shown = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, actor: User, **kwargs: Any) -> None:
+        """`actor`: who recalls. Only some may have app users shown something else than their pseudonym."""
+        super().__init__(*args, **kwargs)
+        self.actor = actor
+        self.may_override = actor.has_perm("recall.override_recaller")
+        if not self.may_override:
+            del self.fields["recaller_id"], self.fields["recaller_data"]
 
     def clean_recaller_data(self) -> dict[str, Any] | None:
         """A JSON object of at most 2 KB, or None when left empty."""
-        text = self.cleaned_data["recaller_data"].strip()
+        return self._parse_data(self.cleaned_data["recaller_data"])
+
+    def _parse_data(self, text: str) -> dict[str, Any] | None:
+        text = text.strip()
         if not text:
             return None
         if text.startswith("{") and nests_too_deeply(text):
@@ -189,9 +204,22 @@ class RecallingForm(forms.Form):
         return data
 
     def clean(self) -> dict[str, Any]:
-        """Adds `recaller`: None when nothing is named, so that the field is left out of the call."""
+        """Adds `recaller`: None when nothing is named, so that the field is left out of the call.
+
+        It is the person's usual one where the fields were not sent. `is_overridden`: it is another than that.
+        """
         cleaned = super().clean() or {}
-        if "recaller_data" in cleaned and "recaller_id" in cleaned:
+        posts_recaller = "recaller_id" in self.data or "recaller_data" in self.data
+        if (application := cleaned.get("app")) is None:
+            return cleaned
+        if not self.may_override or not posts_recaller:
+            cleaned["recaller"] = recaller_for(self.actor, application)
+            if posts_recaller and self._posts_another_recaller(application):
+                raise ValidationError(
+                    _("Only a lead may change what app users see of you. Leave it as it is, or ask a lead."),
+                    code="recaller",
+                )
+        elif "recaller_data" in cleaned and "recaller_id" in cleaned:
             try:
                 recaller = Recaller(cleaned["recaller_id"], cleaned["recaller_data"])
                 cleaned["recaller"] = recaller if recaller.as_field() else None
@@ -201,7 +229,18 @@ class RecallingForm(forms.Form):
                     self.add_error("recaller_data", sentence % {"most": MAX_RECALLER_DATA_BYTES})
                 else:
                     self.add_error("recaller_id", str(problem))
+        if "recaller" in cleaned:
+            cleaned["is_overridden"] = is_overridden(cleaned["recaller"], self.actor, application)
         return cleaned
+
+    def _posts_another_recaller(self, application: Application) -> bool:
+        """Whether what was sent for fields that the form does not offer is not the person's usual recaller."""
+        try:
+            data = self._parse_data(self.data.get("recaller_data") or "")
+            posted = Recaller(self.data.get("recaller_id") or "", data)
+        except (ValidationError, InvalidCall):
+            return True
+        return is_overridden(posted, self.actor, application)
 
     def is_typed(self, expected: int) -> bool:
         """Whether the typed number is `expected`; adds the error when it is not. Asked only on confirmation."""
@@ -246,7 +285,7 @@ class RecallForm(ConversationForm, RecallingForm):
 
 
 class SweepForm(RecallingForm):
-    """Everything a sweep needs. `digest`: of what the person was shown."""
+    """Everything a sweep needs."""
 
     app = forms.ModelChoiceField(
         label=_("Application"), queryset=Application.objects.all(), to_field_name="slug", empty_label=None
@@ -259,7 +298,6 @@ class SweepForm(RecallingForm):
     )
     since = MomentField(label=_("From"))
     until = MomentField(label=_("Until"), ends=True)
-    digest = forms.CharField(required=False, widget=forms.HiddenInput, max_length=64)
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()

@@ -115,6 +115,7 @@ class Recall(models.Model):
         verbose_name = _("recall")
         verbose_name_plural = _("recalls")
         default_permissions = ("add", "view")
+        permissions = [("override_recaller", "Can choose what app users see as the recaller")]
         constraints = [
             models.CheckConstraint(
                 condition=models.Q(state__in=["waiting", "sending", "stopped", "finished", "cancelled"]),

@@ -26,6 +26,9 @@ from moderation.archive.rows import in_parts
 from moderation.audit.models import Action, AuditEntry
 from moderation.audit.services import entry, record_all
 from moderation.goeasy.client import MAX_TIMESTAMPS_PER_CALL, Group, Private, Recaller, masked, recall_body
+from moderation.reviewed import Seen
+from recall import reviews
+from recall.decisions import MAY_BE_SENT_AGAIN, RETRIED_FROM, check, to_call_off, to_send_again, to_settle
 from recall.models import (
     LOOKED_FOR,
     MAX_NOTE_LENGTH,
@@ -65,6 +68,12 @@ def recaller_for(user: User, application: Application) -> Recaller | None:
     return None
 
 
+def is_overridden(recaller: Recaller | None, user: User, application: Application) -> bool:
+    """Whether `recaller` is not what app users are shown of `user` there as a rule."""
+    usual = recaller_for(user, application)
+    return (recaller.as_field() if recaller else None) != (usual.as_field() if usual else None)
+
+
 def archived(conversation: Conversation, timestamps: Sequence[int]) -> list[Message]:
     """The archive's messages at `timestamps` (ms), oldest first."""
     messages: list[Message] = []
@@ -78,7 +87,8 @@ class Preview:
     """What a recall would do: its calls and their bodies (key masked), and what the archive knows of it.
 
     `shared`: timestamps that name more than one message; all of them go. `recalled`: messages that are recalled
-    already. `unknown`: timestamps at which the archive has nothing, so that no evidence can be kept.
+    already. `unknown`: timestamps at which the archive has nothing, so that no evidence can be kept. `earlier`: those
+    that other recalls name.
     """
 
     calls: list[tuple[int, ...]]
@@ -87,6 +97,7 @@ class Preview:
     unknown: tuple[int, ...]
     shared: dict[int, list[Message]]
     recalled: list[Message]
+    earlier: list[RecallItem]
 
 
 def preview(*, conversation: Conversation, timestamps: Sequence[int], recaller: Recaller | None) -> Preview:
@@ -103,6 +114,7 @@ def preview(*, conversation: Conversation, timestamps: Sequence[int], recaller: 
         unknown=tuple(timestamp for timestamp in timestamps if timestamp not in by_time),
         shared={timestamp: messages for timestamp, messages in by_time.items() if len(messages) > 1},
         recalled=[message for message in known if message.recalled],
+        earlier=reviews.earlier_items(conversation, timestamps),
     )
 
 
@@ -124,12 +136,15 @@ def request_recall(
     recaller: Recaller | None,
     submission: UUID,
     grace_seconds: float,
+    seen: Seen | None = None,
 ) -> Recall:
     """Ask for `timestamps` (ms) of `conversation` to be taken back, and return the recall.
 
     Evidence first: what the archive lacks is looked up in history, then the raw messages are kept with the
     recall. The same `submission` a second time returns the recall that it made the first time. Sending starts
-    by itself after `grace_seconds`. Raises NotPossible when `submission` made a recall of something else.
+    by itself after `grace_seconds`. `seen`: what the review showed; None when nobody reviewed it (a command). Raises
+    NotPossible when `submission` made a recall of something else, and Changed when the review would show something
+    else now: of two who confirm the same messages at once, one gets the recall.
     """
     asked = (actor.pk, conversation.pk, set(timestamps), reason.pk, note, recaller)
     if (earlier := Recall.objects.filter(submission=submission).first()) is not None:
@@ -138,6 +153,21 @@ def request_recall(
     asked_for = Draft(conversation, tuple(sorted(set(timestamps))))
     try:
         with transaction.atomic():
+            # One decision of an application at a time: the second looks at what the first one did.
+            Application.objects.select_for_update(no_key=True).get(pk=conversation.application_id)
+            if (earlier := Recall.objects.filter(submission=submission).first()) is not None:
+                return _the_same(earlier, asked)
+            if seen:
+                reviews.check_recall(
+                    seen,
+                    conversation,
+                    timestamps,
+                    archived(conversation, timestamps),
+                    reason=reason,
+                    note=note,
+                    recaller=recaller,
+                    is_overridden=is_overridden(recaller, actor, conversation.application),
+                )
             (recall,) = create_recalls(
                 [asked_for],
                 actor=actor,
@@ -146,6 +176,7 @@ def request_recall(
                 recaller=recaller,
                 submission=submission,
                 not_before=timezone.now() + timedelta(seconds=grace_seconds),
+                seen=seen,
             )
             wake(recall)
     except IntegrityError:
@@ -174,6 +205,7 @@ def create_recalls(
     not_before: datetime,
     submission: UUID | None = None,
     sweep: Sweep | None = None,
+    seen: Seen | None = None,
 ) -> list[Recall]:
     """Write a recall for each of `drafts`, with its batches, items, evidence and audit entry; inside a transaction."""
     recalls = Recall.objects.bulk_create(
@@ -192,6 +224,8 @@ def create_recalls(
         )
         for draft in drafts
     )
+    applications = {recall.application_id: recall.application for recall in recalls}
+    overridden = {pk for pk, application in applications.items() if is_overridden(recaller, actor, application)}
     calls = [plan(draft.timestamps) for draft in drafts]
     _split(list(zip(recalls, calls, strict=True)))
     record_all(
@@ -208,6 +242,9 @@ def create_recalls(
                     "recaller": (recaller.as_field() if recaller else None),
                     "calls": len(planned),
                     **({"sweep": str(sweep.pk)} if sweep else {}),
+                    **({"recaller_overridden": True} if recall.application_id in overridden else {}),
+                    # What was decided on, where a review showed it: a digest of that.
+                    **({"reviewed": seen.digest} if seen else {}),
                 },
                 private=_noted(note),
             )
@@ -286,12 +323,25 @@ def wake(recall: Recall) -> None:
     send.using(run_after=recall.not_before).enqueue(str(recall.id))
 
 
-def cancel_recall(recall: Recall, actor: User) -> int:
-    """Call off whatever has not left; returns how many timestamps that was. Raises NotPossible when none is left."""
+def cancel_recall(recall: Recall, actor: User, seen: Seen | None = None) -> int:
+    """Call off whatever has not left; returns how many timestamps that was.
+
+    `seen`: what the person was shown. Raises NotPossible when none is left, and Changed.
+    """
+    this = Recall.objects.filter(pk=recall.pk)
     with transaction.atomic():
-        if count := call_off(locked(Recall.objects.filter(pk=recall.pk)), actor):
-            return count
-    raise NotPossible(_("Everything has been sent already: there is nothing left to call off."))
+        recalls = locked(this)
+        if not recall.batches.filter(state=RecallBatch.State.PENDING).exists():
+            raise nothing_to_call_off(recall.batches.all())
+        check(seen, to_call_off(this))
+        return call_off(recalls, actor)
+
+
+def nothing_to_call_off(batches: QuerySet[RecallBatch]) -> NotPossible:
+    """Why nothing of `batches` can be called off any more."""
+    if batches.filter(state=RecallBatch.State.CANCELLED).exists():
+        return NotPossible(_("It was called off already: there is nothing left to call off."))
+    return NotPossible(_("Everything has been sent already: there is nothing left to call off."))
 
 
 def locked(recalls: QuerySet[Recall]) -> list[Recall]:
@@ -330,46 +380,33 @@ def call_off(recalls: list[Recall], actor: User) -> int:
     return count
 
 
-# What may be sent again: what was never sent, what GoEasy refused unless history shows it gone, and what history still
-# shows. What is unknown is not among it: nobody knows that it did not take effect.
-MAY_BE_SENT_AGAIN = (
-    Q(state=RecallBatch.State.PENDING)
-    | Q(state=RecallBatch.State.REFUSED, settlement="")
-    | Q(
-        state__in=[RecallBatch.State.REFUSED, RecallBatch.State.UNKNOWN, RecallBatch.State.ACCEPTED],
-        settlement=RecallBatch.Settlement.VISIBLE,
-    )
-)
-
-
-RETRIED_FROM = (Recall.State.STOPPED, Recall.State.FINISHED)
-
-
 def can_retry(recall: Recall) -> bool:
     """Whether something was refused, never left, or is still visible, and may be sent again."""
     return recall.state in RETRIED_FROM and recall.batches.filter(MAY_BE_SENT_AGAIN).exists()
 
 
-def retry_recall(recall: Recall, actor: User) -> int:
+def retry_recall(recall: Recall, actor: User, seen: Seen | None = None) -> int:
     """Send again what was refused, never left, or is still visible; returns how many calls that will be.
 
-    Each call is a new attempt; the earlier ones stay. Raises NotPossible.
+    Each call is a new attempt; the earlier ones stay. `seen`: what the person was shown. Raises NotPossible, Changed.
     """
+    this = Recall.objects.filter(pk=recall.pk)
     with transaction.atomic():
-        recalls = locked(Recall.objects.filter(pk=recall.pk))
+        recalls = locked(this)
         if recalls[0].state not in RETRIED_FROM:
             raise NotPossible(_("This recall is still under way."))
-        if count := resend(recalls, MAY_BE_SENT_AGAIN, actor):
-            return count
-    raise NotPossible(_("Nothing of this recall was refused, left unsent or is still visible."))
+        if not recall.batches.filter(MAY_BE_SENT_AGAIN).exists():
+            raise NotPossible(_("Nothing of this recall was refused, left unsent or is still visible."))
+        check(seen, to_send_again(this))
+        return resend(recalls, MAY_BE_SENT_AGAIN, actor)
 
 
-def settle_unknown(recall: Recall, actor: User, *, send_again: bool, note: str) -> int:
+def settle_unknown(recall: Recall, actor: User, *, send_again: bool, note: str, seen: Seen | None = None) -> int:
     """A person's decision on the calls of which nobody knows what became of them; returns how many those are.
 
     `send_again`: they become new attempts; otherwise they are left as they are and need nobody any more. `note`
     says why (1 to 2,000 characters). History is read first: calls for which that was not tried yet are not among
-    them. Raises NotPossible.
+    them. `seen`: what the person was shown. Raises NotPossible, Changed.
     """
     if not note.strip():
         raise NotPossible(_("Write a note: why do you decide so?"))
@@ -385,6 +422,7 @@ def settle_unknown(recall: Recall, actor: User, *, send_again: bool, note: str) 
             raise NotPossible(_("History is still to be read for what became of the messages. Decide after that."))
         if not indexes:
             raise NotPossible(_("Nothing of this recall needs a decision any more."))
+        check(seen, to_settle(recall))
         recall.batches.filter(index__in=indexes).update(
             settlement=RecallBatch.Settlement.DECIDED,
             settled_by=actor.get_username(),

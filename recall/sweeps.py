@@ -5,11 +5,12 @@ What goes is what the archive has: nothing is looked up. Each recall is an ordin
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -22,15 +23,18 @@ from moderation.accounts.models import User
 from moderation.archive.models import Application, Conversation, Message
 from moderation.archive.rows import in_parts
 from moderation.goeasy.client import Recaller
+from moderation.reviewed import Seen, aspect
+from recall import reviews
+from recall.decisions import MAY_BE_SENT_AGAIN, RETRIED_FROM, check, to_call_off, to_send_again
 from recall.models import Recall, RecallBatch, RecallItem, RecallReason, Sweep
 from recall.services import (
-    MAY_BE_SENT_AGAIN,
-    RETRIED_FROM,
     Draft,
     NotPossible,
     call_off,
     create_recalls,
+    is_overridden,
     locked,
+    nothing_to_call_off,
     plan,
     resend,
     wake,
@@ -57,7 +61,7 @@ class Part:
 class SweepPlan:
     """What a sweep would take back, the conversation with the most first.
 
-    `digest` changes when that does. `too_many`: more than the set maximum, so that nothing was planned.
+    `digest` changes when the sender's messages do. `too_many`: more than the set maximum, so that nothing was planned.
     `left_out`: timestamps that a recall has named already and that GoEasy has not refused.
     """
 
@@ -92,12 +96,13 @@ def plan_sweep(*, application: Application, sender_id: str, since: int, until: i
         timestamp__lte=until,
         recalled=False,
     )
-    rows = list(written.order_by("timestamp", "id").values_list("conversation_id", "timestamp", "id")[: most + 1])
+    names = ("conversation_id", "timestamp", "id", "sha256")
+    rows = list(written.order_by("timestamp", "id").values_list(*names)[: most + 1])
     if len(rows) > most:
         return SweepPlan(too_many=True)
-    taken = _taken({timestamp for _conversation, timestamp, _id in rows})
+    taken = _taken({timestamp for _conversation, timestamp, *_rest in rows})
     ids: dict[int, dict[int, int]] = defaultdict(dict)
-    for conversation_id, timestamp, pk in rows:
+    for conversation_id, timestamp, pk, _sha256 in rows:
         if (conversation_id, timestamp) not in taken:
             ids[conversation_id][timestamp] = pk
     others = _others(sender_id, ids)
@@ -110,23 +115,23 @@ def plan_sweep(*, application: Application, sender_id: str, since: int, until: i
         )
         for conversation_id, by_time in sorted(ids.items(), key=lambda each: (-len(each[1]), each[0]))
     ]
-    digest = hashlib.sha256(repr([(part.conversation_id, part.timestamps, part.others) for part in parts]).encode())
+    _number, digest = aspect(row for row in rows if row[:2] not in taken)
     left_out = len({row[:2] for row in rows} & taken)
-    return SweepPlan(parts, digest=digest.hexdigest(), left_out=left_out)
+    return SweepPlan(parts, digest=digest, left_out=left_out)
 
 
 def _taken(timestamps: set[int]) -> set[tuple[int, int]]:
-    """The (conversation, timestamp) that a recall of ours has named, unless GoEasy refused it or it was called off.
+    """The (conversation, timestamp) that a recall of ours has named, unless GoEasy refused it or it was called off,
+    and history has not shown it to be gone all the same.
 
-    One that was refused and is gone all the same is among them. So is an unknown one, and one that is still visible:
-    those are decided on where they are, on the page of their recall; a sweep must not send them beside that.
+    An unknown one is among them, and so is one that is still visible: those are decided on where they are, on the
+    page of their recall; a sweep must not send them beside that.
     """
     states = RecallBatch.State
     found: set[tuple[int, int]] = set()
     for some in in_parts(sorted(timestamps)):
         items = RecallItem.objects.filter(timestamp__in=some).exclude(
-            Q(batch__state=states.CANCELLED)
-            | Q(batch__state=states.REFUSED) & ~Q(batch__settlement=RecallBatch.Settlement.GONE)
+            ~Q(verification=RecallItem.Verification.GONE), batch__state__in=[states.REFUSED, states.CANCELLED]
         )
         found.update(items.values_list("recall__conversation_id", "timestamp"))
     return found
@@ -161,26 +166,27 @@ def request_sweep(
     note: str,
     recaller: Recaller | None,
     submission: UUID,
-    digest: str,
     grace_seconds: float,
+    seen: Seen | None = None,
 ) -> Sweep:
     """Ask for what `plan_sweep()` found to be taken back, and return the sweep.
 
-    `digest` is that of the plan that the person saw. The same `submission` a second time returns the sweep that it
-    made the first time. Raises NotPossible when nothing, too much, or something else than was seen would go, and
-    when `submission` made another sweep.
+    `seen`: what the review showed; None when nobody reviewed it. The same `submission` a second time returns the sweep
+    that it made the first time. Raises NotPossible when nothing or too much would go, and when `submission` made
+    another sweep; Changed when the review would show something else now.
     """
     asked = (actor.pk, application.pk, sender_id, since, until, reason.pk, note, recaller)
     with transaction.atomic():
-        # One sweep of an application at a time: what comes in twice at once is seen as asked for already.
+        # One decision of an application at a time: what comes in twice at once is seen as asked for already.
         Application.objects.select_for_update(no_key=True).get(pk=application.pk)
         if (earlier := Sweep.objects.filter(submission=submission).first()) is not None:
             return _the_same(earlier, asked)
         planned = plan_sweep(application=application, sender_id=sender_id, since=since, until=until)
         if (problem := problem_of(planned)) is not None:
             raise problem
-        if planned.digest != digest:
-            raise NotPossible(_("What would go has changed since you looked. Look at it again."))
+        if seen:
+            span: dict[str, Any] = {"application": application, "sender_id": sender_id, "since": since, "until": until}
+            check_review(seen, planned, **span, actor=actor, reason=reason, note=note, recaller=recaller)
         sweep = Sweep.objects.create(
             application=application, sender_id=sender_id, since=since, until=until, actor=actor, submission=submission
         )
@@ -193,10 +199,29 @@ def request_sweep(
             recaller=recaller,
             not_before=timezone.now() + timedelta(seconds=grace_seconds),
             sweep=sweep,
+            seen=seen,
         )
         # One is enough: a worker sends all that is due in the application.
         wake(recalls[0])
     return sweep
+
+
+def check_review(
+    seen: Seen,
+    planned: SweepPlan,
+    *,
+    application: Application,
+    actor: User,
+    reason: RecallReason,
+    recaller: Recaller | None,
+    **fields: Any,
+) -> None:
+    """Raises Changed when the review would show something else than what was `seen`."""
+    overridden = is_overridden(recaller, actor, application)
+    now = reviews.of_sweep(
+        application=application, reason=reason, recaller=recaller, is_overridden=overridden, planned=planned, **fields
+    )
+    reviews.check(seen, now, reason, partial(reviews.swept_meanwhile, application, fields["sender_id"]))
 
 
 def problem_of(planned: SweepPlan) -> NotPossible | None:
@@ -234,22 +259,27 @@ def with_batches(sweep: Sweep, which: Q) -> QuerySet[Recall]:
     return sweep.recalls.filter(Exists(RecallBatch.objects.filter(which, recall=OuterRef("pk")))).order_by("pk")
 
 
-def cancel_sweep(sweep: Sweep, actor: User) -> int:
-    """Call off whatever of the sweep has not left; returns how many timestamps that was. Raises NotPossible."""
-    with transaction.atomic():
-        if count := call_off(locked(with_batches(sweep, Q(state=RecallBatch.State.PENDING))), actor):
-            return count
-    raise NotPossible(_("Everything has been sent already: there is nothing left to call off."))
+def cancel_sweep(sweep: Sweep, actor: User, seen: Seen | None = None) -> int:
+    """Call off whatever of the sweep has not left; returns how many timestamps that was.
 
-
-def retry_sweep(sweep: Sweep, actor: User) -> int:
-    """Send again what was refused, never left or is still visible, of all recalls of the sweep that are not under way.
-
-    Returns how many calls that will be. Raises NotPossible.
+    `seen`: what the person was shown. Raises NotPossible, Changed.
     """
     with transaction.atomic():
-        if count := resend(
-            locked(with_batches(sweep, MAY_BE_SENT_AGAIN).filter(state__in=RETRIED_FROM)), MAY_BE_SENT_AGAIN, actor
-        ):
-            return count
-    raise NotPossible(_("Nothing of this sweep was refused, left unsent or is still visible."))
+        recalls = locked(with_batches(sweep, Q(state=RecallBatch.State.PENDING)))
+        if not recalls:
+            raise nothing_to_call_off(RecallBatch.objects.filter(recall__sweep=sweep))
+        check(seen, to_call_off(sweep.recalls.all()))
+        return call_off(recalls, actor)
+
+
+def retry_sweep(sweep: Sweep, actor: User, seen: Seen | None = None) -> int:
+    """Send again what was refused, never left or is still visible, of all recalls of the sweep that are not under way.
+
+    Returns how many calls that will be. `seen`: what the person was shown. Raises NotPossible, Changed.
+    """
+    with transaction.atomic():
+        recalls = locked(with_batches(sweep, MAY_BE_SENT_AGAIN).filter(state__in=RETRIED_FROM))
+        if not recalls:
+            raise NotPossible(_("Nothing of this sweep was refused, left unsent or is still visible."))
+        check(seen, to_send_again(sweep.recalls.all()))
+        return resend(recalls, MAY_BE_SENT_AGAIN, actor)

@@ -25,7 +25,7 @@ MODERATOR = frozenset(
 )
 LEAD = (
     MODERATOR
-    | {"archive.hold_conversation"}
+    | {"archive.hold_conversation", "recall.override_recaller"}
     | {
         f"{app}.{action}_{model}"
         for app, model in (("recall", "recallreason"), ("accounts", "pseudonym"))

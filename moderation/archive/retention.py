@@ -6,12 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from moderation.archive import search
 from moderation.archive.feed import in_ms
 from moderation.archive.models import Application, Conversation, Message, UnreadableMessage
 from moderation.audit.models import Action
 from moderation.audit.services import record
+from moderation.reviewed import Aspects, Changed, Seen, aspect, nothing_was_shown
 
 # So many conversations are looked at in one step, and so many messages deleted in one commit.
 CONVERSATIONS_A_STEP = 200
@@ -55,20 +57,30 @@ def delete_older(conversation: int, until: int) -> int:
             deleted += len(keys)
 
 
-def hold(conversation: Conversation, actor: str, note: str) -> None:
-    """Keep everything of the conversation until `release()`; `actor` is a user name. Once more changes who and why."""
-    _set(conversation, actor, note, held=True)
+def hold(conversation: Conversation, actor: str, note: str, seen: Seen | None = None) -> None:
+    """Keep everything of the conversation until `release()`; `actor` is a user name. Once more changes who and why.
+
+    `seen`: what the person was shown. Raises Changed.
+    """
+    _set(conversation, actor, note, seen, held=True)
 
 
-def release(conversation: Conversation, actor: str, note: str) -> None:
-    """End the hold: what is too old goes with the next round."""
-    _set(conversation, actor, note, held=False)
+def release(conversation: Conversation, actor: str, note: str, seen: Seen | None = None) -> None:
+    """End the hold: what is too old goes with the next round. `seen`: what the person was shown. Raises Changed."""
+    _set(conversation, actor, note, seen, held=False)
 
 
-def _set(conversation: Conversation, actor: str, note: str, *, held: bool) -> None:
+def to_hold(conversation: Conversation) -> Aspects:
+    """What a page shows to whoever puts the conversation on hold, or ends that."""
+    return {"hold": aspect([conversation.held_at, conversation.held_by, conversation.hold_note])}
+
+
+def _set(conversation: Conversation, actor: str, note: str, seen: Seen | None, *, held: bool) -> None:
     with transaction.atomic():
         found = Conversation.objects.select_for_update(of=("self",)).select_related("application")
         conversation = found.get(pk=conversation.pk)
+        if seen and seen.differences(to_hold(conversation)):
+            raise Changed([_hold_changed(conversation)]) if seen.aspects else nothing_was_shown()
         conversation.held_at = timezone.now() if held else None
         conversation.held_by = actor if held else ""
         conversation.hold_note = note if held else ""
@@ -80,3 +92,11 @@ def _set(conversation: Conversation, actor: str, note: str, *, held: bool) -> No
             conversation=conversation.for_audit(),
             private={"note": note},
         )
+
+
+def _hold_changed(conversation: Conversation) -> str:
+    """What somebody else did about the hold meanwhile."""
+    if conversation.held_at:
+        who = {"who": conversation.held_by}
+        return _("%(who)s has put this conversation on hold since you looked. Nothing was done.") % who
+    return _("The hold has ended since you looked. Nothing was done.")

@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from moderation import reviewed
 from moderation.archive import feed, payloads, retention, search
 from moderation.archive.forms import ConversationForm, HoldForm, MessageFilter
 from moderation.archive.highlight import excerpt
@@ -162,12 +163,16 @@ def hold(request: SignedIn, pk: int) -> HttpResponse:
         messages.warning(request, " ".join(str(error) for errors in form.errors.values() for error in errors))
         return redirect(f"{conversation.get_absolute_url()}#archive")
     actor, note = request.user.get_username(), form.cleaned_data["note"]
-    if form.cleaned_data["held"]:
-        retention.hold(conversation, actor, note)
-        messages.success(request, _("The conversation is on hold: nothing of it is deleted."))
-    else:
-        retention.release(conversation, actor, note)
-        messages.success(request, _("The hold has ended."))
+    try:
+        seen = reviewed.read(request.POST.get("shown", ""), request.user, f"hold:{pk}")
+        if form.cleaned_data["held"]:
+            retention.hold(conversation, actor, note, seen)
+            messages.success(request, _("The conversation is on hold: nothing of it is deleted."))
+        else:
+            retention.release(conversation, actor, note, seen)
+            messages.success(request, _("The hold has ended."))
+    except reviewed.Changed as changed:
+        messages.warning(request, changed.sentence)
     return redirect(f"{conversation.get_absolute_url()}#archive")
 
 

@@ -17,7 +17,8 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_http_methods, require_safe
 
-from moderation.archive import payloads, timeline, unreadable
+from moderation import reviewed
+from moderation.archive import payloads, retention, timeline, unreadable
 from moderation.archive.backfill import Reading, catch_up, read_before, read_latest
 from moderation.archive.models import Application, Conversation, Message, Sender
 from moderation.archive.names import titled
@@ -118,6 +119,7 @@ def conversation(request: SignedIn, pk: int) -> HttpResponse:
     titled([found])
     context |= _beside(request, found) | _kept(found, window.messages)
     context["unreadable"] = unreadable.count(found)
+    context["hold_shown"] = reviewed.token(request.user, f"hold:{found.pk}", retention.to_hold(found))
     context["elsewhere"] = sorted(kept - {message.timestamp for message in window.messages})
     context["most"] = MAX_TIMESTAMPS
     response = render(request, "recall/conversation.html", context)
@@ -251,7 +253,7 @@ def _beside(request: SignedIn, conversation: Conversation) -> dict[str, Any]:
         "many_apps": Application.objects.all()[:2].count() > 1,
         "recalls": [(recall, progress[recall.pk]) for recall in recalls[:RECALLS_SHOWN]],
         "more_recalls": len(recalls) > RECALLS_SHOWN,
-        "form": RecallForm(initial=initial, auto_id="recall_%s"),
+        "form": RecallForm(initial=initial, auto_id="recall_%s", actor=request.user),
         "recaller": recaller.as_field() if recaller else None,
     }
 

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
+from moderation import reviewed
 from moderation.archive.models import Application, Sender
 from moderation.requests import SignedIn
 from recall import erasure
@@ -28,6 +29,7 @@ def erase_text(request: SignedIn, slug: str) -> HttpResponse:
     if not (sender_id := request.GET.get("id", "").replace("\0", "")[:255]):
         raise Http404
     asked = erasure.Asked(application, sender_id)
+    decision = f"erase:{application.pk}:{sender_id}"
     form = ErasureForm(request.POST or None, sender_id=sender_id)
     if form.is_valid():
         try:
@@ -36,8 +38,9 @@ def erase_text(request: SignedIn, slug: str) -> HttpResponse:
                 actor=request.user.get_username(),
                 reason=form.cleaned_data["reason"],
                 with_notes=form.cleaned_data["notes"],
+                shown=reviewed.read(request.POST.get("shown", ""), request.user, decision),
             )
-        except NotPossible as refusal:
+        except (NotPossible, reviewed.Changed) as refusal:
             messages.warning(request, str(refusal.sentence))
         else:
             messages.success(request, _("The text was erased. The audit log tells of it."))
@@ -50,5 +53,6 @@ def erase_text(request: SignedIn, slug: str) -> HttpResponse:
         "form": form,
         "found": found,
         "problem": erasure.problem_of(found, with_notes=True),
+        "shown": reviewed.token(request.user, decision, found.aspects()),
     }
     return render(request, "recall/erase_text.html", context)

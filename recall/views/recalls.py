@@ -20,15 +20,17 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from moderation import reviewed
 from moderation.accounts.models import User
 from moderation.archive.backfill import look_up
 from moderation.archive.models import Application, Conversation, Kind
 from moderation.archive.names import sender_names, titled
 from moderation.archive.problems import problem_sentence
 from moderation.requests import SignedIn
-from recall import services, verify
+from recall import reviews, services, verify
+from recall.decisions import to_call_off, to_send_again, to_settle
 from recall.filters import RecallFilter
-from recall.forms import DecisionForm, RecallForm
+from recall.forms import DecisionForm, RecallForm, SweepForm
 from recall.models import (
     LOOKED_FOR,
     NEEDS_A_PERSON,
@@ -49,6 +51,7 @@ ITEMS_SHOWN = 50
 PREVIEW_SHOWN = 200
 BODIES_SHOWN = 25
 SHARED_SHOWN = 40
+EARLIER_SHOWN = 5
 PACE_OVER = timedelta(seconds=10)
 FILTERS = {"state": "state__in", "actor": "actor__in", "app": "application__in", "conversation": "conversation"}
 
@@ -127,11 +130,10 @@ def read_key(key: str) -> tuple[datetime, UUID] | None:
 @require_http_methods(["GET", "HEAD", "POST"])
 def recall_new(request: SignedIn) -> HttpResponse:
     """The form; then what it would do; then, confirmed, the recall. The query string may fill the form."""
-    if request.method != "POST":
-        return render(request, "recall/recall_new.html", {"form": RecallForm(initial=_initial(request))})
-    if "edit" in request.POST:
-        return render(request, "recall/recall_new.html", {"form": RecallForm(initial=request.POST.dict())})
-    form = RecallForm(request.POST)
+    if request.method != "POST" or "edit" in request.POST:
+        initial = request.POST.dict() if request.method == "POST" else _initial(request)
+        return render(request, "recall/recall_new.html", {"form": RecallForm(initial=initial, actor=request.user)})
+    form = RecallForm(request.POST, actor=request.user)
     if not form.is_valid():
         return render(request, "recall/recall_new.html", {"form": form})
     if "confirm" not in request.POST or not form.clean_count():
@@ -141,6 +143,7 @@ def recall_new(request: SignedIn) -> HttpResponse:
             conversation=form.conversation(),
             actor=request.user,
             grace_seconds=settings.RECALL_GRACE_SECONDS,
+            seen=reviewed.read(form.cleaned_data["shown"], request.user, review_of(form)),
             **{name: form.cleaned_data[name] for name in ("reason", "note", "timestamps", "recaller", "submission")},
         )
     except services.NotPossible as refusal:
@@ -148,7 +151,14 @@ def recall_new(request: SignedIn) -> HttpResponse:
         # As a form of its own it may be confirmed.
         form.cleaned_data["submission"] = uuid4()
         return _show_review(request, form)
+    except reviewed.Changed as changed:
+        return _show_review(request, form, changed)
     return SeeOther(recall.get_absolute_url())
+
+
+def review_of(form: RecallForm | SweepForm) -> str:
+    """What the review of the valid `form` is about, for its token."""
+    return f"{type(form).__name__}:{form.cleaned_data['submission']}"
 
 
 def _initial(request: SignedIn) -> dict[str, Any]:
@@ -173,18 +183,27 @@ def recaller_fields(user: User, app: str) -> dict[str, str]:
     }
 
 
-def _show_review(request: SignedIn, form: RecallForm) -> HttpResponse:
-    """What the valid `form` would take back, and the exact calls."""
+def _show_review(request: SignedIn, form: RecallForm, changed: reviewed.Changed | None = None) -> HttpResponse:
+    """What the valid `form` would take back, and the exact calls; and what has `changed` since it was shown."""
     conversation = form.conversation()
     timestamps, recaller = form.cleaned_data["timestamps"], form.cleaned_data["recaller"]
     conversation.record_reading_on("recall: review")
     # Nobody should confirm what they cannot see: what the archive lacks is asked for first.
     reading = look_up(conversation, timestamps)
     preview = services.preview(conversation=conversation, timestamps=timestamps, recaller=recaller)
+    aspects = reviews.of_recall(
+        conversation=conversation,
+        known=preview.known,
+        earlier=preview.earlier,
+        **{name: form.cleaned_data[name] for name in ("timestamps", "reason", "note", "recaller", "is_overridden")},
+    )
     context = {
         "form": form,
+        "shown": reviewed.token(request.user, review_of(form), aspects),
+        "changed": changed,
         "conversation": titled([conversation])[0],
         "preview": preview,
+        "earlier": _earlier(preview.earlier),
         "timestamps": timestamps,
         "not_shown": len(preview.known[PREVIEW_SHOWN:]),
         "bodies": preview.bodies[:BODIES_SHOWN],
@@ -194,6 +213,23 @@ def _show_review(request: SignedIn, form: RecallForm) -> HttpResponse:
         "grace": int(settings.RECALL_GRACE_SECONDS),
     }
     return render(request, "recall/recall_review.html", context | _senders(conversation, preview))
+
+
+def _earlier(items: list[RecallItem]) -> list[dict[str, Any]]:
+    """The newest recalls that name messages under review: each with how many, and how their calls stand."""
+    by_recall: dict[UUID, list[RecallItem]] = {}
+    for item in items:
+        by_recall.setdefault(item.recall_id, []).append(item)
+    newest = sorted(by_recall.values(), key=lambda some: some[0].recall.created_at, reverse=True)
+    return [
+        {
+            "recall": some[0].recall,
+            "count": len(some),
+            "states": list(dict.fromkeys(str(item.batch.get_state_display()) for item in some)),
+            "verified": list(dict.fromkeys(str(item.get_verification_display()) for item in some if item.verification)),
+        }
+        for some in newest[:EARLIER_SHOWN]
+    ]
 
 
 def _senders(conversation: Conversation, preview: services.Preview) -> dict[str, Any]:
@@ -242,7 +278,8 @@ def recall_settle(request: SignedIn, pk: UUID) -> HttpResponse:
     again, note = form.cleaned_data["decision"] == "again", form.cleaned_data["note"]
 
     def decide() -> str:
-        count = services.settle_unknown(recall, request.user, send_again=again, note=note)
+        seen = reviewed.read(request.POST.get("shown", ""), request.user, f"settle:{pk}")
+        count = services.settle_unknown(recall, request.user, send_again=again, note=note, seen=seen)
         return ngettext("You decided on %(count)d call.", "You decided on %(count)d calls.", count) % {"count": count}
 
     return do(request, recall, decide)
@@ -252,7 +289,7 @@ def do(request: SignedIn, thing: Recall | Sweep, act: Callable[[], str]) -> Http
     """What a button asks for: on the thing's page is said what came of it, or why it is not possible."""
     try:
         messages.success(request, act())
-    except services.NotPossible as refusal:
+    except (services.NotPossible, reviewed.Changed) as refusal:
         messages.warning(request, str(refusal.sentence))
     return SeeOther(thing.get_absolute_url())
 
@@ -278,8 +315,12 @@ def _status(request: SignedIn, recall: Recall) -> dict[str, Any]:
     states = Recall.State
     history = history_of(recall.items.all(), recall.batches.all()) if recall.is_final else {}
     undecided = _undecided(recall)
+    can_cancel = recall.state != states.FINISHED and "pending" in progress.batches
+    can_retry = services.can_retry(recall)
     return {
         **history,
+        **decisions_shown(request, recall.pk, Recall.objects.filter(pk=recall.pk), can_cancel, can_retry),
+        "settle_shown": reviewed.token(request.user, f"settle:{recall.pk}", to_settle(recall)) if undecided else "",
         "recall": recall,
         "conversation": titled([recall.conversation])[0],
         "progress": progress,
@@ -292,12 +333,22 @@ def _status(request: SignedIn, recall: Recall) -> dict[str, Any]:
         if recall.state == states.SENDING
         else None,
         "worker_is_alive": recall.state not in {states.WAITING, states.SENDING} or worker_is_alive(),
-        "can_cancel": recall.state != states.FINISHED and "pending" in progress.batches,
-        "can_retry": services.can_retry(recall),
         "decision_form": DecisionForm(),
         "only": _only(request),
         "seen": f"{recall.state}-{recall.stop_reason}-{attempts['started']}-{attempts['ended']}-{progress.final_calls}"
         f"-{history.get('verified_of')}-{undecided}-{history.get('check_at')}-{history.get('given_up')}",
+    }
+
+
+def decisions_shown(
+    request: SignedIn, pk: UUID, recalls: QuerySet[Recall], can_cancel: bool, can_retry: bool
+) -> dict[str, Any]:
+    """Whether `recalls`, those of a recall's or a sweep's page, may be called off or sent again, and what it shows."""
+    return {
+        "can_cancel": can_cancel,
+        "can_retry": can_retry,
+        "cancel_shown": reviewed.token(request.user, f"cancel:{pk}", to_call_off(recalls)) if can_cancel else "",
+        "retry_shown": reviewed.token(request.user, f"retry:{pk}", to_send_again(recalls)) if can_retry else "",
     }
 
 
@@ -377,7 +428,12 @@ def _number(text: str | None) -> int:
 def recall_cancel(request: SignedIn, pk: UUID) -> HttpResponse:
     """Call off what has not left."""
     recall = get_object_or_404(Recall, pk=pk)
-    return do(request, recall, lambda: called_off(services.cancel_recall(recall, request.user)))
+
+    def cancel() -> str:
+        seen = reviewed.read(request.POST.get("shown", ""), request.user, f"cancel:{pk}")
+        return called_off(services.cancel_recall(recall, request.user, seen))
+
+    return do(request, recall, cancel)
 
 
 @login_required
@@ -386,4 +442,9 @@ def recall_cancel(request: SignedIn, pk: UUID) -> HttpResponse:
 def recall_retry(request: SignedIn, pk: UUID) -> HttpResponse:
     """Send again what was refused, never left or is still visible."""
     recall = get_object_or_404(Recall, pk=pk)
-    return do(request, recall, lambda: sent_again(services.retry_recall(recall, request.user)))
+
+    def retry() -> str:
+        seen = reviewed.read(request.POST.get("shown", ""), request.user, f"retry:{pk}")
+        return sent_again(services.retry_recall(recall, request.user, seen))
+
+    return do(request, recall, retry)

@@ -16,18 +16,31 @@ from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from moderation import reviewed
 from moderation.archive.models import Message
 from moderation.archive.names import sender_names, titled
 from moderation.audit.services import record_search
 from moderation.requests import SignedIn
-from recall import sweeps
+from recall import reviews, sweeps
+from recall.decisions import MAY_BE_SENT_AGAIN, RETRIED_FROM
 from recall.forms import SweepForm
 from recall.models import LOOKED_FOR, NEEDS_A_PERSON, Circuit, Recall, RecallAttempt, RecallBatch, RecallItem, Sweep
 from recall.progress import progress_of_sweeps
-from recall.services import MAY_BE_SENT_AGAIN, RETRIED_FROM, NotPossible
+from recall.services import NotPossible
 from recall.views.health import worker_is_alive
 from recall.views.home import with_progress
-from recall.views.recalls import SeeOther, called_off, do, history_of, pace_of, read_key, recaller_fields, sent_again
+from recall.views.recalls import (
+    SeeOther,
+    called_off,
+    decisions_shown,
+    do,
+    history_of,
+    pace_of,
+    read_key,
+    recaller_fields,
+    review_of,
+    sent_again,
+)
 
 PARTS_SHOWN = 100
 OTHERS_SHOWN = 20
@@ -40,11 +53,10 @@ STATES = Recall.State
 @require_http_methods(["GET", "HEAD", "POST"])
 def sweep_new(request: SignedIn) -> HttpResponse:
     """The form; then what would go, by conversation; then, confirmed, the sweep. The query string may fill the form."""
-    if request.method != "POST":
-        return render(request, "recall/sweep_new.html", {"form": SweepForm(initial=_initial(request))})
-    if "edit" in request.POST:
-        return render(request, "recall/sweep_new.html", {"form": SweepForm(initial=request.POST.dict())})
-    form = SweepForm(request.POST)
+    if request.method != "POST" or "edit" in request.POST:
+        initial = request.POST.dict() if request.method == "POST" else _initial(request)
+        return render(request, "recall/sweep_new.html", {"form": SweepForm(initial=initial, actor=request.user)})
+    form = SweepForm(request.POST, actor=request.user)
     if not form.is_valid():
         return render(request, "recall/sweep_new.html", {"form": form})
     asked = {
@@ -58,28 +70,38 @@ def sweep_new(request: SignedIn) -> HttpResponse:
         record_search("sweep", app=asked["application"].slug, sender=asked["sender_id"], **span)
     planned = sweeps.plan_sweep(**asked)
     problem = sweeps.problem_of(planned)
+    changed: reviewed.Changed | None = None
     # Of a form that comes in twice, the first has taken all that it names: nothing is left to count.
     again = Sweep.objects.filter(submission=form.cleaned_data["submission"]).exists()
-    if "confirm" in request.POST and (again or (not problem and form.is_typed(planned.timestamps))):
+    seen = reviewed.read(form.cleaned_data["shown"], request.user, review_of(form))
+    decision = {"actor": request.user, **{name: form.cleaned_data[name] for name in ("reason", "note", "recaller")}}
+    if "confirm" in request.POST and (again or not problem):
         try:
-            sweep = sweeps.request_sweep(
-                **asked,
-                actor=request.user,
-                grace_seconds=settings.RECALL_GRACE_SECONDS,
-                **{name: form.cleaned_data[name] for name in ("reason", "note", "recaller", "submission", "digest")},
-            )
+            if not again:
+                # Before the number is: nobody should type that of something else than what they saw.
+                sweeps.check_review(seen, planned, **asked, **decision)
+            if again or form.is_typed(planned.timestamps):
+                sweep = sweeps.request_sweep(
+                    **asked,
+                    **decision,
+                    submission=form.cleaned_data["submission"],
+                    grace_seconds=settings.RECALL_GRACE_SECONDS,
+                    seen=seen,
+                )
+                return SeeOther(sweep.get_absolute_url())
+        except reviewed.Changed as difference:
+            changed, planned = difference, sweeps.plan_sweep(**asked)
+            problem = sweeps.problem_of(planned)
         except NotPossible as refusal:
             problem, planned = refusal, sweeps.plan_sweep(**asked)
             # As a form of its own it may be confirmed.
             form.cleaned_data["submission"] = uuid4()
-        else:
-            return SeeOther(sweep.get_absolute_url())
     if not planned.parts:
         form.add_error(None, str(problem.sentence if problem else ""))
         return render(request, "recall/sweep_new.html", {"form": form})
     if problem:
         messages.warning(request, str(problem.sentence))
-    return _show_review(request, form, planned)
+    return _show_review(request, form, planned, changed)
 
 
 def _initial(request: SignedIn) -> dict[str, Any]:
@@ -93,8 +115,10 @@ def _initial(request: SignedIn) -> dict[str, Any]:
     }
 
 
-def _show_review(request: SignedIn, form: SweepForm, planned: sweeps.SweepPlan) -> HttpResponse:
-    """What the valid `form` would take back, by conversation."""
+def _show_review(
+    request: SignedIn, form: SweepForm, planned: sweeps.SweepPlan, changed: reviewed.Changed | None
+) -> HttpResponse:
+    """What the valid `form` would take back, by conversation; and what has `changed` since it was shown."""
     shown = planned.parts[:PARTS_SHOWN]
     conversations = sweeps.conversations_of(shown)
     titled(conversations.values())
@@ -103,8 +127,16 @@ def _show_review(request: SignedIn, form: SweepForm, planned: sweeps.SweepPlan) 
     names = sender_names(application, {form.cleaned_data["sender"], *(each.sender_id for each in known.values())})
     for message in known.values():
         message.sender_name = names.get(message.sender_id, message.sender_id)  # type: ignore[attr-defined]
+    aspects = reviews.of_sweep(
+        application=application,
+        sender_id=form.cleaned_data["sender"],
+        planned=planned,
+        **{name: form.cleaned_data[name] for name in ("since", "until", "reason", "note", "recaller", "is_overridden")},
+    )
     context = {
         "form": form,
+        "shown": reviewed.token(request.user, review_of(form), aspects),
+        "changed": changed,
         "planned": planned,
         "parts": [
             {
@@ -154,6 +186,7 @@ def _status(request: SignedIn, sweep: Sweep) -> dict[str, Any]:
     recalls = sweep.recalls.select_related("conversation__application", "actor", "reason").order_by("created_at", "pk")
     found = list(_after(request.GET.get("after", ""), recalls.filter(needs) if only_needs else recalls))
     batches = RecallBatch.objects.filter(recall__sweep=sweep)
+    can_retry = sweeps.with_batches(sweep, MAY_BE_SENT_AGAIN).filter(state__in=RETRIED_FROM).exists()
     history = {} if live else history_of(RecallItem.objects.filter(recall__sweep=sweep), batches)
     return {
         **history,
@@ -169,8 +202,7 @@ def _status(request: SignedIn, sweep: Sweep) -> dict[str, Any]:
         "pace": pace_of(RecallAttempt.objects.filter(batch__recall__sweep=sweep), progress) if live else None,
         "circuit": Circuit.objects.filter(application=sweep.application_id).first(),
         "worker_is_alive": not live or worker_is_alive(),
-        "can_cancel": "pending" in progress.batches,
-        "can_retry": sweeps.with_batches(sweep, MAY_BE_SENT_AGAIN).filter(state__in=RETRIED_FROM).exists(),
+        **decisions_shown(request, sweep.pk, sweep.recalls.all(), "pending" in progress.batches, can_retry),
         "needs": sweep.recalls.filter(needs).count(),
         "only_needs": only_needs,
         "page": with_progress(found[:RECALLS_SHOWN]),
@@ -196,7 +228,12 @@ def _after(key: str, recalls: QuerySet[Recall]) -> QuerySet[Recall]:
 def sweep_cancel(request: SignedIn, pk: UUID) -> HttpResponse:
     """Call off what has not left of all the sweep's recalls."""
     sweep = get_object_or_404(Sweep, pk=pk)
-    return do(request, sweep, lambda: called_off(sweeps.cancel_sweep(sweep, request.user)))
+
+    def cancel() -> str:
+        seen = reviewed.read(request.POST.get("shown", ""), request.user, f"cancel:{pk}")
+        return called_off(sweeps.cancel_sweep(sweep, request.user, seen))
+
+    return do(request, sweep, cancel)
 
 
 @login_required
@@ -205,4 +242,9 @@ def sweep_cancel(request: SignedIn, pk: UUID) -> HttpResponse:
 def sweep_retry(request: SignedIn, pk: UUID) -> HttpResponse:
     """Send again what was refused, never left or is still visible, of all the sweep's recalls."""
     sweep = get_object_or_404(Sweep, pk=pk)
-    return do(request, sweep, lambda: sent_again(sweeps.retry_sweep(sweep, request.user)))
+
+    def retry() -> str:
+        seen = reviewed.read(request.POST.get("shown", ""), request.user, f"retry:{pk}")
+        return sent_again(sweeps.retry_sweep(sweep, request.user, seen))
+
+    return do(request, sweep, retry)

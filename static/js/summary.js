@@ -103,7 +103,8 @@ function recaller() {
 }
 
 export function start() {
-  for (const id of ["recall_recaller_id", "recall_recaller_data"]) at(id).addEventListener("input", recaller);
+  // Only whom it is allowed has these fields.
+  for (const id of ["recall_recaller_id", "recall_recaller_data"]) at(id)?.addEventListener("input", recaller);
   at("sum").setAttribute("role", "status");
   at("clear").addEventListener("click", clear);
   at("review").addEventListener("click", (event) => {

@@ -17,6 +17,7 @@ from django.urls import reverse
 
 from moderation.archive.models import Application
 from moderation.audit.models import AuditEntry
+from tests.recall.reviewing import hidden_fields
 
 pytestmark = pytest.mark.django_db
 
@@ -394,3 +395,20 @@ def test_no_list_of_the_archive_counts_or_skips(admin: Client, messages: list[An
         assert statements
         assert not any(re.search(r"COUNT\(|OFFSET|DISTINCT", sql) for sql in statements)
         assert not any('."raw"' in sql for sql in statements)
+
+
+def test_a_form_that_somebody_elses_change_came_before_is_shown_again(admin: Client, second: Application) -> None:
+    address = reverse("admin:archive_application_change", args=[second.pk])
+    shown = hidden_fields(admin.get(address).content.decode(), 'id="application_form"')["shown"]
+    Application.objects.filter(pk=second.pk).update(keep_days=400, name="Renamed")
+    data = {"name": "Second", "rest_host_saved": "hangzhou", "keep_days": "30", "history_days": "", "shown": shown}
+    answer = admin.post(address, data)
+    page = answer.content.decode()
+    assert "Somebody changed this since you opened the page" in page
+    assert "(400)" in page
+    second.refresh_from_db()
+    assert second.keep_days == 400
+    again = hidden_fields(page, 'id="application_form"')["shown"]
+    assert admin.post(address, {**data, "shown": again}).status_code == 302
+    second.refresh_from_db()
+    assert second.keep_days == 30

@@ -20,6 +20,7 @@ from moderation.archive.models import Application, Conversation, Message, Unread
 from moderation.audit.models import AuditEntry
 from recall import services
 from recall.models import Evidence
+from tests.recall.reviewing import press
 
 DAY = 24 * 3600 * 1000
 
@@ -162,12 +163,13 @@ def test_the_page_counts_down_what_goeasy_and_the_archive_still_have(
 def test_a_lead_puts_a_conversation_on_hold_and_ends_that(client: Client, lead: Any, old_and_new: Conversation) -> None:
     client.force_login(lead)
     address = reverse("conversation-hold", args=[old_and_new.pk])
-    answer = client.post(address, {"held": "1", "note": "<b>court</b>"}, follow=True).content.decode()
+    here = old_and_new.get_absolute_url()
+    answer = press(client, here, address, held="1", note="<b>court</b>").content.decode()
     assert "The conversation is on hold" in answer
     assert "&lt;b&gt;court&lt;/b&gt;" in answer
     old_and_new.refresh_from_db()
     assert (old_and_new.held_by, old_and_new.held_at is None) == ("lea", False)
-    assert "The hold has ended." in client.post(address, {"held": "0", "note": "done"}, follow=True).content.decode()
+    assert "The hold has ended." in press(client, here, address, held="0", note="done").content.decode()
     old_and_new.refresh_from_db()
     assert (old_and_new.held_by, old_and_new.held_at) == ("", None)
 

@@ -523,6 +523,7 @@ def test_a_recall_from_a_browser_says_where_from_and_what_the_worker_does_does_n
     browser: Client, moderator: User, private: Any, reason: Any, make_message: Any, connected: Any
 ) -> None:
     from recall.models import Recall
+    from tests.recall.reviewing import confirm
 
     make_message(private, 1_700_000_000_000)
     browser.force_login(moderator)
@@ -534,9 +535,8 @@ def test_a_recall_from_a_browser_says_where_from_and_what_the_worker_does_does_n
         "timestamps": "1700000000000",
         "reason": reason.code,
         "submission": str(uuid4()),
-        "confirm": "1",
     }
-    answer = browser.post(reverse("recall-new"), form)
+    answer = confirm(browser, reverse("recall-new"), form)
     assert answer.status_code == 303, answer.content.decode()[:2000]
     recall = Recall.objects.get()
     asked = AuditEntry.objects.get(recall=recall.pk, action=Action.REQUESTED)

@@ -76,7 +76,8 @@ def test_a_page_of_the_desk_meets_everybody(
 def test_what_opens_on_a_page_and_what_comes_of_a_form(
     open_browser: OpenBrowser, world: dict[str, Any], dress: str
 ) -> None:
-    page = open_browser("mo", **DRESSES[dress])
+    # A lead's form of a recall has fields for the recaller.
+    page = open_browser("lea", **DRESSES[dress])
     found = []
     page.goto("/")
     page.locator(".person-menu summary").click()

@@ -105,7 +105,9 @@ def test_a_lost_answer_is_settled_by_history_while_the_page_is_open(
     wait_until(page, "unknown")
     expect(page.locator(".verified")).to_contain_text("Checking GoEasy’s history…")
     expect(page.locator(".verified .pill.gone")).to_have_text("2 gone", timeout=30_000)
-    expect(page.locator("#recall-sentence")).to_contain_text("For 2 timestamps GoEasy did not answer; that is settled.")
+    expect(page.locator("#recall-sentence")).to_contain_text(
+        "For 2 timestamps no answer tells what GoEasy did; that is settled."
+    )
     expect(page.get_by_text("the outcome is unknown")).to_have_count(0)
     expect(page.locator("table.calls")).to_contain_text("History shows that the messages are gone")
     expect(page.locator(".evidence .pill.gone")).to_have_count(2)

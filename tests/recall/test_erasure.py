@@ -26,6 +26,8 @@ from recall import engine, erasure, services
 from recall.models import Evidence, Recall
 from recall.services import NotPossible
 
+from .reviewing import press
+
 pytestmark = pytest.mark.django_db
 
 AT = 1_700_000_000_000
@@ -377,7 +379,7 @@ def test_the_page_counts_and_erases_once_the_id_is_typed(admin: Client, recalled
     for wrong in ({"typed": "user-b"}, {"typed": ""}, {"reason": " "}, {"reason": "x" * 201}):
         assert "Nothing was erased." in admin.post(ADDRESS, {**ANSWER, **wrong}).content.decode()
     assert Message.objects.filter(sha256="").count() == 0
-    answer = admin.post(ADDRESS, ANSWER, follow=True)
+    answer = press(admin, ADDRESS, ADDRESS, **ANSWER)
     assert "The text was erased." in answer.content.decode()
     assert Message.objects.filter(sha256="").count() == 2
     assert AuditEntry.objects.get(action="text.erased").detail["reason"] == "request 7"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.http import QueryDict
 
+from moderation.accounts.models import User
 from recall.forms import RecallForm
 
 pytestmark = pytest.mark.django_db
@@ -31,7 +32,8 @@ def form(*timestamps: str, **fields: str) -> RecallForm:
         }
     )
     data.setlist("timestamps", list(timestamps))
-    return RecallForm(data)
+    # A lead: a moderator's form has no fields for the recaller.
+    return RecallForm(data, actor=User.objects.get(username="lea"))
 
 
 def errors(bound: RecallForm) -> dict[str, list[str]]:
@@ -39,8 +41,8 @@ def errors(bound: RecallForm) -> dict[str, list[str]]:
 
 
 @pytest.fixture(autouse=True)
-def cast(application: Any, reason: Any) -> None:
-    """Every form needs an application and a reason."""
+def cast(application: Any, reason: Any, lead: Any) -> None:
+    """Every form needs an application, a reason and somebody who recalls."""
 
 
 def test_ticked_boxes_and_a_pasted_list_are_one_selection() -> None:
@@ -88,7 +90,7 @@ def test_many_wrong_pieces_are_named_five_at_a_time() -> None:
         ({"kind": "both"}, "kind", "both is not one of"),
         ({"app": "nowhere"}, "app", "valid choice"),
         ({"reason": ""}, "reason", "required"),
-        ({"reason": "none-such"}, "reason", "valid choice"),
+        ({"reason": "none-such"}, "reason", "no longer available"),
         ({"note": "x" * 2001}, "note", "2000"),
         ({"recaller_id": "x" * 256}, "recaller_id", "255"),
         ({"recaller_data": "[1]"}, "recaller_data", "not a JSON object"),

@@ -19,7 +19,7 @@ FIRST = 1_700_000_000_000
 
 
 @pytest.fixture(autouse=True)
-def cast(connected: Any, reason: Any, moderator: Any, auditor: Any) -> None:
+def cast(connected: Any, reason: Any, moderator: Any, lead: Any, auditor: Any) -> None:
     """Who acts, why, and on which application."""
 
 
@@ -35,12 +35,14 @@ def run(*arguments: str, stdin: str = "", monkeypatch: pytest.MonkeyPatch | None
 
 
 PAIR = ("--user-a", "u2", "--user-b", "u1", "--actor", "mo", "--reason", "spam")
+# The last of two actors counts.
+AS_LEAD = (*PAIR, "--actor", "lea")
 
 
 def test_45_timestamps_make_three_documented_calls(sandbox: Any) -> None:
     timestamps = [FIRST + number for number in range(45)]
     status, out, _err = run(
-        *PAIR,
+        *AS_LEAD,
         *("--recaller-id", "support", "--recaller-data", '{"name": "Wallace"}'),
         *("--wait", "--json"),
         *map(str, timestamps),
@@ -117,7 +119,7 @@ def test_timestamps_come_from_a_file_or_from_standard_input(
         (("--group", "g", "--actor", "audrey", "--reason", "spam", str(FIRST)), "--actor"),
         (("--group", "g", "--actor", "mo", "--reason", "boredom", str(FIRST)), "--reason"),
         ((*PAIR, "--app", "nowhere", str(FIRST)), "--app"),
-        ((*PAIR, "--recaller-data", "{", str(FIRST)), "--recaller-data"),
+        ((*AS_LEAD, "--recaller-data", "{", str(FIRST)), "--recaller-data"),
         ((*PAIR, "--file", "no/such/file"), "--file"),
     ],
 )

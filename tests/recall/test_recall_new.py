@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -17,13 +16,16 @@ from moderation.archive.models import Conversation
 from moderation.audit.models import AuditEntry
 from recall.models import Evidence, Recall
 
+from .reviewing import confirm, review
+
 FIRST = 1_700_000_000_000
 NEW = "/recalls/new/"
 
 
 @pytest.fixture
-def signed_in(client: Client, moderator: Any, private: Any, reason: Any) -> Client:
-    client.force_login(moderator)
+def signed_in(client: Client, lead: Any, private: Any, reason: Any) -> Client:
+    """A lead, who may choose what app users see as the recaller."""
+    client.force_login(lead)
     return client
 
 
@@ -82,11 +84,11 @@ def test_the_address_fills_the_form(signed_in: Client) -> None:
     assert not Recall.objects.exists()
 
 
-def test_the_moderators_pseudonym_is_proposed_and_never_the_user_name(
-    signed_in: Client, application: Any, moderator: Any
+def test_the_persons_pseudonym_is_proposed_and_never_the_user_name(
+    signed_in: Client, application: Any, lead: Any
 ) -> None:
     Pseudonym.objects.create(
-        application=application, user=moderator, recaller_id="support-7", recaller_data={"name": "客服"}
+        application=application, user=lead, recaller_id="support-7", recaller_data={"name": "客服"}
     )
     initial = signed_in.get(NEW).context["form"].initial
     assert initial["recaller_id"] == "support-7"
@@ -136,13 +138,13 @@ def test_what_was_dropped_is_said(signed_in: Client, archived: Callable[[int], N
 
 
 def test_confirmed_it_is_one_recall_with_evidence_and_leads_to_its_page(
-    signed_in: Client, archived: Callable[[int], None], moderator: Any
+    signed_in: Client, archived: Callable[[int], None], lead: Any
 ) -> None:
     archived(2)
-    answer = signed_in.post(NEW, form(confirm="1"))
+    answer = confirm(signed_in, NEW, form())
     recall = Recall.objects.get()
     assert (answer.status_code, answer["Location"]) == (303, recall.get_absolute_url())
-    assert recall.actor == moderator
+    assert recall.actor == lead
     assert recall.recaller_id == "support-7"
     assert recall.items.count() == Evidence.objects.count() == 2
 
@@ -150,14 +152,7 @@ def test_confirmed_it_is_one_recall_with_evidence_and_leads_to_its_page(
 def test_what_the_review_page_posts_is_what_was_reviewed(signed_in: Client, archived: Callable[[int], None]) -> None:
     archived(3)
     data = '{"name": "客服 \\"1\\""}'
-    page = signed_in.post(NEW, form(3, note="two\nlines", recaller_data=data)).content.decode()
-    confirm = page[page.index('class="stack confirm"') :]
-    posted = {
-        name: value.replace("&quot;", '"').replace("&#x27;", "'").replace("&amp;", "&")
-        for name, value in re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', confirm)
-        if name != "csrfmiddlewaretoken"
-    }
-    signed_in.post(NEW, {**posted, "confirm": "1"})
+    confirm(signed_in, NEW, form(3, note="two\nlines", recaller_data=data))
     recall = Recall.objects.get()
     assert recall.recaller_data == {"name": '客服 "1"'}
     assert recall.note.splitlines() == ["two", "lines"]
@@ -166,7 +161,7 @@ def test_what_the_review_page_posts_is_what_was_reviewed(signed_in: Client, arch
 
 def test_the_same_form_twice_is_one_recall(signed_in: Client, archived: Callable[[int], None]) -> None:
     archived(2)
-    twice = form(confirm="1")
+    twice = review(signed_in, NEW, form())
     first, second = (signed_in.post(NEW, twice) for _ in range(2))
     assert first["Location"] == second["Location"]
     assert Recall.objects.count() == 1
@@ -177,7 +172,7 @@ def test_more_than_20_do_not_go_before_their_number_is_typed(
     signed_in: Client, archived: Callable[[int], None], typed: str
 ) -> None:
     archived(21)
-    page = signed_in.post(NEW, form(21, confirm="1", typed_count=typed)).content.decode()
+    page = confirm(signed_in, NEW, form(21), typed_count=typed).content.decode()
     assert "Type 21 to confirm that this many go." in page
     assert not Recall.objects.exists()
 
@@ -186,13 +181,13 @@ def test_more_than_20_go_once_their_number_is_typed(signed_in: Client, archived:
     archived(21)
     page = signed_in.post(NEW, form(21)).content.decode()
     assert "Type 21, the number of timestamps, to confirm" in page
-    assert signed_in.post(NEW, form(21, confirm="1", typed_count="21")).status_code == 303
+    assert confirm(signed_in, NEW, form(21), typed_count="21").status_code == 303
 
 
 def test_20_need_no_number(signed_in: Client, archived: Callable[[int], None]) -> None:
     archived(20)
     assert "typed_count" not in signed_in.post(NEW, form(20)).content.decode()
-    assert signed_in.post(NEW, form(20, confirm="1")).status_code == 303
+    assert confirm(signed_in, NEW, form(20)).status_code == 303
 
 
 def test_nothing_destructive_has_the_focus(signed_in: Client, archived: Callable[[int], None]) -> None:

@@ -15,6 +15,8 @@ from moderation.archive.models import Application
 from moderation.audit.models import Action, AuditEntry
 from recall.models import Evidence, Recall, RecallAttempt
 
+from .reviewing import press
+
 FIRST = 1_700_000_000_000
 
 
@@ -38,9 +40,9 @@ def test_a_waiting_recall_can_be_called_off(signed_in: Client, make_recall: Call
     assert "Waiting. Nothing has left yet." in page
     assert "Call it off" in page
     assert 'hx-trigger="every 1s"' in page
-    answer = signed_in.post(reverse("recall-cancel", args=[recall.pk]))
-    assert (answer.status_code, answer["Location"]) == (303, recall.get_absolute_url())
-    page = shown(signed_in, recall)
+    answer = press(signed_in, recall.get_absolute_url(), reverse("recall-cancel", args=[recall.pk]))
+    assert answer.redirect_chain == [(recall.get_absolute_url(), 303)]
+    page = " ".join(answer.content.decode().split())
     assert "1 timestamp was called off." in page
     assert "GoEasy was asked nothing." in page
     assert "hx-trigger" not in page
@@ -165,8 +167,8 @@ def test_a_stopped_recall_is_watched_while_a_call_is_still_out(
 
 def test_what_was_refused_can_be_sent_again(signed_in: Client, make_recall: Callable[..., Recall]) -> None:
     recall = make_recall([FIRST], "refused", state="stopped", stop_reason="key_refused")
-    signed_in.post(reverse("recall-retry", args=[recall.pk]))
-    assert "1 call is being sent again." in shown(signed_in, recall)
+    answer = press(signed_in, recall.get_absolute_url(), reverse("recall-retry", args=[recall.pk]))
+    assert "1 call is being sent again." in answer.content.decode()
     recall.refresh_from_db()
     assert recall.state == "sending"
 

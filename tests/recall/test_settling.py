@@ -18,6 +18,8 @@ from moderation.audit.models import AuditEntry
 from recall import services
 from recall.models import Circuit, Recall, RecallBatch
 
+from .reviewing import press
+
 FIRST = 1_700_000_000_000
 LONGEST_NOTE = 2_000
 
@@ -38,7 +40,7 @@ def undecided(make_recall: Callable[..., Recall]) -> Recall:
 
 def settle(client: Client, recall: Recall, **data: str) -> str:
     address = reverse("recall-settle", args=[recall.pk])
-    answer = client.post(address, {"decision": "leave", "note": "they left", **data}, follow=True)
+    answer = press(client, recall.get_absolute_url(), address, **{"decision": "leave", "note": "they left", **data})
     return " ".join(answer.content.decode().split())
 
 

@@ -16,6 +16,8 @@ from moderation.archive.models import Conversation, Sender
 from moderation.goeasy.client import Group
 from recall.models import Recall, Sweep
 
+from .reviewing import confirm, press
+
 FIRST = 1_700_000_000_000  # 2023-11-14 22:13:20 UTC
 ADDRESS = "/sweeps/new/"
 
@@ -48,8 +50,6 @@ def filled(why: Any, **fields: Any) -> dict[str, str]:
         "until": "2023-11-15T06:13:20",
         "reason": why.code,
         "note": "",
-        "recaller_id": "",
-        "recaller_data": "",
         "submission": str(uuid.uuid4()),
         **fields,
     }
@@ -62,9 +62,7 @@ def posted(client: Client, data: dict[str, str]) -> tuple[int, str]:
 
 def confirmed(client: Client, data: dict[str, str], count: str = "4") -> Any:
     """The answer to the review's button, pressed on the page that `data` leads to."""
-    _status, page = posted(client, data)
-    hidden = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page)
-    return client.post(ADDRESS, {**dict(hidden), "typed_count": count, "confirm": "1"})
+    return confirm(client, ADDRESS, data, typed_count=count)
 
 
 def test_the_address_fills_the_form(signed_in: Client, reason: Any) -> None:
@@ -109,9 +107,9 @@ def test_the_review_shows_by_conversation_what_goes_and_who_else_is_hit(
         ({"since": "yesterday"}, "Enter a valid date/time."),
         ({"until": "99999-01-01T00:00"}, "Enter a valid date/time."),
         ({"app": "nope"}, "Select a valid choice."),
-        ({"reason": "nope"}, "Select a valid choice."),
+        ({"reason": "nope"}, "This reason is no longer available."),
         ({"note": "x" * 2001}, "at most 2000 characters"),
-        ({"recaller_data": "[1]"}, "This is not a JSON object."),
+        ({"recaller_data": "[1]"}, "Only a lead may change what app users see of you."),
         ({"submission": "x"}, "Nothing was sent."),
         ({"sender": "a\0b"}, "Null characters are not allowed."),
     ],
@@ -172,7 +170,7 @@ def test_what_changed_meanwhile_is_shown_again_and_may_then_be_confirmed(
     make_message(talks[1], FIRST + 50, senderId="spammer")
     answer = signed_in.post(ADDRESS, {**hidden, "typed_count": "5", "confirm": "1"})
     page = " ".join(answer.content.decode().split())
-    assert "has changed since you looked" in page
+    assert "1 more message would go." in page
     assert "<strong>5</strong> timestamps" in page
     hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page))
     assert signed_in.post(ADDRESS, {**hidden, "typed_count": "5", "confirm": "1"}).status_code == 303
@@ -206,7 +204,7 @@ def test_its_page_shows_every_conversation_and_calls_it_off(signed_in: Client, s
     assert "spam wave" in page
     for recall in sweep.recalls.all():
         assert recall.get_absolute_url() in page
-    answer = signed_in.post(reverse("sweep-cancel", args=[sweep.pk]), follow=True)
+    answer = press(signed_in, sweep.get_absolute_url(), reverse("sweep-cancel", args=[sweep.pk]))
     assert "4 timestamps were called off." in answer.content.decode()
     page = shown(signed_in, sweep)
     assert "2 of 2 conversations are settled." in page
@@ -238,7 +236,7 @@ def test_what_needs_a_person_can_be_shown_alone_and_sent_again(signed_in: Client
     home = signed_in.get("/")
     assert sweep in home.context["sweeps_in_need"]
     assert not home.context["needs"]
-    answer = signed_in.post(reverse("sweep-retry", args=[sweep.pk]), follow=True)
+    answer = press(signed_in, sweep.get_absolute_url(), reverse("sweep-retry", args=[sweep.pk]))
     assert "1 call is being sent again." in answer.content.decode()
     assert sweep in signed_in.get("/").context["sweeps_under_way"]
     again = signed_in.post(reverse("sweep-retry", args=[sweep.pk]), follow=True).content.decode()

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from moderation.archive.models import Application, Conversation, Message
 from moderation.audit.models import AuditEntry
 from moderation.goeasy.client import Group, Recaller
-from recall import engine, sweeps
+from moderation.reviewed import Changed, Seen
+from recall import engine, reviews, sweeps
 from recall.models import Evidence, Recall, RecallBatch, RecallItem, Sweep
 from recall.progress import progress_of_sweeps
 from recall.services import NotPossible
@@ -56,13 +58,19 @@ def request_sweep(application: Any, moderator: Any, reason: Any) -> Callable[...
                 "note": "",
                 "recaller": Recaller("support"),
                 "submission": uuid.uuid4(),
-                "digest": planned(application).digest,
                 "grace_seconds": 0,
                 **fields,
             }
         )
 
     return ask
+
+
+def reviewed_now(application: Application, actor: Any, reason: Any) -> Seen:
+    """What the review of the fixture's sweep shows now."""
+    span: dict[str, Any] = {"application": application, "sender_id": "spammer", "since": FIRST, "until": FIRST + HOUR}
+    why: dict[str, Any] = {"reason": reason, "note": "", "recaller": Recaller("support"), "is_overridden": True}
+    return Seen(timezone.now(), reviews.of_sweep(**span, **why, planned=planned(application)))
 
 
 def in_plan(plan: sweeps.SweepPlan) -> dict[int, tuple[int, ...]]:
@@ -185,14 +193,17 @@ def test_the_queries_do_not_grow_with_the_conversations(
     application: Any,
     talk: Callable[..., Conversation],
     request_sweep: Callable[..., Sweep],
+    moderator: Any,
+    reason: Any,
     django_assert_max_num_queries: DjangoAssertNumQueries,
 ) -> None:
     for number in range(40):
         talk(f"group-{number}", [FIRST + number, FIRST + 100 + number])
     with django_assert_max_num_queries(3):
-        plan = planned(application)
-    with django_assert_max_num_queries(25):
-        request_sweep(digest=plan.digest)
+        planned(application)
+    seen = reviewed_now(application, moderator, reason)
+    with django_assert_max_num_queries(30):
+        request_sweep(seen=seen)
     assert Recall.objects.count() == 40
 
 
@@ -221,18 +232,22 @@ def test_it_makes_an_ordinary_recall_for_each_conversation(
 
 
 def test_what_changed_since_it_was_seen_is_refused(
-    application: Any, talk: Callable[..., Conversation], request_sweep: Callable[..., Sweep]
+    application: Any,
+    talk: Callable[..., Conversation],
+    request_sweep: Callable[..., Sweep],
+    moderator: Any,
+    reason: Any,
 ) -> None:
     talk("one", [FIRST])
-    seen = planned(application).digest
+    seen = reviewed_now(application, moderator, reason)
     talk("one", [FIRST + 1])
-    with pytest.raises(NotPossible, match="has changed since you looked"):
-        request_sweep(digest=seen)
+    with pytest.raises(Changed, match="^1 more message would go.$"):
+        request_sweep(seen=seen)
     # Somebody else's message that would go too is a change as well.
-    seen = planned(application).digest
+    seen = reviewed_now(application, moderator, reason)
     talk("one", [FIRST], sender="neighbour")
-    with pytest.raises(NotPossible, match="has changed since you looked"):
-        request_sweep(digest=seen)
+    with pytest.raises(Changed, match="^Which messages of other people would go too has changed.$"):
+        request_sweep(seen=seen)
     assert not Recall.objects.exists()
 
 
@@ -263,16 +278,21 @@ def test_the_same_form_changed_makes_nothing_and_says_so(
 
 @pytest.mark.django_db(transaction=True)
 def test_the_same_form_sent_twice_at_once_is_one_sweep(
-    talk: Callable[..., Conversation], request_sweep: Callable[..., Sweep], application: Any
+    talk: Callable[..., Conversation],
+    request_sweep: Callable[..., Sweep],
+    application: Any,
+    moderator: Any,
+    reason: Any,
 ) -> None:
     talk("one", [FIRST])
-    submission, digest = uuid.uuid4(), planned(application).digest
+    submission = uuid.uuid4()
+    seen = reviewed_now(application, moderator, reason)
     made: list[Sweep] = []
     start = threading.Barrier(2)
 
     def ask() -> None:
         start.wait()
-        made.append(request_sweep(submission=submission, digest=digest))
+        made.append(request_sweep(submission=submission, seen=seen))
         connection.close()
 
     threads = [threading.Thread(target=ask) for _ in range(2)]
@@ -290,14 +310,13 @@ def test_two_people_sweeping_the_same_at_once_take_it_back_once(
     talk: Callable[..., Conversation], request_sweep: Callable[..., Sweep], application: Any, lead: Any, moderator: Any
 ) -> None:
     talk("one", [FIRST])
-    digest = planned(application).digest
     results: list[object] = []
     start = threading.Barrier(2)
 
     def ask(who: Any) -> None:
         start.wait()
         try:
-            results.append(request_sweep(actor=who, digest=digest))
+            results.append(request_sweep(actor=who))
         except NotPossible as refusal:
             results.append(refusal)
         finally:

@@ -13,6 +13,7 @@ from moderation.archive.models import DEFAULT, Application
 from moderation.archive.models.applications import same_address
 from moderation.archive.recaller_data import RecallerDataField
 from moderation.read_only_admin import is_referred_to
+from moderation.reviewed_admin import ReviewedForm
 from moderation.search_admin import SearchAdmin
 
 # goeasy-api.md, "Keys": such a key can subscribe and nothing else.
@@ -46,8 +47,13 @@ def secret_from_environment(application: Application) -> bool:
     return application.slug == DEFAULT and bool(settings.GOEASY_SECRET_KEYS)
 
 
-class ApplicationForm(forms.ModelForm[Application]):
+class ApplicationForm(ReviewedForm):
     """An application; its keys are written here and cannot be read here."""
+
+    watched = (
+        *("name", "rest_host_saved", "appkey_sealed", "secret_keys_sealed", "recaller_id", "recaller_data"),
+        *("keep_days", "history_days", "media_origins"),
+    )
 
     new_appkey = secret_field(
         _("New appkey"), _("The common key or the REST key. Leave it empty to keep the one there is.")
@@ -120,7 +126,8 @@ class ApplicationForm(forms.ModelForm[Application]):
             self.instance.set_appkey(appkey)
         if secret_keys := self.cleaned_data.get("new_secret_keys"):
             self.instance.set_secret_keys(secret_keys)
-        return super().save(commit)
+        saved: Application = super().save(commit)
+        return saved
 
 
 def kept(sealed: str, opened: object) -> Any:
@@ -184,7 +191,7 @@ class ApplicationAdmin(SearchAdmin):
             "GOEASY_SECRET_KEY) and wins at every start: change it there."
         )
         return [
-            (None, {"fields": ["name", "slug"]}),
+            (None, {"fields": ["name", "slug", *(["shown"] if obj and may_change else [])]}),
             (
                 _("GoEasy"),
                 {"fields": connection, "description": sentence if obj and obj.is_from_environment else None},
@@ -200,6 +207,13 @@ class ApplicationAdmin(SearchAdmin):
             (_("Verification"), {"fields": ["verify_after_seconds"]}),
             (_("Attachments"), {"fields": ["media_origins"]}),
         ]
+
+    def get_form(
+        self, request: HttpRequest, obj: Application | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        form = super().get_form(request, obj, change, **kwargs)
+        form.user = request.user  # type: ignore[attr-defined]
+        return form
 
     def get_readonly_fields(self, request: HttpRequest, obj: Application | None = None) -> Any:
         # Audit entries and the webhook's address carry the short name: it stays what it was.

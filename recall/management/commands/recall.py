@@ -14,7 +14,6 @@ from django.core.management.base import BaseCommand
 from django.http import QueryDict
 
 from moderation.accounts.models import User
-from moderation.archive.models import Application
 from recall import engine, services
 from recall.forms import RecallForm
 from recall.models import Recall, RecallAttempt, RecallBatch
@@ -40,8 +39,8 @@ class Command(BaseCommand):
         parser.add_argument("--actor", required=True, help="user name of who decides; needs the right to recall")
         parser.add_argument("--reason", required=True, help="code of a reason, as Django admin lists them")
         parser.add_argument("--note", default="", help="for the audit log")
-        parser.add_argument("--recaller-id", help="what clients see (default: the actor's pseudonym)")
-        parser.add_argument("--recaller-data", help="a JSON object that clients see")
+        parser.add_argument("--recaller-id", help="what clients see (default: the actor's pseudonym); for leads")
+        parser.add_argument("--recaller-data", help="a JSON object that clients see; for leads")
         parser.add_argument("--file", help="read timestamps from a file, or - for standard input")
         parser.add_argument("--dry-run", action="store_true", help="check everything, show the calls, send nothing")
         parser.add_argument("--wait", action="store_true", help="send from this process; return when all is final")
@@ -54,7 +53,7 @@ class Command(BaseCommand):
         actor = User.objects.filter(username=options["actor"], is_active=True).first()
         if actor is None or not actor.has_perm("recall.add_recall"):
             self.fail([f"--actor: nobody named “{options['actor']}” may recall."])
-        form = RecallForm(self.form_data(actor, options))
+        form = RecallForm(self.form_data(actor, options), actor=actor)
         if not form.is_valid():
             self.fail(
                 f"{OPTIONS.get(name, name)}: {message}" if name != "__all__" else message
@@ -86,11 +85,6 @@ class Command(BaseCommand):
     def form_data(self, actor: User, options: dict[str, Any]) -> QueryDict:
         """The command line as the form that the browser would submit."""
         data = QueryDict(mutable=True)
-        application = Application.objects.filter(slug=options["app"]).first()
-        recaller = services.recaller_for(actor, application) if application else None
-        recaller_id, recaller_data = options["recaller_id"], options["recaller_data"]
-        if recaller and recaller_id is None and recaller_data is None:
-            recaller_id, recaller_data = recaller.id, json.dumps(recaller.data) if recaller.data else ""
         data.update(
             {
                 "app": options["app"],
@@ -101,9 +95,9 @@ class Command(BaseCommand):
                 "group_id": options["group"],
                 "reason": options["reason"],
                 "note": options["note"],
-                "recaller_id": recaller_id or "",
-                "recaller_data": recaller_data or "",
                 "submission": str(uuid.uuid4()),
+                # Named in neither way, it is the actor's usual one.
+                **{name: options[name] for name in ("recaller_id", "recaller_data") if options[name] is not None},
             }
         )
         data.setlist("timestamps", [*options["timestamps"], self.read_file(options["file"])])
@@ -171,7 +165,8 @@ class Command(BaseCommand):
 
     def say_what_is_not_known(self, recall: Recall) -> None:
         """Say on standard error which calls' answers do not settle what became of the messages."""
-        for batch in recall.batches.filter(state=RecallBatch.State.REFUSED).order_by("index"):
+        refused = recall.batches.filter(state=RecallBatch.State.REFUSED, check_at__isnull=False)
+        for batch in refused.order_by("index"):
             self.stderr.write(f"Call {batch.index + 1} was refused; history will show whether its messages are gone.")
         for batch in recall.batches.filter(settlement=RecallBatch.Settlement.UNUSUAL).order_by("index"):
             latest = batch.attempts.latest("number")

@@ -1,0 +1,202 @@
+"""What the review of a recall or of a sweep shows, and what is said when it is different on confirmation.
+
+A review is confirmed by its token (`moderation.reviewed`): without one that the page made for this person and this
+form, nothing is carried out from the browser. The services look again under the application's lock.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from moderation.archive.models import Application, Conversation, Message
+from moderation.archive.names import sender_names
+from moderation.archive.rows import in_parts
+from moderation.goeasy.client import Recaller
+from moderation.reviewed import Aspects, Changed, Seen, aspect, nothing_was_shown
+from recall.models import Recall, RecallBatch, RecallItem, RecallReason
+
+if TYPE_CHECKING:
+    from recall.sweeps import SweepPlan
+
+# Of those who asked for other recalls meanwhile, in the sentence that tells of it.
+MAX_ACTORS_NAMED = 5
+STATES = RecallBatch.State
+
+
+def earlier_items(conversation: Conversation, timestamps: Sequence[int]) -> list[RecallItem]:
+    """The timestamps of these (ms) that recalls name already, with their recall and batch; not what was called off."""
+    items: list[RecallItem] = []
+    for some in in_parts(timestamps):
+        found = RecallItem.objects.filter(recall__conversation=conversation, timestamp__in=some)
+        found = found.exclude(batch__state=STATES.CANCELLED).select_related("batch", "recall__actor")
+        items += found.order_by("timestamp", "recall__created_at", "pk")
+    return items
+
+
+def of_recall(
+    *,
+    conversation: Conversation,
+    timestamps: Sequence[int],
+    reason: RecallReason,
+    note: str,
+    recaller: Recaller | None,
+    is_overridden: bool,
+    known: Sequence[Message],
+    earlier: Iterable[RecallItem],
+) -> Aspects:
+    """What the review of a recall shows; `known`: the archive's messages at `timestamps` (ms)."""
+    return {
+        "request": aspect([conversation.pk, sorted(set(timestamps)), reason.pk, note]),
+        "messages": aspect([[each.pk, each.timestamp, each.sha256] for each in known]),
+        "recalled": aspect([each.pk for each in known if each.recalled]),
+        "names": _names(conversation.application, {each.sender_id for each in known}),
+        "earlier": aspect([[item.timestamp, str(item.recall_id), *_standing(item)] for item in earlier]),
+        **_decided(reason, recaller, is_overridden),
+    }
+
+
+def _standing(item: RecallItem) -> list[str]:
+    """What a review says of an earlier recall of a message: how far its call is does not matter before it is over."""
+    under_way = item.batch.state in (STATES.PENDING, STATES.SENDING)
+    return ["under way" if under_way else item.batch.state, item.batch.settlement, item.verification]
+
+
+def of_sweep(
+    *,
+    application: Application,
+    sender_id: str,
+    since: int,
+    until: int,
+    reason: RecallReason,
+    note: str,
+    recaller: Recaller | None,
+    is_overridden: bool,
+    planned: SweepPlan,
+) -> Aspects:
+    """What the review of a sweep shows."""
+    return {
+        "request": aspect([application.pk, sender_id, since, until, reason.pk, note]),
+        "swept": (planned.timestamps, planned.digest),
+        "others": aspect(pk for part in planned.parts for pk in part.others),
+        "left out": (planned.left_out, ""),
+        "names": _names(application, {sender_id}),
+        **_decided(reason, recaller, is_overridden),
+    }
+
+
+def _names(application: Application, senders: set[str]) -> tuple[int, str]:
+    return aspect(sorted(sender_names(application, senders).items()))
+
+
+def _decided(reason: RecallReason, recaller: Recaller | None, is_overridden: bool) -> Aspects:
+    """The reason as it stands in the list now, and what app users will be shown of whoever recalls."""
+    names = ("code", "label_en", "label_zh", "is_active")
+    return {
+        "reason": aspect(RecallReason.objects.filter(pk=reason.pk).values_list(*names)),
+        "recaller": aspect([recaller.as_field() if recaller else None, is_overridden]),
+    }
+
+
+def check(seen: Seen | None, now: Aspects, reason: RecallReason, new: Callable[[datetime], list[str]]) -> None:
+    """Raises Changed with a sentence for all that is not as it was `seen`; None: nobody was shown anything.
+
+    `new` tells which recalls of the same messages people asked for since a time.
+    """
+    if seen is None or not (differences := seen.differences(now)):
+        return
+    if not seen.aspects:
+        raise nothing_was_shown()
+    sentences = []
+    for name, more in differences.items():
+        if name in ("earlier", "left out") and (asked := new(seen.at)):
+            sentences += asked
+        elif name == "reason" and not RecallReason.objects.filter(pk=reason.pk, is_active=True).exists():
+            sentences.append(_("The reason is no longer available: choose another."))
+        else:
+            sentences.append(_sentence(name, more))
+    raise Changed(sentences)
+
+
+def check_recall(
+    seen: Seen,
+    conversation: Conversation,
+    timestamps: Sequence[int],
+    known: Sequence[Message],
+    *,
+    reason: RecallReason,
+    **decided: Any,
+) -> None:
+    """Raises Changed when the review of a recall would show something else than what was `seen`."""
+    items = earlier_items(conversation, timestamps)
+    now = of_recall(
+        conversation=conversation, timestamps=timestamps, known=known, earlier=items, reason=reason, **decided
+    )
+    check(seen, now, reason, lambda since: asked_meanwhile(items, since))
+
+
+def _sentence(name: str, more: int) -> str:
+    """That an aspect changed; `more`: of how many more things it is now."""
+    if name in ("messages", "swept") and more:
+        return _number_of_messages(name, more)
+    if name == "recalled" and more > 0:
+        text = ngettext(
+            "%(n)d more message is marked as recalled.", "%(n)d more messages are marked as recalled.", more
+        )
+        return text % {"n": more}
+    return {
+        "request": _("What you ask for is not what you reviewed."),
+        "messages": _("The text of some of these messages is not what you saw."),
+        "recalled": _("Other messages than you saw are marked as recalled."),
+        "names": _("A sender’s name has changed."),
+        "earlier": _("What became of earlier recalls of these messages has changed."),
+        "swept": _("Some of the messages that would go are not those that you saw."),
+        "others": _("Which messages of other people would go too has changed."),
+        "left out": _("How many messages are left out has changed."),
+        "reason": _("The reason’s wording has changed."),
+        "recaller": _("What app users are shown as the recaller has changed."),
+    }[name]
+
+
+def _number_of_messages(name: str, more: int) -> str:
+    """That more or fewer messages would go than were seen."""
+    if more < 0:
+        text = ngettext("%(n)d message fewer would go.", "%(n)d messages fewer would go.", -more)
+    elif name == "messages":
+        text = ngettext(
+            "%(n)d more message has the same millisecond as one of these: it would go too.",
+            "%(n)d more messages have the same milliseconds as these: they would go too.",
+            more,
+        )
+    else:
+        text = ngettext("%(n)d more message would go.", "%(n)d more messages would go.", more)
+    return text % {"n": abs(more)}
+
+
+def asked_meanwhile(items: Iterable[RecallItem], since: datetime) -> list[str]:
+    """Who asked for recalls of these `items` after `since`, and of how many of the messages."""
+    return _asked(Counter(item.recall.actor.get_username() for item in items if item.recall.created_at > since))
+
+
+def swept_meanwhile(application: Application, sender_id: str, since: datetime) -> list[str]:
+    """Who asked for recalls of what the sender wrote after `since`, and of how many of the messages."""
+    recalls = Recall.objects.filter(application=application, created_at__gt=since)
+    items = RecallItem.objects.filter(recall__in=recalls, evidence__sender_id=sender_id)
+    return _asked(Counter(items.values_list("recall__actor__username", flat=True)))
+
+
+def _asked(actors: Counter[str]) -> list[str]:
+    return [
+        ngettext(
+            "%(who)s has asked for %(n)d of these messages to be recalled.",
+            "%(who)s has asked for %(n)d of these messages to be recalled.",
+            number,
+        )
+        % {"who": who, "n": number}
+        for who, number in actors.most_common(MAX_ACTORS_NAMED)
+    ]
