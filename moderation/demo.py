@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -63,6 +64,16 @@ def environment(port: int, sandbox_port: int) -> dict[str, str]:
         # Beside its own database: that of another log would be found to contradict it.
         "AUDIT_CHECKPOINT_FILE": "" if "DEMO_DATABASE_URL" in os.environ else str(DATA / "audit-checkpoint"),
     }
+
+
+def start_web(start: Callable[..., subprocess.Popen[bytes]], port: int, webhook_port: int) -> None:
+    """The two web services that README's Deploy starts: pages, and the webhook in a process of its own."""
+    common = ("--no-control-socket", "--log-level", "warning")
+    pages = start("-m", "gunicorn", "moderation.wsgi", "--bind", f"127.0.0.1:{port}", "--threads", "8", *common)
+    options = ("--config", "gunicorn_webhook.conf.py", "--bind", f"127.0.0.1:{webhook_port}", "--threads", "4")
+    webhook = start("-m", "gunicorn", *options, *common)
+    wait_for(f"http://127.0.0.1:{port}/healthz", pages)
+    wait_for(f"http://127.0.0.1:{webhook_port}/healthz", webhook)
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 30) -> None:
@@ -153,6 +164,7 @@ def main() -> None:
     DATA.mkdir(parents=True, exist_ok=True)
     # The same port every time, if it can be had: the sandbox's messages remember where their attachments are.
     sandbox_port = free_port() if is_taken(port + 1) else port + 1
+    webhook_port = free_port()
     os.environ.update(environment(port, sandbox_port))
     os.environ["DJANGO_SETTINGS_MODULE"] = "moderation.settings"
     processes: list[subprocess.Popen[bytes]] = []
@@ -172,24 +184,12 @@ def main() -> None:
             *("manage.py", "goeasy_sandbox", "--port", str(sandbox_port), "--seed", "demo"),
             *("--data", str(DATA / "sandbox.sqlite3")),
             *("--appkey", os.environ["GOEASY_APPKEY"], "--secret-key", os.environ["GOEASY_SECRET_KEY"]),
-            *("--webhook-url", f"http://127.0.0.1:{port}/webhooks/goeasy/default/"),
+            *("--webhook-url", f"http://127.0.0.1:{webhook_port}/webhooks/goeasy/default/"),
         )
         wait_for(f"{os.environ['GOEASY_REST_HOST']}/sandbox/faults", sandbox)
         prepare()
         start("manage.py", "worker")
-        web = start(
-            *(
-                "-m",
-                "gunicorn",
-                "moderation.wsgi",
-                "--bind",
-                f"127.0.0.1:{port}",
-                "--worker-class",
-                "gthread",
-            ),
-            *("--threads", "8", "--no-control-socket", "--log-level", "warning"),
-        )
-        wait_for(f"http://127.0.0.1:{port}/healthz", web)
+        start_web(start, port, webhook_port)
         print(f"\nThe console runs at http://127.0.0.1:{port}/   (Ctrl-C ends it)\n")
         print(f"Sign in with one of these; the password is always {PASSWORD}")
         for name, what in ACCOUNTS.items():

@@ -16,6 +16,7 @@ tests/archive/test_slow_clients.py proves it anew.
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import socket
 import tempfile
@@ -32,6 +33,8 @@ from gunicorn.http.errors import NoMoreData
 from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
 from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from moderation.log_limits import LimitRepeats
 
 # Seconds in which a whole request arrives.
 ARRIVAL_SECONDS = 15.0
@@ -231,6 +234,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         self.closing: dict[TConn, float] = {}
 
     def init_process(self) -> None:
+        logging.getLogger("gunicorn.error").addFilter(LimitRepeats())
         self.large_pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="large")
         self.reserved_pool = self.reserved_threads and ThreadPoolExecutor(self.reserved_threads, "reserved")
         super().init_process()

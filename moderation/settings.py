@@ -380,8 +380,9 @@ LOGGING = {
     "filters": {
         "request": {"()": "moderation.audit.requests.NameRequest"},
         "one_line": {"()": "moderation.audit.requests.OneLine"},
+        "repeats": {"()": "moderation.log_limits.LimitRepeats"},
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request"]}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["repeats", "request"]}},
     "root": {"handlers": ["console"], "level": "INFO"},
     # urllib3 writes whole URLs at DEBUG, and history's URL carries the key.
     "loggers": {

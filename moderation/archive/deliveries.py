@@ -49,7 +49,7 @@ MOST_TRIES = 6
 # So many are deleted in one go.
 MOST_PRUNED = 10_000
 # A worker writes so many messages of a delivery at a time, and others may write in between.
-SLICE = 500
+SLICE = 200
 # How long nobody else reads a delivery that a worker has begun with.
 LEASE, LEASE_OF_LARGE = timedelta(minutes=1), timedelta(minutes=10)
 

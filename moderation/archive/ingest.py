@@ -141,10 +141,13 @@ def conversations_of(application: Application, targets: Iterable[Target]) -> dic
     """
     in_order = {target: _in_order(target) for target in targets}
     known = rows.conversation_ids(application.pk, list(dict.fromkeys(in_order.values())))
-    return {
-        target: known.get(ordered) or Conversation.objects.open(application, target).pk
-        for target, ordered in in_order.items()
-    }
+    return {target: known.get(ordered) or _open(application, target) for target, ordered in in_order.items()}
+
+
+def _open(application: Application, target: Target) -> int:
+    """The key of a conversation that is new here, or was until a moment ago."""
+    with rows.writing():
+        return Conversation.objects.open(application, target).pk
 
 
 def ingest_delivered(

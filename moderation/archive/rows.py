@@ -9,11 +9,11 @@ import fcntl
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import Any, Generic, TypeVar
 
-from django.db import connection, models, transaction
+from django.db import OperationalError, connection, models, transaction
 
 from moderation.archive.models import Application, Conversation, Kind, Message, Sender, WebhookDelivery
 from moderation.goeasy.client import Group, Private, Target
@@ -38,16 +38,36 @@ def writing() -> Iterator[None]:
     """A transaction to write deliveries in. On SQLite they take turns.
 
     There one transaction writes at a time, and whoever finds another at it sleeps, for longer each time, while those
-    who come later go first. A lock on a file wakes the next one at once; it ends with the process that holds it.
+    who come later go first. A lock on a file wakes the next one at once; it ends with the process that holds it. Pages
+    take no turns: the one whose turn it is looks every millisecond whether they are done.
     """
     if connection.vendor != "sqlite" or connection.in_atomic_block or connection.is_in_memory_db():  # type: ignore[attr-defined]
         with transaction.atomic():
             yield
         return
-    with _one_thread, open(f"{connection.settings_dict['NAME']}-turn", "ab") as turn:
+    with _one_thread, open(f"{connection.settings_dict['NAME']}-turn", "ab") as turn, ExitStack() as stack:
         fcntl.flock(turn, fcntl.LOCK_EX)
-        with transaction.atomic():
-            yield
+        _begin(stack)
+        yield
+
+
+def _begin(stack: ExitStack) -> None:
+    """Enter a transaction as soon as nobody else writes (SQLite). Raises OperationalError after the usual time-out."""
+    seconds: float = connection.settings_dict["OPTIONS"].get("timeout", 5)
+    deadline = time.monotonic() + seconds
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA busy_timeout = 0")
+        try:
+            while True:
+                try:
+                    stack.enter_context(transaction.atomic())
+                    return
+                except OperationalError as error:
+                    if "locked" not in str(error) or time.monotonic() > deadline:
+                        raise
+                time.sleep(0.001)
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
 
 
 @cache

@@ -49,7 +49,7 @@ def receive(request: HttpRequest, slug: str) -> HttpResponse:
     try:
         application = rows.application(slug)
         if application is None:
-            return answer(404, "Not Found")
+            return refuse(slug, 404, "Not Found", "there is no such application")
         return _receive(request, application)
     except Error:
         log.exception("webhook of %s: the database did not take it", slug)
@@ -59,20 +59,20 @@ def receive(request: HttpRequest, slug: str) -> HttpResponse:
 def _receive(request: HttpRequest, application: Application) -> HttpResponse:
     # Before the body: nobody waits for one that cannot be believed.
     if not (signature := request.headers.get("x-goeasy-signature", "").strip()):
-        return refuse(application, What.UNSIGNED if application.secret_keys() else What.NO_SECRET)
+        return disbelieve(application, What.UNSIGNED)
     try:
         form, contents = contents_of(request)
     except TooLarge:
         feed.count(application, What.TOO_LARGE)
-        return answer(413, "Content Too Large")
+        return refuse(application.slug, 413, "Content Too Large", What.TOO_LARGE)
     except NotWhole:
-        return answer(400, "Bad Request")
+        return refuse(application.slug, 400, "Bad Request", "its body breaks off")
     if not (signed := signed_of(contents, signature, application)):
         # The secret may be new.
         application = rows.application(application.slug, anew=True) or application
         signed = signed_of(contents, signature, application)
     if not signed:
-        return refuse(application, What.WRONG_SIGNATURE if application.secret_keys() else What.NO_SECRET)
+        return disbelieve(application, What.WRONG_SIGNATURE)
     try:
         # Of two contents the one that is signed counts.
         is_new = deliveries.accept(application, signed[0], form)
@@ -90,16 +90,27 @@ def signed_of(contents: list[bytes], signature: str, application: Application) -
     return [content for content in contents if signing.verify(content, signature, secrets)]
 
 
+def disbelieve(application: Application, what: What) -> HttpResponse:
+    """401, and nothing kept but a count."""
+    what = what if application.secret_keys() else What.NO_SECRET
+    feed.count(application, what)
+    return refuse(application.slug, 401, "Unauthorized", what)
+
+
+def refuse(slug: str, code: int, content: str, why: str) -> HttpResponse:
+    """Answer with `code`, and write why into the log."""
+    log.warning("webhook of %s refused: %s", slug, why)
+    return answer(code, content)
+
+
 def answer(code: int, content: str) -> HttpResponse:
     """A refusal in the form that GoEasy's own answers have."""
-    return HttpResponse(json.dumps({"code": code, "content": content}), content_type="application/json", status=code)
-
-
-def refuse(application: Application, what: What) -> HttpResponse:
-    """401, and nothing kept but a count."""
-    feed.count(application, what)
-    log.warning("webhook of %s refused: %s", application.slug, what)
-    return answer(401, "Unauthorized")
+    response = HttpResponse(
+        json.dumps({"code": code, "content": content}), content_type="application/json", status=code
+    )
+    # Django would write a line of its own beside the one that says why.
+    response._has_been_logged = True  # type: ignore[attr-defined]
+    return response
 
 
 def contents_of(request: HttpRequest) -> tuple[str, list[bytes]]:

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('recall', '0006_unusual_answers'),
+        ('recall', '0007_override_recaller'),
     ]
 
     operations = [

@@ -1,4 +1,4 @@
-"""Deliveries of customer service and PubSub: recognised, counted and kept apart; the IM messages beside them archived."""
+"""Customer service and PubSub in deliveries: recognised, counted, kept apart; IM messages beside them are archived."""
 
 from __future__ import annotations
 

@@ -67,6 +67,7 @@ class Gunicorn:
             *("--log-level", "critical", "--graceful-timeout", "5"),
         ]
         environment = {"DATABASE_URL": self.database, "GOEASY_SECRET_KEY": SECRET, "DEBUG": "false"}
+        environment["WEBHOOK_MAX_MB"] = "1"
         self.process = subprocess.Popen(
             command, cwd=ROOT, env={**os.environ, **environment}, start_new_session=True, stderr=subprocess.DEVNULL
         )

@@ -145,7 +145,7 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
             running.run(PEOPLE.format(password=PASSWORD))
             running.start("manage.py", "worker")
             running.start(
-                *("-m", "gunicorn", "moderation.wsgi", "--bind", f"127.0.0.1:{port}", "--worker-class", "gthread"),
+                *("-m", "gunicorn", "moderation.wsgi", "--bind", f"127.0.0.1:{port}"),
                 *("--threads", "4", "--no-control-socket", "--log-level", "warning"),
             )
             deadline = time.monotonic() + 60

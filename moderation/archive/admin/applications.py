@@ -52,7 +52,7 @@ class ApplicationForm(ReviewedForm):
 
     watched = (
         *("name", "rest_host_saved", "appkey_sealed", "secret_keys_sealed", "recaller_id", "recaller_data"),
-        *("keep_days", "history_days", "media_origins"),
+        *("keep_days", "history_days", "media_origins", "verify_after_seconds"),
     )
 
     new_appkey = secret_field(
@@ -92,7 +92,7 @@ class ApplicationForm(ReviewedForm):
     def clean_new_appkey(self) -> str:
         return clean_key(self.cleaned_data["new_appkey"])
 
-    def clean(self) -> dict[str, Any] | None:
+    def clean(self) -> dict[str, Any]:
         """A key that is kept was given for one address: for another it is typed again."""
         cleaned = super().clean()
         host = self.cleaned_data.get("rest_host_saved")
