@@ -209,7 +209,8 @@ class Arrival:
         self._body.write(body)
         self.size += len(body)
         self.rest = data[len(body) :]
-        if not is_whole and not is_body_wanted(self.request, self.size):
+        # Of a chunked body, which the application is to find too large, a little more than that.
+        if not is_whole and not is_body_wanted(self.request, self.size - 4 * READ_BYTES):
             return self._cut()
         return is_whole
 

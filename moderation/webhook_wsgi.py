@@ -9,7 +9,8 @@ from moderation.wsgi import application as console
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     """Answer webhooks and /healthz as the console does; 404 for everything else."""
     path = environ.get("PATH_INFO", "")
-    if path.startswith("/webhooks/") or path == "/healthz":
+    # Below SCRIPT_NAME, too.
+    if "/webhooks/" in path or path.endswith("/healthz"):
         return console(environ, start_response)
     start_response("404 Not Found", [("Content-Type", "text/plain"), ("Content-Length", "10")])
     return [b"Not Found\n"]

@@ -5,6 +5,7 @@ missing=""
 command -v chromium >/dev/null || missing="$missing chromium"
 PATH="$PATH:/usr/sbin" command -v pgbouncer >/dev/null || missing="$missing pgbouncer"
 command -v xgettext >/dev/null || missing="$missing gettext"
+PATH="$PATH:/usr/sbin" command -v nginx >/dev/null || missing="$missing nginx-light"
 fc-list 2>/dev/null | grep -qiE 'noto.*cjk|wqy' || missing="$missing fonts-noto-cjk"
 [ -z "$missing" ] && exit 0
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
+import re
 import select
+import shutil
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +23,19 @@ from moderation import gunicorn_worker
 from moderation.archive.models import FeedCount, Message
 from moderation.goeasy.signing import sign
 
-from .webhooks import PAGES, PATH, SECRET, WEBHOOK, Gunicorn, Sender, database_url, message, signed
+from .webhooks import (
+    PAGES,
+    PATH,
+    ROOT,
+    SECRET,
+    WEBHOOK,
+    Gunicorn,
+    Sender,
+    database_url,
+    free_port,
+    message,
+    signed,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -199,3 +216,55 @@ def test_a_request_that_does_not_arrive_whole_in_time_is_ended(gunicorn: Gunicor
                 with contextlib.suppress(OSError):
                     client.send(b"0")
     assert not open_clients
+
+
+@contextmanager
+def nginx(folder: Path, pages: int, webhook: int) -> Iterator[int]:
+    """nginx with the configuration that docs/operations.md shows, without TLS; its port."""
+    if not (program := shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")):
+        if os.environ.get("CI") == "true":
+            pytest.fail("nginx is not installed")
+        pytest.skip("nginx is not installed")
+    port = free_port()
+    shown = (ROOT / "docs" / "operations.md").read_text().split("```nginx\n")[1].split("```")[0]
+    shown = re.sub(r"\n *ssl_\w+ [^;]+;", "", shown).replace("listen 443 ssl", f"listen 127.0.0.1:{port}")
+    shown = shown.replace("127.0.0.1:8000", f"127.0.0.1:{pages}").replace("127.0.0.1:8001", f"127.0.0.1:{webhook}")
+    paths = "".join(
+        f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    head = f"daemon off; pid {folder}/pid; error_log stderr; events {{}}"
+    (folder / "nginx.conf").write_text(f"{head} http {{ access_log off; {paths} {shown} }}")
+    process = subprocess.Popen(
+        [program, "-p", str(folder), "-c", str(folder / "nginx.conf")], stderr=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            time.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def test_the_documented_nginx_leads_to_both_and_keeps_slow_clients_to_itself(application: Any, tmp_path: Path) -> None:
+    pages, webhook = Gunicorn(database_url(), PAGES), Gunicorn(database_url(), WEBHOOK)
+    pages.start()
+    webhook.start()
+    try:
+        with nginx(tmp_path, pages.port, webhook.port) as port, slow_clients(port, 40):
+            sender = Sender(port)
+            for number in (1, 2, 3):
+                sender.send(signed(json.dumps(message(number)).encode()))
+            assert (len(sender.acknowledged), sender.tried_again) == (3, 0)
+            assert seconds_for_healthz(port) <= gunicorn_worker.ARRIVAL_SECONDS
+            # A page comes from the pages' processes: the webhook's has none.
+            assert talk(port, b"GET /accounts/login/ HTTP/1.0\r\nHost: localhost\r\n\r\n").startswith(b"HTTP/1.1 200")
+            page = b"GET /accounts/login/ HTTP/1.0\r\nHost: localhost\r\n\r\n"
+            assert talk(webhook.port, page).startswith(b"HTTP/1.1 404")
+    finally:
+        pages.end()
+        webhook.end()
