@@ -44,6 +44,7 @@ def console(latency_ms: int, **settings: str) -> Iterator[GoEasy]:
                 "DJANGO_SETTINGS_MODULE": "moderation.settings",
                 "GOEASY_APPKEY": KEY,
                 "GOEASY_REST_HOST": goeasy.url,
+                "GOEASY_ALLOWED_HOSTS": "127.0.0.1",
                 "GOEASY_CONCURRENCY": str(CONCURRENCY),
                 "AUDIT_CHECKPOINT_FILE": "",
                 **settings,

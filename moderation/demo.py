@@ -68,6 +68,7 @@ def environment(port: int, sandbox_port: int) -> dict[str, str]:
         "GOEASY_APPKEY": "BC-demo-0123456789abcdef",
         "GOEASY_SECRET_KEY": "demo-secret-0123456789",
         "GOEASY_REST_HOST": sandbox,
+        "GOEASY_ALLOWED_HOSTS": "*.goeasy.io,127.0.0.1",
         "MEDIA_ORIGINS": sandbox,
         # Beside its own database: that of another log would be found to contradict it.
         "AUDIT_CHECKPOINT_FILE": "" if "DEMO_DATABASE_URL" in os.environ else str(DATA / "audit-checkpoint"),

@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from moderation.audit.verifier import read_public_key
 from moderation.environment import Environment
 from moderation.goeasy.client import base_url
+from moderation.goeasy.destinations import AllowedHosts
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -151,8 +152,9 @@ def mount_path(text: str) -> str:
 
 
 def rest_host(text: str) -> str:
-    """A region, host name or base URL that the GoEasy client understands; kept as it was written."""
-    base_url(text)
+    """A region, host name or base URL that the key may be sent to; kept as it was written."""
+    if problem := GOEASY_ALLOWED_HOSTS.problem(base_url(text)):
+        raise ValueError(problem)
     return text
 
 
@@ -240,6 +242,7 @@ CSRF_TRUSTED_ORIGINS = read("CSRF_TRUSTED_ORIGINS", origins, "")
 
 # GoEasy: the application `default` (architecture.md; interface.md, "Environment")
 GOEASY_APPKEY = read("GOEASY_APPKEY", str, "", secret=True)
+GOEASY_ALLOWED_HOSTS = read("GOEASY_ALLOWED_HOSTS", AllowedHosts.parse, "*.goeasy.io")
 GOEASY_REST_HOST = read("GOEASY_REST_HOST", rest_host, "hangzhou")
 GOEASY_SECRET_KEYS = read("GOEASY_SECRET_KEY", words, "", secret=True)
 GOEASY_CONCURRENCY = read("GOEASY_CONCURRENCY", whole(1, 64), "8")

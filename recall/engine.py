@@ -31,7 +31,7 @@ from moderation.archive.models import Application
 from moderation.audit.models import Action, AuditEntry
 from moderation.audit.services import entry, record_all
 from moderation.goeasy.client import Answer, Client
-from moderation.goeasy.errors import GoEasyError, InvalidCall, NoAnswer
+from moderation.goeasy.errors import GoEasyError, InvalidCall, NoAnswer, NotAllowed
 from recall import limits
 from recall.models import Circuit, Recall, RecallAttempt, RecallBatch, RecallItem
 from recall.outcomes import (
@@ -291,7 +291,11 @@ class Turn:
         batch = self.pending().select_related("recall__conversation", "recall__application").first()
         if batch is None or not limits.take_probe(circuit):
             return False
-        if not limits.asks_history_first(circuit) or limits.probe_by_history(self.application, batch):
+        try:
+            if not limits.asks_history_first(circuit) or limits.probe_by_history(self.application, batch):
+                return True
+        except NotAllowed:
+            # The call itself is not sent either: it stops the recall and says why.
             return True
         if circuit.reason == Circuit.Reason.KEY_REFUSED:
             stop_all(batch.recall, Recall.StopReason.KEY_REFUSED)

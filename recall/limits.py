@@ -16,7 +16,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from moderation.archive.models import Application
-from moderation.goeasy.errors import GoEasyError, NoAnswer, NotSent, Refused
+from moderation.goeasy.errors import GoEasyError, NoAnswer, NotAllowed, NotSent, Refused
 from recall.models import CallSlot, Circuit, RecallBatch
 
 # A worker that has not renewed what it holds for so long is taken for dead (seconds).
@@ -122,13 +122,18 @@ def asks_history_first(circuit: Circuit) -> bool:
 
 
 def probe_by_history(application: Application, batch: RecallBatch) -> bool:
-    """Whether GoEasy answers a read of the batch's conversation with messages, or with anything but a refused key."""
+    """Whether GoEasy answers a read of the batch's conversation with messages, or with anything but a refused key.
+
+    Raises NotAllowed: then nothing was tried.
+    """
     target = batch.recall.conversation.target
     try:
         with application.client(read_timeout=PROBE_EVERY) as client:
             client.history(target=target, limit=1)
     except Refused as refusal:
         return not (refusal.answer.refuses_key or refusal.number == 503)
+    except NotAllowed:
+        raise
     except GoEasyError:
         return False
     return True

@@ -96,6 +96,7 @@ class Recall(models.Model):
         KEY_REFUSED = "key_refused", _("GoEasy refused the key")
         UNREACHABLE = "unreachable", _("GoEasy could not be reached")
         NOT_CONFIGURED = "not_configured", _("The application has no key")
+        NOT_ALLOWED = "not_allowed", _("The application’s host is not one that a key may be sent to")
         INVALID = "invalid", _("It cannot be sent as it is")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)

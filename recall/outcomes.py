@@ -16,11 +16,12 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Exists, F, OuterRef
 from django.utils import timezone
 
+from moderation.archive.models import Application
 from moderation.audit.models import Action, AuditEntry
 from moderation.audit.requests import WORKER
 from moderation.audit.services import entry, record, record_all
 from moderation.goeasy.client import Answer
-from moderation.goeasy.errors import GoEasyError, InvalidCall, NotSent, Refused
+from moderation.goeasy.errors import GoEasyError, InvalidCall, NotAllowed, NotSent, Refused
 from recall import limits
 from recall.models import Circuit, Recall, RecallAttempt, RecallBatch
 
@@ -64,6 +65,8 @@ def wait_before_retry(error: GoEasyError, tries: int) -> float | None:
     """
     if isinstance(error, Withdrawn):
         return 0.0
+    if isinstance(error, NotAllowed):
+        return None
     put_off = isinstance(error, Refused) and error.number in {429, 503}
     if tries >= MAX_ATTEMPTS or not (put_off or isinstance(error, NotSent)):
         return None
@@ -143,14 +146,16 @@ def record_accepted(accepted: list[tuple[Claim, Answer]]) -> bool:
         for usual in (True, False):
             some = [(claim.batch.pk, answer) for claim, answer in accepted if answer.is_usual is usual]
             if some:
-                ends = ended(RecallBatch.State.ACCEPTED, answer=some[0][1])
+                ends = ended(RecallBatch.State.ACCEPTED, accepted[0][0].recall.application, answer=some[0][1])
                 sending.filter(pk__in=[pk for pk, _answer in some]).update(**ends)
         record_all([told(claim, Outcome.ACCEPTED, answer=answer) for claim, answer in accepted])
         settle({claim.recall.pk for claim, _answer in accepted})
     return True
 
 
-def ended(state: str, *, wait: float | None = None, answer: Answer | None = None) -> dict[str, Any]:
+def ended(
+    state: str, application: Application, *, wait: float | None = None, answer: Answer | None = None
+) -> dict[str, Any]:
     """What a batch is given when its call has ended, with `answer`, and it comes to `state`."""
     return {
         "state": state,
@@ -158,11 +163,11 @@ def ended(state: str, *, wait: float | None = None, answer: Answer | None = None
         "lease_until": None,
         "next_attempt_at": None if wait is None else timezone.now() + timedelta(seconds=wait),
         "checks": 0,
-        **follow_up(state, answer),
+        **follow_up(state, application, answer),
     }
 
 
-def follow_up(state: str, answer: Answer | None) -> dict[str, Any]:
+def follow_up(state: str, application: Application, answer: Answer | None) -> dict[str, Any]:
     """What is left to find out of a batch that came to `state` with `answer`: when history is to be read, if ever.
 
     An accepted call whose answer is not the usual one stays to be settled: it may name messages that did not go.
@@ -174,7 +179,7 @@ def follow_up(state: str, answer: Answer | None) -> dict[str, Any]:
     else:
         # A refused key was refused before anything was looked at. Of any other refusal nobody knows.
         is_read = state == states.UNKNOWN or (state == states.REFUSED and not (answer and answer.refuses_key))
-    at = timezone.now() + timedelta(seconds=settings.RECALL_VERIFY_AFTER) if is_read else None
+    at = timezone.now() + timedelta(seconds=application.verify_after) if is_read else None
     return {"check_at": at, "settlement": RecallBatch.Settlement.UNUSUAL if unusual else ""}
 
 
@@ -245,6 +250,10 @@ def record_error(circuit: Circuit, claim: Claim, error: GoEasyError) -> None:
             # Nothing was tried: it does not count.
             RecallBatch.objects.filter(pk=claim.batch.pk, tries__gt=0).update(tries=F("tries") - 1)
             return
+        if isinstance(error, NotAllowed):
+            # It says nothing of GoEasy, and the next call would end alike.
+            stop_all(claim.recall, Recall.StopReason.NOT_ALLOWED)
+            return
         limits.note_failure(circuit, error)
         if isinstance(error, Refused) and error.answer.refuses_key:
             stop_all(claim.recall, Recall.StopReason.KEY_REFUSED)
@@ -282,7 +291,7 @@ def record_outcome(
         )
         if mine:
             batch = RecallBatch.objects.filter(pk=claim.batch.pk, state=RecallBatch.State.SENDING)
-            batch.update(**ended(state, wait=wait, answer=answer))
+            batch.update(**ended(state, claim.recall.application, wait=wait, answer=answer))
         elif RecallAttempt.objects.filter(pk=claim.attempt.pk, outcome=outcome).exclude(problem=LOST).exists():
             return  # Recorded: the database had only not said so.
         else:
@@ -308,7 +317,7 @@ def learn_late(claim: Claim, outcome: str, answer: Answer | None, problem: str) 
     # Not what a person has decided on, or sent again, meanwhile.
     RecallBatch.objects.filter(
         pk=claim.batch.pk, state=RecallBatch.State.UNKNOWN, attempt_count=claim.attempt.number
-    ).update(state=final, **follow_up(final, answer))
+    ).update(state=final, **follow_up(final, claim.recall.application, answer))
 
 
 def stop_all(recall: Recall, reason: Recall.StopReason) -> None:
@@ -368,7 +377,7 @@ def recover_orphans() -> int:
         with transaction.atomic():
             taken = RecallBatch.objects.filter(
                 pk=batch.pk, state=RecallBatch.State.SENDING, lease_until=batch.lease_until
-            ).update(**ended(RecallBatch.State.UNKNOWN))
+            ).update(**ended(RecallBatch.State.UNKNOWN, batch.recall.application))
             if not taken:
                 continue
             attempt = batch.attempts.filter(outcome=Outcome.OPEN).get()

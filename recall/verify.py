@@ -22,6 +22,7 @@ from moderation.archive.models import Application, Conversation
 from moderation.audit.models import Action
 from moderation.audit.requests import WORKER
 from moderation.audit.services import record
+from moderation.goeasy.errors import NotAllowed
 from recall import limits
 from recall.models import NEEDS_A_PERSON, Evidence, Recall, RecallBatch, RecallItem
 
@@ -79,10 +80,13 @@ def is_well(application: Application, due: QuerySet[RecallBatch]) -> bool:
     batch = due.select_related("recall__conversation").first()
     if batch is None or unsent.exists() or not limits.take_probe(circuit):
         return False
-    if limits.probe_by_history(application, batch):
-        limits.note_answer(circuit)
-        return True
-    return False
+    try:
+        if not limits.probe_by_history(application, batch):
+            return False
+    except NotAllowed:
+        return False
+    limits.note_answer(circuit)
+    return True
 
 
 def check(batches: QuerySet[RecallBatch], checked: Checked) -> None:

@@ -30,6 +30,11 @@ def check(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
     [
         ("DEBUG", "maybe"),
         ("GOEASY_REST_HOST", "hang zhou"),
+        ("GOEASY_REST_HOST", "https://goeasy.evil.example"),
+        ("GOEASY_REST_HOST", "http://rest-hz.goeasy.io"),
+        ("GOEASY_ALLOWED_HOSTS", "*"),
+        ("GOEASY_ALLOWED_HOSTS", "https://rest.example.com"),
+        ("GOEASY_ALLOWED_HOSTS", ""),
         ("GOEASY_CONCURRENCY", "0"),
         ("GOEASY_CONCURRENCY", "1.5"),
         ("GOEASY_MAX_CALLS_PER_SECOND", "fast"),

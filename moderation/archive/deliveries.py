@@ -159,9 +159,10 @@ def _enveloped(raw: str, depth: int) -> Iterator[tuple[str, Any]]:
 class Given:
     """A delivery to keep, what was read in it, and what came of it."""
 
-    def __init__(self, application: Application, content: bytes) -> None:
+    def __init__(self, application: Application, content: bytes, form: str = "") -> None:
         self.delivery = WebhookDelivery(
             application=application,
+            form=form,
             received_at=timezone.now(),
             content=content,
             sha256=hashlib.sha256(content).hexdigest(),
@@ -217,13 +218,15 @@ class Turn:
 _turns: defaultdict[int, Turn] = defaultdict(Turn)
 
 
-def accept(application: Application, content: bytes) -> bool:
+def accept(application: Application, content: bytes, form: str = "") -> bool:
     """Keep a delivery whose signature was checked; return whether it is new. Once this returns, it is on disk.
+
+    `form`: how it travelled ("form", "json", "multipart"), if that is known.
 
     The same content is kept once: what it told is in the archive, or waits to be. Raises django.db.Error when it
     cannot be kept; then nothing is.
     """
-    given = Given(application, content)
+    given = Given(application, content, form)
     _turns[application.pk].keep(given)
     if given.error:
         raise given.error

@@ -14,6 +14,11 @@ SENTENCES: dict[str, str | Promise] = {
     "name_unresolved": _("GoEasy's host name could not be found. An admin checks GOEASY_REST_HOST and the network."),
     "connection_refused": _("GoEasy's host refused the connection. Try again in a while."),
     "connect_timeout": _("GoEasy did not take the connection in time. Try again in a while."),
+    "host_not_allowed": _("The application’s REST host is not an allowed one. An admin checks it."),
+    "address_not_allowed": _(
+        "The REST host’s name leads to an address that is not allowed, such as one of a private network. An admin "
+        "checks the host and the network’s name server."
+    ),
     "tls_failed": _("No secure connection to GoEasy could be made. An admin checks the host name and the clock."),
     "proxy_failed": _("The network's proxy let nothing through to GoEasy. An admin checks the proxy."),
     "read_timeout": _("GoEasy did not answer in time. Try again in a while."),

@@ -62,7 +62,7 @@ def _receive(request: HttpRequest, application: Application) -> HttpResponse:
     if not (signature := request.headers.get("x-goeasy-signature", "").strip()):
         return disbelieve(application, What.UNSIGNED)
     try:
-        contents = contents_of(request)
+        form, contents = contents_of(request)
     except TooLarge:
         feed.count(application, What.TOO_LARGE)
         return refuse(application.slug, 413, "Content Too Large", What.TOO_LARGE)
@@ -76,7 +76,7 @@ def _receive(request: HttpRequest, application: Application) -> HttpResponse:
         return disbelieve(application, What.WRONG_SIGNATURE)
     try:
         # Of two contents the one that is signed counts.
-        is_new = deliveries.accept(application, signed[0])
+        is_new = deliveries.accept(application, signed[0], form)
     except Error:
         feed.count(application, What.NOT_STORED)
         raise
@@ -114,8 +114,8 @@ def answer(code: int, content: str) -> HttpResponse:
     return response
 
 
-def contents_of(request: HttpRequest) -> list[bytes]:
-    """Every `content` of the form or the JSON body, to the byte; none in what is neither.
+def contents_of(request: HttpRequest) -> tuple[str, list[bytes]]:
+    """Every `content` of the form or the JSON body, to the byte, none in what is neither; and which it is.
 
     A form's is taken out of the body piece by piece: escaped, 20 MB are 60. Raises TooLarge, NotWhole.
     """
@@ -123,14 +123,16 @@ def contents_of(request: HttpRequest) -> list[bytes]:
         raise TooLarge
     read = _reader(request)
     if request.content_type == "multipart/form-data":
+        form = "multipart"
         contents = list(_multipart(_rest(read), request.META["CONTENT_TYPE"]))
     else:
         begin = read(PIECE_BYTES)
         is_json = (request.content_type or "").endswith("json") or begin.lstrip().startswith(b"{")
+        form = "json" if is_json else "form"
         contents = _json(begin + _rest(read)) if is_json else _form(begin, read)
     if sum(map(len, contents)) > settings.WEBHOOK_MAX_BYTES:
         raise TooLarge
-    return contents
+    return form, contents
 
 
 def _reader(request: HttpRequest) -> Read:

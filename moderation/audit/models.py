@@ -42,6 +42,7 @@ class Action(models.TextChoices):
     DELIVERY_READ = "delivery.read", _("webhook delivery read")
     READER_ALARM = "reader.alarm", _("unusually many conversations opened")
     SEARCHED = "messages.searched", _("searched")
+    GOEASY_CHECKED = "goeasy.checked", _("GoEasy checked before going live")
     TEXT_ERASED = "text.erased", _("text erased on request")
     KEYS_ROTATED = "application.keys_rotated", _("stored keys encrypted anew")
     BACKED_UP = "backup.made", _("backup made")

@@ -27,6 +27,7 @@ from moderation.goeasy.answers import (
     parse_answer,
     parse_retry_after,
 )
+from moderation.goeasy.destinations import AllowedHosts
 from moderation.goeasy.errors import GoEasyError, InvalidCall, Unclear
 from moderation.goeasy.wire import MASK, REGIONS, Key, Session, base_url, compact, masked_key
 
@@ -52,6 +53,7 @@ __all__ = [
     "check_timestamps",
     "masked",
     "recall_body",
+    "send_body",
     "timestamp_problem",
 ]
 
@@ -195,6 +197,49 @@ def recall_body(
     }
 
 
+def send_body(
+    *,
+    appkey: str,
+    sender_id: str,
+    to: Recipient,
+    type: str,  # noqa: A002 - GoEasy's word
+    payload: dict[str, Any] | str,
+    sender_data: dict[str, Any] | None = None,
+    to_data: dict[str, Any] | None = None,
+    notification: dict[str, Any] | None = None,
+) -> dict[str, object]:
+    """The body of one send (goeasy-api.md, "Send"); what is None is left out. Raises InvalidCall.
+
+    `type` is one of GoEasy's or the application's own.
+    """
+    kind, to_id = to
+    if kind not in ("private", "group"):
+        raise InvalidCall("A message goes to “private” or “group”.", field="to.type")
+    _check_id(sender_id, "senderId")
+    _check_id(to_id, "to.id")
+    _check_id(type, "type")
+    if isinstance(payload, str):
+        _check_text(payload, "payload")
+    else:
+        _encoded_object(payload, "payload")
+    text = payload.get("text") if isinstance(payload, dict) else payload
+    if type == "text" and isinstance(text, str) and len(text.encode()) > MAX_TEXT_BYTES:
+        raise InvalidCall(f"The text is longer than {MAX_TEXT_BYTES} bytes.", field="payload")
+    optional = {"senderData": sender_data, "to.data": to_data, "notification": notification}
+    for field, value in optional.items():
+        if value is not None:
+            _encoded_object(value, field)
+    return {
+        "appkey": appkey,
+        "senderId": sender_id,
+        **({"senderData": sender_data} if sender_data is not None else {}),
+        "to": {"type": kind, "id": to_id, **({"data": to_data} if to_data is not None else {})},
+        "type": type,
+        "payload": payload,
+        **({"notification": notification} if notification is not None else {}),
+    }
+
+
 def masked(body: Mapping[str, object]) -> dict[str, object]:
     """A copy of `body` to show and to keep: the key's first three characters, none of a short key's."""
     copy = dict(body)
@@ -215,7 +260,10 @@ class Client:
     not kept. A connection that the server closes at the very moment a request leaves ends as NoAnswer: nobody
     can know. Idle connections are dropped early to make that rare.
 
-    Every method raises InvalidCall, NotSent, NoAnswer (Unclear) or Refused, and nothing else.
+    The key goes to `allowed_hosts` alone (default: the environment's GOEASY_ALLOWED_HOSTS), over https, or http on
+    this machine.
+
+    Every method raises InvalidCall, NotSent (NotAllowed), NoAnswer (Unclear) or Refused, and nothing else.
     """
 
     def __init__(
@@ -226,11 +274,12 @@ class Client:
         connect_timeout: float = 5,
         read_timeout: float = 20,
         pool_size: int = 8,
+        allowed_hosts: AllowedHosts | None = None,
     ) -> None:
         self._appkey = Key(appkey)
         self._base_url = base_url(rest_host)
         self._timeout = (connect_timeout, read_timeout)
-        self._session = Session(self._base_url, pool_size)
+        self._session = Session(self._base_url, pool_size, allowed_hosts or AllowedHosts.from_environment())
 
     def __repr__(self) -> str:
         return f"Client({self._base_url!r})"
@@ -288,36 +337,17 @@ class Client:
         to_data: dict[str, Any] | None = None,
         notification: dict[str, Any] | None = None,
     ) -> Answer:
-        """Send a message as `sender_id` to `("private", user)` or `("group", group)` (goeasy-api.md, "Send").
-
-        `type` is one of GoEasy's or the application's own; what is None is left out of the body.
-        """
-        kind, to_id = to
-        if kind not in ("private", "group"):
-            raise InvalidCall("A message goes to “private” or “group”.", field="to.type")
-        _check_id(sender_id, "senderId")
-        _check_id(to_id, "to.id")
-        _check_id(type, "type")
-        if isinstance(payload, str):
-            _check_text(payload, "payload")
-        else:
-            _encoded_object(payload, "payload")
-        text = payload.get("text") if isinstance(payload, dict) else payload
-        if type == "text" and isinstance(text, str) and len(text.encode()) > MAX_TEXT_BYTES:
-            raise InvalidCall(f"The text is longer than {MAX_TEXT_BYTES} bytes.", field="payload")
-        optional = {"senderData": sender_data, "to.data": to_data, "notification": notification}
-        for field, value in optional.items():
-            if value is not None:
-                _encoded_object(value, field)
-        body: dict[str, object] = {
-            "appkey": self._appkey,
-            "senderId": sender_id,
-            **({"senderData": sender_data} if sender_data is not None else {}),
-            "to": {"type": kind, "id": to_id, **({"data": to_data} if to_data is not None else {})},
-            "type": type,
-            "payload": payload,
-            **({"notification": notification} if notification is not None else {}),
-        }
+        """Send a message as `sender_id` to `("private", user)` or `("group", group)`, as `send_body()` has it."""
+        body = send_body(
+            appkey=self._appkey,
+            sender_id=sender_id,
+            to=to,
+            type=type,
+            payload=payload,
+            sender_data=sender_data,
+            to_data=to_data,
+            notification=notification,
+        )
         return _accepted(self._call("POST", "/v2/im/message", body=body))
 
     def _call(

@@ -3,7 +3,9 @@
     GoEasyError            kind
     ├── InvalidCall        invalid_call         a rule of the documentation broken: nothing was sent
     ├── NotSent            name_unresolved, connection_refused, connect_timeout, tls_failed, proxy_failed,
-    │                      unreachable          not one byte of the request left: surely no effect
+    │   │                  unreachable          not one byte of the request left: surely no effect
+    │   └── NotAllowed     host_not_allowed, address_not_allowed
+    │                                           GOEASY_ALLOWED_HOSTS does not list where it should have gone
     ├── NoAnswer           read_timeout, connection_lost, broken_answer, oversize
     │   │                                       the request, or part of it, left: the effect is unknown
     │   └── Unclear        unclear, failed      answered, but the answer does not tell: the effect is unknown
@@ -50,6 +52,12 @@ class NotSent(GoEasyError):
     """Nothing of the request left for GoEasy: sent again, it does nothing twice."""
 
     kind = "unreachable"
+
+
+class NotAllowed(NotSent):
+    """Nothing left, and nothing will until somebody changes the application's host or GOEASY_ALLOWED_HOSTS."""
+
+    kind = "host_not_allowed"
 
 
 class NoAnswer(GoEasyError):

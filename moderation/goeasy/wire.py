@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import re
+import socket
 import ssl
 import threading
 import time
@@ -26,10 +27,12 @@ import requests
 import urllib3.connection
 import urllib3.connectionpool
 import urllib3.exceptions
+import urllib3.util.connection
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 
-from moderation.goeasy.errors import NoAnswer, NotSent
+from moderation.goeasy.destinations import AddressNotAllowed, AllowedHosts, is_loopback
+from moderation.goeasy.errors import NoAnswer, NotAllowed, NotSent
 
 # goeasy-api.md, "REST hosts"
 REGIONS = {"hangzhou": "https://rest-hz.goeasy.io", "singapore": "https://rest-singapore.goeasy.io"}
@@ -93,16 +96,21 @@ class Received:
 
 
 class Session(requests.Session):
-    """A session that keeps nothing between calls but connections, and never looks where a redirect leads."""
+    """A session that keeps nothing between calls but connections, and never looks where a redirect leads.
 
-    def __init__(self, base: str, pool_size: int) -> None:
+    It connects to what `allowed` lists and to nothing else. Through a proxy only the host's name is checked: the proxy
+    resolves it.
+    """
+
+    def __init__(self, base: str, pool_size: int, allowed: AllowedHosts) -> None:
         super().__init__()
+        self.allowed = allowed
         adapter = _Adapter(pool_connections=1, pool_maxsize=pool_size, max_retries=0, pool_block=False)
         self.mount("http://", adapter)
         self.mount("https://", adapter)
         # Not trusted as a whole: requests would take a password for the host from .netrc.
         self.trust_env = False
-        self.proxies = {} if _is_loopback(base) else get_environ_proxies(base)
+        self.proxies = {} if is_loopback(urlsplit(base).hostname or "") else get_environ_proxies(base)
         self.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         # "identity": what is counted against MAX_ANSWER_BYTES is what arrives.
@@ -127,7 +135,9 @@ class Session(requests.Session):
 
         An error is returned, not raised: raised here, its frames would hold the key.
         """
-        _this_call.request_began = False
+        if refusal := self.allowed.problem(url):
+            return NotAllowed(refusal, kind="host_not_allowed", latency_ms=0)
+        _this_call.request_began, _this_call.allowed = False, self.allowed
         status: int | None = None
         content = bytearray()
         started = time.monotonic()
@@ -164,14 +174,6 @@ class Session(requests.Session):
         return Received(status, bytes(content), retry_after, _ms_since(started))
 
 
-def _is_loopback(base: str) -> bool:
-    host = urlsplit(base).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def compact(value: object, *, allow_nan: bool = True) -> str:
     """`value` as JSON without a needless space, as it travels and as it is kept."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=allow_nan)
@@ -181,6 +183,7 @@ class _ThisCall(threading.local):
     """What is known of the call that this thread is making."""
 
     request_began = False
+    allowed: AllowedHosts
 
 
 _this_call = _ThisCall()
@@ -233,6 +236,32 @@ class _Connection(urllib3.connection.HTTPConnection):
         finally:
             # A proxy was perhaps asked for a tunnel, through `send`; that is not the request.
             _this_call.request_began = began
+
+    def _new_conn(self) -> socket.socket:
+        if self.proxy is not None:
+            return super()._new_conn()
+        name, problem = self._dns_host, None
+        try:
+            for address in self._addresses():
+                # In place of the name for this moment alone: TLS goes on to verify the name.
+                self._dns_host = address
+                try:
+                    return super()._new_conn()
+                except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError) as error:
+                    problem = error
+        finally:
+            self._dns_host = name
+        raise problem or AddressNotAllowed
+
+    def _addresses(self) -> list[str]:
+        """The addresses that the name stands for now, without those that are not allowed."""
+        family = urllib3.util.connection.allowed_gai_family()
+        try:
+            found = socket.getaddrinfo(self._dns_host.strip("[]"), self.port, family, socket.SOCK_STREAM)
+        except (socket.gaierror, UnicodeError) as error:
+            raise urllib3.exceptions.NameResolutionError(self.host, self, error) from error  # type: ignore[arg-type]
+        addresses = dict.fromkeys(str(address[0]) for _family, _type, _proto, _name, address in found)
+        return [address for address in addresses if _this_call.allowed.may_connect(address)]
 
     def send(self, data: Any) -> None:
         if self.sock is None:
@@ -290,6 +319,9 @@ NOT_SENT: tuple[tuple[str, tuple[type[BaseException], ...], str], ...] = (
 def _not_sent(problem: BaseException, latency_ms: int) -> NotSent:
     """What kept a request from leaving."""
     chain = list(_chain(problem))
+    if any(isinstance(link, AddressNotAllowed) for link in chain):
+        sentence = "The host's name stands for no address that a key may be sent to."
+        return NotAllowed(sentence, kind="address_not_allowed", latency_ms=latency_ms)
     for kind, types, sentence in NOT_SENT:
         if any(isinstance(link, types) for link in chain):
             return NotSent(sentence, kind=kind, latency_ms=latency_ms)

@@ -49,7 +49,7 @@ def form(**fields: str) -> dict[str, str]:
     return {
         "name": "Second",
         "slug": "second",
-        "rest_host_saved": "singapore",
+        "rest_host_saved": "hangzhou",
         "new_appkey": "",
         "new_secret_keys": "",
         "recaller_id": "",
@@ -87,6 +87,51 @@ def test_an_empty_field_keeps_the_key(admin: Client, second: Application) -> Non
     assert second.name == "Renamed"
     assert second.appkey() == APPKEY
     assert second.secret_keys() == SECRETS.split(",")
+
+
+def test_another_host_asks_for_the_key_again(admin: Client, second: Application) -> None:
+    page = admin.post(address(second), form(rest_host_saved="singapore"))
+    assert page.status_code == 200
+    assert "enter the key again" in page.content.decode()
+    second.refresh_from_db()
+    assert (second.rest_host_saved, second.appkey()) == ("hangzhou", APPKEY)
+    typed = form(rest_host_saved="singapore", new_appkey="BC-fedcba9876543210")
+    assert admin.post(address(second), typed).status_code == 302
+    second.refresh_from_db()
+    assert (second.rest_host_saved, second.appkey()) == ("singapore", "BC-fedcba9876543210")
+
+
+def test_the_same_address_written_otherwise_keeps_the_key(admin: Client, second: Application) -> None:
+    assert admin.post(address(second), form(rest_host_saved="https://REST-hz.goeasy.io/")).status_code == 302
+    second.refresh_from_db()
+    assert second.appkey() == APPKEY
+
+
+def test_a_key_is_dropped_when_anything_else_changes_the_host(second: Application) -> None:
+    second.rest_host_saved = "singapore"
+    second.save(update_fields=["rest_host_saved"])
+    second.refresh_from_db()
+    assert second.appkey() == ""
+    # The secret only verifies what comes in: it goes nowhere.
+    assert second.secret_keys() == SECRETS.split(",")
+    entry = AuditEntry.objects.filter(action="application.changed").latest("pk")
+    assert entry.detail["changes"]["appkey_sealed"] == "removed"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("http://rest-hz.goeasy.io", "https://evil.example", "evil-goeasy.io", "https://goeasy.io.evil.example"),
+        *("https://169.254.169.254", "https://10.0.0.1", "http://10.0.0.1:8001", "https://[::ffff:127.0.0.1]"),
+    ],
+)
+def test_a_host_that_is_not_listed_is_refused_even_with_a_key(admin: Client, second: Application, host: str) -> None:
+    page = admin.post(address(second), form(rest_host_saved=host, new_appkey=APPKEY))
+    assert page.status_code == 200
+    text = html.unescape(page.content.decode())
+    assert "is not among GOEASY_ALLOWED_HOSTS" in text or "https alone" in text
+    second.refresh_from_db()
+    assert second.rest_host_saved == "hangzhou"
 
 
 def test_a_new_key_replaces_the_old_one_and_only_its_field_is_logged(admin: Client, second: Application) -> None:
@@ -202,6 +247,15 @@ def test_recaller_data_stays_readable(admin: Client, second: Application) -> Non
     second.refresh_from_db()
     assert second.recaller_data is None
     assert not re.search(r"<textarea[^>]*>\s*null", admin.get(address(second)).content.decode())
+
+
+def test_the_wait_before_a_verification_is_set_and_recorded(admin: Client, second: Application) -> None:
+    assert admin.post(address(second), form(verify_after_seconds="25")).status_code == 302
+    second.refresh_from_db()
+    assert second.verify_after == 25
+    entry = AuditEntry.objects.filter(action="application.changed").latest("pk")
+    assert entry.detail["changes"]["verify_after_seconds"] == {"from": None, "to": 25}
+    assert admin.post(address(second), form(verify_after_seconds="3601")).status_code == 200
 
 
 def test_hosts_of_attachments_are_origins_and_a_change_of_them_is_recorded(admin: Client, second: Application) -> None:

@@ -73,10 +73,11 @@ def test_every_answer_is_read_and_judged_and_nothing_else_is_raised(status: int,
     if answer.code == 200:
         assert problem is None
     elif answer.code is not None:
-        assert isinstance(problem, Refused)
+        # GoEasy's own failures do not tell whether it acted.
+        assert isinstance(problem, Unclear if answer.code == 408 or answer.code >= 500 else Refused)
     else:
         assert isinstance(problem, (Refused, Unclear))
-        assert isinstance(problem, Refused) == (400 <= status < 500 or status == 503)
+        assert isinstance(problem, Refused) == ((400 <= status < 500 and status != 408) or status == 503)
 
 
 @given(codes, json_values)

@@ -17,8 +17,9 @@ from django.utils import timezone
 from moderation.archive.models import Conversation
 from moderation.audit.models import AuditEntry
 from moderation.goeasy.client import Recaller
+from moderation.goeasy.destinations import AllowedHosts
 from recall import engine, limits, outcomes, services
-from recall.models import CallSlot, Evidence, Recall, RecallAttempt, RecallBatch, RecallItem
+from recall.models import CallSlot, Circuit, Evidence, Recall, RecallAttempt, RecallBatch, RecallItem
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -284,6 +285,46 @@ def test_what_never_left_stays_unsent_and_stops_the_recall(
     assert (recall.state, recall.stop_reason) == ("stopped", "unreachable")
     assert states(recall) == ["pending", "pending"]
     assert set(RecallAttempt.objects.values_list("outcome", flat=True)) == {"not_sent"}
+
+
+def test_a_host_that_is_not_allowed_stops_the_recall_at_once_and_the_rest_can_be_sent_when_it_is(
+    request_recall: Callable[..., Recall], sandbox: Any, settings: Any, moderator: Any, client: Any
+) -> None:
+    allowed, settings.GOEASY_ALLOWED_HOSTS = settings.GOEASY_ALLOWED_HOSTS, AllowedHosts.parse("*.goeasy.io")
+    recall = request_recall(21)
+    engine.send_recall(recall.pk)
+    recall.refresh_from_db()
+    assert (recall.state, recall.stop_reason, states(recall)) == ("stopped", "not_allowed", ["pending", "pending"])
+    attempt = RecallAttempt.objects.get()
+    assert (attempt.outcome, attempt.problem) == ("not_sent", "host_not_allowed")
+    assert sandbox.calls("recall") == []
+    # It says nothing of how GoEasy does.
+    assert not limits.circuit_of(recall.application).failures
+    client.force_login(moderator)
+    page = client.get(recall.get_absolute_url()).content.decode()
+    assert "The key was not sent" in page
+    assert "GOEASY_ALLOWED_HOSTS" in page
+    settings.GOEASY_ALLOWED_HOSTS = allowed
+    services.retry_recall(recall, moderator)
+    engine.send_recall(recall.pk)
+    assert states(recall) == ["accepted", "accepted"]
+
+
+@pytest.mark.parametrize("why", ["key_refused", "failing"])
+def test_a_host_that_is_not_allowed_is_told_even_while_goeasy_is_not_called(
+    request_recall: Callable[..., Recall], sandbox: Any, settings: Any, why: str
+) -> None:
+    settings.GOEASY_ALLOWED_HOSTS = AllowedHosts.parse("*.goeasy.io")
+    recall = request_recall(1)
+    circuit = limits.circuit_of(recall.application)
+    Circuit.objects.filter(pk=circuit.pk).update(
+        opened_at=timezone.now(), reason=why, last_problem="read_timeout", failures=10, probe_at=timezone.now()
+    )
+    engine.send_recall(recall.pk)
+    recall.refresh_from_db()
+    assert (recall.state, recall.stop_reason) == ("stopped", "not_allowed")
+    assert limits.circuit_of(recall.application).is_open
+    assert sandbox.calls() == []
 
 
 def test_before_its_time_nothing_leaves_and_it_can_be_called_off(

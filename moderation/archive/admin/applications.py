@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from moderation.archive.models import DEFAULT, Application
+from moderation.archive.models.applications import same_address
 from moderation.archive.recaller_data import RecallerDataField
 from moderation.read_only_admin import is_referred_to
 from moderation.reviewed_admin import ReviewedForm
@@ -51,7 +52,7 @@ class ApplicationForm(ReviewedForm):
 
     watched = (
         *("name", "rest_host_saved", "appkey_sealed", "secret_keys_sealed", "recaller_id", "recaller_data"),
-        *("keep_days", "history_days", "media_origins"),
+        *("keep_days", "history_days", "media_origins", "verify_after_seconds"),
     )
 
     new_appkey = secret_field(
@@ -74,6 +75,7 @@ class ApplicationForm(ReviewedForm):
             "keep_days",
             "history_days",
             "media_origins",
+            "verify_after_seconds",
         ]
         widgets = {
             "media_origins": forms.Textarea(attrs={"rows": 3, "class": "vLargeTextField", "spellcheck": "false"})
@@ -89,6 +91,27 @@ class ApplicationForm(ReviewedForm):
 
     def clean_new_appkey(self) -> str:
         return clean_key(self.cleaned_data["new_appkey"])
+
+    def clean(self) -> dict[str, Any]:
+        """A key that is kept was given for one address: for another it is typed again."""
+        cleaned = super().clean()
+        host = self.cleaned_data.get("rest_host_saved")
+        kept = self.initial.get("rest_host_saved", "")
+        if (
+            "new_appkey" in self.fields
+            and host
+            and self.instance.appkey_sealed
+            and not same_address(kept, host)
+            and not self.cleaned_data.get("new_appkey")
+        ):
+            self.add_error(
+                "new_appkey",
+                ValidationError(
+                    _("The REST host changes: enter the key again. A stored key is never sent to a new address."),
+                    code="key_for_another_host",
+                ),
+            )
+        return cleaned
 
     def clean_media_origins(self) -> str:
         """One a line, as a browser writes an origin."""
@@ -184,6 +207,7 @@ class ApplicationAdmin(SearchAdmin):
                 },
             ),
             (_("How long messages are kept"), {"fields": ["keep_days", "history_days"]}),
+            (_("Verification"), {"fields": ["verify_after_seconds"]}),
             (_("Attachments"), {"fields": ["media_origins"]}),
         ]
 

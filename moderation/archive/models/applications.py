@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -20,11 +22,23 @@ DEFAULT = "default"
 
 
 def validate_rest_host(value: str) -> None:
-    """Refuse what `goeasy.client.base_url` cannot read."""
+    """Refuse what `goeasy.client.base_url` cannot read, and what GOEASY_ALLOWED_HOSTS does not list."""
     try:
-        base_url(value)
+        url = base_url(value)
     except ValueError as problem:
         raise ValidationError(str(problem)) from None
+    match settings.GOEASY_ALLOWED_HOSTS.refusal(url):
+        case "not_https":
+            raise ValidationError(_("A key is sent over https alone; http is for this machine."), code="not_https")
+        case "not_listed":
+            raise ValidationError(
+                _(
+                    "“%(host)s” is not among GOEASY_ALLOWED_HOSTS (%(allowed)s). Choose another host, or have whoever "
+                    "runs the console add it there."
+                ),
+                code="not_listed",
+                params={"host": urlsplit(url).hostname, "allowed": str(settings.GOEASY_ALLOWED_HOSTS)},
+            )
 
 
 # A host name or an IPv4 address, and perhaps a port. A policy for browsers is made of it: nothing else may be in it.
@@ -43,13 +57,21 @@ def validate_media_origins(value: str) -> None:
         )
 
 
+def same_address(one: str, other: str) -> bool:
+    """Whether two REST hosts are the same address, however they are written."""
+    try:
+        return base_url(one).lower() == base_url(other).lower()
+    except ValueError:
+        return one == other
+
+
 class Application(Recorded):
     """A GoEasy application. `default` is configured by the environment, which wins at every start."""
 
     recorded_as = Action.APPLICATION_CHANGED
     told = (
         *("slug", "name", "rest_host_saved", "recaller_id", "recaller_data", "keep_days", "history_days"),
-        "media_origins",
+        *("media_origins", "verify_after_seconds"),
     )
     secret = ("appkey_sealed", "secret_keys_sealed")
     told_app = "slug"
@@ -104,6 +126,17 @@ class Application(Recorded):
         ),
     )
 
+    verify_after_seconds = models.PositiveIntegerField(
+        _("seconds until a recall is verified"),
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(3_600)],
+        help_text=_(
+            "History is read so long after a recall for whether its messages are gone. manage.py goeasy_check measures "
+            "how long GoEasy takes. Empty: as RECALL_VERIFY_AFTER says."
+        ),
+    )
+
     class Meta:
         verbose_name = _("application")
         verbose_name_plural = _("applications")
@@ -111,6 +144,17 @@ class Application(Recorded):
 
     def __str__(self) -> str:
         return self.slug if is_blank(self.name) else self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save; a key that was kept for another address is dropped rather than sent to this one."""
+        fields = kwargs.get("update_fields")
+        if not self._state.adding and (fields is None or "rest_host_saved" in fields):
+            kept = Application.objects.filter(pk=self.pk).values_list("rest_host_saved", "appkey_sealed").first()
+            if kept and kept[1] and kept[1] == self.appkey_sealed and not same_address(kept[0], self.rest_host_saved):
+                self.appkey_sealed = ""
+                if fields is not None:
+                    kwargs["update_fields"] = {*fields, "appkey_sealed"}
+        super().save(*args, **kwargs)
 
     @property
     def is_from_environment(self) -> bool:
@@ -139,6 +183,12 @@ class Application(Recorded):
         """The origins from which a browser may show this application's attachments: everybody's, and its own."""
         return list(dict.fromkeys([*settings.MEDIA_ORIGINS, *self.media_origins.split()]))
 
+    @property
+    def verify_after(self) -> float:
+        """Seconds from the end of a recall's call until history is read for what became of its messages."""
+        own = self.verify_after_seconds
+        return float(settings.RECALL_VERIFY_AFTER if own is None else own)
+
     # Methods, not properties: nothing that lists an object's attributes shows a key.
     def appkey(self) -> str:
         """The common or REST key, in the clear: for the client and for nothing else."""
@@ -166,4 +216,5 @@ class Application(Recorded):
             connect_timeout=settings.GOEASY_CONNECT_TIMEOUT,
             read_timeout=read_timeout or settings.GOEASY_READ_TIMEOUT,
             pool_size=settings.GOEASY_CONCURRENCY,
+            allowed_hosts=settings.GOEASY_ALLOWED_HOSTS,
         )

@@ -1,5 +1,6 @@
 """A GoEasy to run at home: real HTTP, strict where the documentation is strict, faulty on request."""
 
+from moderation.goeasy.sandbox.behaviour import Behaviour
 from moderation.goeasy.sandbox.server import Sandbox
 
-__all__ = ["Sandbox"]
+__all__ = ["Behaviour", "Sandbox"]

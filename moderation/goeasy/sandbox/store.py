@@ -7,7 +7,8 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -82,19 +83,30 @@ class Store:
             )
         return kept
 
-    def history(self, conversation: dict[str, Any], *, limit: int, before: int) -> list[dict[str, Any]]:
-        """The newest `limit` messages sent strictly before `before` (ms), newest first."""
+    def history(
+        self,
+        conversation: dict[str, Any],
+        *,
+        limit: int,
+        before: int,
+        keep: Callable[[dict[str, Any]], bool] = lambda _message: True,
+    ) -> list[dict[str, Any]]:
+        """The newest `limit` messages that `keep` leaves, sent strictly before `before` (ms), newest first."""
         with self.lock:
             rows = self.connection.execute(
-                "SELECT data FROM message WHERE conversation = ? AND timestamp < ? "
-                "ORDER BY timestamp DESC, id DESC LIMIT ?",
-                [conversation_key(conversation), before, limit],
-            ).fetchall()
-        return [json.loads(row[0]) for row in rows]
+                "SELECT data FROM message WHERE conversation = ? AND timestamp < ? ORDER BY timestamp DESC, id DESC",
+                [conversation_key(conversation), before],
+            )
+            return list(islice(filter(keep, (json.loads(data) for (data,) in rows)), limit))
 
-    def recall(self, conversation: dict[str, Any], timestamps: Sequence[int], recaller: dict[str, Any] | None) -> int:
-        """Mark every message at `timestamps` (ms) recalled; one that is recalled already keeps its recaller."""
-        key, changed = conversation_key(conversation), 0
+    def recall(
+        self, conversation: dict[str, Any], timestamps: Sequence[int], recaller: dict[str, Any] | None
+    ) -> list[dict[str, Any]]:
+        """Mark every message at `timestamps` (ms) recalled; one that is recalled already keeps its recaller.
+
+        Returns the messages that it marked.
+        """
+        key, changed = conversation_key(conversation), []
         with self.lock, self.connection:
             self.connection.execute("BEGIN")
             for timestamp in timestamps:
@@ -109,7 +121,7 @@ class Store:
                         message["recaller"] = recaller
                     data = json.dumps(message)
                     self.connection.execute("UPDATE message SET data = ? WHERE id = ?", [data, row_id])
-                    changed += 1
+                    changed.append(message)
         return changed
 
 

@@ -6,26 +6,34 @@ import http.client
 import json
 import queue
 import threading
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
+from moderation.goeasy.sandbox.behaviour import Behaviour
+from moderation.goeasy.sandbox.shapes import delivered
 from moderation.goeasy.sandbox.store import Store
 from moderation.goeasy.signing import sign
 
 TRIES = 3
 TIMEOUT = 3.0  # seconds
+# What is packed into one delivery comes within this time (seconds).
+PACKING = 0.2
+BOUNDARY = "goeasy-sandbox"
 ACKNOWLEDGEMENT = b'{"code":200,"content":"success"}'
 
 
 class Webhook:
     """Delivers messages to one address from a thread of its own, in order, until it is refused three times."""
 
-    def __init__(self, url: str, secret_key: str, store: Store) -> None:
+    def __init__(self, url: str, secret_key: str, store: Store, behaviour: Callable[[], Behaviour]) -> None:
         self.url = url
         self.secret_key = secret_key
         self.store = store
+        self.behaviour = behaviour
         self.waiting: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self.thread = threading.Thread(target=self._deliver_all, daemon=True)
         self.thread.start()
@@ -46,17 +54,35 @@ class Webhook:
 
     def _deliver_all(self) -> None:
         while (message := self.waiting.get()) is not None:
-            if self.is_on and not any(self._deliver(message) for _ in range(TRIES)):
+            messages, is_last = self._packed([message])
+            if self.is_on and not any(self._deliver(messages) for _ in range(TRIES)):
                 self.store.set_setting("webhook_on", False)
+            if is_last:
+                return
 
-    def _deliver(self, message: dict[str, Any]) -> bool:
-        content = json.dumps([message], ensure_ascii=False, separators=(",", ":"))
+    def _packed(self, messages: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], bool]:
+        """What travels together with `messages`; and whether nothing comes after it."""
+        until = time.monotonic() + PACKING
+        while len(messages) < self.behaviour().webhook_packs:
+            try:
+                message = self.waiting.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                break
+            if message is None:
+                return messages, True
+            messages.append(message)
+        return messages, False
+
+    def _deliver(self, messages: list[dict[str, Any]]) -> bool:
+        behaviour = self.behaviour()
+        content = delivered(messages, behaviour)
+        content_type, body = encoded(content, behaviour.webhook_as)
         request = urllib.request.Request(  # noqa: S310 - the address that whoever started the sandbox gave
             self.url,
-            data=urllib.parse.urlencode({"content": content}, errors="surrogatepass").encode(),
+            data=body,
             headers={
-                "Content-Type": "application/x-www-form-urlencoded",
-                "x-goeasy-signature": sign(self.secret_key, content),
+                "Content-Type": content_type,
+                "x-goeasy-signature": sign(self.secret_key, body if behaviour.webhook_signs_body else content),
             },
         )
         try:
@@ -64,3 +90,16 @@ class Webhook:
                 return bool(response.status == 200 and response.read(1024).strip() == ACKNOWLEDGEMENT)
         except (OSError, ValueError, http.client.HTTPException):
             return False
+
+
+def encoded(content: str, form: str) -> tuple[str, bytes]:
+    """Content type and body in which `content` travels."""
+    if form == "json":
+        return "application/json", json.dumps({"content": content}).encode()
+    if form == "multipart":
+        head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="content"\r\n\r\n'
+        text = content.encode("utf-8", "surrogatepass")
+        return f"multipart/form-data; boundary={BOUNDARY}", head.encode() + text + f"\r\n--{BOUNDARY}--\r\n".encode()
+    return "application/x-www-form-urlencoded", urllib.parse.urlencode(
+        {"content": content}, errors="surrogatepass"
+    ).encode()

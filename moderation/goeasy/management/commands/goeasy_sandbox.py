@@ -6,12 +6,14 @@ import signal
 import sqlite3
 import threading
 from argparse import ArgumentParser
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from moderation.goeasy.sandbox import Sandbox
+from moderation.goeasy.sandbox.behaviour import Behaviour
 
 
 class Command(BaseCommand):
@@ -32,12 +34,17 @@ class Command(BaseCommand):
         parser.add_argument("--subscribe-key", default="BS-0123456789abcdef", help="a key that may not use REST")
         parser.add_argument("--secret-key", default="0123456789abcdef", help="signs webhooks")
         parser.add_argument("--webhook-url", help="deliver every message sent to this address")
+        Behaviour.add_arguments(parser)
 
     def handle(self, **options: Any) -> None:
         names = ("host", "port", "data", "appkey", "rest_key", "subscribe_key", "secret_key", "webhook_url")
         seed = None if options["seed"] == "none" else options["seed"]
         try:
-            sandbox = Sandbox(**{name: options[name] for name in names}, seed=seed)
+            behaviour = Behaviour.parse({each.name: options[each.name] for each in fields(Behaviour)})
+        except ValueError as problem:
+            raise CommandError(f"{problem}.") from None
+        try:
+            sandbox = Sandbox(**{name: options[name] for name in names}, seed=seed, behaviour=behaviour)
         except sqlite3.Error as problem:
             raise CommandError(f"--data {options['data']} cannot be used: {problem}") from None
         except (OSError, OverflowError) as problem:
@@ -51,6 +58,8 @@ class Command(BaseCommand):
         with sandbox:
             self.stdout.write(f"listening on {sandbox.url}")
             self.stdout.write(f"Point the console at it: GOEASY_REST_HOST={sandbox.url}, GOEASY_APPKEY=<its --appkey>")
+            for name, value in behaviour.changed().items():
+                self.stdout.write(f"behaviour: {name} = {value}")
             self.stdout.write("Faults: POST /sandbox/faults; what came in: GET /sandbox/calls. Ctrl-C ends it.")
             self.stdout.flush()
             ended.wait()
