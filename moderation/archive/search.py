@@ -10,7 +10,7 @@ Grams are those of the text without white space and signs, so that one index ser
 each sign is a gram of its own.
 
 SQLite: an FTS5 table that keeps nothing but, for each gram, the messages. PostgreSQL: a GIN index on a function of the
-text, which a migration makes (`archive/migrations/0014_grams.py`) and `grams_of` repeats.
+text, which a migration makes (`archive/migrations/0013_grams.py`) and `grams_of` repeats.
 """
 
 from __future__ import annotations

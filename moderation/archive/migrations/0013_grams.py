@@ -99,6 +99,6 @@ class Migration(migrations.Migration):
 
     atomic = False
 
-    dependencies = [("archive", "0013_normalised_words")]
+    dependencies = [("archive", "0012_normalised_words")]
 
     operations = [migrations.RunPython(install, remove)]

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('recall', '0007_override_recaller'),
+        ("recall", "0008_names_as_of_then"),
     ]
 
     operations = [

@@ -40,7 +40,7 @@ class Migration(migrations.Migration):
 
     atomic = False
 
-    dependencies = [("archive", "0014_grams")]
+    dependencies = [("archive", "0013_grams")]
 
     operations = [
         migrations.AddField("sender", "words", models.TextField(editable=False, null=True)),

@@ -14,7 +14,7 @@ UPDATE recall_sweep SET sender_name = COALESCE((
 
 
 class Migration(migrations.Migration):
-    dependencies = [("recall", "0007_override_recaller"), ("archive", "0017_message_by_arrival")]
+    dependencies = [("recall", "0007_override_recaller"), ("archive", "0016_message_by_arrival")]
 
     operations = [
         migrations.AddField(

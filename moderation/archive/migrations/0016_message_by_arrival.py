@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("archive", "0016_message_placed_at")]
+    dependencies = [("archive", "0015_message_placed_at")]
 
     operations = [
         migrations.AddIndex(

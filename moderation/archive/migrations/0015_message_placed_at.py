@@ -32,7 +32,7 @@ def place_by_arrival(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("archive", "0015_names_in_index")]
+    dependencies = [("archive", "0014_names_in_index")]
 
     operations = [
         migrations.AddField(

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('archive', '0020_verify_after_seconds'),
+        ('archive', '0017_verify_after_seconds'),
     ]
 
     operations = [

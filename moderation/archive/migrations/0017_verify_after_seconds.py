@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('archive', '0009_unreadable_messages'),
+        ("archive", "0016_message_by_arrival"),
         ('archive', '0011_read_unread_again'),
     ]
 
