@@ -21,6 +21,7 @@ def answer_machines(get_response: Callable[[HttpRequest], HttpResponse]) -> Call
                 return get_response(request)
             response: HttpResponse = view(request, *args, **kwargs)
             response.headers.setdefault("Content-Length", str(len(response.content)))
+            response.headers.setdefault("Cache-Control", "no-store")
             return response
         return get_response(request)
 

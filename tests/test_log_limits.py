@@ -27,11 +27,11 @@ class Lines(logging.Handler):
 
 
 @pytest.fixture
-def log() -> Any:
+def log(monkeypatch: pytest.MonkeyPatch) -> Lines:
     handler = Lines()
-    logging.getLogger().addHandler(handler)
-    yield handler
-    logging.getLogger().removeHandler(handler)
+    # The console's own handler has counted what other tests caused.
+    monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
+    return handler
 
 
 def unsigned(client: Client, source: str) -> None:
