@@ -27,16 +27,20 @@ MAX_MESSAGES = 1_000
 # ruff: noqa: S608 - the only thing put into statements is the name above
 
 
-def with_id(user_id: str) -> list[Sender]:
-    """The people with this very id, one an application: those who wrote, and those of whom a message told a name."""
-    applications = {each.pk: each for each in Application.objects.all()}
-    known = {each.application_id: each for each in Sender.objects.filter(application__in=applications, user_id=user_id)}
+def with_id(user_id: str, applications: Iterable[Application] | None = None) -> list[Sender]:
+    """The people with this very id, one an application: those who wrote, and those of whom a message told a name.
+
+    `applications`: all there are, if they were read already.
+    """
+    all_of_them = Application.objects.all() if applications is None else applications
+    by_pk = {each.pk: each for each in all_of_them}
+    known = {each.application_id: each for each in Sender.objects.filter(application__in=by_pk, user_id=user_id)}
     latest = Message.objects.filter(sender_id=user_id).order_by("-timestamp")
     wrote = latest.values_list("conversation__application", flat=True)[:MAX_MESSAGES]
     for pk in set(wrote if user_id else ()) - set(known):
         known[pk] = Sender(application_id=pk, user_id=user_id)
     for pk, sender in known.items():
-        sender.application = applications[pk]
+        sender.application = by_pk[pk]
     return [known[pk] for pk in sorted(known)]
 
 

@@ -67,14 +67,15 @@ def conversation_list(request: SignedIn) -> HttpResponse:
         asked = {name: ", ".join(request.GET.getlist(name))[:500] for name in ("q", *MessageFilter.OF_MESSAGES)}
         about = {name: text for name, text in asked.items() if text}
         record_search("messages" if with_messages else "conversations", **about)
+    applications = list(Application.objects.all())
     context = {
         "form": form,
-        "many_apps": Application.objects.all()[:2].count() > 1,
+        "many_apps": len(applications) > 1,
         "with_conversations": with_conversations,
     }
     if with_conversations:
         size = FIRST_CONVERSATIONS if with_messages else PAGE_SIZE
-        matching = _people(form)
+        matching = _people(form, applications)
         found = list(_older_than(request.GET.get("after", ""), _narrowed(form, matching))[: size + 1])
         page = titled(found[:size])
         context["page"] = page
@@ -89,12 +90,12 @@ def conversation_list(request: SignedIn) -> HttpResponse:
     return render(request, "archive/conversation_list.html", context)
 
 
-def _people(form: MessageFilter) -> list[Sender]:
+def _people(form: MessageFilter, all_applications: list[Application]) -> list[Sender]:
     """The people whose id or name is searched for, or has it in it; whose it is, first."""
     text, applications = form.cleaned_data.get("q"), form.cleaned_data.get("app")
     if not text:
         return []
-    matching = people.with_id(text) + people.named(text, or_with_id=True)
+    matching = people.with_id(text, all_applications) + people.named(text, or_with_id=True)
     matching = list({(sender.application_id, sender.user_id): sender for sender in matching}.values())
     return [sender for sender in matching if not applications or sender.application in applications]
 
