@@ -57,7 +57,7 @@ def test_each_cause_has_its_own_sentence(
     assert ("in another tab" in page) is ("has expired" in page)
 
 
-def test_a_missing_cookie_and_a_missing_token_are_told_apart(browser: Client) -> None:
+def test_a_missing_cookie_and_a_missing_token_have_different_sentences(browser: Client) -> None:
     assert "sent no cookie" in browser.post(reverse("set-language"), {}).content.decode()
     token(browser, reverse("login"))
     assert "came without the token" in browser.post(reverse("set-language"), {}).content.decode()

@@ -154,7 +154,7 @@ def test_nothing_is_kept_of_a_browser_with_which_nobody_signed_in(client: Client
     assert not UnsentForm.objects.exists()
 
 
-def test_what_is_kept_is_bounded_in_size_number_and_time(client: Client, moderator: Any) -> None:
+def test_unsent_forms_are_bounded_in_size_number_and_time(client: Client, moderator: Any) -> None:
     with time_machine.travel(NOW, tick=False) as clock:
         sign_in(client)
         end_session(client)

@@ -52,7 +52,9 @@ def counted() -> dict[str, int]:
         ),
     ],
 )
-def test_what_is_no_im_message_is_counted_and_kept_apart(application: Any, value: Any, count: dict[str, int]) -> None:
+def test_messages_that_are_not_im_are_counted_and_kept_apart(
+    application: Any, value: Any, count: dict[str, int]
+) -> None:
     delivery = accept(application, value)
     assert (delivery.state, delivery.problem) == ("apart", "apart")
     assert "cannot be recalled" in delivery.why
@@ -91,7 +93,7 @@ def test_the_worker_counts_what_a_large_delivery_holds_apart(application: Any) -
     assert counted() == {"pubsub": 3}
 
 
-def test_what_is_kept_apart_is_pruned_like_others(application: Any, settings: Any) -> None:
+def test_deliveries_kept_apart_are_pruned_like_others(application: Any, settings: Any) -> None:
     settings.WEBHOOK_KEEP_DAYS = 30
     for value in (CUSTOMER_SERVICE, PUBSUB, [im(1)]):
         accept(application, value)
@@ -99,7 +101,7 @@ def test_what_is_kept_apart_is_pruned_like_others(application: Any, settings: An
     assert deliveries.prune() == 3
 
 
-def test_what_a_customer_wrote_is_found_to_be_erased(application: Any) -> None:
+def test_erasure_covers_customer_service_messages(application: Any) -> None:
     delivery = accept(application, CUSTOMER_SERVICE)
     accept(application, PUBSUB)
     assert erasure.deliveries_with(application, "cust-1") == {delivery.pk: "apart"}

@@ -397,7 +397,7 @@ def test_no_list_of_the_archive_counts_or_skips(admin: Client, messages: list[An
         assert not any('."raw"' in sql for sql in statements)
 
 
-def test_a_form_that_somebody_elses_change_came_before_is_shown_again(admin: Client, second: Application) -> None:
+def test_a_form_is_shown_again_after_somebody_elses_change(admin: Client, second: Application) -> None:
     address = reverse("admin:archive_application_change", args=[second.pk])
     shown = hidden_fields(admin.get(address).content.decode(), 'id="application_form"')["shown"]
     Application.objects.filter(pk=second.pk).update(keep_days=400, name="Renamed")

@@ -199,7 +199,7 @@ def test_a_day_ahead_is_plausible_and_more_is_not(private: Conversation, make_me
     assert make_message(private, 1_262_304_000_000).placed_at is None
 
 
-def test_a_name_that_a_message_from_the_future_told_gives_way_to_the_next(
+def test_a_name_from_a_message_dated_ahead_gives_way_to_the_next(
     group: Conversation, make_message: Callable[..., Message]
 ) -> None:
     told = ((1795718732695123456, "bogus"), (now_ms() + 3_600_000, "ahead"), (None, "right"))
@@ -258,7 +258,7 @@ def test_a_search_goes_on_after_a_time_of_19_digits(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_messages_of_before_the_upgrade_are_placed_and_what_their_times_had_set_ends(application: Any) -> None:
+def test_the_upgrade_places_older_messages_and_resets_what_their_times_had_set(application: Any) -> None:
     MigrationExecutor(connection).migrate([("archive", "0008_erased"), ("recall", "0005_evidence_commitment")])
     try:
         with connection.cursor() as cursor:

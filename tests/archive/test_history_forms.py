@@ -121,7 +121,7 @@ def test_names_are_learned_from_json_text(application: Any) -> None:
     assert (Conversation.objects.get().group_id, Conversation.objects.get().name) == ("g", "读书会")
 
 
-def test_what_was_recalled_before_anybody_could_read_it_is_said_to_be_unknown(group: Conversation) -> None:
+def test_a_message_recalled_before_it_was_read_shows_unknown_text(group: Conversation) -> None:
     ingest(group, elements("h_recalled_stripped"))
     message = Message.objects.get()
     shown = payloads.read(message.raw)
@@ -132,7 +132,7 @@ def test_what_was_recalled_before_anybody_could_read_it_is_said_to_be_unknown(gr
 
 
 @pytest.mark.parametrize("is_recalled", [True, False])
-def test_what_was_said_is_learned_after_a_mark_without_it(group: Conversation, is_recalled: bool) -> None:
+def test_a_message_text_is_learned_after_a_mark_without_it(group: Conversation, is_recalled: bool) -> None:
     (mark,) = elements("h_recalled_stripped")
     said = json.dumps({**json.loads(mark), "payload": {"text": "原文"}, "recalled": is_recalled, "recaller": None})
     ingest(group, [mark])
@@ -183,7 +183,7 @@ def test_a_host_that_leaves_out_recalled_messages_is_read_to_the_end(
 
 
 @pytest.mark.parametrize("cap", [30, 20])
-def test_a_host_that_repeats_its_newest_page_for_ever_is_not_asked_for_ever(
+def test_reading_stops_when_a_host_repeats_its_newest_page_for_ever(
     goeasy: Callable[..., None], sandbox: Any, group: Conversation, cap: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     goeasy(*range(FIRST, FIRST + 75), change=lambda messages: messages)
@@ -196,7 +196,7 @@ def test_a_host_that_repeats_its_newest_page_for_ever_is_not_asked_for_ever(
 # What cannot be read
 
 
-def test_what_cannot_be_read_is_kept_once_as_it_came_and_counted(
+def test_unreadable_messages_are_kept_once_as_they_came_and_counted(
     goeasy: Callable[..., None], group: Conversation
 ) -> None:
     goeasy(*range(FIRST, FIRST + 12), change=lambda messages: [abbreviated(each) for each in messages])
@@ -209,7 +209,9 @@ def test_what_cannot_be_read_is_kept_once_as_it_came_and_counted(
     assert json.loads(kept.raw)["ts"] == FIRST + 11
 
 
-def test_what_can_be_read_between_is_read_and_leads_on(goeasy: Callable[..., None], group: Conversation) -> None:
+def test_readable_messages_between_unreadable_ones_are_read_and_lead_on(
+    goeasy: Callable[..., None], group: Conversation
+) -> None:
     goeasy(
         *range(FIRST, FIRST + 100),
         change=lambda messages: [abbreviated(each) if each["timestamp"] % 3 == 0 else each for each in messages],
@@ -219,7 +221,7 @@ def test_what_can_be_read_between_is_read_and_leads_on(goeasy: Callable[..., Non
     assert unreadable.count(group) == 33
 
 
-def test_what_a_later_version_reads_is_no_longer_counted(
+def test_messages_that_a_later_version_reads_are_no_longer_counted(
     goeasy: Callable[..., None], group: Conversation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     goeasy(*range(FIRST, FIRST + 5), change=lambda messages: messages)
@@ -231,7 +233,7 @@ def test_what_a_later_version_reads_is_no_longer_counted(
     assert (unreadable.count(group), len(archived(group))) == (0, 5)
 
 
-def test_what_is_kept_of_it_is_bounded(group: Conversation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kept_unreadable_messages_are_bounded(group: Conversation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unreadable, "MAX_KEPT", 3)
     unreadable.keep(group, ["x" * 100_000, "\x00", "a"])
     unreadable.keep(group, ["b"])
@@ -310,14 +312,16 @@ def test_a_recall_is_not_claimed_of_a_millisecond_that_a_page_may_have_cut(
 # Looking up evidence
 
 
-def test_what_may_be_among_the_unreadable_is_not_said_to_be_missing(
+def test_a_timestamp_that_may_be_among_the_unreadable_is_not_called_missing(
     goeasy: Callable[..., None], group: Conversation
 ) -> None:
     goeasy(*range(FIRST, FIRST + 5), change=lambda messages: [abbreviated(each) for each in messages])
     assert look_up(group, [FIRST + 2]).problem == "unreadable"
 
 
-def test_what_was_not_asked_for_is_not_said_to_be_missing(goeasy: Callable[..., None], group: Conversation) -> None:
+def test_a_timestamp_that_was_not_looked_up_is_not_called_missing(
+    goeasy: Callable[..., None], group: Conversation
+) -> None:
     goeasy(*range(FIRST, FIRST + 100_000, 1_000), change=lambda messages: messages)
     wanted = range(FIRST + 500, FIRST + 100_000, 33_000)
     assert look_up(group, wanted, max_calls=1).problem == "too_many"

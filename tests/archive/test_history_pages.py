@@ -68,7 +68,7 @@ def test_a_time_that_can_be_no_cursor_does_not_lead_past_what_is_older() -> None
     assert page_of(at(FIRST, 5, FIRST - 7), None).next_before == FIRST - 6
 
 
-def test_what_cannot_be_read_does_not_hide_where_the_rest_leads() -> None:
+def test_unreadable_messages_do_not_hide_the_next_cursor() -> None:
     page = page_of([*at(str(FIRST)), {"ts": FIRST - 1}, 5], None)
     assert (len(page.messages), len(page.unreadable), page.next_before) == (1, 2, FIRST + 1)
 

@@ -47,7 +47,7 @@ def test_what_is_older_than_the_application_keeps_is_deleted(old_and_new: Conver
     assert kept(old_and_new) == 2
 
 
-def test_what_could_not_be_read_is_deleted_as_long_after_it_was_seen(old_and_new: Conversation) -> None:
+def test_unreadable_messages_are_deleted_by_when_they_were_first_seen(old_and_new: Conversation) -> None:
     for number, days in enumerate((40, 20)):
         kept_raw = UnreadableMessage.objects.create(conversation=old_and_new, raw="{}", sha256=str(number), length=2)
         seen_at = timezone.now() - timedelta(days=days)

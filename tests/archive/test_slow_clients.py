@@ -190,7 +190,7 @@ def test_a_body_that_nobody_will_read_is_not_waited_for(gunicorn: Gunicorn) -> N
     assert dict(FeedCount.objects.values_list("what", "number")) == {"unsigned": 2, "too_large": 1}
 
 
-def test_what_is_no_request_is_refused(gunicorn: Gunicorn) -> None:
+def test_a_malformed_request_is_refused(gunicorn: Gunicorn) -> None:
     for wrong, status in (
         (b"nonsense\r\n\r\n", b"400"),
         (b"GET / HTTP/1.1\r\n" + b"X-Long: yes\r\n" * 6_000, b"431"),

@@ -52,9 +52,7 @@ def test_after_a_day_without_another_the_alarm_is_over(application: Any) -> None
     assert state(application) == ""
 
 
-def test_admins_are_told_how_many_they_are_and_of_one_of_them_but_not_what_it_says(
-    application: Any, make_user: Any
-) -> None:
+def test_the_email_has_the_number_and_the_newest_delivery_without_its_content(application: Any, make_user: Any) -> None:
     make_user("ada", "admin", email="ada@example.com")
     newest = unread(application, 3)
     alarms.watch()
@@ -86,7 +84,7 @@ def test_a_moderator_sees_numbers_and_no_text(application: Any, client: Client, 
     assert f"/admin/archive/webhookdelivery/{newest.pk}/change/" in client.get("/feed/").content.decode()
 
 
-def test_what_an_unread_delivery_may_hold_was_not_missed(application: Any) -> None:
+def test_messages_that_an_unread_delivery_may_hold_do_not_count_as_missed(application: Any) -> None:
     now = timezone.now()
     Feed.objects.create(application=application, first_at=now - 5 * HOUR)
     unread(application, age=2 * HOUR)

@@ -335,7 +335,7 @@ def test_a_deliverys_raw_text_is_recorded_once_an_hour_for_each_reader(
     ]
 
 
-def test_what_an_open_page_fetches_is_not_recorded_again(browser: Client, moderator: User, private: Any) -> None:
+def test_requests_of_an_open_page_are_not_recorded_again(browser: Client, moderator: User, private: Any) -> None:
     browser.force_login(moderator)
     browser.get(reverse("conversation-news", args=[private.pk]))
     assert not AuditEntry.objects.exists()

@@ -75,7 +75,7 @@ def test_no_key_is_made_over_a_log_that_has_checkpoints(lost: bytes, key_file: P
     assert not key_file.exists()
 
 
-def test_a_missing_key_is_told_apart_from_an_altered_log(lost: bytes) -> None:
+def test_a_missing_key_is_not_reported_as_an_altered_log(lost: bytes) -> None:
     status, _, said = command("verify_audit")
     assert status == 2
     assert said.startswith("Cannot be verified: the signing key is missing: AUDIT_SIGNING_KEY is not set and ")
@@ -90,7 +90,7 @@ def test_an_altered_log_is_found_without_the_key(lost: bytes) -> None:
     assert command("verify_audit")[::2] == (1, "Broken: seq 1: its content is not what its hash was made of.")
 
 
-def test_what_the_lost_key_signed_is_verified_by_its_public_key(lost: bytes, settings: Any) -> None:
+def test_checkpoints_of_a_lost_key_are_verified_by_its_public_key(lost: bytes, settings: Any) -> None:
     settings.AUDIT_FORMER_PUBLIC_KEYS = [lost]
     assert command("verify_audit")[0] == 0
     assert command("audit_checkpoint")[0] == 2

@@ -96,7 +96,7 @@ def test_new_messages_are_announced_and_come_when_asked_for(
     expect(message(page, seen)).to_be_visible()
 
 
-def test_what_arrives_late_comes_to_its_place_and_no_message_is_shown_twice(
+def test_late_messages_are_placed_by_time_and_none_is_shown_twice(
     console: Console, page: Page, open_browser: OpenBrowser
 ) -> None:
     talk = private_talk(console, "one", "two")

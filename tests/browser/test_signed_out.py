@@ -121,7 +121,7 @@ def test_a_form_that_was_left_is_empty_the_next_time(open_browser: OpenBrowser) 
     expect(page.locator("[name=note]")).to_have_value("")
 
 
-def test_what_arrived_is_not_filled_in_after_a_later_sign_in(open_browser: OpenBrowser, talk: Talk) -> None:
+def test_a_posted_form_is_not_filled_in_after_a_later_sign_in(open_browser: OpenBrowser, talk: Talk) -> None:
     page = open_browser(None)
     sign_in(page, "mo")
     open_talk(page, talk)

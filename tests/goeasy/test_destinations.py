@@ -190,7 +190,7 @@ def test_a_server_of_the_internet_is_public(address: str) -> None:
         *("100::1", "3fff::1", "5f00::1"),
     ],
 )
-def test_what_is_no_server_of_the_internet_is_refused_unless_it_is_listed_by_number(address: str) -> None:
+def test_a_special_address_is_refused_unless_it_is_listed_by_number(address: str) -> None:
     assert not AllowedHosts.parse("*.goeasy.io").may_connect(address)
     assert AllowedHosts.parse(f"*.goeasy.io, {address}").may_connect(address)
 

@@ -52,7 +52,7 @@ def test_an_object_may_be_json_text(value: object) -> None:
 
 
 @pytest.mark.parametrize("value", [None, "", "{", "[1]", '["a"]', "shop-9", 5, [], True, '{"a":' * 5000])
-def test_what_is_no_object_is_an_empty_one(value: object) -> None:
+def test_a_value_that_is_no_object_reads_as_an_empty_one(value: object) -> None:
     assert object_of(value) == {}
 
 
@@ -62,7 +62,7 @@ def test_a_timestamp_may_be_digits(value: object) -> None:
 
 
 @pytest.mark.parametrize("value", [None, True, "", "soon", 0, -1, 1.5, 2**63, "9" * 19 + "9", [], {}])
-def test_what_is_no_time_is_none(value: object) -> None:
+def test_a_value_that_is_no_time_reads_as_none(value: object) -> None:
     assert timestamp_of({"timestamp": value}) is None
 
 
@@ -126,7 +126,7 @@ ANYTHING = st.recursive(
 
 
 @given(ANYTHING)
-def test_whatever_a_field_holds_nothing_fails(value: Any) -> None:
+def test_reading_a_field_never_fails(value: Any) -> None:
     text_of(value)
     whole_number(value)
     decimal_number(value)

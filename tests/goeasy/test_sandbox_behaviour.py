@@ -61,7 +61,7 @@ def times(messages: list[dict[str, Any]]) -> list[int]:
         ({"history_oldest_first": True}, {"limit": 2}, [3, 4]),
     ],
 )
-def test_a_page_is_what_the_switch_makes_of_it(
+def test_a_page_follows_the_behaviour_switches(
     goeasy: Sandbox, behaviour: dict[str, Any], query: dict[str, Any], seen: list[int]
 ) -> None:
     goeasy.behaviour = Behaviour.parse(behaviour)
@@ -142,7 +142,7 @@ def test_behaviours_are_set_and_shown_over_http(goeasy: Sandbox) -> None:
     "wrong",
     [{"page_cap": 0}, {"page_cap": 31}, {"page_cap": True}, {"numeric_ids": 1}, {"webhook_as": "xml"}, {"nothing": 1}],
 )
-def test_what_is_no_behaviour_is_refused_with_a_sentence(goeasy: Sandbox, wrong: dict[str, Any]) -> None:
+def test_an_unknown_behaviour_is_refused_with_a_sentence(goeasy: Sandbox, wrong: dict[str, Any]) -> None:
     answer = requests.post(f"{goeasy.url}/sandbox/behaviour", json=wrong, timeout=5)
     assert answer.status_code == 400
     assert next(iter(wrong)) in answer.json()["content"]

@@ -60,7 +60,7 @@ def dump(console: Console) -> str:
         return str(server.execute(query).fetchall())
 
 
-def test_a_database_that_is_not_empty_is_replaced_only_when_told(console: Console, backup: Path) -> None:
+def test_a_database_that_is_not_empty_is_replaced_only_with_overwrite(console: Console, backup: Path) -> None:
     before, kept = dump(console), files(console.data)
     done = console.manage("restore", str(backup), BACKUP_PASSPHRASE=PASSPHRASE)
     assert (done.returncode, done.stdout) == (2, "")

@@ -54,7 +54,7 @@ def test_a_failure_after_the_effect_is_unknown_and_is_not_sent_again(
     assert not services.can_retry(recall)
 
 
-def test_a_failure_is_told_as_unknown_everywhere(send: Any, messages: Any, client: Client, moderator: Any) -> None:
+def test_a_failure_is_shown_as_unknown_everywhere(send: Any, messages: Any, client: Client, moderator: Any) -> None:
     recall = send(messages(3), TIMED_OUT)
     client.force_login(moderator)
     page = page_of(client, recall)
@@ -92,7 +92,7 @@ def test_history_is_not_read_after_a_refused_key(send: Any, messages: Any, code:
     assert recall.batches.get().check_at is None
 
 
-def test_what_was_refused_and_is_gone_is_not_offered_again(
+def test_a_refused_message_that_is_gone_is_not_offered_again(
     send: Any, messages: Any, client: Client, moderator: Any, private: Conversation
 ) -> None:
     recall = send(messages(2), REFUSED_AFTER_EFFECT)
@@ -173,7 +173,7 @@ def test_a_person_decides_on_an_unusual_acceptance_that_history_does_not_settle(
         (SOME_FAILED, 3, f'Call 1 was accepted, but not with the usual OK: {{"failed":[{FIRST}]}}'),
     ],
 )
-def test_the_command_tells_an_answer_that_settles_nothing_by_its_exit_status(
+def test_the_exit_status_shows_an_answer_that_settles_nothing(
     connected: Any,
     sandbox: Any,
     messages: Any,

@@ -533,7 +533,7 @@ def test_a_message_that_arrives_late_is_announced_and_comes_to_its_place(
     assert shown(page(mo, private)) == [START, START + 1000, START + 1500, START + 2000]
 
 
-def test_what_comes_after_a_message_that_is_dated_ahead_is_announced(
+def test_messages_after_one_that_is_dated_ahead_are_announced(
     mo: Client, private: Conversation, make_message: Callable[..., Message]
 ) -> None:
     make_message(private, int(timezone.now().timestamp() * 1000) + 3_600_000)
@@ -542,7 +542,7 @@ def test_what_comes_after_a_message_that_is_dated_ahead_is_announced(
     assert announced(mo, private, html)[0] == 1
 
 
-def test_a_time_of_19_digits_is_shown_as_not_plausible_where_it_arrived_and_makes_nothing_new_for_ever(
+def test_a_time_of_19_digits_is_shown_as_not_plausible_where_it_arrived(
     mo: Client, private: Conversation, make_message: Callable[..., Message]
 ) -> None:
     bogus = 1795718732695123456
@@ -574,7 +574,7 @@ def test_a_message_without_a_plausible_time_is_found_where_it_stands(
     assert 'class="message at"' in html
 
 
-def test_what_turning_pages_has_brought_is_no_news(
+def test_messages_loaded_by_turning_pages_are_not_news(
     mo: Client, connected: Application, sandbox: Any, private: Conversation
 ) -> None:
     history(sandbox, private, 300)

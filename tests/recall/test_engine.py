@@ -311,7 +311,7 @@ def test_a_host_that_is_not_allowed_stops_the_recall_at_once_and_the_rest_can_be
 
 
 @pytest.mark.parametrize("why", ["key_refused", "failing"])
-def test_a_host_that_is_not_allowed_is_told_even_while_goeasy_is_not_called(
+def test_a_host_that_is_not_allowed_is_reported_even_while_goeasy_is_not_called(
     request_recall: Callable[..., Recall], sandbox: Any, settings: Any, why: str
 ) -> None:
     settings.GOEASY_ALLOWED_HOSTS = AllowedHosts.parse("*.goeasy.io")

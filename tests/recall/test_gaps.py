@@ -92,7 +92,7 @@ def test_a_goeasy_that_is_away_is_not_asked_for_every_conversation(application: 
     assert "the rest is not tried" in err
 
 
-def test_messages_that_cannot_be_read_are_told_and_what_lies_beyond_them_is_not_taken_as_read(
+def test_unreadable_messages_are_reported_and_history_beyond_them_counts_as_unread(
     fill: Any, sandbox: Any, group: Conversation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(*range(NOW - HOUR, NOW - HOUR + 50))

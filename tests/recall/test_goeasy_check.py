@@ -168,7 +168,7 @@ def test_everything_that_leaves_is_in_the_audit_log_before_it_leaves(check: Any,
     ],
     ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
 )
-def test_what_the_console_can_do_without_is_told_and_is_no_failure(
+def test_an_assumption_that_is_not_needed_is_reported_without_failure(
     behaviour: dict[str, Any], fails: set[str], check: Any
 ) -> None:
     status, document, _said = check("--yes", **behaviour)
@@ -187,7 +187,7 @@ def test_what_the_console_can_do_without_is_told_and_is_no_failure(
     ],
     ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
 )
-def test_what_the_console_needs_is_told_and_ends_with_1(behaviour: dict[str, Any], fails: set[str], check: Any) -> None:
+def test_a_needed_assumption_that_fails_ends_with_1(behaviour: dict[str, Any], fails: set[str], check: Any) -> None:
     status, document, _said = check("--yes", **behaviour)
     assert status == 1
     assert fails <= failed(document)

@@ -41,7 +41,7 @@ def test_calls_that_are_held_back_are_told_and_keep_nobody_from_reading(client: 
     assert (answer.status_code, answer.json()["goeasy"]) == (200, {application.slug: "failing"})
 
 
-def test_a_proxy_that_nobody_told_of_is_warned_about_once(
+def test_an_undeclared_proxy_is_warned_about_once(
     client: Client,
     administrator: Any,
     moderator: Any,

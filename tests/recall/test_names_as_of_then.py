@@ -95,7 +95,7 @@ def test_a_message_that_carries_no_name_shows_the_one_that_is_known(
     assert "老王 w" in first
 
 
-def test_what_is_selected_and_reviewed_has_the_names_of_then(
+def test_selection_and_review_show_the_names_of_then(
     mo: Client, group: Conversation, renamed: Message, make_message: Make, reason: RecallReason
 ) -> None:
     rename(group, make_message)

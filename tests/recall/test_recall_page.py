@@ -114,7 +114,7 @@ def test_evidence_is_shown_with_its_hash_and_its_absence_is_told(
     assert page.count("no evidence") == 1
 
 
-def test_whoever_reads_the_evidence_of_a_conversation_has_opened_it(
+def test_reading_evidence_counts_as_opening_the_conversation(
     signed_in: Client, lead: Any, group: Any, make_recall: Callable[..., Recall]
 ) -> None:
     opened = AuditEntry.objects.filter(action=Action.CONVERSATION_OPENED).order_by("pk")

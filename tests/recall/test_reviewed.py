@@ -112,7 +112,7 @@ def test_only_the_token_of_this_person_and_this_form_counts(
 @pytest.mark.parametrize(
     "change", [{"timestamps": str(FIRST)}, {"note": "another"}, {"reason": "other"}, {"user_b": "user-c"}]
 )
-def test_what_was_changed_after_the_review_is_reviewed_first(
+def test_a_change_after_the_review_is_reviewed_first(
     signed_in: Client, written: list[Message], change: dict[str, str]
 ) -> None:
     RecallReason.objects.get_or_create(code="other", defaults={"label_en": "Other", "label_zh": "其他"})
@@ -121,7 +121,7 @@ def test_what_was_changed_after_the_review_is_reviewed_first(
     assert not Recall.objects.exists()
 
 
-def test_the_entry_of_a_recall_tells_what_was_decided_on(signed_in: Client, written: list[Message]) -> None:
+def test_the_entry_of_a_recall_has_the_digest_of_the_review(signed_in: Client, written: list[Message]) -> None:
     confirm(signed_in, NEW, form())
     assert len(AuditEntry.objects.get(action="recall.requested").detail["reviewed"]) == 64
 
@@ -244,7 +244,7 @@ def test_a_sweep_says_who_took_some_of_its_messages_meanwhile(signed_in: Client,
     assert not Sweep.objects.exists()
 
 
-def test_a_reason_that_is_withdrawn_between_form_and_lock_is_told(
+def test_a_reason_withdrawn_between_form_and_lock_is_reported(
     things: dict[str, Any], moderator: Any, reason: Any, private: Conversation
 ) -> None:
     fields: dict[str, Any] = {"timestamps": [FIRST], "reason": reason, "note": "", "recaller": None}
@@ -371,7 +371,7 @@ def test_a_hold_that_somebody_else_changed_is_shown_first(client: Client, lead: 
     assert "The hold has ended since you looked. Nothing was done." in page_of(answer)
 
 
-def test_what_a_person_wrote_meanwhile_is_not_erased_unseen(
+def test_messages_written_meanwhile_are_not_erased_unseen(
     client: Client, administrator: Any, written: list[Message], make_message: Callable[..., Any], private: Conversation
 ) -> None:
     client.force_login(administrator)
@@ -388,7 +388,7 @@ def test_what_a_person_wrote_meanwhile_is_not_erased_unseen(
 
 
 @pytest.mark.parametrize("name", ["recall-retry", "recall-cancel", "recall-settle"])
-def test_a_button_that_no_page_showed_does_nothing(signed_in: Client, stopped: Recall, name: str) -> None:
+def test_a_decision_without_its_page_does_nothing(signed_in: Client, stopped: Recall, name: str) -> None:
     stopped.batches.filter(index=0).update(state="unknown", checks=6)
     data = {"decision": "leave", "note": "why"}
     answer = signed_in.post(reverse(name, args=[stopped.pk]), data, follow=True)
