@@ -20,6 +20,8 @@ from moderation.settings import environment
 LOCAL_HOSTS = {"localhost", "127.0.0.1", "[::1]", "testserver"}
 # A worker's own connections beside those of the calls that it makes (docs/scaling.md).
 CONNECTIONS_BESIDE_CALLS = 6
+# Names that libraries read, or a command by itself (BACKUP_PASSPHRASE).
+LIBRARY_PREFIXES = ("DJANGO_", "REQUESTS_", "CURL_", "BACKUP_")
 # How alike two names are (difflib's ratio) of which one is taken for a misspelling of the other.
 ALIKE = 0.85
 
@@ -38,7 +40,7 @@ def check_names() -> Iterator[CheckMessage]:
         is_in_file = name in environment.in_file
         if close:
             yield Warning(f"{name} is set and is not read.", hint=f"Is {close[0]} meant?", id="console.W001")
-        elif is_in_file and not name.startswith(("DJANGO_", "REQUESTS_", "CURL_")) and "PROXY" not in name.upper():
+        elif is_in_file and not name.startswith(LIBRARY_PREFIXES) and "PROXY" not in name.upper():
             yield Info(f"{name} stands in .env and is not read by the console.", id="console.I001")
 
 

@@ -1,44 +1,31 @@
-"""Watching the webhooks' feeds, the audit log, and who reads how much: admins are told once of an alarm."""
+"""Alarms about feeds, the audit log and readers: admins get one e-mail about each."""
 
 from __future__ import annotations
 
-import logging
-from smtplib import SMTPException
+from functools import partial
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from moderation.accounts import readers
-from moderation.accounts.mail import mail_admins
+from moderation.accounts.mail import mail_admins, mail_once
 from moderation.archive import feed
 from moderation.archive.models import Application, Feed
 from moderation.audit import alarms as audit_alarms
 from moderation.audit.models import AuditAlarm
 
-log = logging.getLogger(__name__)
-
 
 def watch() -> None:
-    """Take stock of every feed and of the readers, and tell the admins of alarms that they have not been told of."""
+    """Check every feed and the readers, and mail the admins about new alarms."""
     for application in Application.objects.all():
         feed.take_stock(application)
     for state in feed.alarms():
-        # Whoever sets the time tells them; several workers may be about to.
-        if Feed.objects.filter(pk=state.pk, alarm_at=state.alarm_at, mailed_at=None).update(mailed_at=timezone.now()):
-            try:
-                tell_admins(state)
-            except (OSError, SMTPException):
-                log.exception("no e-mail could be sent about the feed of %s; trying again", state.application.slug)
-                Feed.objects.filter(pk=state.pk, alarm_at=state.alarm_at).update(mailed_at=None)
+        row = Feed.objects.filter(pk=state.pk, alarm_at=state.alarm_at)
+        mail_once(row, f"the feed of {state.application.slug}", partial(tell_admins, state))
     for alarm in audit_alarms.live().filter(mailed_at=None):
-        mine = AuditAlarm.objects.filter(pk=alarm.pk, since=alarm.since)
-        if mine.filter(mailed_at=None).update(mailed_at=timezone.now()):
-            try:
-                mail_audit_alarm(alarm)
-            except (OSError, SMTPException):
-                log.exception("no e-mail could be sent about the audit log; trying again")
-                mine.update(mailed_at=None)
+        rows = AuditAlarm.objects.filter(pk=alarm.pk, since=alarm.since)
+        mail_once(rows, "the audit log", partial(mail_audit_alarm, alarm))
     readers.watch()
 
 

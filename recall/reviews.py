@@ -137,7 +137,7 @@ def check_recall(
     now = of_recall(
         conversation=conversation, timestamps=timestamps, known=known, earlier=items, reason=reason, **decided
     )
-    check(seen, now, reason, lambda since: asked_meanwhile(items, since))
+    check(seen, now, reason, lambda since: requested_meanwhile(items, since))
 
 
 def _sentence(name: str, more: int) -> str:
@@ -178,19 +178,21 @@ def _number_of_messages(name: str, more: int) -> str:
     return text % {"n": abs(more)}
 
 
-def asked_meanwhile(items: Iterable[RecallItem], since: datetime) -> list[str]:
-    """Who asked for recalls of these `items` after `since`, and of how many of the messages."""
-    return _asked(Counter(item.recall.actor.get_username() for item in items if item.recall.created_at > since))
+def requested_meanwhile(items: Iterable[RecallItem], since: datetime) -> list[str]:
+    """Sentences about recalls of these `items` that were requested after `since`: by whom, and how many messages."""
+    return _request_sentences(
+        Counter(item.recall.actor.get_username() for item in items if item.recall.created_at > since)
+    )
 
 
-def swept_meanwhile(application: Application, sender_id: str, since: datetime) -> list[str]:
-    """Who asked for recalls of what the sender wrote after `since`, and of how many of the messages."""
+def requested_of_sender_meanwhile(application: Application, sender_id: str, since: datetime) -> list[str]:
+    """The same about recalls of what the sender wrote."""
     recalls = Recall.objects.filter(application=application, created_at__gt=since)
     items = RecallItem.objects.filter(recall__in=recalls, evidence__sender_id=sender_id)
-    return _asked(Counter(items.values_list("recall__actor__username", flat=True)))
+    return _request_sentences(Counter(items.values_list("recall__actor__username", flat=True)))
 
 
-def _asked(actors: Counter[str]) -> list[str]:
+def _request_sentences(actors: Counter[str]) -> list[str]:
     return [
         ngettext(
             "%(who)s has asked for %(n)d of these messages to be recalled.",

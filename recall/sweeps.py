@@ -238,7 +238,7 @@ def check_review(
     now = reviews.of_sweep(
         application=application, reason=reason, recaller=recaller, is_overridden=overridden, planned=planned, **fields
     )
-    reviews.check(seen, now, reason, partial(reviews.swept_meanwhile, application, fields["sender_id"]))
+    reviews.check(seen, now, reason, partial(reviews.requested_of_sender_meanwhile, application, fields["sender_id"]))
 
 
 def problem_of(planned: SweepPlan) -> NotPossible | None:

@@ -1,13 +1,19 @@
 """E-mail to the admins."""
 
+import logging
 from collections.abc import Callable
+from smtplib import SMTPException
+from typing import Any
 
 from django.conf import settings
 from django.core.mail import send_mail
-from django.utils import translation
+from django.db.models import QuerySet
+from django.utils import timezone, translation
 
 from moderation.accounts.models import User
 from moderation.accounts.roles import Role
+
+log = logging.getLogger(__name__)
 
 
 def mail_admins(write: Callable[[], tuple[str, list[str]]]) -> None:
@@ -16,3 +22,18 @@ def mail_admins(write: Callable[[], tuple[str, list[str]]]) -> None:
         with translation.override(admin.language or settings.LANGUAGE_CODE):
             subject, paragraphs = write()
             send_mail(subject, "\n\n".join(paragraphs), None, [admin.email])
+
+
+def mail_once(alarm: QuerySet[Any], about: str, send: Callable[[], None]) -> None:
+    """Call `send` unless somebody has done so for `alarm`, a queryset of one row with `mailed_at`.
+
+    Whoever sets `mailed_at` sends: several workers may be about to. It is empty again if sending fails, so that the
+    next round tries again; `about` is the subject of the log line.
+    """
+    if not alarm.filter(mailed_at=None).update(mailed_at=timezone.now()):
+        return
+    try:
+        send()
+    except (OSError, SMTPException):
+        log.exception("no e-mail could be sent about %s; trying again", about)
+        alarm.update(mailed_at=None)

@@ -1,8 +1,7 @@
 """Readers who open far more conversations than is usual: an alarm in the log, on the home page, and by e-mail."""
 
-import logging
 from datetime import timedelta
-from smtplib import SMTPException
+from functools import partial
 
 from django.conf import settings
 from django.db import transaction
@@ -10,13 +9,11 @@ from django.db.models import Count
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from moderation.accounts.mail import mail_admins
+from moderation.accounts.mail import mail_admins, mail_once
 from moderation.accounts.models import ReaderAlarm
 from moderation.audit.models import Action, AuditEntry
 from moderation.audit.requests import WORKER
 from moderation.audit.services import record
-
-log = logging.getLogger(__name__)
 
 HOUR = timedelta(hours=1)
 # How long home shows an alarm.
@@ -26,7 +23,7 @@ CONVERSATION = ("app", "kind", "user_a", "user_b", "group_id")
 
 
 def watch() -> None:
-    """Raise an alarm for each reader who opened more than READER_ALARM_PER_HOUR in the last hour, and tell the admins.
+    """Raise an alarm for each reader who opened more than READER_ALARM_PER_HOUR in the last hour, and mail the admins.
 
     Again after an hour, if it goes on.
     """
@@ -36,13 +33,7 @@ def watch() -> None:
         for reader, number in opened_since(now - HOUR, limit):
             raise_alarm(reader, number, limit)
     for alarm in ReaderAlarm.objects.filter(mailed_at=None, at__gte=now - SHOWN_FOR):
-        # Whoever sets the time tells them; several workers may be about to.
-        if ReaderAlarm.objects.filter(pk=alarm.pk, at=alarm.at, mailed_at=None).update(mailed_at=now):
-            try:
-                tell_admins(alarm)
-            except (OSError, SMTPException):
-                log.exception("no e-mail could be sent about a reader; trying again")
-                ReaderAlarm.objects.filter(pk=alarm.pk, at=alarm.at).update(mailed_at=None)
+        mail_once(ReaderAlarm.objects.filter(pk=alarm.pk, at=alarm.at), "a reader", partial(mail_alarm, alarm))
 
 
 def opened_since(since: object, limit: int) -> list[tuple[str, int]]:
@@ -50,7 +41,7 @@ def opened_since(since: object, limit: int) -> list[tuple[str, int]]:
     entries = AuditEntry.objects.filter(
         action__in=[Action.CONVERSATION_OPENED, Action.DELIVERY_READ], at__gte=since
     ).order_by()
-    # Opening one again is an entry, too: only of those with enough entries it is looked at which.
+    # Opening one again is an entry, too: for those with enough entries, count the different ones.
     busy = entries.values_list("actor").annotate(number=Count("pk")).filter(number__gt=limit)
     found = []
     for reader, _number in busy:
@@ -74,7 +65,7 @@ def raise_alarm(reader: str, number: int, limit: int) -> None:
             record(actor=WORKER, action=Action.READER_ALARM, detail=detail)
 
 
-def tell_admins(alarm: ReaderAlarm) -> None:
+def mail_alarm(alarm: ReaderAlarm) -> None:
     """Send the admins an e-mail about `alarm`. Raises OSError."""
 
     def write() -> tuple[str, list[str]]:

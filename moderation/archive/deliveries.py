@@ -95,7 +95,7 @@ def read_slices(content: bytes, size: int | None = SLICE) -> Iterator[Read]:
 def _read(elements: list[tuple[str, Any]]) -> Read:
     messages, apart, problems = [], [], []
     for raw, data in elements:
-        if what := what_apart(data):
+        if what := non_im_category(data):
             apart.append(Apart(what, storable(data.get("senderId"), 255), data.get("timestamp")))
         elif (message := read_message(raw, data)) is None:
             problems.append("no_message")
@@ -107,7 +107,7 @@ def _read(elements: list[tuple[str, Any]]) -> Read:
     return Read(messages, apart, problems[0] if problems else "", detail, len(problems), len(elements))
 
 
-def what_apart(data: Any) -> feed.What | None:
+def non_im_category(data: Any) -> feed.What | None:
     """What a message that is none of IM is counted as: customer service, PubSub; None for any other.
 
     By the vendor's SDK, messages of customer service have a team or types of their own; public receivers of PubSub
@@ -153,7 +153,7 @@ def _enveloped(raw: str, depth: int) -> Iterator[tuple[str, Any]]:
             except ValueError:
                 # A text that begins as JSON does and is none.
                 continue
-            yield from (element for element in found if what_apart(element[1]) or read_message(*element))
+            yield from (element for element in found if non_im_category(element[1]) or read_message(*element))
 
 
 class Given:

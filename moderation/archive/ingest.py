@@ -17,7 +17,7 @@ from moderation.archive.models import Application, Conversation, Message, Sender
 from moderation.goeasy.answers import value_of
 from moderation.goeasy.client import Group, Private, Target
 from moderation.goeasy.errors import InvalidCall
-from moderation.goeasy.fields import object_of, recall_mark, text_of, timestamp_of
+from moderation.goeasy.fields import name_of, object_of, recall_mark, text_of, timestamp_of
 
 # What is taken from the message itself when the mark that it was recalled came first.
 TOLD = ("timestamp", "placed_at", "sender_id", "type", "raw", "sha256", "payload_sha256")
@@ -280,7 +280,7 @@ class About:
 def _about(value: object, as_of: int) -> About | None:
     """What `value`, a member such as `senderData`, tells; None when it tells nothing."""
     data = object_of(value)
-    name = storable(data.get("name") or data.get("nickname"), 255)
+    name = storable(name_of(data), 255)
     avatar = storable(data.get("avatar"), 2000)
     return About(name, avatar, as_of) if name or avatar else None
 

@@ -127,7 +127,7 @@ def add(messages: Sequence[Message]) -> None:
 def replace(messages: Sequence[Message]) -> None:
     """Make messages searchable by what their words have become; in the transaction."""
     for some in rows.in_parts(sorted(messages, key=lambda message: message.pk)):
-        _take_out_of_index([message.pk for message in some])
+        _remove_from_index([message.pk for message in some])
         _write([(message.pk, text_of(message)) for message in some])
 
 
@@ -147,7 +147,7 @@ def _write(texts: list[tuple[int, str]]) -> None:
             )
 
 
-def _take_out_of_index(pks: Sequence[int]) -> None:
+def _remove_from_index(pks: Sequence[int]) -> None:
     """Let SQLite's index forget messages: it has no copy of what it knows, and is told what to forget."""
     if connection.vendor == "sqlite":
         indexed = SearchText.objects.filter(pk__in=pks, rules__isnull=False).values_list("pk", "words")
@@ -158,7 +158,7 @@ def _take_out_of_index(pks: Sequence[int]) -> None:
 
 def forget(pks: Sequence[int]) -> None:
     """Let go of messages that are about to be deleted (so many at once as fit into a statement); in the transaction."""
-    _take_out_of_index(pks)
+    _remove_from_index(pks)
     SearchText.objects.filter(pk__in=pks).delete()
 
 

@@ -216,13 +216,13 @@ class Unescaped:
 
 def _multipart(body: bytes, content_type: str) -> Iterator[bytes]:
     """The parts named “content” (RFC 7578)."""
-    boundary = parse_header_parameters(content_type)[1].get("boundary", "").encode("latin-1", "replace")
+    boundary = _parameters(content_type).get("boundary", "").encode("latin-1", "replace")
     for part in (b"\r\n" + body).split(b"\r\n--" + boundary)[1 : MAX_FIELDS + 1] if boundary else ():
         headers, _blank, value = part.partition(b"\r\n\r\n")
         for header in headers.decode("latin-1").split("\r\n"):
             field, _colon, parameters = header.partition(":")
             is_name = field.strip().lower() == "content-disposition"
-            if is_name and parse_header_parameters(parameters)[1].get("name") == "content":
+            if is_name and _parameters(parameters).get("name") == "content":
                 yield value
 
 
@@ -233,3 +233,11 @@ def _json(body: bytes) -> list[bytes]:
         return []
     content = data.get("content") if isinstance(data, dict) else None
     return [content.encode("utf-8", "surrogatepass")] if isinstance(content, str) else []
+
+
+def _parameters(header: str) -> dict[str, str]:
+    """A header's parameters; none where their encoding is unknown."""
+    try:
+        return dict(parse_header_parameters(header)[1])
+    except ValueError:
+        return {}

@@ -13,7 +13,7 @@ LASTS = timedelta(seconds=60)
 FORGOTTEN_AFTER = timedelta(hours=1)
 
 
-def sound(problem: AuditAlarm.Problem) -> None:
+def raise_alarm(problem: AuditAlarm.Problem) -> None:
     """Raise the alarm, or keep it up."""
     now = timezone.now()
     AuditAlarm.objects.filter(seen_at__lt=now - FORGOTTEN_AFTER).delete()

@@ -224,7 +224,7 @@ class AuditAlarm(models.Model):
 
     problem = models.CharField(max_length=16, choices=Problem, primary_key=True)
     since = models.DateTimeField()
-    # When a worker last met it, and when the admins were sent an e-mail about it.
+    # When a worker last saw it, and when the admins were sent an e-mail about it.
     seen_at = models.DateTimeField()
     mailed_at = models.DateTimeField(null=True)
 

@@ -63,6 +63,11 @@ def object_of(value: object) -> dict[str, Any]:
     return {}
 
 
+def name_of(about: Mapping[str, Any]) -> str:
+    """The name in `senderData` or another description of a user or group; empty when it has none."""
+    return text_of(about.get("name") or about.get("nickname"))
+
+
 def timestamp_of(data: Mapping[str, Any]) -> int | None:
     """The time of a message in milliseconds since the epoch; None when it tells none that a database can hold."""
     timestamp = data.get("timestamp")

@@ -15,7 +15,8 @@ SECRETS = {
 }
 PLAIN = (
     *("DEBUG", "ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "HTTPS", "FORWARDED_HOPS", "MEDIA_ORIGINS"),
-    *("GOEASY_REST_HOST", "GOEASY_CONCURRENCY", "GOEASY_MAX_CALLS_PER_SECOND"),
+    *("SCRIPT_NAME", "READER_ALARM_PER_HOUR", "WEBHOOK_MAX_MB"),
+    *("GOEASY_REST_HOST", "GOEASY_ALLOWED_HOSTS", "GOEASY_CONCURRENCY", "GOEASY_MAX_CALLS_PER_SECOND"),
     *("GOEASY_CONNECT_TIMEOUT", "GOEASY_READ_TIMEOUT", "FEED_COMPARE_MINUTES", "WEBHOOK_KEEP_DAYS"),
     *("RECALL_GRACE_SECONDS", "RECALL_VERIFY", "RECALL_VERIFY_AFTER", "SWEEP_MAX_MESSAGES"),
     *("AUDIT_FORMER_PUBLIC_KEYS", "AUDIT_CHECKPOINT_MINUTES", "AUDIT_CHECKPOINT_STDOUT"),
@@ -29,8 +30,10 @@ def fingerprint(salt: bytes) -> dict[str, str]:
 
 
 def as_text(value: Any) -> str:
-    """The value as JSON; bytes as hexadecimal."""
-    return json.dumps(value, default=bytes.hex, ensure_ascii=False)
+    """The value as JSON; bytes as hexadecimal, what JSON has no form for as its text."""
+    return json.dumps(
+        value, default=lambda each: each.hex() if isinstance(each, bytes) else str(each), ensure_ascii=False
+    )
 
 
 def hashed(value: Any, salt: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Messages as GoEasy told them, read as leniently as can be: what is looked at is their form."""
+"""Messages as GoEasy wrote them, read leniently: the check looks at their form."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MARKS = ("recalled", "rc")
 
 
 @dataclass(frozen=True)
-class Told:
+class RawMessage:
     """One message: its exact text, and its members."""
 
     raw: str
@@ -27,7 +27,7 @@ class Told:
 
     @property
     def timestamp(self) -> int | None:
-        """When it was sent (ms), told as a number or as digits; None when it cannot be read."""
+        """When it was sent (ms), from a number or from digits; None when it cannot be read."""
         value = self.member(TIMESTAMP)
         if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) == 13:
             return int(value)
@@ -42,7 +42,7 @@ class Told:
         return "recaller alone" if self.data.get("recaller") else ""
 
 
-def read(raws: Iterable[str]) -> list[Told]:
+def read(raws: Iterable[str]) -> list[RawMessage]:
     """The messages among these JSON texts, in their order."""
     messages = []
     for raw in raws:
@@ -51,11 +51,11 @@ def read(raws: Iterable[str]) -> list[Told]:
         except (ValueError, RecursionError):
             continue
         if isinstance(data, dict):
-            messages.append(Told(raw, data))
+            messages.append(RawMessage(raw, data))
     return messages
 
 
-def of_page(page: HistoryPage) -> list[Told]:
+def of_page(page: HistoryPage) -> list[RawMessage]:
     """Everything that a page of history holds, readable to the console or not."""
     return read([*(message.raw for message in page.messages), *page.unreadable])
 

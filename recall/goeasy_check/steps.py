@@ -1,6 +1,6 @@
 """The steps of a check: send, read, recall, read again, wait for the webhook.
 
-Nothing is taken back but what the check itself sent, and nothing leaves before the log tells of it.
+Only messages that the check itself sent are recalled, and each request is recorded before it is sent.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from moderation.goeasy.errors import GoEasyError, NotSent, Refused
 from recall import limits
 from recall.goeasy_check import webhook
 from recall.goeasy_check.assumptions import Findings, Result
-from recall.goeasy_check.messages import ID, PAYLOAD, SENDER, Told, of_page, size_of
+from recall.goeasy_check.messages import ID, PAYLOAD, SENDER, RawMessage, of_page, size_of
 
 # So many messages are sent; one is taken back and looked at, then the others.
 MESSAGES = 3
@@ -213,8 +213,8 @@ class Check:
             "to_data": {"name": self.pair.user_b},
         }
 
-    def find_sent(self) -> list[Told]:
-        """The messages as history tells them, newest first: those that can be named by their time alone."""
+    def find_sent(self) -> list[RawMessage]:
+        """The messages as history has them, newest first: those that their time alone identifies."""
         deadline = time.monotonic() + self.wait
         while True:
             page = self.read("history after the send")
@@ -237,7 +237,7 @@ class Check:
             key=lambda each: -(each.timestamp or 0),
         )
 
-    def look_at_names(self, ours: list[Told]) -> None:
+    def look_at_names(self, ours: list[RawMessage]) -> None:
         """What a message's members are called, and what they are."""
         message = ours[0]
         is_full = {"timestamp", "senderId", "payload", "type"} <= set(message.data)
@@ -246,14 +246,14 @@ class Check:
         time_ = message.data.get("timestamp", message.data.get("ts"))
         self.findings.note("numeric_timestamps", type(time_) is int, json.dumps(time_)[:40])
         sender = message.member(SENDER)
-        # Only an id of digits could have been told as a number.
+        # Only an id of digits could have been written as a number.
         could_be_a_number = self.pair.user_a.isdigit()
         is_text = isinstance(sender, str)
         self.findings.note("text_ids", None if is_text and not could_be_a_number else is_text, json.dumps(sender)[:40])
         payload = message.member(PAYLOAD)
         self.findings.note("object_payloads", isinstance(payload, dict), type(payload).__name__)
 
-    def look_at_form(self, sent: list[Told]) -> None:
+    def look_at_form(self, sent: list[RawMessage]) -> None:
         """The order within a page, and whether its cursor is exclusive."""
         newest = sent[0].timestamp or 0
         if page := self.read("history for its order"):
@@ -264,7 +264,7 @@ class Check:
             is_there = any(each.timestamp == newest for each in of_page(page))
             self.findings.note("exclusive_cursor", not is_there)
 
-    def look_at_pages(self, sent: list[Told]) -> None:
+    def look_at_pages(self, sent: list[RawMessage]) -> None:
         """Whether pages are full while there is more, and what the end looks like."""
         self.say("Reading history to its end …")
         before: int | None = None
@@ -285,7 +285,7 @@ class Check:
         seen = f"{min(short)} of {MAX_HISTORY_LIMIT}, and there were more" if short else f"{sum(lengths)} messages read"
         self.findings.note("limit_kept", enough, seen)
 
-    def take_back(self, sent: list[Told]) -> None:
+    def take_back(self, sent: list[RawMessage]) -> None:
         """Take back the newest message, look what became of it, and take back the others."""
         message, others = sent[0], sent[1:]
         timestamp = message.timestamp or 0
@@ -310,7 +310,7 @@ class Check:
             self.say("Taking the others back …")
             self.recall("recall of the others", [each.timestamp or 0 for each in others], None)
 
-    def watch_it_go(self, timestamp: int, recaller: Recaller | None, others: list[Told]) -> None:
+    def watch_it_go(self, timestamp: int, recaller: Recaller | None, others: list[RawMessage]) -> None:
         """Read history until the message is marked or absent, or the wait is over."""
         began = time.monotonic()
         while True:

@@ -22,7 +22,7 @@ AFTERWARDS = 2.0
 MAX_DELIVERIES = 500
 MAX_SAMPLE = 4_000
 # What is counted of deliveries that were refused for their signature.
-BAD_SIGNATURES = ("WRONG_SIGNATURE", "UNSIGNED", "SIGNED_BODY")
+BAD_SIGNATURES = (feed.What.WRONG_SIGNATURE, feed.What.UNSIGNED)
 
 
 class Watch:
@@ -54,7 +54,7 @@ class Watch:
         """Those of the check's messages."""
         return [each for each in self.deliveries() if self.nonce.encode() in bytes(each.content)]
 
-    def times_told(self, number: int) -> int:
+    def times_delivered(self, number: int) -> int:
         """How often the check's message with this number was delivered, in whatever delivery."""
         name = f"{self.nonce}-{number}".encode()
         return sum(bytes(each.content).count(name) for each in self.ours())
@@ -66,7 +66,7 @@ class Watch:
             return
         say("Waiting for the webhook …")
         while time.monotonic() < self.began + seconds:
-            if all(self.times_told(number) for number in range(1, messages + 1)):
+            if all(self.times_delivered(number) for number in range(1, messages + 1)):
                 self.took = time.monotonic() - self.began
                 # A recall may be told a moment later; what is large is read by the worker.
                 time.sleep(AFTERWARDS)
@@ -77,9 +77,8 @@ class Watch:
 
     def bad_signatures(self) -> int:
         """How many deliveries were refused for their signature meanwhile."""
-        names = [str(getattr(feed.What, name)) for name in BAD_SIGNATURES if hasattr(feed.What, name)]
         now = self.refused()
-        return sum(max(0, now.get(name, 0) - self.counts.get(name, 0)) for name in names)
+        return sum(max(0, now.get(name, 0) - self.counts.get(name, 0)) for name in BAD_SIGNATURES)
 
     def note(self, findings: Findings, measured: dict[str, float]) -> None:
         """Say what was found."""
@@ -95,8 +94,8 @@ class Watch:
         if not ours:
             findings.note("webhook_delivers", None, "nothing came; is it switched on in GoEasy's console?")
             return
-        told = sum(bool(self.times_told(number)) for number in range(1, self.expected + 1))
-        findings.note("webhook_delivers", told == self.expected, f"{told} of {self.expected}")
+        delivered = sum(bool(self.times_delivered(number)) for number in range(1, self.expected + 1))
+        findings.note("webhook_delivers", delivered == self.expected, f"{delivered} of {self.expected}")
         findings.note("webhook_signature", not bad, f"{bad} refused" if bad else "")
         if self.took is not None:
             measured["webhook_s"] = round(self.took, 3)
@@ -116,7 +115,7 @@ class Watch:
         others = sorted({kind for each in self.deliveries() for kind in other_kinds(value_of(each))})
         findings.note("webhook_im_alone", False if others else None, ", ".join(others))
         # The newest message is the one that was taken back by itself.
-        again = self.times_told(self.expected) > 1
+        again = self.times_delivered(self.expected) > 1
         findings.note("webhook_tells_recalls", True if again else None, "" if again else "nothing came of it yet")
 
     def samples(self) -> list[dict[str, Any]]:
@@ -135,11 +134,6 @@ class Watch:
     def is_mixed(self, delivery: WebhookDelivery) -> bool:
         """Whether a delivery holds messages that the check did not send."""
         return sum(1 for _each in members(value_of(delivery))) > bytes(delivery.content).count(self.nonce.encode())
-
-
-def text_of(delivery: WebhookDelivery) -> str:
-    """A delivery's content as text."""
-    return bytes(delivery.content).decode(errors="replace")
 
 
 def value_of(delivery: WebhookDelivery) -> Any:

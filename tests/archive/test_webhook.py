@@ -358,6 +358,13 @@ def test_a_body_that_breaks_off_is_refused(client: Client) -> None:
     assert client.post(URL, "content=x", content_type=FORM, **headers).status_code == 400
 
 
+def test_a_part_in_an_unknown_encoding_is_no_content(client: Client) -> None:
+    body = b"--x\r\nContent-Disposition: form-data; name*=bogus''content\r\n\r\n[]\r\n--x--\r\n"
+    headers = {"x-goeasy-signature": sign(SECRET, "[]")}
+    answer = client.generic("POST", URL, body, "multipart/form-data; boundary=x", headers=headers)
+    assert (answer.status_code, counted()) == (401, {"wrong_signature": 1})
+
+
 def test_without_a_signature_no_body_is_read(client: Client) -> None:
     class Unread(FakePayload):
         def read(self, *arguments: Any) -> bytes:

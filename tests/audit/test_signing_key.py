@@ -141,7 +141,7 @@ def test_a_log_that_contradicts_its_checkpoint_raises_an_alarm_of_its_own(
 
 
 def test_the_alarm_ends_when_no_worker_raises_it_any_more() -> None:
-    alarms.sound(KEY_MISSING)
+    alarms.raise_alarm(KEY_MISSING)
     assert alarms.state() == "key_missing"
     with time_machine.travel(timezone.now() + timedelta(seconds=61)):
         assert alarms.state() == "ok"
@@ -150,13 +150,13 @@ def test_the_alarm_ends_when_no_worker_raises_it_any_more() -> None:
 def test_the_alarm_is_mailed_once_until_it_was_over_for_an_hour(make_user: Any) -> None:
     make_user("ada", "admin", email="ada@example.com")
     for _ in range(2):
-        alarms.sound(KEY_MISSING)
+        alarms.raise_alarm(KEY_MISSING)
         mailed.watch()
     (letter,) = mail.outbox
     assert (letter.subject, letter.to) == ("The audit log is not being signed.", ["ada@example.com"])
     assert "The signing key is missing." in letter.body
     with time_machine.travel(timezone.now() + timedelta(minutes=62)):
-        alarms.sound(KEY_MISSING)
+        alarms.raise_alarm(KEY_MISSING)
         mailed.watch()
     assert len(mail.outbox) == 2
 
@@ -165,7 +165,7 @@ def test_the_alarm_is_mailed_once_until_it_was_over_for_an_hour(make_user: Any) 
 def test_home_shows_the_alarm_to_whoever_may_read_the_log(
     client: Client, make_user: Any, role: str, shown: bool
 ) -> None:
-    alarms.sound(KEY_MISSING)
+    alarms.raise_alarm(KEY_MISSING)
     client.force_login(make_user("somebody", role))
     page = client.get("/").content.decode()
     assert ("The audit log is not being signed." in page) == shown
@@ -174,7 +174,7 @@ def test_home_shows_the_alarm_to_whoever_may_read_the_log(
 
 def test_readyz_names_the_problem(client: Client) -> None:
     assert client.get("/readyz").json()["audit"] == "ok"
-    alarms.sound(KEY_MISSING)
+    alarms.raise_alarm(KEY_MISSING)
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["audit"]) == (503, "key_missing")
 
@@ -188,7 +188,7 @@ def test_admin_shows_a_missing_key_and_not_a_broken_log(lost: bytes, client: Cli
         assert "not verified</span> The signing key is missing." in page
         assert "broken</span>" not in page
         assert "not signed</span>" not in page
-    alarms.sound(KEY_MISSING)
+    alarms.raise_alarm(KEY_MISSING)
     assert (
         "not signed</span> The signing key is missing. Put" in client.get("/admin/audit/auditentry/").content.decode()
     )

@@ -43,7 +43,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--wait", type=float, default=60, metavar="SECONDS", help="for history, and for the webhook"
         )
-        parser.add_argument("--output", type=Path, help="the file of the answers (default: one in data/)")
+        parser.add_argument("--output", type=Path, help="the file of the answers (default: one in DATA_DIR)")
         parser.add_argument("--yes", action="store_true", help="do not ask before anything is sent")
         parser.add_argument("--dry-run", action="store_true", help="show what would be sent; send nothing")
         parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
@@ -108,8 +108,7 @@ class Command(BaseCommand):
     def output(self, path: Path | None, slug: str) -> Path:
         """Where the answers will be kept: a file that can be written; ends with 2 otherwise."""
         if path is None:
-            folder = Path(getattr(settings, "DATA_DIR", settings.BASE_DIR / "data"))
-            path = folder / f"goeasy-check-{slug}-{timezone.now():%Y%m%dT%H%M%SZ}.json"
+            path = settings.DATA_DIR / f"goeasy-check-{slug}-{timezone.now():%Y%m%dT%H%M%SZ}.json"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as problem:

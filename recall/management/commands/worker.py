@@ -246,7 +246,7 @@ def keep_signing(name: str) -> None:
 def keep_alarm(problem: AuditAlarm.Problem) -> None:
     """Raise an alarm of the audit log; a database that is away must not end the loop."""
     try:
-        audit_alarms.sound(problem)
+        audit_alarms.raise_alarm(problem)
     except Error:
         log.exception("the audit log's alarm was not raised; trying again")
         connection.close()
