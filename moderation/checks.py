@@ -28,7 +28,7 @@ ALIKE = 0.85
 
 @register(Tags.compatibility)
 def check_configuration(app_configs: Any = None, **options: Any) -> list[CheckMessage]:
-    """What of the configuration is likely not meant so."""
+    """Warnings about settings that are probably mistakes."""
     return [*check_names(), *check_browsers(), *check_goeasy(), *check_resources()]
 
 

@@ -1,4 +1,4 @@
-"""No outsider can flood the log: of what one source causes again and again, one line a minute is written, with a count.
+"""Limits how often one source can fill the log: one line a minute for each kind of warning, with a count.
 
 Anybody who reaches the console can make it warn: by webhooks without a signature, addresses that do not exist, names
 of other hosts, requests that are none. The filter stands at the handlers through which such warnings go.

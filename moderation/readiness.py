@@ -19,14 +19,14 @@ def unapplied_migrations() -> list[str]:
 
 
 def migrations_problem() -> str:
-    """A sentence for whoever starts something on a database that is not migrated; empty when it is."""
+    """A sentence that says that the database is not migrated; empty when it is."""
     if not (names := unapplied_migrations()):
         return ""
     return f"The database lacks {len(names)} migrations ({names[0]} first). Run: python manage.py migrate"
 
 
 def static_files_problem() -> str:
-    """A sentence for whoever starts web processes without the collected static files of this version; else empty."""
+    """A sentence that says that static files of this version are not collected; empty when they are."""
     if "Manifest" not in settings.STORAGES["staticfiles"]["BACKEND"]:
         return ""
     advice = "Run: python manage.py collectstatic --no-input"

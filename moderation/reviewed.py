@@ -70,7 +70,7 @@ def aspect(things: Iterable[object]) -> tuple[int, str]:
 
 
 def token(user: User, decision: str, aspects: Aspects) -> str:
-    """What the form of `decision` (which one, and about what) carries back to tell what `user` was shown."""
+    """The signed value with which the form of `decision` (which one, about what) returns what `user` was shown."""
     content = [user.pk, decision, timezone.now().timestamp(), aspects]
     return signing.dumps(content, salt=SALT, compress=True)
 

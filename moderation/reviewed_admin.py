@@ -1,4 +1,4 @@
-"""Forms of Django admin that are shown again when somebody else has changed the row since their page was made."""
+"""Django admin forms that are shown again when somebody else has changed the row since the page was made."""
 
 from __future__ import annotations
 

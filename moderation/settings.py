@@ -393,7 +393,7 @@ STORAGES = {
     },
 }
 WHITENOISE_USE_FINDERS = DEBUG
-# Collected static files are for everybody: whoever serves them may run under another account.
+# Collected static files are readable by everybody: a proxy that serves them may run under another account.
 FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o755
 
 # Nothing inline, nothing evaluated, nothing framed: admin included.

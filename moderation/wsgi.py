@@ -10,7 +10,7 @@ from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "moderation.settings")
 
-# What gunicorn takes for an application that cannot be loaded: it ends, and starts no further process.
+# gunicorn's exit status for an application that cannot be loaded: it ends and starts no further process.
 CANNOT_BE_LOADED = 4
 
 

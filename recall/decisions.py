@@ -46,7 +46,7 @@ def to_settle(recall: Recall) -> Aspects:
 
 
 def _calls(batches: QuerySet[RecallBatch]) -> tuple[int, str]:
-    """Which they are, told by how many there are in each state and by the sum of their keys."""
+    """Which calls they are: the number in each state, and the sum of their keys."""
     return aspect(
         batches.order_by("state", "settlement").values_list("state", "settlement").annotate(Count("pk"), Sum("pk"))
     )

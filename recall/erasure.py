@@ -61,7 +61,7 @@ class Found:
         return {**{name: len(getattr(self, name)) for name in names}, "notes": len(self.notes) if with_notes else 0}
 
     def aspects(self) -> Aspects:
-        """What a page shows to whoever erases it. Recorded searches are not part of it: looking adds to them."""
+        """What a page shows to a person who erases it. Recorded searches are left out: looking adds to them."""
         names = ("messages", "evidence", "deliveries", "notes")
         return {name: aspect(sorted(getattr(self, name))) for name in names}
 

@@ -24,7 +24,7 @@ from recall.models import Recall, RecallBatch, RecallItem, RecallReason
 if TYPE_CHECKING:
     from recall.sweeps import SweepPlan
 
-# Of those who asked for other recalls meanwhile, in the sentence that tells of it.
+# People who requested other recalls meanwhile, in the sentence about them.
 MAX_ACTORS_NAMED = 5
 STATES = RecallBatch.State
 
@@ -95,7 +95,7 @@ def _names(application: Application, senders: set[str]) -> tuple[int, str]:
 
 
 def _decided(reason: RecallReason, recaller: Recaller | None, is_overridden: bool) -> Aspects:
-    """The reason as it stands in the list now, and what app users will be shown of whoever recalls."""
+    """The reason as it is in the list now, and what app users will see as the recaller."""
     names = ("code", "label_en", "label_zh", "is_active")
     return {
         "reason": aspect(RecallReason.objects.filter(pk=reason.pk).values_list(*names)),

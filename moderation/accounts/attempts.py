@@ -43,7 +43,7 @@ ANYWHERE, SIGNED_IN = "", "signed in"
 
 
 def network(text: str) -> str:
-    """What counts as one address: an IPv4 address, or the /64 of an IPv6 address, which one customer has whole."""
+    """What counts as one address: an IPv4 address, or the /64 of an IPv6 address, which belongs to one customer."""
     try:
         found = ipaddress.ip_address(text)
     except ValueError:
@@ -183,7 +183,7 @@ class LimitedPasswordChange(PasswordChangeForm):
         self.request = request
 
     def clean_old_password(self) -> str:
-        """Counted apart from signing in: whoever has the session cannot keep its owner from signing in elsewhere."""
+        """Counted separately from sign-ins: somebody with the session cannot lock its owner out elsewhere."""
         name = self.user.get_username()
         with counted(self.request, name, {SIGNED_IN: MAX_SIGNED_IN}, too_many_passwords):
             try:

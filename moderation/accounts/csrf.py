@@ -1,4 +1,4 @@
-"""Why a form was not accepted: each cause that Django can tell apart, and what to do about it."""
+"""Why a form was refused: each cause that Django distinguishes, and what to do about it."""
 
 from typing import NamedTuple
 

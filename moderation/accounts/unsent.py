@@ -63,7 +63,7 @@ def page_of(request: HttpRequest) -> str:
 
 
 def keep(request: HttpRequest) -> UnsentForm | None:
-    """Keep the fields of this POST for whoever signed in last with the browser; None if there is nobody, or nothing."""
+    """Keep the fields of this POST for the last account that signed in with the browser; None if there is none."""
     typed = request.POST.copy()
     for name in [name for name in typed if LEFT_OUT.search(name.lower())]:
         del typed[name]

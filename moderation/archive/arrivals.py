@@ -75,7 +75,7 @@ def _numbers(text: str, after: int) -> Iterator[int]:
 
 
 def read_mark(text: str) -> Mark | None:
-    """The mark that `text` carries, or None when it is none."""
+    """The mark in `text`, or None when it is malformed."""
     if not (match := MARK.fullmatch(text)):
         return None
     floor = int(match[1])

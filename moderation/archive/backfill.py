@@ -157,12 +157,12 @@ def survey(
 def _look_at(
     page: Page, before: int, wanted: list[int], marks: dict[int, list[bool | None]], sights: dict[int, Sight]
 ) -> list[int]:
-    """Note what is known of `wanted` (ms, newest first) once `page` was read; return those that older pages will tell.
+    """Note what is known of `wanted` (ms, newest first) once `page` was read; return those that older pages will show.
 
     `marks`: how the messages seen so far at each time are marked.
     """
     if page.is_blocked:
-        # Nothing tells where the newest of them would be; older ones can still be asked for.
+        # Where the newest of them would be is unknown; older ones can still be requested.
         sights[wanted[0]] = Sight.PRESENT if False in marks.get(wanted[0], []) else Sight.BEYOND
         return wanted[1:]
     waiting: list[int] = []
@@ -317,7 +317,7 @@ def _read_pages(
 
 
 def _read_page(conversation: Conversation, client: Client, before: int | None, reading: Reading) -> Page | None:
-    """Read the page before `before` (ms) into the archive and into `reading`; None when GoEasy did not tell it."""
+    """Read the page before `before` (ms) into the archive and into `reading`; None when it did not come."""
     try:
         page = read_page(client.history(target=conversation.target, before=before), before)
     except GoEasyError as error:

@@ -55,7 +55,7 @@ LEASE, LEASE_OF_LARGE = timedelta(minutes=1), timedelta(minutes=10)
 
 
 class Apart(NamedTuple):
-    """A message that is none of IM: what it is counted as, its sender ("" if none is named) and time (ms)."""
+    """A message that is not of IM: what it is counted as, its sender ("" if none is named) and time (ms)."""
 
     what: feed.What
     sender_id: str
@@ -64,8 +64,11 @@ class Apart(NamedTuple):
 
 @dataclass(frozen=True)
 class Read:
-    """The messages of a delivery, or of a part of it, each with its conversation; what is none of IM; and what was
-    wrong (of `models.feed.PROBLEMS`) with the rest: with `bad` of `total`, where it is a matter of single messages."""
+    """The messages of a delivery, or of a part of it, each with its conversation.
+
+    `apart`: those that are not of IM. `problem`: what was wrong with the rest (one of `models.feed.PROBLEMS`); `bad` of
+    `total` messages, where it concerns single messages.
+    """
 
     messages: list[tuple[Target, Message]] = field(default_factory=list)
     apart: list[Apart] = field(default_factory=list)
@@ -108,7 +111,7 @@ def _read(elements: list[tuple[str, Any]]) -> Read:
 
 
 def non_im_category(data: Any) -> feed.What | None:
-    """What a message that is none of IM is counted as: customer service, PubSub; None for any other.
+    """The category of a message that is not of IM (customer service, PubSub); None for a message of IM.
 
     By the vendor's SDK, messages of customer service have a team or types of their own; public receivers of PubSub
     read `channel`, `timestamp` and `content`. A message that names a group is that group's, whatever else it says.
@@ -135,7 +138,7 @@ def _elements(raw: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
         try:
             yield from list(_elements(value, depth + 1))
         except ValueError:
-            # A text that begins as JSON does and is none: those beside it are messages all the same.
+            # A text that begins like JSON and is not: its neighbours may be messages all the same.
             yield raw, value
     elif depth < MOST_ENVELOPES and isinstance(value, dict) and "timestamp" not in value:
         inside = list(_enveloped(raw, depth))
@@ -349,7 +352,7 @@ def process(delivery: WebhookDelivery) -> None:
 
 
 def _sum(total: Read, read: Read) -> Read:
-    """What came of the slices so far. Of the messages one is enough to tell that there were any."""
+    """The result of the slices so far. One message is enough to know that there were any."""
     bad, number = total.bad + read.bad, total.total + read.total
     problem = total.problem or read.problem
     detail = f"{bad} / {number}" if bad else total.detail or read.detail

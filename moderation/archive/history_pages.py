@@ -20,7 +20,7 @@ CURSORS = range(10**12, 10**13)
 
 @dataclass(frozen=True)
 class Page:
-    """The messages of the page strictly before `before` (ms; None: the newest page), and the texts that are none."""
+    """The messages of the page strictly before `before` (ms; None: the newest page), and the unreadable texts."""
 
     before: int | None
     messages: list[Message]
@@ -44,12 +44,12 @@ class Page:
 
     @property
     def is_blocked(self) -> bool:
-        """Whether nothing on it tells where an older page would begin, nor that there is none."""
+        """Whether it shows neither where an older page begins nor that there is none."""
         return self.oldest is None and self._is_unclear
 
     @property
     def _is_unclear(self) -> bool:
-        """Whether something on it does not tell when it was sent, so that it may be older than the cursor."""
+        """Whether the time of something on it is unknown, so that it may be older than the cursor."""
         return bool(self.unreadable) or any(message.timestamp not in CURSORS for message in self.messages)
 
     @property

@@ -209,7 +209,7 @@ def _learn(known: Message, told: Message) -> tuple[str, ...]:
 
 
 def _tells_what_was_said(known: Message, told: Message) -> bool:
-    """Whether `told` has a payload and `known`, which was recalled, came without one."""
+    """Whether `told` has a payload and `known`, a recalled message, has none."""
     if "payload" not in told.data or known.payload_sha256 == told.payload_sha256:
         return False
     return known.payload_sha256 == _payload_sha256(known.type or None, None)
@@ -270,7 +270,7 @@ def _keep(application_id: int, messages: list[Message]) -> Ingested:
 
 @dataclass(frozen=True)
 class About:
-    """Name and avatar of a user or a group, as a message of `as_of` (ms; never after its arrival) told them."""
+    """Name and avatar of a user or a group in a message of `as_of` (ms; never after its arrival)."""
 
     name: str
     avatar: str
@@ -278,7 +278,7 @@ class About:
 
 
 def _about(value: object, as_of: int) -> About | None:
-    """What `value`, a member such as `senderData`, tells; None when it tells nothing."""
+    """Name and avatar in `value`, a member such as `senderData`; None when it has neither."""
     data = object_of(value)
     name = storable(name_of(data), 255)
     avatar = storable(data.get("avatar"), 2000)
@@ -291,7 +291,7 @@ def _learn_names(application_id: int, messages: Iterable[Message]) -> None:
     groups: dict[int, About] = {}
     for message in sorted(messages, key=lambda message: message.sort_time):
         data, to = message.data, _to(message.data)
-        # A message that is dated ahead must not outlast names that are told after it.
+        # A name from a message dated ahead must not outlast later names.
         at = min(message.sort_time, int(message.seen_at.timestamp() * 1000))
         if message.sender_id and (about := _about(data.get("senderData"), at)):
             people[message.sender_id] = about

@@ -31,7 +31,7 @@ def titled(conversations: Iterable[Conversation]) -> list[Conversation]:
 
 
 def sender_names(application: Application, user_ids: Iterable[str]) -> dict[str, str]:
-    """The names that messages have told of these users; a user without one, or with one unseen, is left out."""
+    """The latest names of these users; a user without a visible one is left out."""
     known = Sender.objects.filter(application=application, user_id__in=list(user_ids)).exclude(name="")
     return {user_id: name for user_id, name in known.values_list("user_id", "name") if not is_blank(name)}
 
@@ -51,7 +51,7 @@ class Writer:
 
 
 def writer_of(message: Message, known: str) -> Writer:
-    """What the sender of `message` is called, `known` (perhaps empty) being the latest name that any message told."""
+    """What the sender of `message` is called; `known` is the latest known name, perhaps empty."""
     name, known = name_in(message), "" if is_blank(known) else known
     return Writer(name or known or message.sender_id, known if name and known != name else "")
 

@@ -92,7 +92,7 @@ def _kept(table: dict[int, str | None], code: int, becomes: str | None) -> str |
 
 
 class _Letters(dict[int, "str | None"]):
-    """For `str.translate`: no marks of no script in particular, and simplified forms; filled as characters are met."""
+    """For `str.translate`: no marks of no script in particular, and simplified forms; filled on first use."""
 
     def __missing__(self, code: int) -> str | None:
         sign = chr(code)
@@ -101,7 +101,7 @@ class _Letters(dict[int, "str | None"]):
 
 
 class _WithoutSigns(dict[int, "str | None"]):
-    """For `str.translate`: white space and signs go; filled as characters are met."""
+    """For `str.translate`: white space and signs go; filled on first use."""
 
     def __missing__(self, code: int) -> str | None:
         sign = chr(code)

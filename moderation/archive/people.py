@@ -21,14 +21,14 @@ PIECE = 500
 # More people narrow nothing down.
 MAX_PEOPLE = 200
 MAX_CANDIDATES = 1_000
-# Messages from which it is told in which applications an id writes.
+# Messages that are read to find the applications in which an id writes.
 MAX_MESSAGES = 1_000
 
 # ruff: noqa: S608 - the only thing put into statements is the name above
 
 
 def with_id(user_id: str, applications: Iterable[Application] | None = None) -> list[Sender]:
-    """The people with this very id, one an application: those who wrote, and those of whom a message told a name.
+    """The people with this very id, one an application: those who wrote, and those whose name is known.
 
     `applications`: all there are, if they were read already.
     """

@@ -46,7 +46,7 @@ def delete_older(conversation: int, until: int) -> int:
                 return deleted
             keys = _older(conversation, until)
             if not keys:
-                # What could not be read tells no time of its own.
+                # A message that could not be read has no known time.
                 seen_before = datetime.fromtimestamp(until / 1000, UTC)
                 UnreadableMessage.objects.filter(conversation=conversation, seen_at__lt=seen_before).delete()
                 return deleted
@@ -84,7 +84,7 @@ def release(conversation: Conversation, actor: str, note: str, seen: Seen | None
 
 
 def to_hold(conversation: Conversation) -> Aspects:
-    """What a page shows to whoever puts the conversation on hold, or ends that."""
+    """What a page shows to a person who puts the conversation on hold, or ends the hold."""
     return {"hold": aspect([conversation.held_at, conversation.held_by, conversation.hold_note])}
 
 

@@ -148,7 +148,7 @@ def _write(texts: list[tuple[int, str]]) -> None:
 
 
 def _remove_from_index(pks: Sequence[int]) -> None:
-    """Let SQLite's index forget messages: it has no copy of what it knows, and is told what to forget."""
+    """Remove messages from SQLite's index, which keeps no copy of its content: it needs the grams to remove."""
     if connection.vendor == "sqlite":
         indexed = SearchText.objects.filter(pk__in=pks, rules__isnull=False).values_list("pk", "words")
         gone = [(pk, " ".join(grams_of(words or ""))) for pk, words in indexed]

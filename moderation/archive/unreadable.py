@@ -11,7 +11,7 @@ from moderation.archive.models.unreadable import MAX_UNREADABLE_LENGTH
 
 log = logging.getLogger(__name__)
 
-# So many are kept of a conversation: whoever reads them learns nothing more from the next ones.
+# At most so many are kept of a conversation: more of them would tell a reader nothing new.
 MAX_KEPT = 1_000
 
 
@@ -38,7 +38,7 @@ def keep(conversation: Conversation, raws: Sequence[str]) -> None:
 
 
 def forget_read(conversation: Conversation, messages: Iterable[Message]) -> None:
-    """Let go of what an earlier version could not read and this one has read: it is in the archive now."""
+    """Delete what an earlier version could not read and this one has: it is in the archive now."""
     UnreadableMessage.objects.filter(
         conversation=conversation, sha256__in=[message.sha256 for message in messages]
     ).delete()

@@ -40,7 +40,7 @@ class TooLarge(Exception):
 
 
 class NotWhole(Exception):
-    """A body that breaks off, or whose chunks are none."""
+    """A body that breaks off, or whose chunks are malformed."""
 
 
 @csrf_exempt

@@ -1,4 +1,4 @@
-"""Alarms of the audit log: why a worker cannot sign it. They last while a worker goes on raising them."""
+"""Alarms of the audit log: why a worker cannot sign it. They last as long as a worker keeps raising them."""
 
 from datetime import timedelta
 

@@ -38,7 +38,7 @@ def outcome(entry: dict[str, Any]) -> tuple[int, int]:
         return FAILURE, CRITICAL
     if action == Action.READER_ALARM:
         return SUCCESS, MEDIUM
-    # An answer that tells of no effect (408, 500 and above), or is not the usual one, is no failure either.
+    # An answer that leaves the effect unknown (408, 500 and above), or is not the usual one, is no failure either.
     nobody_knows = entry["detail"].get("outcome") == "unknown" or entry["detail"].get("unusual")
     if action == Action.UNANSWERED or (action == Action.ANSWERED and nobody_knows):
         return UNKNOWN, LOW

@@ -97,7 +97,7 @@ def note_ignored_forwarding(request: HttpRequest) -> None:
 
 
 def forwarding_is_ignored() -> bool:
-    """Whether this process was sent an X-Forwarded-For within the last hour that FORWARDED_HOPS=0 told it to ignore."""
+    """Whether this process received an X-Forwarded-For within the last hour and ignored it, as FORWARDED_HOPS is 0."""
     return time.monotonic() - _ignored_at < REMEMBERED
 
 
@@ -111,7 +111,7 @@ def acting() -> str:
 
 
 class OneLine(logging.Filter):
-    """Leaves the traceback out."""
+    """Omits the traceback."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.exc_info = record.exc_text = None

@@ -18,7 +18,7 @@ from moderation.audit.requests import acting, origin
 # Levels of lists and objects. What nests deeper is hashed and exported as text, and some readers of JSON give up.
 DEEPEST = 100
 CONTAINERS = (dict, list, tuple)
-# For so long whoever opened something is taken to read on: it is recorded once.
+# Opening something again within this time counts as reading on, and is not recorded again.
 READS_ON = timedelta(hours=1)
 PLAIN = frozenset({int, str, float, bool, type(None)})
 
@@ -122,7 +122,7 @@ def record_all(entries: Sequence[AuditEntry]) -> list[AuditEntry]:
 
 
 def was_recorded_lately(**fields: Any) -> bool:
-    """Whether an entry with these fields by whoever's request is being answered is from the last READS_ON."""
+    """Whether the account of the current request has an entry with these fields from the last READS_ON."""
     return AuditEntry.objects.filter(actor=acting(), at__gte=timezone.now() - READS_ON, **fields).exists()
 
 

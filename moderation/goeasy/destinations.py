@@ -126,7 +126,7 @@ def as_address(host: str) -> Address | None:
 
 
 def is_numeric(word: str) -> bool:
-    """Whether it looks like an address, and is none: 127.1, 10.1.2.0/33."""
+    """Whether it looks like an address and is not a valid one: 127.1, 10.1.2.0/33."""
     return bool(re.fullmatch(r"[0-9.]+", word))
 
 

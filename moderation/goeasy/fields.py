@@ -69,7 +69,7 @@ def name_of(about: Mapping[str, Any]) -> str:
 
 
 def timestamp_of(data: Mapping[str, Any]) -> int | None:
-    """The time of a message in milliseconds since the epoch; None when it tells none that a database can hold."""
+    """The time of a message in milliseconds since the epoch; None when it has none that a database can hold."""
     timestamp = data.get("timestamp")
     if type(timestamp) is not int:
         timestamp = whole_number(timestamp)

@@ -243,7 +243,7 @@ class _Connection(urllib3.connection.HTTPConnection):
         name, problem = self._dns_host, None
         try:
             for address in self._addresses():
-                # In place of the name for this moment alone: TLS goes on to verify the name.
+                # In place of the name only while connecting: TLS still verifies the name.
                 self._dns_host = address
                 try:
                     return super()._new_conn()

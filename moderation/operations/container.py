@@ -44,7 +44,7 @@ class DamagedError(BackupError):
 
 
 def derive(passphrase: str, salt: bytes) -> tuple[AESGCM, bytes]:
-    """The cipher, and what tells that the passphrase is right. Takes 64 MB and some tenths of a second."""
+    """The cipher, and a check value of the passphrase. Takes 64 MB and some tenths of a second."""
     text = unicodedata.normalize("NFC", passphrase).encode()
     derived = Scrypt(salt=salt, length=48, n=2**16, r=8, p=1).derive(text)
     return AESGCM(derived[:32]), derived[32:]

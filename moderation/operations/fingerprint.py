@@ -37,7 +37,7 @@ def as_text(value: Any) -> str:
 
 
 def hashed(value: Any, salt: bytes) -> str:
-    """What tells whether a secret is the same; guessing it takes 16 MB and tens of milliseconds a try."""
+    """A slow hash that shows whether a secret is the same: 16 MB and tens of milliseconds for each guess."""
     return Scrypt(salt=salt, length=16, n=2**14, r=8, p=1).derive(as_text(value).encode()).hex() if value else ""
 
 

@@ -1,4 +1,4 @@
-"""What must hold of the database before anything is served or sent."""
+"""Checks of the database before anything is served or sent."""
 
 from contextlib import suppress
 from typing import Any

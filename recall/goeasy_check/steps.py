@@ -199,7 +199,7 @@ class Check:
                 self.findings.note("send_accepted", False, str(came))
             elif number == 1:
                 self.findings.note("send_accepted", True)
-            # Two in one millisecond could not be told apart.
+            # Two messages in one millisecond could not be distinguished.
             time.sleep(0.05)
 
     def message(self, number: int) -> dict[str, Any]:

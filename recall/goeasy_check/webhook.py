@@ -68,7 +68,7 @@ class Watch:
         while time.monotonic() < self.began + seconds:
             if all(self.times_delivered(number) for number in range(1, messages + 1)):
                 self.took = time.monotonic() - self.began
-                # A recall may be told a moment later; what is large is read by the worker.
+                # A recall may be delivered a moment later; the worker reads large deliveries.
                 time.sleep(AFTERWARDS)
                 return
             if self.bad_signatures() >= 3:
@@ -137,7 +137,7 @@ class Watch:
 
 
 def value_of(delivery: WebhookDelivery) -> Any:
-    """A delivery's content as JSON; None when it is none."""
+    """A delivery's content as JSON; None when it is not JSON."""
     try:
         return json.loads(bytes(delivery.content))
     except (ValueError, RecursionError):

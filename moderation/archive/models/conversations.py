@@ -151,7 +151,7 @@ class Conversation(models.Model):
         return {"kind": "private", "user_a": self.user_a, "user_b": self.user_b}
 
     def record_opening(self, page: str) -> None:
-        """Record that whoever's request is being answered is about to read this conversation on `page`.
+        """Record that the account of the current request is about to read this conversation on `page`.
 
         A private one each time, a group's once an hour for each reader.
         """

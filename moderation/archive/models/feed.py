@@ -86,7 +86,7 @@ class WebhookDelivery(models.Model):
         return str(PROBLEMS.get(self.problem, self.problem))
 
     def record_reading(self) -> None:
-        """Record that whoever's request is being answered is about to read its text; once an hour for each reader."""
+        """Record that the account of the current request is about to read its text; once an hour for each reader."""
         fields: dict[str, Any] = {"action": Action.DELIVERY_READ, "app": self.application.slug}
         if not was_recorded_lately(**fields, detail__delivery=self.pk):
             record(**fields, actor=acting(), detail={"delivery": self.pk})

@@ -66,7 +66,7 @@ class Behaviour:
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], base: Behaviour | None = None) -> Behaviour:
-        """`base` with these behaviours; raises ValueError with a sentence for what is none."""
+        """`base` with these behaviours; raises ValueError with a sentence for an unknown one."""
         known = {each.name: each for each in fields(cls)}
         if unknown := set(values) - set(known):
             raise ValueError(f"there is no behaviour {', '.join(sorted(unknown))}")

@@ -32,7 +32,7 @@ SHORT = {
 
 
 def shown(message: dict[str, Any], behaviour: Behaviour) -> dict[str, Any]:
-    """`message`, kept as the documentation has it, in the form that GoEasy tells it in."""
+    """`message`, stored in the documented form, in the form that GoEasy sends."""
     told = dict(message)
     if told.pop("recalled", False):
         told |= MARKS[behaviour.history_marks_recalled_as]

@@ -1,4 +1,4 @@
-"""`manage.py check_config`: what the console understood of its configuration, for whoever has just written it."""
+"""`manage.py check_config`: how the console understood its configuration."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Command(BaseCommand):
         "do not fit together. Exit status: 0 nothing to warn of, 1 warnings; a value that cannot be used stops any "
         "command with a sentence."
     )
-    # It is for before anything else works.
+    # It must work before anything else does.
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:

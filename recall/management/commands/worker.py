@@ -173,7 +173,7 @@ def keep_reading(name: str) -> None:
 
 
 def keep_watching(name: str) -> None:
-    """Twice a minute for ever: watch feeds and readers, and let go of what is old: deliveries, messages, attempts."""
+    """Twice a minute: watch feeds and readers, and delete old deliveries, messages and attempts."""
     pruned_up_to = 0
 
     def work() -> None:
@@ -193,7 +193,7 @@ def keep_comparing(name: str) -> None:
 
 
 def keep_searchable(name: str) -> None:
-    """Every few seconds for ever: index new names, and messages that are not indexed by today's rules."""
+    """Every few seconds: index new names, and messages that are not indexed by today's rules."""
 
     def work() -> None:
         people.index_names()

@@ -53,7 +53,7 @@ class Command(BaseCommand):
 
 
 def sentences(found: dict[str, Any]) -> list[str]:
-    """What a person is told of a restored backup."""
+    """Lines about a restored backup, for a person."""
     lines = [f"Restored: the backup of {found['made_at']}."]
     if found["kept_aside"]:
         lines.append(f"What it replaced is kept: {', '.join(found['kept_aside'])}.")
