@@ -34,10 +34,15 @@ def variables(**environment: str) -> dict[str, str]:
 
 def manage(folder: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """`manage.py` of the copy in `folder`."""
+    return run(folder, *command, **variables(**environment))
+
+
+def run(folder: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`manage.py` of the copy in `folder`, with these variables alone."""
     return subprocess.run(
         [sys.executable, "manage.py", *command],
         cwd=folder,
-        env=variables(**environment),
+        env={"PATH": os.environ["PATH"], **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -46,10 +51,10 @@ def manage(folder: Path, *command: str, **environment: str) -> subprocess.Comple
 
 
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager
@@ -57,7 +62,7 @@ def gunicorn(folder: Path, *before: str, **environment: str) -> Iterator[str]:
     """The address of a gunicorn that serves the copy in `folder`; `before` stands before its command line."""
     port = free_port()
     command = [*before, sys.executable, "-m", "gunicorn", "moderation.wsgi", "--bind", f"127.0.0.1:{port}"]
-    command += ["--worker-class", "gthread", "--threads", "2", "--no-control-socket"]
+    command += ["--threads", "2", "--no-control-socket"]
     process = subprocess.Popen(command, cwd=folder, env=variables(**environment))
     try:
         deadline = time.monotonic() + 60

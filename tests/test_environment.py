@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from moderation.environment import Environment, Reading, parse_file
+from tests import console
 
 ROOT = Path(__file__).resolve().parent.parent
 LONG_KEY = "an-example-key-of-more-than-fifty-different-characters-0123456789"
@@ -124,21 +123,11 @@ def test_a_secret_is_shown_masked(text: str, shown: str) -> None:
     assert Reading("NAME", text, "environment", True).shown == shown
 
 
-def console(folder: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`manage.py` of a copy of the console in `folder`, with these variables alone."""
+def manage(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """`manage.py` of a copy of the console in `folder`, with no variables."""
     if not (folder / "manage.py").exists():
-        for name in ("moderation", "recall"):
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "manage.py", folder)
-        (folder / "static").mkdir()
-    return subprocess.run(
-        [sys.executable, "manage.py", *command],
-        cwd=folder,
-        env={"PATH": os.environ["PATH"], **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+        console.copy(folder)
+    return console.run(folder, *command)
 
 
 def test_a_database_is_where_its_path_says_whatever_the_folders_are_called(tmp_path: Path) -> None:
@@ -146,7 +135,7 @@ def test_a_database_is_where_its_path_says_whatever_the_folders_are_called(tmp_p
     folder.mkdir()
     (folder / ".env").write_text(f"SECRET_KEY={LONG_KEY}\nDATABASE_URL='sqlite:///{folder}/x?y#z/db.sqlite3'\n")
     code = "from django.db import connection; connection.cursor(); print(connection.settings_dict['NAME'])"
-    done = console(folder, "shell", "--no-imports", "-c", code)
+    done = manage(folder, "shell", "--no-imports", "-c", code)
     assert done.stdout.strip() == str(folder / "x?y#z" / "db.sqlite3"), done.stderr
     assert (folder / "x?y#z" / "db.sqlite3").exists()
 
@@ -163,7 +152,7 @@ def test_check_config_prints_what_was_understood_and_no_secret(tmp_path: Path) -
         "GOEASY_CONCURRENCY=32",
     ]
     (tmp_path / ".env").write_text("\n".join(lines))
-    done = console(tmp_path, "check_config", "--json")
+    done = manage(tmp_path, "check_config", "--json")
     assert done.returncode == 1
     document = json.loads(done.stdout)
     found = {each["name"]: (each["value"], each["source"]) for each in document["settings"]}
@@ -174,7 +163,7 @@ def test_check_config_prints_what_was_understood_and_no_secret(tmp_path: Path) -
         *("console.W001", "console.I001", "console.I002", "console.W004", "console.W008"),
     ]
     assert document["messages"][0]["hint"] == "Is GOEASY_CONCURRENCY meant?"
-    plain = console(tmp_path, "check_config")
+    plain = manage(tmp_path, "check_config")
     assert plain.returncode == 1
     for secret in (LONG_KEY, "0123456789abcdef", "geheim"):
         assert secret not in done.stdout + done.stderr + plain.stdout + plain.stderr
@@ -183,13 +172,13 @@ def test_check_config_prints_what_was_understood_and_no_secret(tmp_path: Path) -
 def test_check_config_has_nothing_to_warn_of_in_the_example(tmp_path: Path) -> None:
     example = (ROOT / ".env.example").read_text().replace("\nSECRET_KEY=\n", f"\nSECRET_KEY={LONG_KEY}\n")
     (tmp_path / ".env").write_text(example)
-    done = console(tmp_path, "check_config")
+    done = manage(tmp_path, "check_config")
     assert (done.returncode, "Warning" in done.stdout) == (0, False), done.stdout + done.stderr
 
 
 def test_a_key_in_a_file_that_cannot_be_read_is_not_said_to_be_unset(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(f"SECRET_KEY={LONG_KEY} # mine\n")
-    done = console(tmp_path, "check")
+    done = manage(tmp_path, "check")
     assert done.returncode != 0
     assert done.stderr.startswith(".env, line 1: SECRET_KEY has a # after a blank.")
     assert "Traceback" not in done.stderr

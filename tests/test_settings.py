@@ -165,3 +165,5 @@ def test_every_name_that_settings_read_is_explained() -> None:
     names = set(re.findall(r'(?:read|read_exactly)\("([A-Z_]+)"', source))
     assert len(names) > 15
     assert names == set(re.findall(r"^(?:# )?([A-Z_]+)=", example, re.MULTILINE))
+    for name in ("README.md", "README.zh-CN.md"):
+        assert names <= set(re.findall(r"`([A-Z_]+)`", (ROOT / name).read_text(encoding="utf-8"))), name

@@ -22,6 +22,7 @@ import pytest
 from moderation import gunicorn_worker
 from moderation.archive.models import FeedCount, Message
 from moderation.goeasy.signing import sign
+from tests.console import free_port
 
 from .webhooks import (
     PAGES,
@@ -32,7 +33,6 @@ from .webhooks import (
     Gunicorn,
     Sender,
     database_url,
-    free_port,
     message,
     signed,
 )

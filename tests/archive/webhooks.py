@@ -7,7 +7,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +20,7 @@ from typing import Any
 from django.db import connection
 
 from moderation.goeasy.signing import sign
+from tests.console import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = "0123456789abcdef"
@@ -39,12 +39,6 @@ def database_url() -> str:
     if connection.vendor == "sqlite":
         return f"sqlite:///{name}"
     return urllib.parse.urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 # The commands that README gives, with smaller numbers.
