@@ -30,10 +30,14 @@ LEFT_OUT = re.compile("passw|secret|key|token|^(confirm|edit|typed|typed_count|_
 WITHOUT_A_PAGE = {
     *("conversation-hold", "recall-cancel", "recall-retry", "recall-settle", "sweep-cancel", "sweep-retry"),
 }
+# Requests of a script, which would push out what a person has sent.
+NO_FORMS = {"conversation-filter", "conversation-select"}
 
 
 def answer_ended_session(request: HttpRequest, response: HttpResponse) -> None:
     """If `response` sends a POST to the sign-in, keep what was posted, and have the sign-in lead to the form's page."""
+    if request.resolver_match and request.resolver_match.url_name in NO_FORMS:
+        return
     target = urlsplit(response.get("Location", ""))
     if target.path not in {resolve_url(settings.LOGIN_URL), reverse("admin:login")} or "next=" not in target.query:
         return

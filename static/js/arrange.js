@@ -1,4 +1,4 @@
-/* Rows that have come stand where their time places them, each of them once, under the heading of their day. */
+/* Puts new rows in their place by time, each row once, under the heading of its day. */
 
 import { messages } from "./rows.js";
 
@@ -20,7 +20,7 @@ export function arrange() {
   let last = rows[0]?.previousElementSibling ?? null;
   let day = "";
   for (const row of [...rows].sort(inOrder)) {
-    // Only what is out of its place is moved: what is being played or typed in stays as it is.
+    // Move only rows that are out of place: moving one stops what it plays.
     if ((last ? last.nextElementSibling : messages.firstElementChild) !== row) {
       if (last) last.after(row);
       else messages.prepend(row);

@@ -130,7 +130,7 @@ for (const form of document.querySelectorAll("form:has([data-kind-fields])")) {
   show();
 }
 
-/* Printing: what is folded up is opened meanwhile, and when it was printed is said. */
+/* Printing: open folded parts meanwhile, and write when the page was printed. */
 
 let folded = [];
 
@@ -145,7 +145,7 @@ window.addEventListener("afterprint", () => {
   for (const details of folded) details.open = false;
 });
 
-/* A session that ended while a page was asking for its news: the page says so, and stays as it is. */
+/* When the session has ended, a polling page says so and stays as it is. */
 
 document.addEventListener("htmx:beforeSwap", (event) => {
   const address = event.detail.xhr.responseURL;

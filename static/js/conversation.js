@@ -54,7 +54,7 @@ function came() {
 let before = new Set();
 
 messages.addEventListener("htmx:configRequest", (event) => {
-  // What has come is counted, and shown, for what is loaded: from the first row on, to the last where more is to be had.
+  // News counts only in the loaded span: from the first row, and to the last one where newer pages are not loaded.
   const all = [...messages.querySelectorAll(".message")];
   event.detail.parameters.mark = document.getElementById("mark").value;
   if (all.length) event.detail.parameters.from = all[0].dataset.place;
@@ -83,7 +83,7 @@ document.addEventListener("htmx:afterRequest", (event) => {
   const fresh = all.filter((row) => !before.has(row));
   if (!before.size || !fresh.length) return;
   const first = all.findIndex((row) => before.has(row));
-  // To the first new one; of older ones to the last, if the button that was pressed has gone, and the focus with it.
+  // Focus the first new row; of older rows the last one, if the button that had the focus is gone.
   if (all.indexOf(fresh.at(-1)) > first) focusRow(fresh.find((row) => all.indexOf(row) > first));
   else if (document.activeElement === document.body) focusRow(fresh.at(-1));
 });

@@ -1,4 +1,4 @@
-/* Shows a notice that the page has ready: hidden in its place, or in a template at the end of where it belongs. */
+/* Shows a prepared notice: hidden in its place, or in a template whose parent it is put into. */
 
 export function show(name) {
   const shown = document.getElementById(name);

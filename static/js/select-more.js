@@ -9,17 +9,19 @@ const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_whole, name) => valu
 
 const tell = (...sentences) => { at("told").textContent = sentences.filter(Boolean).join(" "); };
 
+function leadsToSignIn(response) {
+  if (response.type !== "opaqueredirect") return false;
+  at("signed-out").hidden = false;
+  return true;
+}
+
 /* `refused`: what to say when the server cannot read what was asked for. */
 async function take(address, { refused = words.failed, ...options } = {}) {
   tell();
   let answer;
   try {
     const response = await fetch(address, { redirect: "manual", ...options });
-    if (response.type === "opaqueredirect") {
-      // To the sign-in.
-      at("signed-out").hidden = false;
-      return null;
-    }
+    if (leadsToSignIn(response)) return null;
     if (response.status === 400) {
       tell(refused);
       return null;
@@ -82,18 +84,18 @@ async function pasted() {
 let asked = 0;
 let answered = Promise.resolve();
 
-/* When the rows are those that the filter leaves. */
+/* Resolves when the rows are filtered. */
 export const filtered = () => answered;
 
 export function filter() {
   answered = narrow(at("filter"), ++asked);
 }
 
-/* The server compares, as its search does: what is found there is found here. */
+/* The server compares, by the same rules as its search. */
 async function narrow(field, turn) {
   const all = [...messages.querySelectorAll(".message")];
   const wanted = field.value.trim();
-  // What is selected is what the answer leaves.
+  // “Select shown” needs the answer first.
   at("select-shown").hidden = true;
   if (!wanted) {
     for (const row of all) row.hidden = false;
@@ -107,14 +109,15 @@ async function narrow(field, turn) {
   body.append("csrfmiddlewaretoken", document.querySelector("[name=csrfmiddlewaretoken]").value);
   let matching;
   try {
-    const response = await fetch(field.dataset.address, { method: "POST", body, redirect: "error" });
+    const response = await fetch(field.dataset.address, { method: "POST", body, redirect: "manual" });
+    if (leadsToSignIn(response)) return;
     if (!response.ok) throw new Error(response.statusText);
     matching = new Set((await response.json()).matching.map(String));
   } catch {
     if (turn === asked) at("failed").hidden = false;
     return;
   }
-  // Somebody has typed on.
+  // A later input has its own answer.
   if (turn !== asked) return;
   for (const row of all) row.hidden = !matching.has(row.dataset.id);
   at("failed").hidden = true;

@@ -103,7 +103,7 @@ function recaller() {
 }
 
 export function start() {
-  // Only whom it is allowed has these fields.
+  // These fields are there only for people who may choose a recaller.
   for (const id of ["recall_recaller_id", "recall_recaller_data"]) at(id)?.addEventListener("input", recaller);
   at("sum").setAttribute("role", "status");
   at("clear").addEventListener("click", clear);

@@ -1,5 +1,5 @@
-/* What is typed into a form is kept in this tab, for its person and its page. When the session ends before it is sent,
-   it is filled in again after signing in. Signing out, or another person, erases it. Secrets are never kept. */
+/* Keeps what is typed into a form in this tab, by account and page. If the session ends before the form is sent, it is
+   filled in again after signing in. Signing out, or another account, erases it. Secrets are never kept. */
 
 import { show as showNotice } from "./notice.js";
 
@@ -13,7 +13,7 @@ const isKept = (field) =>
   field.name && !SECRET.test(field.name) && !field.closest("#messages")
   && (field.matches("textarea, select:not([multiple])") || (field.matches("input") && TYPES.includes(field.type)));
 
-/* The fields of every form that changes something, each under a name that it has again when the page is made anew. */
+/* The fields of every POST form, each with a name that is the same after a reload. */
 function* fields() {
   for (const form of document.forms) {
     if (form.method !== "post") continue;
@@ -42,7 +42,7 @@ function write(name, entry) {
   try {
     sessionStorage.setItem(name, JSON.stringify(entry));
   } catch {
-    // No room or no storage: what is typed lives as long as the page.
+    // No room or no storage: the text is lost with the page.
   }
 }
 
@@ -58,7 +58,7 @@ function erase(isErased) {
 
 const drafts = () => Object.keys(sessionStorage).filter((name) => name.startsWith("typed-"));
 
-/* The sign-in, and a page that says that a form has expired: whatever page is shown next is filled in. */
+/* On the sign-in page and on a refused form: the next page is filled in. */
 function markAll() {
   for (const name of drafts()) write(name, { ...read(name), again: true, sent: false });
 }
@@ -86,11 +86,11 @@ try {
   if (!person || document.querySelector("[data-keeps-typed]")) {
     markAll();
   } else {
-    // What was sent, and led here and not to the sign-in, has arrived.
+    // A form that was sent and did not lead to the sign-in has arrived.
     erase((name) => name.split("-", 2)[1] !== person || read(name)?.sent === true);
     const entry = read(key);
     const isToBeFilled = entry?.again && Date.now() - entry.at < HOURS * 3600 * 1000;
-    // When every script of the page listens.
+    // Wait until every script of the page listens.
     if (isToBeFilled) {
       write(key, { ...entry, again: false });
       document.addEventListener("DOMContentLoaded", () => fill(entry.values));

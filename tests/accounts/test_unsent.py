@@ -197,3 +197,11 @@ def test_a_page_of_another_site_is_never_led_to(client: Client, moderator: Any) 
     end_session(client)
     answer = client.post(reverse("recall-new"), form(), headers={"referer": "https://evil.example/x"})
     assert led_to(answer).startswith("/recalls/new/?unsent=")
+
+
+@pytest.mark.parametrize("name", ["conversation-filter", "conversation-select"])
+def test_a_request_of_a_script_is_not_kept(client: Client, moderator: Any, private: Any, name: str) -> None:
+    sign_in(client)
+    end_session(client)
+    answer = client.post(reverse(name, args=[private.pk]), {"q": "spam", "timestamps": STAMPS[0]})
+    assert (answer.status_code, UnsentForm.objects.count()) == (302, 0)

@@ -83,6 +83,11 @@ def test_selecting_in_an_ended_session_says_so(prepared: Page) -> None:
     expect(prepared.locator("#signed-out")).to_be_visible()
 
 
+def test_filtering_in_an_ended_session_says_so(prepared: Page) -> None:
+    prepared.locator("#filter").fill("spam")
+    expect(prepared.locator("#signed-out")).to_be_visible()
+
+
 def test_another_person_finds_nothing(prepared: Page, talk: Talk) -> None:
     page = prepared
     address = page.url
