@@ -41,11 +41,17 @@ def deliveries_with(
 
 
 def _contents(kept: QuerySet[WebhookDelivery]) -> Iterator[tuple[int, str, bytes]]:
-    """Key, state and content of each: of the large ones, one is in memory at a time."""
+    """Key, state and content of each: DELIVERIES_AT_ONCE are in memory at a time; of the large ones, one.
+
+    By key, because `iterator()` holds everything in memory without server-side cursors (settings.py).
+    """
     sized = kept.annotate(size=Length("content"))
     small = sized.filter(size__lte=CHEAP_BYTES).values_list("pk", "state", "content")
-    for pk, state, content in small.iterator(chunk_size=DELIVERIES_AT_ONCE):
-        yield pk, state, bytes(content)
+    after = 0
+    while some := list(small.filter(pk__gt=after)[:DELIVERIES_AT_ONCE]):
+        for pk, state, content in some:
+            yield pk, state, bytes(content)
+        after = some[-1][0]
     for large in list(sized.filter(size__gt=CHEAP_BYTES).values_list("pk", flat=True)):
         for pk, state, content in kept.filter(pk=large).values_list("pk", "state", "content"):
             yield pk, state, bytes(content)

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from moderation.archive import deliveries, erasure, feed
@@ -107,6 +109,17 @@ def test_erasure_covers_customer_service_messages(application: Any) -> None:
     assert erasure.deliveries_with(application, "cust-1") == {delivery.pk: "apart"}
     assert erasure.deliveries_with(application, "cust-1", [CUSTOMER_SERVICE[0]["timestamp"]]) == {delivery.pk: "apart"}
     assert erasure.deliveries_with(application, "cust-1", [AT]) == {}
+
+
+def test_erasure_reads_few_deliveries_at_a_time(application: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erasure, "DELIVERIES_AT_ONCE", 2)
+    kept = [accept(application, [im(number)]).pk for number in range(5)]
+    with CaptureQueriesContext(connection) as queries:
+        found = erasure.deliveries_with(application, "u")
+    assert list(found) == kept
+    contents = [query["sql"] for query in queries if "LENGTH" in query["sql"].upper() and "<=" in query["sql"]]
+    assert contents
+    assert all("LIMIT 2" in sql for sql in contents)
 
 
 def test_the_feed_page_counts_them_and_says_that_they_cannot_be_recalled(
