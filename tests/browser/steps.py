@@ -27,8 +27,8 @@ class Talk:
 
     @property
     def name(self) -> str:
-        """The group's id, or the two users': what opens it."""
-        return self.conversation.get("group_id") or "{user_a}/{user_b}".format(**self.conversation)
+        """The group's id, or the first user's: what finds it."""
+        return self.conversation.get("group_id") or self.conversation["user_a"]
 
     @property
     def fields(self) -> dict[str, str]:
