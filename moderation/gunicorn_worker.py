@@ -131,7 +131,7 @@ class ChunkedEnd:
 
 
 class Arrival:
-    """A request on its way: `take()` what comes until it returns True."""
+    """A request on its way: `receive()` what comes until it returns True."""
 
     def __init__(self, config: Any, client: Any) -> None:
         self.deadline = time.monotonic() + ARRIVAL_SECONDS
@@ -155,15 +155,15 @@ class Arrival:
     def is_large(self) -> bool:
         return self.size > LARGE_BYTES
 
-    def take_continue(self) -> bool:
+    def claim_continue(self) -> bool:
         """Whether the client waits for “100 Continue” before it sends the body; True only once."""
         if self.parser is None or not self.request._expected_100_continue:
             return False
         self.request._expected_100_continue = False
         return True
 
-    def take(self, data: bytes) -> bool:
-        """Take what arrived; True when the request is whole, or when nothing more of it is wanted.
+    def receive(self, data: bytes) -> bool:
+        """Add what arrived; True when the request is whole, or when nothing more of it is wanted.
 
         Raises ValueError for headers that are too long, and what gunicorn's parser raises.
         """
@@ -179,7 +179,7 @@ class Arrival:
             self._parse()
             if not is_body_wanted(self.request, self._left or 0):
                 return self._cut()
-        return self._take_body(data)
+        return self._receive_body(data)
 
     def close(self) -> None:
         self._body.close()
@@ -198,7 +198,7 @@ class Arrival:
         while piece := self._body.read(READ_BYTES):
             yield piece
 
-    def _take_body(self, data: bytes) -> bool:
+    def _receive_body(self, data: bytes) -> bool:
         if self._left is None:
             end = self._chunked.feed(data)
             is_whole, body = end is not None, data[:end]
@@ -217,7 +217,7 @@ class Arrival:
     def _cut(self) -> bool:
         """Hand the request over as it is. Where the next one begins is not known: the connection ends with it."""
         self.request.force_close()
-        self.take_continue()
+        self.claim_continue()
         self.rest = b""
         return True
 
@@ -265,7 +265,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         if len(self.arriving) > MAX_ARRIVING:
             self.drop(next(iter(self.arriving)))
         if begun:
-            self.take(connection, begun)
+            self.receive(connection, begun)
 
     def on_data(self, connection: TConn, client: socket.socket) -> None:
         """Something arrived, or the client has gone."""
@@ -279,15 +279,15 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         except OSError:
             data = b""
         if data:
-            self.take(connection, data)
+            self.receive(connection, data)
         else:
             self.drop(connection)
 
-    def take(self, connection: TConn, data: bytes) -> None:
+    def receive(self, connection: TConn, data: bytes) -> None:
         arrival = self.arriving[connection]
         try:
-            is_whole = arrival.take(data)
-            if not is_whole and arrival.take_continue():
+            is_whole = arrival.receive(data)
+            if not is_whole and arrival.claim_continue():
                 connection.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         except (NoMoreData, StopIteration):
             self.drop(connection)
