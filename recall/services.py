@@ -42,6 +42,7 @@ from recall.models import (
     RecallReason,
     Sweep,
 )
+from recall.outcomes import settle
 
 
 class NotPossible(Exception):
@@ -439,6 +440,7 @@ def settle_unknown(recall: Recall, actor: User, *, send_again: bool, note: str, 
         record_all([_told(recall, actor, Action.SETTLED, timestamps, detail, note)])
         if send_again:
             resend([recall], Q(index__in=indexes), actor, note=note)
+        settle([recall.pk])
     return len(indexes)
 
 
