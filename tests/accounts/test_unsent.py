@@ -197,3 +197,18 @@ def test_a_page_of_another_site_is_never_led_to(client: Client, moderator: Any) 
     end_session(client)
     answer = client.post(reverse("recall-new"), form(), headers={"referer": "https://evil.example/x"})
     assert led_to(answer).startswith("/recalls/new/?unsent=")
+
+
+def test_signing_in_leads_to_a_page_whatever_address_is_given(client: Client, moderator: Any) -> None:
+    for address, page in (
+        ("/recalls/00000000-0000-0000-0000-000000000001/retry/", "/recalls/00000000-0000-0000-0000-000000000001/"),
+        ("http://testserver/accounts/language/?next=x", "/"),
+        ("/no/such/page/", "/"),
+        ("/recalls/?state=stopped", "/recalls/?state=stopped"),
+        ("https://evil.example/recalls/", "/"),
+        ("", "/"),
+    ):
+        assert sign_in(client, to=address)["Location"] == page
+        # Somebody who is signed in already is led on as well.
+        assert client.get("/accounts/login/", {"next": address})["Location"] == page
+        client.logout()
