@@ -84,9 +84,11 @@ class Watch:
     def note(self, findings: Findings, measured: dict[str, float]) -> None:
         """Say what was found."""
         if self.secret_problem:
-            is_stored = self.secret_problem == "key_unreadable"
-            why = "stored SecretKey cannot be opened" if is_stored else "SecretKey is not set"
-            findings.note("webhook_delivers", None, f"the application's {why}")
+            why = {
+                "not_configured": "the application has no SecretKey",
+                "key_unreadable": "the application's stored SecretKey cannot be opened",
+            }
+            findings.note("webhook_delivers", None, why[self.secret_problem])
             return
         ours, bad = self.ours(), self.bad_signatures()
         if bad and not ours:

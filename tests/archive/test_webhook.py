@@ -317,10 +317,8 @@ def test_what_nests_too_deeply_beside_the_content_costs_nothing_else(client: Cli
     headers = {"x-goeasy-signature": sign(SECRET, content)}
     body = f'{{"more": {deep}, "content": {json.dumps(content)}}}'
     assert is_acknowledged(client.post(URL, body, content_type="application/json", headers=headers))
-    assert (
-        client.post(URL, f'{{"content": {deep}}}', content_type="application/json", headers=headers).status_code == 401
-    )
-    assert client.post(URL, deep, content_type="application/json", headers=headers).status_code == 401
+    for other in (f'{{"content": {deep}}}', deep):
+        assert client.post(URL, other, content_type="application/json", headers=headers).status_code == 401
 
 
 def test_twenty_megabytes_are_taken_in_every_form(client: Client) -> None:
