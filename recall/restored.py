@@ -6,6 +6,7 @@ Nothing of them is sent by itself. Calls that had no outcome then have an unknow
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -38,7 +39,7 @@ def stop_unfinished(**_signal: Any) -> dict[str, int]:
     return {"recalls_stopped": len(found)}
 
 
-def stop(recalls: list[Recall]) -> None:
+def stop(recalls: Sequence[Recall]) -> None:
     """Stop `recalls`; the outcome of their calls that had none becomes unknown. Inside a transaction."""
     applications = {recall.application_id: recall.application for recall in recalls}
     attempts = RecallAttempt.objects.filter(batch__recall__in=recalls, outcome=RecallAttempt.Outcome.OPEN)

@@ -1,5 +1,6 @@
 """Signing in, and how a person likes to see the console."""
 
+from typing import Any
 from zoneinfo import available_timezones
 
 from django.conf import settings
@@ -27,8 +28,8 @@ class SignIn(auth_views.LoginView):
     authentication_form = LimitedSignIn
     redirect_authenticated_user = True
 
-    def get_redirect_url(self) -> str:
-        asked = super().get_redirect_url()
+    def get_redirect_url(self, *args: Any, **kwargs: Any) -> str:
+        asked = super().get_redirect_url(*args, **kwargs)
         return unsent.page_at(asked) if asked else ""
 
 

@@ -74,7 +74,8 @@ def bring_up_to_date(manifest: dict[str, Any], former: dict[str, Any] | None) ->
     found: dict[str, Any] = {}
     with transaction.atomic():
         record(actor=COMMAND_LINE, action=Action.RESTORED, detail={"backup": made, "overwritten": former})
-        for _receiver, counts in restored.send(sender=None):
+        answers: list[tuple[Any, Any]] = restored.send(sender=None)
+        for _receiver, counts in answers:
             found |= counts
     return found
 

@@ -83,11 +83,14 @@ def test_it_ends_when_a_person_has_decided_on_the_rest(stopped: Recall, moderato
     assert (stopped.state, stopped.stop_reason) == ("finished", "")
 
 
-def test_what_history_still_shows_can_be_sent_again(stopped: Recall, moderator: Any) -> None:
+def test_what_history_still_shows_can_be_sent_again(stopped: Recall, client: Client, moderator: Any) -> None:
     see(stopped, 0, "gone")
     see(stopped, 1, "still visible")
     stopped.refresh_from_db()
     assert stopped.state == "stopped"
+    client.force_login(moderator)
+    calls = client.get(stopped.get_absolute_url()).content.decode().partition('id="calls"')[2]
+    assert "messages are gone" in calls and "still shows messages" in calls
     assert services.retry_recall(stopped, moderator) == 1
     assert list(stopped.batches.values_list("state", flat=True)) == [States.UNKNOWN, States.PENDING]
 
