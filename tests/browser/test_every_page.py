@@ -45,6 +45,7 @@ NO_PAGE = {
         "conversation-news",
         "conversation-hold",
         "conversation-select",
+        "conversation-filter",
         "recall-cancel",
         "recall-retry",
         "recall-settle",

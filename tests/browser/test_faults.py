@@ -203,7 +203,7 @@ def test_when_goeasy_is_away_the_archive_is_shown_and_that_is_said(console: Cons
     page.goto("/conversations/open/?kind=private&user_a={user_a}&user_b={user_b}".format_map(stranger.conversation))
     page.locator("main form button.primary").click()
     expect(banner).to_be_visible()
-    expect(page.locator("#messages")).to_contain_text("No message is known here.")
+    expect(page.locator("#messages")).to_contain_text("The archive has no message here.")
     expect(page.locator("#messages")).to_contain_text("GoEasy may know more.")
 
     console.sandbox.clear_faults()

@@ -111,7 +111,7 @@ def test_a_double_click_on_the_confirmation_is_one_recall(console: Console, open
     page.locator("button[name=confirm]").dblclick(no_wait_after=True)
     wait_until(page, "accepted")
     recall = page.url
-    page.goto(f"/open/?q={talk.name}")
+    page.goto("/open/?q={user_a}/{user_b}".format_map(talk.conversation))
     past = page.locator(".past li a")
     expect(past).to_have_count(1)
     assert recall.endswith(past.get_attribute("href") or "?")
