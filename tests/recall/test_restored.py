@@ -74,6 +74,8 @@ def test_it_ends_when_history_shows_that_everything_is_gone(stopped: Recall) -> 
 
 def test_it_ends_when_a_person_has_decided_on_the_rest(stopped: Recall, moderator: Any) -> None:
     assert not services.can_retry(stopped)
+    with pytest.raises(services.NotPossible, match="Nothing is sent by itself after a restore"):
+        services.cancel_recall(stopped, moderator)
     with pytest.raises(services.NotPossible, match="still to be read"):
         services.settle_unknown(stopped, moderator, send_again=False, note="They were sent.")
     see(stopped, 0, "gone")
