@@ -36,6 +36,7 @@ from recall import limits
 from recall.models import Circuit, Recall, RecallAttempt, RecallBatch, RecallItem
 from recall.outcomes import (
     PATIENCE_WITH_DATABASE,
+    UNSENT,
     Claim,
     Withdrawn,
     record_results,
@@ -117,7 +118,7 @@ class Turn:
         sending = self.recalls().filter(state=Recall.State.SENDING)
         if not self.application.is_configured:
             for recall in sending.select_related("application", "conversation"):
-                stop(recall, Recall.StopReason.NOT_CONFIGURED)
+                stop(recall, Recall.StopReason(self.application.key_problem))
             return False
         # A recall whose worker died after the last outcome has nothing left that would finish it.
         settle(sending.exclude(batches__state__in=UNSENT).values_list("pk", flat=True))
@@ -411,9 +412,6 @@ class Turn:
         # In short steps: a recall that is called off meanwhile should not keep its worker.
         stopping.wait(min(max(seconds, 0.5 if self.circuit.is_open else 0.02), 1.0))
         return True
-
-
-UNSENT = [RecallBatch.State.PENDING, RecallBatch.State.SENDING]
 
 
 def due_recalls() -> list[Recall]:

@@ -96,8 +96,10 @@ class Recall(models.Model):
         KEY_REFUSED = "key_refused", _("GoEasy refused the key")
         UNREACHABLE = "unreachable", _("GoEasy could not be reached")
         NOT_CONFIGURED = "not_configured", _("The application has no key")
+        KEY_UNREADABLE = "key_unreadable", _("The application’s stored key cannot be opened")
         NOT_ALLOWED = "not_allowed", _("The application’s host is not one that a key may be sent to")
         INVALID = "invalid", _("It cannot be sent as it is")
+        RESTORED = "restored", _("It was under way when the backup was made. What was sent since is not known here")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     application = models.ForeignKey(Application, models.PROTECT, verbose_name=_("application"))
@@ -279,7 +281,7 @@ class RecallAttempt(models.Model):
     response_code = models.BigIntegerField(null=True)
     response_content = models.TextField(blank=True, default="")
     latency_ms = models.BigIntegerField(null=True)
-    # An error's `kind` (goeasy/errors.py), or "worker_lost".
+    # An error's `kind` (goeasy/errors.py), "worker_lost", or "restored".
     problem = models.CharField(max_length=32, blank=True, default="")
 
     class Meta:

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
-from django.db.models import Exists, F, OuterRef
+from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
 from moderation.archive.models import Application
@@ -23,13 +23,15 @@ from moderation.audit.services import entry, record, record_all
 from moderation.goeasy.client import Answer
 from moderation.goeasy.errors import GoEasyError, InvalidCall, NotAllowed, NotSent, Refused
 from recall import limits
-from recall.models import Circuit, Recall, RecallAttempt, RecallBatch
+from recall.models import NEEDS_A_PERSON, Circuit, Recall, RecallAttempt, RecallBatch
 
 log = logging.getLogger(__name__)
 
 Outcome = RecallAttempt.Outcome
 # `problem` of an attempt whose worker ended without recording an outcome.
 LOST = "worker_lost"
+# A batch that has no outcome yet.
+UNSENT = [RecallBatch.State.PENDING, RecallBatch.State.SENDING]
 
 # A call that surely had no effect is tried this often in all, waiting longer each time (seconds).
 MAX_ATTEMPTS = 10
@@ -258,7 +260,7 @@ def record_error(circuit: Circuit, claim: Claim, error: GoEasyError) -> None:
         if isinstance(error, Refused) and error.answer.refuses_key:
             stop_all(claim.recall, Recall.StopReason.KEY_REFUSED)
         elif isinstance(error, InvalidCall):
-            stop(claim.recall, Recall.StopReason.NOT_CONFIGURED)
+            stop(claim.recall, Recall.StopReason(claim.recall.application.key_problem or Recall.StopReason.INVALID))
         elif outcome == Outcome.NOT_SENT and state == RecallBatch.State.PENDING and wait is None:
             stop(claim.recall, Recall.StopReason.UNREACHABLE)
 
@@ -345,9 +347,7 @@ def stop(recall: Recall, reason: Recall.StopReason) -> None:
 
 def settle(recalls: Iterable[UUID]) -> None:
     """Call those of `recalls` (ids) finished of which no batch is unsent or being sent."""
-    left = RecallBatch.objects.filter(
-        recall=OuterRef("pk"), state__in=[RecallBatch.State.PENDING, RecallBatch.State.SENDING]
-    )
+    left = RecallBatch.objects.filter(recall=OuterRef("pk"), state__in=UNSENT)
     states = Recall.State
     done = Recall.objects.filter(~Exists(left), pk__in=list(recalls))
     # Nobody but a person makes a batch unsent again, and not while its recall is being sent: one statement is enough.
@@ -357,9 +357,11 @@ def settle(recalls: Iterable[UUID]) -> None:
             locked = Recall.objects.select_for_update(of=("self",)).get(pk=recall.pk)
             if locked.state != states.STOPPED:
                 continue
-            if locked.batches.filter(state__in=[RecallBatch.State.PENDING, RecallBatch.State.SENDING]).exists():
+            if locked.batches.filter(state__in=UNSENT).exists():
                 continue
-            if locked.batches.filter(state=RecallBatch.State.REFUSED).exists():
+            # After a restore nothing was left unsent, and a person may have to decide.
+            is_restored = locked.stop_reason == Recall.StopReason.RESTORED
+            if locked.batches.filter(NEEDS_A_PERSON if is_restored else Q(state=RecallBatch.State.REFUSED)).exists():
                 continue
             locked.state = states.FINISHED
             locked.stop_reason = ""

@@ -42,6 +42,7 @@ from recall.models import (
     RecallReason,
     Sweep,
 )
+from recall.outcomes import settle
 
 
 class NotPossible(Exception):
@@ -346,6 +347,8 @@ def nothing_to_call_off(batches: QuerySet[RecallBatch]) -> NotPossible:
     """Why nothing of `batches` can be called off any more."""
     if batches.filter(state=RecallBatch.State.CANCELLED).exists():
         return NotPossible(_("It was called off already: there is nothing left to call off."))
+    if batches.filter(recall__stop_reason=Recall.StopReason.RESTORED).exists():
+        return NotPossible(_("Nothing is sent by itself after a restore: there is nothing left to call off."))
     return NotPossible(_("Everything has been sent already: there is nothing left to call off."))
 
 
@@ -439,6 +442,7 @@ def settle_unknown(recall: Recall, actor: User, *, send_again: bool, note: str, 
         record_all([_told(recall, actor, Action.SETTLED, timestamps, detail, note)])
         if send_again:
             resend([recall], Q(index__in=indexes), actor, note=note)
+        settle([recall.pk])
     return len(indexes)
 
 

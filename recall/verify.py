@@ -25,6 +25,7 @@ from moderation.audit.services import record
 from moderation.goeasy.errors import NotAllowed
 from recall import limits
 from recall.models import NEEDS_A_PERSON, Evidence, Recall, RecallBatch, RecallItem
+from recall.outcomes import settle
 
 log = logging.getLogger(__name__)
 
@@ -184,6 +185,9 @@ def record_check(batch: RecallBatch, verdicts: dict[int, str], problem: str, che
                 **({"problem": problem} if problem else {}),
             },
         )
+    if batch.recall.stop_reason == Recall.StopReason.RESTORED:
+        # This may have been the last call of it that was not known.
+        settle({batch.recall_id})
     checked.gone += len(by_verdict[Verification.GONE])
     checked.still_visible += len(by_verdict[Verification.STILL_VISIBLE])
     checked.unknowable += len(by_verdict[Verification.UNKNOWABLE])

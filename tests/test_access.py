@@ -10,6 +10,8 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
+from moderation.accounts import unsent
+
 pytestmark = pytest.mark.django_db
 
 ROLES = {"-": None, "m": "moderator", "l": "lead", "a": "auditor", "A": "admin"}
@@ -235,6 +237,20 @@ def test_a_route_answers_whom_it_should(name: str, things: dict[str, Any], make_
                 client.force_login(make_user(f"{role}-{method}", role))
             said = answer(client, method, url)
             assert said in expected(name, letter, who), f"{method} {url} as {role or 'a visitor'}: {said}"
+
+
+def test_a_form_of_an_address_that_takes_only_post_is_on_a_page(
+    client: Client, things: dict[str, Any], administrator: Any
+) -> None:
+    client.force_login(administrator)
+    names = {name for name, (get, *_others) in ROUTES.items() if get == NOT_ALLOWED}
+    assert names >= unsent.ONE_LEVEL_UP | unsent.ON_ANY_PAGE
+    for name in names:
+        url = address(name, things)
+        assert url is not None
+        page = unsent.page_at(url)
+        assert client.get(page, follow=True).status_code == 200, name
+        assert page == "/" or url.startswith(page), name
 
 
 def test_no_cache_keeps_what_somebody_signed_in_sees(

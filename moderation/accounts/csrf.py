@@ -9,7 +9,7 @@ from django.utils.functional import Promise
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext_lazy as _
 
-from moderation.accounts.unsent import page_of
+from moderation.accounts.unsent import page_at, page_of
 
 SIGN_IN_PAGES = {"login", "admin:login"}
 # Characters of an address, which anybody can send, that are shown.
@@ -104,5 +104,5 @@ def form_refused(request: HttpRequest, reason: str = "") -> HttpResponse:
     if cause is TOKEN_DIFFERS and request.user.is_authenticated and match and match.view_name in SIGN_IN_PAGES:
         page = request.POST.get("next") or request.GET.get("next", "")
         is_here = url_has_allowed_host_and_scheme(page, {request.get_host()}, require_https=request.is_secure())
-        return redirect(page if is_here else resolve_url("home"))
+        return redirect(page_at(page) if is_here else resolve_url("home"))
     return render(request, "403_csrf.html", {"cause": cause, "page": page_of(request)}, status=403)

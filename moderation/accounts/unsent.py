@@ -26,12 +26,15 @@ MAX_BYTES, MAX_FORMS = 200_000, 5
 PARAMETER = "unsent"
 # Never kept, whatever form they are in: secrets, and what confirms or only names the press of a button.
 LEFT_OUT = re.compile("passw|secret|key|token|^(confirm|edit|typed|typed_count|_save.*|_addanother|_continue)$")
-# What takes only POST has no page of its own: its form is on the page one level up.
-WITHOUT_A_PAGE = {
-    *("conversation-hold", "recall-cancel", "recall-retry", "recall-settle", "sweep-cancel", "sweep-retry"),
+# What takes only POST has no page of its own: its form is on the page one level up, or on any page.
+ONE_LEVEL_UP = {
+    *("conversation-filter", "conversation-hold", "recall-cancel", "recall-retry", "recall-settle"),
+    *("sweep-cancel", "sweep-retry", "admin:archive_webhookdelivery_retry"),
+    *("admin:audit_auditentry_verify", "admin:audit_auditentry_prepare"),
 }
 # Requests of a script, which would push out what a person has sent.
 NO_FORMS = {"conversation-filter", "conversation-select"}
+ON_ANY_PAGE = {"goeasy-webhook", "logout", "set-language"}
 
 
 def answer_ended_session(request: HttpRequest, response: HttpResponse) -> None:
@@ -52,18 +55,23 @@ def answer_ended_session(request: HttpRequest, response: HttpResponse) -> None:
 def page_of(request: HttpRequest) -> str:
     """The address of the page on which the form of this POST was: as the browser says, else its own address."""
     came_from = request.headers.get("Referer", "")
-    if url_has_allowed_host_and_scheme(came_from, {request.get_host()}, require_https=request.is_secure()):
-        parts = urlsplit(came_from)
-        page = f"{parts.path}?{parts.query}" if parts.query else parts.path
-    else:
-        page = request.get_full_path()
-    path, root = page.partition("?")[0], get_script_prefix()
+    is_ours = url_has_allowed_host_and_scheme(came_from, {request.get_host()}, require_https=request.is_secure())
+    return page_at(came_from if is_ours else request.get_full_path())
+
+
+def page_at(address: str) -> str:
+    """`address` without its host if GET is answered there, else the page that has the form; home if there is none."""
+    parts, root = urlsplit(address), get_script_prefix()
     try:
         # Addresses are known without the folder that the console is in.
-        has_page = resolve(path.replace(root, "/", 1)).url_name not in WITHOUT_A_PAGE
+        name = resolve(parts.path.replace(root, "/", 1)).view_name
     except Resolver404:
+        name = ""
+    if not name or name in ON_ANY_PAGE:
         return resolve_url(settings.LOGIN_REDIRECT_URL)
-    return page if has_page else path.rsplit("/", 2)[0] + "/"
+    if name in ONE_LEVEL_UP:
+        return parts.path.rsplit("/", 2)[0] + "/"
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
 def keep(request: HttpRequest) -> UnsentForm | None:

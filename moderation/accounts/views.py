@@ -1,5 +1,6 @@
 """Signing in, and how a person likes to see the console."""
 
+from typing import Any
 from zoneinfo import available_timezones
 
 from django.conf import settings
@@ -19,9 +20,20 @@ from moderation.accounts.attempts import LimitedPasswordChange, LimitedSignIn
 from moderation.accounts.forms import PreferencesForm
 from moderation.requests import SignedIn
 
-login = auth_views.LoginView.as_view(
-    template_name="accounts/login.html", authentication_form=LimitedSignIn, redirect_authenticated_user=True
-)
+
+class SignIn(auth_views.LoginView):
+    """Django's own, which leads on to a page: an address that takes only POST would refuse to be shown."""
+
+    template_name = "accounts/login.html"
+    authentication_form = LimitedSignIn
+    redirect_authenticated_user = True
+
+    def get_redirect_url(self, *args: Any, **kwargs: Any) -> str:
+        asked = super().get_redirect_url(*args, **kwargs)
+        return unsent.page_at(asked) if asked else ""
+
+
+login = SignIn.as_view()
 
 
 class ChangePassword(auth_views.PasswordChangeView):

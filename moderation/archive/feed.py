@@ -58,6 +58,7 @@ class What(models.TextChoices):
     UNSIGNED = "unsigned", _("without a signature")
     WRONG_SIGNATURE = "wrong_signature", _("with a wrong signature")
     NO_SECRET = "no_secret", _("refused because the application has no SecretKey")
+    SECRET_UNREADABLE = "secret_unreadable", _("refused because the stored SecretKey cannot be opened")
     TOO_LARGE = "too_large", _("larger than WEBHOOK_MAX_MB allows")
     NOT_STORED = "not_stored", _("not stored, because the database did not take them")
     MISSED = "missed", _("messages that only history had")
@@ -260,7 +261,8 @@ class Health:
     counts: list[
         tuple[str, int, int]
     ]  # what, and how often in the last hour and the last day (whole hours and this one)
-    has_secret: bool
+    # Why no webhook is believed (`Application.secret_problem`).
+    secret_problem: str
     alarm: str
     alarm_at: datetime | None
     unread: Unread | None
@@ -303,7 +305,7 @@ def health(application: Application) -> Health:
             for what, (lately, in_a_day) in by_what.items()
             if in_a_day or what == What.DELIVERED
         ],
-        has_secret=bool(application.secret_keys()),
+        secret_problem=application.secret_problem,
         alarm=state.alarm,
         alarm_at=state.alarm_at,
         unread=unread_lately(application, now),

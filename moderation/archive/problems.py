@@ -32,6 +32,7 @@ SENTENCES: dict[str, str | Promise] = {
     "too_many": _("These are too many timestamps to look all of them up."),
     "unreadable": _("It has messages that this version cannot read, and these may be among them."),
     "worker_lost": _("The worker that sent it ended before the answer was recorded."),
+    "restored": _("It was being sent when the backup was made that was put back since."),
 }
 
 

@@ -22,6 +22,7 @@ from django.views.decorators.http import require_POST
 from moderation.archive import deliveries, feed, rows
 from moderation.archive.models import Application
 from moderation.goeasy import signing
+from moderation.goeasy.answers import nests_too_deeply, parts, text_of
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +94,8 @@ def signed_of(contents: list[bytes], signature: str, application: Application) -
 
 def disbelieve(application: Application, what: What) -> HttpResponse:
     """401, and nothing kept but a count."""
-    what = what if application.secret_keys() else What.NO_SECRET
+    if problem := application.secret_problem:
+        what = What.SECRET_UNREADABLE if problem == "key_unreadable" else What.NO_SECRET
     feed.count(application, what)
     return refuse(application.slug, 401, "Unauthorized", what)
 
@@ -227,9 +229,15 @@ def _multipart(body: bytes, content_type: str) -> Iterator[bytes]:
 
 
 def _json(body: bytes) -> list[bytes]:
+    """The body's member “content”, if it is text; what nests too deeply beside it costs nothing else."""
     try:
-        data = json.loads(body)
-    except (ValueError, RecursionError):
+        text = text_of(body)
+        if nests_too_deeply(text):
+            raw = dict(parts(text)).get("content", "")
+            data = {"content": json.loads(raw)} if raw.startswith('"') else None
+        else:
+            data = json.loads(text)
+    except ValueError:
         return []
     content = data.get("content") if isinstance(data, dict) else None
     return [content.encode("utf-8", "surrogatepass")] if isinstance(content, str) else []

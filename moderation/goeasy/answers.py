@@ -216,6 +216,11 @@ def parts(text: str) -> list[tuple[str, str]]:
     return found
 
 
+def text_of(body: bytes) -> str:
+    """A JSON body as text without blanks around it, decoded as `json` does. Raises ValueError."""
+    return body.decode(json.detect_encoding(body), "surrogatepass").strip(" \t\r\n")
+
+
 def value_of(raw: str) -> Any:
     """The value of the JSON text `raw`, where brackets nest deeper than MAX_DEPTH left as the text that they are:
     of an object, in the members concerned. Raises ValueError.

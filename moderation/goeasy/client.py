@@ -413,9 +413,12 @@ def _encoded_object(value: object, field: str) -> bytes:
         raise InvalidCall(f"{field} is not a JSON object.", field=field)
     try:
         text = compact(value, allow_nan=False)
-    except (TypeError, ValueError, RecursionError):
+    except (TypeError, ValueError):
         raise InvalidCall(f"{field} holds what JSON cannot.", field=field) from None
-    if nests_too_deeply(text):
+    except RecursionError:
+        # Deeper than any interpreter writes is deeper than MAX_DEPTH.
+        text = ""
+    if not text or nests_too_deeply(text):
         raise InvalidCall(f"{field} nests too deeply.", field=field)
     # A NUL is always escaped in JSON; without the escaped backslashes no other text looks like it.
     if UNSTORABLE.search(text) or "\\u0000" in text.replace("\\\\", ""):

@@ -24,6 +24,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
+from moderation.goeasy.answers import nests_too_deeply, text_of
+
 VERSION = 1
 NAME = b"moderation-console-backup"
 CHUNK, TAG = 1024 * 1024, 16
@@ -243,7 +245,8 @@ def read_manifest(member: tarfile.TarInfo, source: Any) -> dict[str, Any]:
     if member.name != MANIFEST or member.size > MAX_MANIFEST:
         raise DamagedError("it has no manifest")
     try:
-        manifest = json.loads(source.read())
+        text = text_of(source.read())
+        manifest = None if nests_too_deeply(text) else json.loads(text)
     except ValueError:
         raise DamagedError("its manifest cannot be read") from None
     if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):

@@ -7,7 +7,7 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from django.core.management import call_command
-from django.db import Error, connection
+from django.db import Error, connection, transaction
 from django.db.migrations.loader import MigrationLoader
 
 from moderation.archive.key_rotation import count_unreadable
@@ -19,6 +19,7 @@ from moderation.operations import container, databases
 from moderation.operations.backup import CHECKPOINT, KEY, PREFIX
 from moderation.operations.container import BackupError
 from moderation.operations.fingerprint import differences
+from moderation.operations.signals import restored
 
 # Models that have rows in every database that was used: an account, an entry of the log, a message, a delivery.
 USED = ("accounts.User", "audit.AuditEntry", "archive.Message", "archive.WebhookDelivery")
@@ -46,12 +47,14 @@ def restore(path: Path, passphrase: str = "", *, overwrite: bool = False) -> dic
         former = former_log() if is_replaced else None
         kept = databases.load(database)
         try:
+            # First of all: from here on a worker that is started sends nothing that was sent already.
+            found = bring_up_to_date(manifest, former)
             kept += put_beside(folder)
-            return finish(manifest, former, kept)
+            return finish(manifest, kept) | found
         except (Error, OSError) as problem:
             raise UnfinishedError(
-                f"The database is restored, but what follows failed: {problem} Mend that, and run migrate and "
-                "verify_audit."
+                f"The database is restored, but what follows failed: {problem} Start no worker: it may send recalls "
+                "again that were sent since. Mend that, and restore once more with --overwrite."
             ) from None
 
 
@@ -64,11 +67,21 @@ def former_log() -> dict[str, Any]:
     return {"entries": entries, "head": head}
 
 
-def finish(manifest: dict[str, Any], former: dict[str, Any] | None, kept: list[Path]) -> dict[str, Any]:
-    """Bring the restored database up to date, record that it was restored, and look at what is in it."""
+def bring_up_to_date(manifest: dict[str, Any], former: dict[str, Any] | None) -> dict[str, Any]:
+    """Migrate the restored database, record that it was restored, and let other apps say what is not known any more."""
     call_command("migrate", verbosity=0, interactive=False)
     made = {"made_at": manifest["made_at"], "entries": manifest["audit"]["entries"]}
-    record(actor=COMMAND_LINE, action=Action.RESTORED, detail={"backup": made, "overwritten": former})
+    found: dict[str, Any] = {}
+    with transaction.atomic():
+        record(actor=COMMAND_LINE, action=Action.RESTORED, detail={"backup": made, "overwritten": former})
+        answers: list[tuple[Any, Any]] = restored.send(sender=None)
+        for _receiver, counts in answers:
+            found |= counts
+    return found
+
+
+def finish(manifest: dict[str, Any], kept: list[Path]) -> dict[str, Any]:
+    """Look at what is in the restored database."""
     audit = verification.find([])
     record(actor=COMMAND_LINE, action=Action.LOG_VERIFIED, detail={**audit, "checkpoints": 0})
     salt = bytes.fromhex(manifest["settings_salt"])
@@ -79,7 +92,6 @@ def finish(manifest: dict[str, Any], former: dict[str, Any] | None, kept: list[P
         "audit": audit,
         "settings_that_differ": differences(manifest["settings"], salt),
         "keys_that_cannot_be_opened": count_unreadable(),
-        "recalls_that_will_be_sent": waiting_recalls(),
         "kept_aside": [str(file) for file in kept],
     }
 
@@ -138,8 +150,3 @@ def put_beside(folder: Path) -> list[Path]:
             else:
                 checkpoints.write_note(target, text)
     return kept
-
-
-def waiting_recalls() -> int:
-    """How many recalls a worker will send once it starts, as they had not been sent when the backup was made."""
-    return int(apps.get_model("recall.Recall")._default_manager.filter(state__in=["waiting", "sending"]).count())

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from moderation.goeasy.answers import HistoryPage
+from moderation.goeasy.answers import HistoryPage, value_of
 
 # The documented names, and those that the vendor's SDK uses on the wire.
 TIMESTAMP, SENDER, PAYLOAD, ID = ("timestamp", "ts"), ("senderId", "s"), ("payload", "p"), ("messageId", "i")
@@ -47,8 +47,8 @@ def read(raws: Iterable[str]) -> list[RawMessage]:
     messages = []
     for raw in raws:
         try:
-            data = json.loads(raw)
-        except (ValueError, RecursionError):
+            data = value_of(raw.strip())
+        except ValueError:
             continue
         if isinstance(data, dict):
             messages.append(RawMessage(raw, data))

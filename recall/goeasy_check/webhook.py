@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -13,6 +12,7 @@ from django.utils import timezone
 
 from moderation.archive import feed
 from moderation.archive.models import Application, FeedCount, WebhookDelivery
+from moderation.goeasy.answers import text_of, value_of
 from recall.goeasy_check.assumptions import Findings
 
 # Between two looks (seconds); and so long what else may come is waited for.
@@ -38,7 +38,7 @@ class Watch:
         self.counts = self.refused()
         self.took: float | None = None
         self.expected = 0
-        self.has_secret = bool(application.secret_keys())
+        self.secret_problem = application.secret_problem
 
     def refused(self) -> dict[str, int]:
         """How often each thing that is counted happened since the hour began in which this was made."""
@@ -62,7 +62,7 @@ class Watch:
     def wait(self, seconds: float, messages: int, say: Callable[[str], None]) -> None:
         """Return when all `messages` were delivered, or `seconds` after it was made."""
         self.expected = messages
-        if not self.has_secret:
+        if self.secret_problem:
             return
         say("Waiting for the webhook …")
         while time.monotonic() < self.began + seconds:
@@ -82,8 +82,12 @@ class Watch:
 
     def note(self, findings: Findings, measured: dict[str, float]) -> None:
         """Say what was found."""
-        if not self.has_secret:
-            findings.note("webhook_delivers", None, "the application has no SecretKey")
+        if self.secret_problem:
+            why = {
+                "not_configured": "the application has no SecretKey",
+                "key_unreadable": "the application's stored SecretKey cannot be opened",
+            }
+            findings.note("webhook_delivers", None, why[self.secret_problem])
             return
         ours, bad = self.ours(), self.bad_signatures()
         if bad and not ours:
@@ -102,7 +106,7 @@ class Watch:
         forms = {each.form for each in ours if each.form}
         if forms:
             findings.note("webhook_form", forms == {"form"}, ", ".join(sorted(forms)))
-        values = [value_of(each) for each in ours]
+        values = [json_of(each) for each in ours]
         is_array = all(isinstance(value, list) and all(isinstance(part, dict) for part in value) for value in values)
         findings.note("webhook_array", is_array, "" if is_array else type(values[0]).__name__)
         unread = [each for each in ours if each.state == WebhookDelivery.State.UNREAD]
@@ -112,7 +116,7 @@ class Watch:
             False if unread else None if waiting else True,
             unread[0].problem if unread else "the worker has not read it yet" if waiting else "",
         )
-        others = sorted({kind for each in self.deliveries() for kind in other_kinds(value_of(each))})
+        others = sorted({kind for each in self.deliveries() for kind in other_kinds(json_of(each))})
         findings.note("webhook_im_alone", False if others else None, ", ".join(others))
         # The newest message is the one that was taken back by itself.
         again = self.times_delivered(self.expected) > 1
@@ -133,14 +137,14 @@ class Watch:
 
     def is_mixed(self, delivery: WebhookDelivery) -> bool:
         """Whether a delivery holds messages that the check did not send."""
-        return sum(1 for _each in members(value_of(delivery))) > bytes(delivery.content).count(self.nonce.encode())
+        return sum(1 for _each in members(json_of(delivery))) > bytes(delivery.content).count(self.nonce.encode())
 
 
-def value_of(delivery: WebhookDelivery) -> Any:
+def json_of(delivery: WebhookDelivery) -> Any:
     """A delivery's content as JSON; None when it is not JSON."""
     try:
-        return json.loads(bytes(delivery.content))
-    except (ValueError, RecursionError):
+        return value_of(text_of(bytes(delivery.content)))
+    except ValueError:
         return None
 
 
@@ -150,8 +154,8 @@ def members(value: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
         return
     if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
+            value = value_of(value.strip())
+        except ValueError:
             return
     if isinstance(value, dict) and {"timestamp", "ts"} & set(value):
         yield value

@@ -3,11 +3,14 @@
 
 import { show as showNotice } from "./notice.js";
 
-const person = document.querySelector("meta[name=account]")?.content ?? "";
+const account = document.querySelector("meta[name=account]");
+const person = account?.content ?? "";
+// What answers a POST at an address of its own is filled in again on the page that has the form.
+const page = new URL(account?.dataset.page || location.href, location.href).pathname;
 const SECRET = /passw|secret|key|token|^typed/i;
 const TYPES = ["text", "search", "number", "email", "url", "tel", "date", "time", "datetime-local", "checkbox", "radio"];
 const HOURS = 12;
-const key = `typed-${person}-${location.pathname}`;
+const key = `typed-${person}-${page}`;
 
 const isKept = (field) =>
   field.name && !SECRET.test(field.name) && !field.closest("#messages")

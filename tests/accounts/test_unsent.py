@@ -205,3 +205,18 @@ def test_a_request_of_a_script_is_not_kept(client: Client, moderator: Any, priva
     end_session(client)
     answer = client.post(reverse(name, args=[private.pk]), {"q": "spam", "timestamps": STAMPS[0]})
     assert (answer.status_code, UnsentForm.objects.count()) == (302, 0)
+
+
+def test_signing_in_leads_to_a_page_whatever_address_is_given(client: Client, moderator: Any) -> None:
+    for address, page in (
+        ("/recalls/00000000-0000-0000-0000-000000000001/retry/", "/recalls/00000000-0000-0000-0000-000000000001/"),
+        ("http://testserver/accounts/language/?next=x", "/"),
+        ("/no/such/page/", "/"),
+        ("/recalls/?state=stopped", "/recalls/?state=stopped"),
+        ("https://evil.example/recalls/", "/"),
+        ("", "/"),
+    ):
+        assert sign_in(client, to=address)["Location"] == page
+        # Somebody who is signed in already is led on as well.
+        assert client.get("/accounts/login/", {"next": address})["Location"] == page
+        client.logout()

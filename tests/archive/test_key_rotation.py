@@ -12,12 +12,15 @@ from django.test import Client
 
 from moderation.archive import key_rotation
 from moderation.archive.backfill import read_latest
-from moderation.archive.models import Application, Conversation
+from moderation.archive.models import Application, Conversation, FeedCount
 from moderation.archive.secrecy import reseal, seal, unseal
 from moderation.audit.models import Action, AuditEntry
 from moderation.goeasy.client import Group
+from recall.engine import send_recall
+from recall.models import Recall
 
 pytestmark = pytest.mark.django_db
+SIGNATURE = "x-goeasy-signature"
 APPKEY, SECRET = "BC-0011223344556677", "one-secret,another-secret"
 OLD, NEW, NEWER = "old-" * 20, "new-" * 20, "newer-" * 20
 
@@ -146,3 +149,57 @@ def test_a_key_that_cannot_be_opened_is_not_called_missing(
         assert read_latest(conversation).problem == "key_unreadable"
     stored.appkey_sealed = ""
     assert stored.key_problem == "not_configured"
+
+
+def test_the_feed_tells_a_secret_that_cannot_be_opened_from_a_missing_one(
+    stored: Application, settings: Any, client: Client, administrator: Any
+) -> None:
+    def feed_of_second() -> str:
+        client.force_login(administrator)
+        page = client.get("/feed/").content.decode()
+        client.post("/webhooks/goeasy/second", "content=x", content_type="text/plain", headers={SIGNATURE: "x"})
+        return page.partition(f'id="feed-{stored.pk}"')[2]
+
+    settings.SECRET_KEY = NEW
+    assert stored.secret_problem == "key_unreadable"
+    page = feed_of_second()
+    assert "stored SecretKey cannot be opened" in page and "has no SecretKey" not in page
+    Application.objects.filter(pk=stored.pk).update(secret_keys_sealed="")
+    page = feed_of_second()
+    assert "has no SecretKey" in page and "refused because the stored SecretKey cannot be opened" in page
+    assert dict(FeedCount.objects.values_list("what", "number")) == {"secret_unreadable": 1, "no_secret": 1}
+
+
+@pytest.mark.parametrize(
+    ("is_stored", "stop_reason", "sentence"),
+    [
+        (True, "key_unreadable", "The application’s stored key cannot be opened."),
+        (False, "not_configured", "The application has no key."),
+    ],
+)
+def test_a_recall_stops_for_the_key_that_is_missing_or_cannot_be_opened(
+    stored: Application,
+    settings: Any,
+    client: Client,
+    moderator: Any,
+    reason: Any,
+    is_stored: bool,
+    stop_reason: str,
+    sentence: str,
+) -> None:
+    recall = Recall.objects.create(
+        application=stored,
+        conversation=Conversation.objects.open(stored, Group("g-1")),
+        actor=moderator,
+        reason=reason,
+    )
+    if not is_stored:
+        Application.objects.filter(pk=stored.pk).update(appkey_sealed="")
+    settings.SECRET_KEY = NEW
+    send_recall(recall.pk)
+    recall.refresh_from_db()
+    assert (recall.state, recall.stop_reason) == ("stopped", stop_reason)
+    client.force_login(moderator)
+    page = client.get(recall.get_absolute_url()).content.decode()
+    others = {"The application’s stored key cannot be opened.", "The application has no key."} - {sentence}
+    assert sentence in page and not any(other in page for other in others)

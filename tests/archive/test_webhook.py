@@ -310,6 +310,17 @@ def test_of_two_contents_the_one_that_is_signed_counts(client: Client) -> None:
     assert Message.objects.get().message_id == "m-0"
 
 
+@pytest.mark.parametrize("depth", [101, 900, 20_000, 300_000])
+def test_what_nests_too_deeply_beside_the_content_costs_nothing_else(client: Client, depth: int) -> None:
+    # How deep the interpreter's own reader goes depends on its version.
+    content, deep = as_text(told()), "[" * depth + "]" * depth
+    headers = {"x-goeasy-signature": sign(SECRET, content)}
+    body = f'{{"more": {deep}, "content": {json.dumps(content)}}}'
+    assert is_acknowledged(client.post(URL, body, content_type="application/json", headers=headers))
+    for other in (f'{{"content": {deep}}}', deep):
+        assert client.post(URL, other, content_type="application/json", headers=headers).status_code == 401
+
+
 def test_twenty_megabytes_are_taken_in_every_form(client: Client) -> None:
     # The longest escape of each: 60 MB of body.
     text = as_text(told(payload={"text": "界" * 6_980_000}))

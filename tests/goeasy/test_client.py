@@ -1040,3 +1040,12 @@ def test_the_masked_echo_of_a_key_is_what_an_answer_keeps(server: Server, goeasy
         recall(goeasy)
 
     assert refused.value.answer.content == f"unknown key BC-{MASK}"
+
+
+@pytest.mark.parametrize("depth", [101, 900, 20_000])
+def test_data_that_nests_too_deeply_is_refused_in_the_same_words_on_every_python(depth: int) -> None:
+    data: dict[str, Any] = {}
+    for _level in range(depth):
+        data = {"a": data}
+    with pytest.raises(InvalidCall, match="nests too deeply"):
+        Recaller("support", data)

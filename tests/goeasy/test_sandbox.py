@@ -149,6 +149,17 @@ def test_a_body_that_is_no_json_is_refused(sandbox: Sandbox, recall: Callable[..
         assert answer.json()["code"] == 400
 
 
+@pytest.mark.parametrize("depth", [101, 900, 20_000])
+def test_a_body_that_nests_too_deeply_is_refused_on_every_python(sandbox: Sandbox, depth: int) -> None:
+    answer = requests.post(
+        f"{sandbox.url}/v2/im/history/recall",
+        data='{"a":' * depth + "1" + "}" * depth,
+        headers={"Content-Type": "application/json"},
+        timeout=5,
+    )
+    assert answer.json() == {"code": 400, "content": "the body nests too deeply"}
+
+
 def test_only_the_common_key_and_the_rest_key_are_accepted(sandbox: Sandbox, recall: Callable[..., Any]) -> None:
     assert recall(appkey=sandbox.rest_key).json() == {"code": 200, "content": "OK"}
     wrong: list[Any] = [sandbox.subscribe_key, "BC-wrong", "", None, 7, []]

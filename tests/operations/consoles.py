@@ -29,6 +29,11 @@ application.save()
 """
 
 
+def kept() -> dict[str, str]:
+    """What a console is given of the environment of the tests."""
+    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+
+
 @dataclass
 class Console:
     """Its folder, and the settings that it was given in .env."""
@@ -42,10 +47,14 @@ class Console:
 
     def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command in its folder, with no setting but those of its .env and `environment`."""
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         return subprocess.run(
-            command, cwd=self.folder, env={**kept, **environment}, capture_output=True, text=True, check=False
+            command, cwd=self.folder, env={**kept(), **environment}, capture_output=True, text=True, check=False
         )
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a command of manage.py in the same way, and leave it running."""
+        command = [".venv/bin/python", "manage.py", *arguments]
+        return subprocess.Popen(command, cwd=self.folder, env=kept(), stderr=subprocess.DEVNULL)
 
     def manage(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return self.run(".venv/bin/python", "manage.py", *arguments, **environment)

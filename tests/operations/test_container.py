@@ -161,3 +161,12 @@ def test_memory_does_not_grow_with_the_backup(tmp_path: Path, passphrase: str) -
         tracemalloc.stop()
     assert (tmp_path / "new" / "large").stat().st_size == 64 * 1024 * 1024
     assert peak < 16 * 1024 * 1024
+
+
+def test_a_manifest_that_nests_too_deeply_is_damaged() -> None:
+    for depth in (101, 900, 200_000):
+        manifest = f'{{"format": 1, "members": {"[" * depth}{"]" * depth}}}'.encode()
+        member = tarfile.TarInfo("manifest.json")
+        member.size = len(manifest)
+        with pytest.raises(DamagedError, match="its manifest cannot be read"):
+            container.read_manifest(member, io.BytesIO(manifest))

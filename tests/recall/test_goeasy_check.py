@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from moderation.archive.models import Application
+from moderation.archive.models import Application, WebhookDelivery
 from moderation.audit.models import AuditEntry
 from moderation.goeasy.sandbox import Behaviour, Sandbox
-from recall.goeasy_check import steps, webhook
+from recall.goeasy_check import messages, steps, webhook
 from recall.goeasy_check.assumptions import ASSUMPTIONS
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -289,3 +289,13 @@ def test_the_table_says_what_was_seen_of_each_assumption(check: Any, goeasy: San
     assert all(each.text in table for each in ASSUMPTIONS)
     assert "does not hold  A page holds as many messages as were asked for while there are more. – 20 of 30" in table
     assert "History is read 2 s after a recall" in table
+
+
+@pytest.mark.parametrize("depth", [101, 900, 20_000])
+def test_a_message_that_nests_too_deeply_is_read_as_far_as_that_goes(depth: int) -> None:
+    deep = "[" * depth + "]" * depth
+    first, second = messages.read([f'{{"timestamp": 1700000000000, "payload": {deep}}}', deep, "{", "{}"])
+    assert (first.data, second.data) == ({"timestamp": 1_700_000_000_000, "payload": deep}, {})
+    delivery = WebhookDelivery(content=f'[{{"timestamp": 1}}, "{deep}"]'.encode())
+    assert list(webhook.members(webhook.json_of(delivery))) == [{"timestamp": 1}]
+    assert webhook.json_of(WebhookDelivery(content=b"\xff[")) is None

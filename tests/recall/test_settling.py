@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.db import connection
@@ -244,3 +246,19 @@ def test_history_that_cannot_be_read_is_said(signed_in: Client, make_recall: Cal
     page = shown(signed_in, recall)
     assert "1 unknowable" in page
     assert "could not be read in half an hour of trying" in page
+
+
+def test_a_page_that_answers_a_post_leads_to_one_that_answers_get(
+    client: Client, moderator: Any, make_recall: Callable[..., Recall]
+) -> None:
+    recall = make_recall([1_700_000_000_000], "unknown", state="finished")
+    recall.batches.update(checks=1)
+    client.force_login(moderator)
+    answer = client.post(reverse("recall-settle", args=[recall.pk]), {"decision": "again", "note": ""})
+    text = answer.content.decode()
+    page = recall.get_absolute_url()
+    assert answer.status_code == 200
+    assert f'data-page="{page}"' in text
+    assert f'href="/accounts/login/?next={quote(page, safe="")}"' in text
+    # Nor does anything else of it lead to where it was posted, but the form.
+    assert set(re.findall(rf'([-a-z]+)="[^"]*{page}settle/[^"]*"', text)) == {"action"}

@@ -189,6 +189,13 @@ class Application(Recorded):
         own = self.verify_after_seconds
         return float(settings.RECALL_VERIFY_AFTER if own is None else own)
 
+    @property
+    def secret_problem(self) -> str:
+        """Why no webhook can be believed, as `key_problem` has it; empty when there is a SecretKey."""
+        if self.secret_keys():
+            return ""
+        return "key_unreadable" if self.secret_keys_sealed else "not_configured"
+
     # Methods, not properties: nothing that lists an object's attributes shows a key.
     def appkey(self) -> str:
         """The common or REST key, in the clear: for the client and for nothing else."""

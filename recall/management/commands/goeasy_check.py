@@ -78,8 +78,9 @@ class Command(BaseCommand):
         application = Application.objects.filter(slug=options["app"]).first()
         if application is None:
             self.fail(f"--app: there is no application “{options['app']}”.")
-        if not application.is_configured:
-            self.fail(f"--app: the application “{application.slug}” has no key.")
+        if problem := application.key_problem:
+            why = "’s stored key cannot be opened." if problem == "key_unreadable" else " has no key."
+            self.fail(f"--app: the application “{application.slug}”{why}")
         if not 1 <= options["wait"] <= 3600:
             self.fail("--wait: from 1 to 3600 seconds.")
         try:

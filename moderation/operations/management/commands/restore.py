@@ -64,10 +64,10 @@ def sentences(found: dict[str, Any]) -> list[str]:
             f"Stored keys that cannot be opened: {count}. Set SECRET_KEY and FIELD_ENCRYPTION_KEY to what they were, "
             "or enter the keys again in Django admin."
         )
-    if count := found["recalls_that_will_be_sent"]:
+    if count := found["recalls_stopped"]:
         lines.append(
-            f"Recalls that had not been sent yet when the backup was made: {count}. A worker sends them once it "
-            "starts; cancel them first if they were sent since."
+            f"Recalls that were under way when the backup was made: {count}. They are stopped, for what was sent since "
+            "is not known here. A worker reads history for their messages; a person decides on the rest."
         )
     audit = found["audit"]
     if audit["problem"]:
