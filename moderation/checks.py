@@ -1,6 +1,6 @@
 """System checks of the configuration: values that can each be used and do not fit together.
 
-`manage.py check` runs them, and `manage.py check_config` beside what was understood of each setting.
+`manage.py check --deploy` runs them, and `manage.py check_config` beside what was understood of each setting.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ LIBRARY_PREFIXES = ("DJANGO_", "REQUESTS_", "CURL_", "BACKUP_")
 ALIKE = 0.85
 
 
-@register(Tags.compatibility)
+# Asked for by `check --deploy` and by check_config alone: no other command should begin with advice.
+@register(Tags.compatibility, deploy=True)
 def check_configuration(app_configs: Any = None, **options: Any) -> list[CheckMessage]:
     """Warnings about settings that are probably mistakes."""
     return [*check_names(), *check_browsers(), *check_goeasy(), *check_resources()]
@@ -117,8 +118,6 @@ def check_resources() -> Iterator[CheckMessage]:
             hint=f"Set DATABASE_POOL_SIZE to {needed} or more.",
             id="console.W008",
         )
-    if not is_postgresql and is_set("DATABASE_POOL_SIZE"):
-        yield Info("DATABASE_POOL_SIZE has no effect with SQLite.", id="console.I005")
     if "smtp" in settings.EMAIL_BACKEND and not is_set("EMAIL_FROM"):
         yield Warning(
             f"E-mail goes out from {settings.DEFAULT_FROM_EMAIL}, which many mail servers refuse.",

@@ -13,6 +13,7 @@ from django.db import models
 from django.urls import reverse
 from django.utils import timezone, translation
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from moderation.archive.models import Application, Conversation
 from moderation.audit.models import Action
@@ -89,7 +90,7 @@ class Recall(models.Model):
         WAITING = "waiting", _("waiting")  # may still be called off: nothing has left
         SENDING = "sending", _("sending")
         STOPPED = "stopped", _("stopped")  # something unsent is left, and a person has to act
-        FINISHED = "finished", _("finished")
+        FINISHED = "finished", pgettext_lazy("state of a recall", "finished")
         CANCELLED = "cancelled", _("called off")  # before anything left
 
     class StopReason(models.TextChoices):

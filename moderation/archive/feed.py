@@ -293,7 +293,9 @@ def health(application: Application) -> Health:
             by_what[what][0] += number if hours[hour] <= 1 else 0
             by_what[what][1] += number
     usual_number = usual(state, hour_of(now))
-    counted = (state.counted_until - (hour_of(now) - HOUR)) / timedelta(minutes=1) if state.counted_until else 0
+    # A feed that began within this time has delivered for less of it.
+    counted_from = max(hour_of(now) - HOUR, state.first_at or now)
+    counted = (state.counted_until - counted_from) / timedelta(minutes=1) if state.counted_until else 0
     in_state = application.webhookdelivery_set.filter
     return Health(
         application=application,

@@ -366,9 +366,10 @@ def select_messages(request: SignedIn, pk: int) -> HttpResponse:
     gone, taken = _gone_and_taken(found, messages)
     if request.method == "POST":
         taken = set()
-        about["gone"] = len(gone)
     nameable = [each for each in messages if can_be_named(each.timestamp)]
     free = [message for message in nameable if not (message.recalled or message.timestamp in taken)]
+    if request.method == "POST":
+        about["gone"] = len(gone & {message.timestamp for message in free})
     about |= {"recalled": len(nameable) - len(free), "not_nameable": len(messages) - len(nameable)}
     return JsonResponse({"messages": _told(found, free), "more": more, **about})
 

@@ -96,7 +96,9 @@ function recaller() {
   try {
     if (data) shown.data = JSON.parse(data);
   } catch {
-    shown.data = data;
+    // Not JSON, so far at least: it would not be sent.
+    at("as-json").textContent = "…";
+    return;
   }
   at("as-person").hidden = true;
   at("as-json").textContent = Object.keys(shown).length ? JSON.stringify(shown) : words.nobody;

@@ -51,7 +51,7 @@ def test_messages_are_taken_back_and_the_response_code_is_in_the_audit_log(
     confirm(page)
     wait_until(page, "accepted")
     expect(page.locator("#recall-sentence")).to_have_text(
-        "Accepted. GoEasy answered that it took back all 2 timestamps."
+        "Accepted. GoEasy answered with success for all 2 timestamps."
     )
     assert codes(page) == ["200"]
     # Clients see the pseudonym; "mo" is for the log alone.

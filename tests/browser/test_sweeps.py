@@ -70,7 +70,7 @@ def test_a_sweep_is_called_off_before_anything_left(console: Console, open_brows
     page.get_by_label(re.compile("^Type 27")).fill("27")
     page.locator("button[name=confirm]").click()
     page.locator("#call-off").click()
-    expect(page.locator("#recall-status")).to_contain_text("2 of 2 conversations are settled.")
+    expect(page.locator("#recall-status")).to_contain_text("Sending has ended in 2 of 2 conversations.")
     expect(page.locator(".status-row .pill.cancelled")).to_have_text("27 called off")
     page.wait_for_timeout(2_500)
     assert first.calls == second.calls == []

@@ -153,7 +153,7 @@ def test_polling_answers_204_until_something_changes(signed_in: Client, make_rec
     recall.batches.filter(index=1).update(state="accepted")
     Recall.objects.update(state="finished")
     last = polled(signed_in, recall, seen=first.context["seen"]).content.decode()
-    assert "GoEasy answered that it took back all 25 timestamps." in last
+    assert "GoEasy answered with success for all 25 timestamps." in last
     assert 'id="item-' in last
     assert "hx-trigger" not in last
 

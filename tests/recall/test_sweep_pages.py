@@ -207,7 +207,7 @@ def test_its_page_shows_every_conversation_and_calls_it_off(signed_in: Client, s
     answer = press(signed_in, sweep.get_absolute_url(), reverse("sweep-cancel", args=[sweep.pk]))
     assert "4 timestamps were called off." in answer.content.decode()
     page = shown(signed_in, sweep)
-    assert "2 of 2 conversations are settled." in page
+    assert "Sending has ended in 2 of 2 conversations." in page
     assert "hx-get" not in page
     again = signed_in.post(reverse("sweep-cancel", args=[sweep.pk]), follow=True).content.decode()
     assert "there is nothing left to call off" in again

@@ -6,6 +6,7 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
+from django.conf import settings
 from django.core.checks import WARNING
 from django.core.management.base import BaseCommand, CommandError
 
@@ -46,6 +47,8 @@ class Command(BaseCommand):
             width = max(len(each.name) for each in readings)
             for each in readings:
                 self.stdout.write(f"{each.name:<{width}}  {each.source:<11}  {each.shown}")
+            database = settings.DATABASES["default"]
+            self.stdout.write(f"\nDatabase: {database['ENGINE'].rpartition('.')[2]}, {database['NAME']}")
             for message in messages:
                 self.stdout.write(f"\n{type(message).__name__}: {message.msg}")
                 if message.hint:
