@@ -18,8 +18,9 @@ from django.http.request import validate_host
 from moderation.settings import environment
 
 LOCAL_HOSTS = {"localhost", "127.0.0.1", "[::1]", "testserver"}
-# A worker's own connections beside those of the calls that it makes (docs/scaling.md).
-CONNECTIONS_BESIDE_CALLS = 6
+# A worker's own connections beside those of the calls that it makes (docs/scaling.md): its loops, its threads for the
+# recalls of three applications, and one more.
+CONNECTIONS_BESIDE_CALLS = 12
 # Names that libraries read, or a command by itself (BACKUP_PASSPHRASE).
 LIBRARY_PREFIXES = ("DJANGO_", "REQUESTS_", "CURL_", "BACKUP_")
 # How alike two names are (difflib's ratio) of which one is taken for a misspelling of the other.

@@ -106,6 +106,8 @@ def parse_file(file: Path) -> dict[str, str]:
         raise ImproperlyConfigured(f"{file.name} is there and cannot be read: {problem.strerror}.") from None
     except UnicodeDecodeError:
         raise ImproperlyConfigured(f"{file.name} is not UTF-8. Save it in that encoding.") from None
+    if "\x00" in text:
+        raise ImproperlyConfigured(f"{file.name} holds a NUL character: it is not the text that it should be.")
     found: dict[str, str] = {}
     for number, line in enumerate(re.split(r"\r\n|\n|\r", text), start=1):
         if not line.strip() or line.lstrip().startswith("#"):

@@ -11,7 +11,7 @@ import logging
 import secrets
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -160,7 +160,10 @@ def record_check(batch: RecallBatch, verdicts: dict[int, str], problem: str, che
     for timestamp, found in sorted(verdicts.items()):
         by_verdict[found or Verification.UNKNOWABLE].append(timestamp)
     settlement = settled_by_history(batch, by_verdict)
+    conversation = batch.recall.conversation
     with transaction.atomic():
+        # Before its calls, in one order everywhere: what is gone is learned by other calls of it, too.
+        Conversation.objects.select_for_update(no_key=True).get(pk=conversation.pk)
         # Not what was sent again, decided on, answered late, or looked for by somebody else, meanwhile.
         still = RecallBatch.objects.select_for_update().filter(
             pk=batch.pk, state=batch.state, attempt_count=batch.attempt_count, check_at=batch.check_at
@@ -170,6 +173,7 @@ def record_check(batch: RecallBatch, verdicts: dict[int, str], problem: str, che
         still.update(check_at=None, checks=batch.checks + 1, settlement=settlement)
         for found, timestamps in by_verdict.items():
             batch.items.filter(timestamp__in=timestamps).update(verification=found, verified_at=now)
+        learn_elsewhere(batch, by_verdict[Verification.GONE], now)
         record(
             actor=WORKER,
             action=Action.VERIFIED,
@@ -191,6 +195,35 @@ def record_check(batch: RecallBatch, verdicts: dict[int, str], problem: str, che
     checked.gone += len(by_verdict[Verification.GONE])
     checked.still_visible += len(by_verdict[Verification.STILL_VISIBLE])
     checked.unknowable += len(by_verdict[Verification.UNKNOWABLE])
+
+
+def learn_elsewhere(batch: RecallBatch, gone: list[int], now: datetime) -> None:
+    """Let earlier recalls that last saw messages at `gone` (ms) still visible know that they are taken back since."""
+    conversation, settlements = batch.recall.conversation, RecallBatch.Settlement
+    items = RecallItem.objects.filter(
+        recall__conversation=conversation, timestamp__in=gone, verification=Verification.STILL_VISIBLE
+    ).exclude(batch=batch)
+    learned: dict[int, list[int]] = defaultdict(list)
+    for pk, timestamp in items.order_by("batch", "timestamp").values_list("batch", "timestamp"):
+        learned[pk].append(timestamp)
+    items.update(verification=Verification.GONE, verified_at=now)
+    for other in RecallBatch.objects.filter(pk__in=learned).select_related("recall__application").order_by("pk"):
+        settlement = other.settlement
+        # Not in the place of what a person has decided.
+        if settlement == settlements.VISIBLE and not other.items.exclude(verification=Verification.GONE).exists():
+            settlement = settled_by_history(other, {Verification.GONE: learned[other.pk]})
+            RecallBatch.objects.filter(pk=other.pk).update(settlement=settlement)
+        record(
+            actor=WORKER,
+            action=Action.VERIFIED,
+            app=other.recall.application.slug,
+            conversation=conversation.for_audit(),
+            recall=other.recall_id,
+            batch=other.index,
+            attempt=other.attempt_count,
+            timestamps=learned[other.pk],
+            detail={"gone": learned[other.pk], "settlement": settlement, "seen_by_recall": str(batch.recall_id)},
+        )
 
 
 def settled_by_history(batch: RecallBatch, by_verdict: dict[str, list[int]]) -> str:

@@ -28,12 +28,12 @@ from moderation.archive.ingest import (
     ingest_delivered,
     place,
     read_message,
-    storable,
     target_of,
 )
 from moderation.archive.models import Application, Message, WebhookDelivery
 from moderation.goeasy.answers import parts, value_of
 from moderation.goeasy.client import Target
+from moderation.goeasy.fields import storable
 
 log = logging.getLogger(__name__)
 
@@ -114,9 +114,10 @@ def non_im_category(data: Any) -> feed.What | None:
     """The category of a message that is not of IM (customer service, PubSub); None for a message of IM.
 
     By the vendor's SDK, messages of customer service have a team or types of their own; public receivers of PubSub
-    read `channel`, `timestamp` and `content`. A message that names a group is that group's, whatever else it says.
+    read `channel`, `timestamp` and `content`. A message that names a group, or somebody who gets it, is of IM: its type
+    is its writer's to choose, and must not keep it out of the archive.
     """
-    if not isinstance(data, dict) or data.get("groupId"):
+    if not isinstance(data, dict) or data.get("groupId") or (data.get("receiverId") and not data.get("teamId")):
         return None
     to = data.get("to")
     scenes = {data.get("scene"), to.get("type") if isinstance(to, dict) else None} & {"cs"}

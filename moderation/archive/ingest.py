@@ -17,7 +17,7 @@ from moderation.archive.models import Application, Conversation, Message, Sender
 from moderation.goeasy.answers import value_of
 from moderation.goeasy.client import Group, Private, Target
 from moderation.goeasy.errors import InvalidCall
-from moderation.goeasy.fields import name_of, object_of, recall_mark, text_of, timestamp_of
+from moderation.goeasy.fields import name_of, object_of, recall_mark, storable, text_of, timestamp_of
 
 # What is taken from the message itself when the mark that it was recalled came first.
 TOLD = ("timestamp", "placed_at", "sender_id", "type", "raw", "sha256", "payload_sha256")
@@ -47,14 +47,6 @@ def place(message: Message) -> tuple[int, int, str]:
 def sha256(text: str) -> str:
     """SHA-256 of `text` in UTF-8, in hex; a lone surrogate counts as the escape that JSON would write."""
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
-
-
-def storable(value: object, length: int) -> str:
-    """`value` if it is text or a whole number, fit for a column of `length`.
-
-    Neither engine takes a lone surrogate, PostgreSQL no NUL.
-    """
-    return text_of(value).encode("utf-8", "replace").decode().replace("\x00", "\ufffd")[:length]
 
 
 def read_message(raw: str, data: Any = None) -> Message | None:

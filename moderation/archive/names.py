@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from moderation.archive.models import Application, Conversation, Kind, Message, Sender
 from moderation.archive.normalise import is_blank
-from moderation.goeasy.fields import name_of, object_of
+from moderation.goeasy.fields import name_of, object_of, storable
 
 
 def titled(conversations: Iterable[Conversation]) -> list[Conversation]:
@@ -38,7 +38,7 @@ def sender_names(application: Application, user_ids: Iterable[str]) -> dict[str,
 
 def name_in(message: Message) -> str:
     """The sender's name as the message itself carries it; empty when it carries none that is seen."""
-    name = name_of(object_of(message.data.get("senderData")))[:255]
+    name = storable(name_of(object_of(message.data.get("senderData"))), 255)
     return "" if is_blank(name) else name
 
 

@@ -63,6 +63,14 @@ def object_of(value: object) -> dict[str, Any]:
     return {}
 
 
+def storable(value: object, length: int) -> str:
+    """`value` if it is text or a whole number, fit for a column of `length`.
+
+    Neither engine takes a lone surrogate, PostgreSQL no NUL.
+    """
+    return text_of(value).encode("utf-8", "replace").decode().replace("\x00", "\ufffd")[:length]
+
+
 def name_of(about: Mapping[str, Any]) -> str:
     """The name in `senderData` or another description of a user or group; empty when it has none."""
     return text_of(about.get("name") or about.get("nickname"))

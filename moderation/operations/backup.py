@@ -14,6 +14,7 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from moderation.audit import checkpoints, signing
 from moderation.audit.chain import Sealer
+from moderation.audit.export import last_seq
 from moderation.audit.models import Action
 from moderation.audit.requests import COMMAND_LINE
 from moderation.audit.services import record
@@ -81,7 +82,7 @@ def sign(folder: Path) -> tuple[dict[str, Any], list[str]]:
     except (BrokenError, signing.SigningKeyError) as problem:
         word = "is broken" if isinstance(problem, BrokenError) else "is not signed"
         warnings.append(f"The audit log {word}: {problem}.")
-        about["problem"] = str(problem)
+        about |= {"problem": str(problem), "entries": last_seq()}
         published = settings.AUDIT_CHECKPOINT_FILE
         if published and Path(published).exists():
             (folder / CHECKPOINT).write_bytes(Path(published).read_bytes())

@@ -132,3 +132,10 @@ def test_the_feed_page_counts_them_and_says_that_they_cannot_be_recalled(
     rows = {what: number for what, number, _in_a_day in page.context["feeds"][0][0].counts}
     assert (rows[feed.What.CUSTOMER_SERVICE.label], rows[feed.What.PUBSUB.label]) == (1, 2)
     assert "有货吗" not in page.content.decode()
+
+
+def test_a_private_message_is_archived_whatever_type_its_writer_chose(application: Any) -> None:
+    message = {**im(1), "groupId": "", "receiverId": "v", "type": "CS_x"}
+    accept(application, message)
+    assert Message.objects.get().type == "CS_x"
+    assert "customer_service" not in counted()

@@ -578,3 +578,22 @@ def test_what_clients_send_through_goeasy_arrives_by_itself(live_server: Any, tm
         assert sandbox.webhook.is_on
         assert Message.objects.filter(conversation__group_id="g").count() == 3
     connection.close()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a":[' + b"[]," * 400_000 + b'[]],"content":"[]"}',
+        b"{" + b'"a":1,' * 300_000 + b'"content":"[]"}',
+        b'{"content":"[]","a":"' + b"x" * 1_100_000,
+    ],
+    ids=["nested", "many members", "cut"],
+)
+def test_a_large_body_that_is_more_than_content_is_not_looked_into(body: bytes) -> None:
+    assert webhooks._json(body) == []
+
+
+def test_a_large_body_with_plain_members_beside_its_content_is_read() -> None:
+    content = "[" + '\\u4f60\\"' * 200_000 + "]"
+    body = ('{ "version": 1.5, "content" : "' + content + '", "note":"x" , "ok":true}').encode()
+    assert webhooks._json(body) == [json.loads(body)["content"].encode()]

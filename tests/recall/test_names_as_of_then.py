@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.test import Client
 from django.urls import reverse
 
+from moderation.archive.ingest import ingest
 from moderation.archive.models import Conversation, Message, Sender
 from recall.models import Evidence, Recall, RecallReason, Sweep
 from recall.sweeps import request_sweep
@@ -162,3 +164,16 @@ def test_a_sweep_of_before_the_upgrade_takes_its_name_from_its_evidence(
     executor.migrate(executor.loader.graph.leaf_nodes())
     sweep.refresh_from_db()
     assert sweep.sender_name == "老王"
+
+
+@pytest.mark.parametrize("name", ["Tom \ud83d", "Tom \x00"])
+def test_a_message_whose_senders_name_no_database_takes_is_shown_and_recalled(
+    mo: Client, group: Conversation, make_recall: Callable[..., Recall], name: str
+) -> None:
+    fields = {"type": "text", "messageId": "m-1", "timestamp": FIRST, "senderId": "w", "payload": {"text": "a message"}}
+    assert ingest(group, [json.dumps({**fields, "senderData": {"name": name}})]).added == 1
+    assert mo.get(group.get_absolute_url()).status_code == 200
+    assert mo.get("/conversations/", {"q": "message", "sender": "w"}).status_code == 200
+    assert mo.get(reverse("sender", args=["default"]), {"id": "w"}).status_code == 200
+    make_recall([FIRST], "accepted", conversation=group)
+    assert Evidence.objects.get().sender_name.startswith("Tom ")

@@ -375,3 +375,19 @@ def test_reconcile_with_nothing_to_do_says_so_in_words(connected: Any) -> None:
         "Attempts that a dead process left open: 0, now unknown.",
         "Calls of unknown outcome that were looked for in history: 0.",
     ]
+
+
+def test_what_a_later_recall_took_back_is_no_longer_said_to_be_visible(
+    send: Any, messages: Any, moderator: Any
+) -> None:
+    timestamps = messages(2)
+    first = send(timestamps, NO_EFFECT)
+    verify.check_due()
+    assert batch_of(first).settlement == "visible"
+    send(timestamps)
+    assert verify.check_due() == verify.Checked(calls=1, gone=2)
+    assert (seen(first), batch_of(first).settlement) == (["gone", "gone"], "")
+    first.refresh_from_db()
+    assert not services.can_retry(first)
+    entry = AuditEntry.objects.filter(recall=first.pk, action="recall.verified").latest("pk")
+    assert entry.detail["gone"] == sorted(timestamps)

@@ -38,7 +38,8 @@ class Command(BaseCommand):
         for warning in made["warnings"]:
             self.stderr.write(warning)
         if not secret:
-            self.stderr.write("Not encrypted: whoever reads the file has the messages and the signing key.")
+            key = " and the signing key" if "public_key" in made["audit"] else ""
+            self.stderr.write(f"Not encrypted: whoever reads the file has the messages{key}.")
         size = path.stat().st_size
         entries = made["audit"]["entries"]
         if options["json"]:
