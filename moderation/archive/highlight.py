@@ -10,8 +10,9 @@ from moderation.archive.normalise import is_invisible, normalise, squeezed
 
 BEFORE, AFTER = 60, 180
 
-# Sounds of a syllable that Unicode writes as one, and half-wide marks: what follows a character and merges with it.
-MERGES = {*map(chr, range(0x1160, 0x1200)), "\uff9e", "\uff9f"}
+# Sounds of a syllable that Unicode writes as one, half-wide marks, and the Thai and Lao vowels that begin with a mark:
+# what follows a character and merges with it.
+MERGES = {*map(chr, range(0x1160, 0x1200)), "\uff9e", "\uff9f", "\u0e33", "\u0eb3"}
 
 
 def excerpt(text: str, looked_for: str, *, loosely: bool = False) -> list[tuple[str, bool]]:

@@ -71,3 +71,9 @@ def test_the_pieces_are_the_text_and_the_hits_hold_what_was_searched_for(text: s
     assert "".join(piece for piece, _is_hit in pieces) == text[:BEFORE]
     for piece, is_hit in pieces:
         assert not is_hit or normalise(looked_for) in normalise(piece)
+
+
+@pytest.mark.parametrize("text", ["ทำงาน promo", "น้ำ promo กำลัง", "ນ້ຳ promo"])
+def test_a_vowel_that_begins_with_a_mark_hides_no_hit(text: str) -> None:
+    assert ("promo", True) in excerpt(text, "promo")
+    assert any(is_hit for _piece, is_hit in excerpt(text, text.split()[0]))
