@@ -29,6 +29,19 @@ def pytest_configure() -> None:
     django_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what mostly waits (browsers, processes): at the end, one process would wait for it alone."""
+    waiting = (
+        "tests/browser/",
+        "tests/faults/",
+        "tests/operations/",
+        "tests/test_deployment",
+        "_faults.py",
+        "test_slow",
+    )
+    items.sort(key=lambda item: not any(part in item.nodeid for part in waiting))
+
+
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(
     django_db_modify_db_settings_parallel_suffix: None, tmp_path_factory: pytest.TempPathFactory

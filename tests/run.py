@@ -59,7 +59,7 @@ def main(engine: str, *arguments: str) -> int:
     # As in production: the browser tests serve hashed names.
     subprocess.run(manage, cwd=ROOT, env={**environment, "DEBUG": "false"}, check=True)
     print(f"— the suite on {engine} —", flush=True)
-    command = [sys.executable, "-m", "pytest", "-n", "3", "--dist", "loadfile", *arguments]
+    command = [sys.executable, "-m", "pytest", "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 
 
