@@ -54,6 +54,11 @@ class LimitRepeats(logging.Filter):
             record.msg, record.args = f"{record.getMessage()} (and {left_out:,} more like it, left out)", ()
         return left_out is not None
 
+    def forget(self) -> None:
+        """Begin as at the start: nothing was written yet."""
+        with self._lock:
+            self._lines.clear()
+
     def _left_out(self, kind: tuple[str, ...], source: str, now: float) -> int | None:
         """How many lines this one also stands for; None when it is to be left out itself."""
         lines = self._lines.setdefault(kind, {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -83,8 +84,12 @@ def no_connection_is_left_in_the_pool(django_db_setup: None) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def nothing_of_another_test_is_known() -> None:
     from moderation.archive import rows
+    from moderation.log_limits import LimitRepeats
 
     rows.forget_known()
+    for limit in (each for handler in logging.getLogger().handlers for each in handler.filters):
+        if isinstance(limit, LimitRepeats):
+            limit.forget()
 
 
 @pytest.fixture(autouse=True)
