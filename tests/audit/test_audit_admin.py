@@ -167,7 +167,7 @@ only_sqlite = pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreS
     ],
 )
 def test_an_index_has_each_filter_in_the_lists_order_with_and_without_a_span_of_time(
-    reader: Client, query: dict[str, Any], span: dict[str, str]
+    reader: Client, application: Any, query: dict[str, Any], span: dict[str, str]
 ) -> None:
     for _ in range(3):
         last = entry(conversation=PAIR)
