@@ -121,7 +121,7 @@ def bare(made: list[bytes]) -> float:
     sign = "?" if is_sqlite else "%s"
     insert_delivery = (
         "INSERT INTO archive_webhookdelivery (application_id, received_at, content, sha256, state, problem, detail, "
-        f"tries) VALUES ({', '.join([sign] * 5)}, '', '', 0)"
+        f"form, tries) VALUES ({', '.join([sign] * 5)}, '', '', 'form', 0)"
     )
     insert_message = (
         "INSERT INTO archive_message (id, conversation_id, timestamp, message_id, sender_id, type, raw, sha256, "
