@@ -144,7 +144,7 @@ def survey(
                 log.warning("history of conversation %s not read: %s", conversation.pk, error)
                 found.problem = error.kind
                 break
-            _take(conversation, page)
+            _archive_page(conversation, page)
             for message in page.messages:
                 marks[message.timestamp].append(recall_mark(message.data))
             wanted = _look_at(page, cursor, wanted, marks, found.sights)
@@ -228,7 +228,7 @@ def fill(
     return filled
 
 
-def _take(conversation: Conversation, page: Page) -> tuple[int, int]:
+def _archive_page(conversation: Conversation, page: Page) -> tuple[int, int]:
     """Keep what is on the page. Returns how many messages were added, and how many of these are a gap in the feed."""
     ingested = ingest_messages(conversation, page.messages)
     unreadable.forget_read(conversation, page.messages)
@@ -324,7 +324,7 @@ def _read_page(conversation: Conversation, client: Client, before: int | None, r
         log.warning("history of conversation %s not read: %s", conversation.pk, error)
         reading.problem = error.kind
         return None
-    added, missed = _take(conversation, page)
+    added, missed = _archive_page(conversation, page)
     reading.added += added
     reading.missed += missed
     # Neighbouring pages may both have it.
