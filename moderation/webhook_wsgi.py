@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from moderation.wsgi import application as console
+from moderation.operations.wsgi import load
+
+console = load(serves_pages=False)
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

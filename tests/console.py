@@ -58,10 +58,10 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def gunicorn(folder: Path, *before: str, **environment: str) -> Iterator[str]:
+def gunicorn(folder: Path, *before: str, serves: str = "moderation.wsgi", **environment: str) -> Iterator[str]:
     """The address of a gunicorn that serves the copy in `folder`; `before` stands before its command line."""
     port = free_port()
-    command = [*before, sys.executable, "-m", "gunicorn", "moderation.wsgi", "--bind", f"127.0.0.1:{port}"]
+    command = [*before, sys.executable, "-m", "gunicorn", serves, "--bind", f"127.0.0.1:{port}"]
     command += ["--threads", "2", "--no-control-socket"]
     process = subprocess.Popen(command, cwd=folder, env=variables(**environment))
     try:

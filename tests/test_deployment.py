@@ -82,6 +82,14 @@ def test_without_its_static_files_it_does_not_start_and_says_why(
     assert "Traceback" not in done.stderr
 
 
+def test_the_webhooks_process_starts_without_static_files(ready: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(ready, tmp_path, dirs_exist_ok=True))
+    shutil.rmtree(folder / "staticfiles")
+    with console.gunicorn(folder, serves="moderation.webhook_wsgi") as address:
+        assert console.status(f"{address}/webhooks/goeasy/default/") == 405
+        assert console.status(f"{address}/accounts/login/") == 404
+
+
 def cut(collected: Path) -> None:
     manifest = collected / "staticfiles.json"
     manifest.write_text(manifest.read_text()[:100])
