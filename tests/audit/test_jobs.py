@@ -22,12 +22,12 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from recall.management.commands.worker import prune
 
 from moderation.audit import export, jobs, triggers, verification
 from moderation.audit.chain import Sealer
 from moderation.audit.models import Action, AuditEntry, AuditJob, AuditSeal
 from moderation.audit.services import record
+from moderation.operations.management.commands.worker import prune
 
 pytestmark = pytest.mark.django_db
 

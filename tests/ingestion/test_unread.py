@@ -91,7 +91,7 @@ def test_messages_that_an_unread_delivery_may_hold_do_not_count_as_missed(applic
     now = timezone.now()
     Feed.objects.create(application=application, first_at=now - 5 * HOUR)
     unread(application, age=2 * HOUR)
-    before, after = in_ms(now - 3 * HOUR), feed.in_ms(now - HOUR)
+    before, after = in_ms(now - 3 * HOUR), in_ms(now - HOUR)
     # GoEasy delivers a message after it was sent: the first may be in it, the second cannot.
     assert feed.note_missed(application, [before]) == 0
     assert Feed.objects.get().gap_at is None

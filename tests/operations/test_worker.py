@@ -21,11 +21,11 @@ from django_tasks_db.models import DBTaskResult
 from moderation.audit.models import Action, AuditCheckpoint, AuditSeal
 from moderation.audit.services import record
 from moderation.audit.verifier import Checkpoint
+from moderation.operations.management.commands import worker
 from moderation.operations.models import Heartbeat
 from moderation.search import query as search
 from moderation.search.models import SearchProgress, SearchText
 from recall import services
-from recall.management.commands import worker
 from recall.models import Recall, RecallBatch
 
 pytestmark = pytest.mark.django_db(transaction=True)
