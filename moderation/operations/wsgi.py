@@ -25,7 +25,7 @@ def load(*, serves_pages: bool) -> WSGIApplication:
         from django.conf import settings
 
         from moderation.operations.startup import refuse_unusable_database
-        from moderation.readiness import static_files_problem
+        from moderation.operations.readiness import static_files_problem
 
         refuse_unusable_database()
         # Deliveries are taken even where nobody has collected the style sheets.
