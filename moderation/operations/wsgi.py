@@ -24,8 +24,8 @@ def load(*, serves_pages: bool) -> WSGIApplication:
         application: WSGIApplication = get_wsgi_application()
         from django.conf import settings
 
-        from moderation.operations.startup import refuse_unusable_database
         from moderation.operations.readiness import static_files_problem
+        from moderation.operations.startup import refuse_unusable_database
 
         refuse_unusable_database()
         # Deliveries are taken even where nobody has collected the style sheets.
