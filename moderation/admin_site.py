@@ -22,19 +22,19 @@ class AdminSignIn(AdminAuthenticationForm):
 
     def clean(self) -> dict[str, Any]:
         # As below: no models yet.
-        from moderation.accounts.attempts import counted_sign_in
+        from moderation.accounts.attempts import limit_sign_ins
 
-        with counted_sign_in(self):
+        with limit_sign_ins(self):
             return super().clean()
 
     def confirm_login_allowed(self, user: Any) -> None:
         # Models cannot be imported yet when Django takes the site.
-        from moderation.accounts.signing_in import refused
+        from moderation.accounts.signing_in import record_failure
 
         try:
             super().confirm_login_allowed(user)
         except ValidationError:
-            refused(user.get_username(), "role")
+            record_failure(user.get_username(), "role")
             raise
 
 

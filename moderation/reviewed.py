@@ -34,11 +34,11 @@ class Changed(Exception):
 
     def __init__(self, sentences: Collection[str]) -> None:
         super().__init__(" ".join(sentences))
-        self.sentences = list(sentences)
+        self.messages = list(sentences)
 
     @property
     def sentence(self) -> str:
-        return " ".join(self.sentences)
+        return " ".join(self.messages)
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,6 @@ def read(text: str, user: User, decision: str) -> Seen:
     return Seen(datetime.fromtimestamp(at, tz=UTC), seen)
 
 
-def nothing_was_shown() -> Changed:
+def not_shown_error() -> Changed:
     """What a form gets that does not come from the page that shows its subject."""
     return Changed([_("Nothing was done: look at how things stand, then decide.")])

@@ -312,7 +312,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "moderation.audit.requests.remember_request",
-    "moderation.middleware.answer_machines",
+    "moderation.middleware.serve_machine_endpoints",
     "django.middleware.security.SecurityMiddleware",
     "moderation.middleware.replace_nul",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -324,7 +324,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "moderation.middleware.keep_private",
     "moderation.accounts.middleware.PreferencesMiddleware",
-    "moderation.accounts.middleware.tell_to_wait",
+    "moderation.accounts.middleware.set_retry_after",
     "moderation.accounts.middleware.remember_device",
     "moderation.accounts.middleware.renew_session",
     "moderation.accounts.middleware.keep_unsent_forms",

@@ -89,7 +89,7 @@ def nothing_of_another_test_is_known() -> None:
     rows.forget_known()
     for limit in (each for handler in logging.getLogger().handlers for each in handler.filters):
         if isinstance(limit, LimitRepeats):
-            limit.forget()
+            limit.reset()
 
 
 @pytest.fixture(autouse=True)

@@ -248,7 +248,7 @@ def test_a_form_of_an_address_that_takes_only_post_is_on_a_page(
     for name in names:
         url = address(name, things)
         assert url is not None
-        page = unsent.page_at(url)
+        page = unsent.page_for(url)
         assert client.get(page, follow=True).status_code == 200, name
         assert page == "/" or url.startswith(page), name
 

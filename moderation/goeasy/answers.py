@@ -54,7 +54,7 @@ class Answer:
     code: int | None
     content: str
     latency_ms: int
-    nonsense: bool
+    is_malformed: bool
 
     @property
     def accepted(self) -> bool:
@@ -72,7 +72,7 @@ class Answer:
         return not self.accepted and bool({401, 403} & {self.code, self.http_status})
 
     @property
-    def tells_effect(self) -> bool:
+    def is_conclusive(self) -> bool:
         """Whether the answer tells if GoEasy acted. 503 without a code: the call was not handled (RFC 9110)."""
         if self.code is not None:
             return self.code != 408 and self.code < 500
@@ -84,10 +84,10 @@ def parse_answer(http_status: int, body: bytes, *, latency_ms: int, appkey: str 
     text = decoded(body)
     code, content = None, text
     try:
-        members = dict(parts(text)) if text.lstrip().startswith("{") else {}
-        code = _code(value_of(members.get("code", "null")))
+        members = dict(json_parts(text)) if text.lstrip().startswith("{") else {}
+        code = _code(json_value(members.get("code", "null")))
         if code is not None and "content" in members:
-            value = value_of(members["content"])
+            value = json_value(members["content"])
             content = value if isinstance(value, str) else compact(value)
     except ValueError:
         # No JSON, or JSON made to hurt: ints of 5,000 digits.
@@ -99,7 +99,7 @@ def parse_answer(http_status: int, body: bytes, *, latency_ms: int, appkey: str 
         code=code,
         content=UNSTORABLE.sub("\ufffd", content[:MAX_CONTENT_LENGTH]),
         latency_ms=latency_ms,
-        nonsense=code is None,
+        is_malformed=code is None,
     )
 
 
@@ -121,7 +121,7 @@ def judge(answer: Answer, *, retry_after: float | None = None) -> Unclear | Refu
     """What `answer` tells of the effect, by the table above; None when it was accepted."""
     if answer.accepted:
         return None
-    return Refused(answer, retry_after=retry_after) if answer.tells_effect else Unclear(answer)
+    return Refused(answer, retry_after=retry_after) if answer.is_conclusive else Unclear(answer)
 
 
 def parse_retry_after(value: str | None) -> float | None:
@@ -162,14 +162,14 @@ class HistoryPage:
 def history_elements(text: str) -> list[tuple[str, Any]] | None:
     """The elements of the array `content` of an answer's JSON, each as its exact text and its value.
 
-    The value is `value_of()` the text. None instead of a list when `text` is no JSON object, or its content is
+    The value is `json_value()` the text. None instead of a list when `text` is no JSON object, or its content is
     no array. Of two contents the last counts, as for json.loads.
     """
     try:
-        content = dict(parts(text)).get("content", "") if text.lstrip().startswith("{") else ""
+        content = dict(json_parts(text)).get("content", "") if text.lstrip().startswith("{") else ""
         if not content.startswith("["):
             return None
-        return [(raw, value_of(raw)) for _name, raw in parts(content)]
+        return [(raw, json_value(raw)) for _name, raw in json_parts(content)]
     except ValueError:
         return None
 
@@ -183,7 +183,7 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 _STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 
 
-def parts(text: str) -> list[tuple[str, str]]:
+def json_parts(text: str) -> list[tuple[str, str]]:
     """The members of the JSON object `text` as (name, exact text of the value), or a JSON array's as ("", text).
 
     Recurses nowhere, so that one value made to hurt costs nothing but itself. Raises ValueError when `text` is
@@ -216,12 +216,12 @@ def parts(text: str) -> list[tuple[str, str]]:
     return found
 
 
-def text_of(body: bytes) -> str:
+def json_text(body: bytes) -> str:
     """A JSON body as text without blanks around it, decoded as `json` does. Raises ValueError."""
     return body.decode(json.detect_encoding(body), "surrogatepass").strip(" \t\r\n")
 
 
-def value_of(raw: str) -> Any:
+def json_value(raw: str) -> Any:
     """The value of the JSON text `raw`, where brackets nest deeper than MAX_DEPTH left as the text that they are:
     of an object, in the members concerned. Raises ValueError.
     """
@@ -229,7 +229,7 @@ def value_of(raw: str) -> Any:
         return json.loads(raw)
     if not raw.startswith("{"):
         return raw
-    return {name: part if nests_too_deeply(part) else json.loads(part) for name, part in parts(raw)}
+    return {name: part if nests_too_deeply(part) else json.loads(part) for name, part in json_parts(raw)}
 
 
 def nests_too_deeply(raw: str) -> bool:

@@ -16,7 +16,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from moderation.goeasy.answers import value_of
+from moderation.goeasy.answers import json_value
 
 DIGITS = re.compile(r"\s*[0-9]{1,19}\s*")
 NUMBER = re.compile(r"\s*[0-9]{1,15}(\.[0-9]{1,15})?\s*")
@@ -56,7 +56,7 @@ def object_of(value: object) -> dict[str, Any]:
         return value
     if isinstance(value, str) and value.lstrip().startswith("{"):
         try:
-            inner = value_of(value.strip())
+            inner = json_value(value.strip())
         except ValueError:
             return {}
         return inner if isinstance(inner, dict) else {}

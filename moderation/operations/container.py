@@ -24,7 +24,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from moderation.goeasy.answers import nests_too_deeply, text_of
+from moderation.goeasy.answers import json_text, nests_too_deeply
 
 VERSION = 1
 NAME = b"moderation-console-backup"
@@ -245,7 +245,7 @@ def read_manifest(member: tarfile.TarInfo, source: Any) -> dict[str, Any]:
     if member.name != MANIFEST or member.size > MAX_MANIFEST:
         raise DamagedError("it has no manifest")
     try:
-        text = text_of(source.read())
+        text = json_text(source.read())
         manifest = None if nests_too_deeply(text) else json.loads(text)
     except ValueError:
         raise DamagedError("its manifest cannot be read") from None

@@ -21,7 +21,7 @@ from moderation.archive.problems import problem_sentence
 from moderation.audit import alarms
 from moderation.audit.requests import forwarding_is_ignored
 from moderation.audit.services import record_search
-from moderation.requests import SignedIn
+from moderation.request_types import AuthenticatedRequest
 from recall.models import BEING_CHECKED, LOOKED_FOR, NEEDS_A_PERSON, Recall, RecallBatch, RecallItem, Sweep
 from recall.progress import progress_of, progress_of_sweeps
 from recall.views.health import worker_is_alive
@@ -36,7 +36,7 @@ TIMESTAMP = re.compile("[0-9]{13}")
 @login_required
 @permission_required("recall.view_recall", raise_exception=True)
 @require_safe
-def home(request: SignedIn) -> HttpResponse:
+def home(request: AuthenticatedRequest) -> HttpResponse:
     """Recalls that need a person, recalls under way or being checked, recent conversations, and GoEasy's troubles."""
     recalls = Recall.objects.select_related("conversation__application", "actor", "reason").order_by("-created_at")
     # What history is about to tell needs nobody yet; unless it has not for a while.
@@ -106,7 +106,7 @@ def health(application: Application) -> tuple[str, Conversation | None]:
 @login_required
 @permission_required("archive.view_conversation", raise_exception=True)
 @require_safe
-def jump(request: SignedIn) -> HttpResponse:
+def jump(request: AuthenticatedRequest) -> HttpResponse:
     """Open what an id or a name names: at once when it names one thing, else as a list to choose from.
 
     A person is one thing, with all conversations: their page lists these.

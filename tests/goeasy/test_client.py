@@ -109,7 +109,7 @@ def test_a_recall_of_a_private_chat_sends_the_documented_request(server: Server,
         '{"appkey":"BC-0123456789abcdef","recaller":{"id":"mod-1","data":{"avatar":"/a.png","name":"监督"}},'
         '"userAId":"user-1","userBId":"用户/2: 🙂","messages":[1700000000001,1700000000000]}'
     )
-    assert (answer.http_status, answer.code, answer.content, answer.nonsense) == (200, 200, "OK", False)
+    assert (answer.http_status, answer.code, answer.content, answer.is_malformed) == (200, 200, "OK", False)
     assert answer.accepted
     assert 0 <= answer.latency_ms < 2_000
 
@@ -392,7 +392,7 @@ def test_a_refusal_is_told_with_its_code(server: Server, goeasy: Client, answer:
     assert refused.value.answer.http_status == int(answer[9:12])
     assert refused.value.answer.code == code
     assert refused.value.answer.content == content
-    assert refused.value.answer.nonsense == (code is None)
+    assert refused.value.answer.is_malformed == (code is None)
     assert refused.value.latency_ms == refused.value.answer.latency_ms
     assert refused.value.retry_after is None
 
@@ -437,7 +437,7 @@ def test_an_answer_that_tells_nothing_is_unclear(server: Server, goeasy: Client,
     assert unclear.value.kind == "unclear"
     assert unclear.value.answer.http_status == unclear.value.http_status == int(answer[9:12])
     assert unclear.value.answer.code is None
-    assert unclear.value.answer.nonsense
+    assert unclear.value.answer.is_malformed
 
 
 @pytest.mark.parametrize("status", ["200 OK", "400 Bad Request", "408 Request Timeout", "503 Service Unavailable"])

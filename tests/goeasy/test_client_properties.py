@@ -64,7 +64,7 @@ def test_every_answer_is_read_and_judged_and_nothing_else_is_raised(status: int,
     answer = parse_answer(status, body, latency_ms=1, appkey=KEY)
 
     assert answer.http_status == status
-    assert answer.nonsense == (answer.code is None)
+    assert answer.is_malformed == (answer.code is None)
     assert answer.code is None or (isinstance(answer.code, int) and abs(answer.code) < 10**9)
     assert len(answer.content) <= 2_000
     assert "\x00" not in answer.content

@@ -62,7 +62,7 @@ class Behaviour:
     webhook_mixed_cs: bool = switch("each delivery holds a customer-service message, too")
     webhook_mixed_pubsub: bool = switch("each delivery holds a PubSub message, too")
     webhook_signs_body: bool = switch("the signature is of the whole body instead of content")
-    webhook_tells_recalls: bool = switch("the webhook delivers a message again when it is recalled")
+    webhook_reports_recalls: bool = switch("the webhook delivers a message again when it is recalled")
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], base: Behaviour | None = None) -> Behaviour:

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from moderation.goeasy.answers import nests_too_deeply, text_of
+from moderation.goeasy.answers import json_text, nests_too_deeply
 from moderation.goeasy.sandbox import media, rules
 from moderation.goeasy.sandbox.faults import Rule
 
@@ -141,7 +141,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.headers.get_content_type() != "application/json":
             return rules.Wrong("Content-Type must be application/json")
         try:
-            text = text_of(raw)
+            text = json_text(raw)
             return rules.Wrong("the body nests too deeply") if nests_too_deeply(text) else json.loads(text)
         except ValueError:
             return rules.Wrong("the body is not JSON")

@@ -129,7 +129,7 @@ class Sandbox:
         for timestamp in timestamps:
             self.recalled_at.setdefault((conversation_key(conversation), timestamp), time.monotonic())
         changed = self.store.recall(conversation, timestamps, recaller)
-        if self.webhook and behaviour.webhook_tells_recalls:
+        if self.webhook and behaviour.webhook_reports_recalls:
             for message in changed:
                 self.webhook.put(message)
         code = behaviour.recall_code if changed else behaviour.recall_again_code
