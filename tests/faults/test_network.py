@@ -71,14 +71,14 @@ GARBAGE = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n" + b"\x0
 WITHOUT_ANSWER: dict[str, tuple[Callable[[Server, Server], object], str]] = {
     "reset after the request": (lambda server, _other: setattr(server, "handler", lambda c, r: reset(c)), "connection"),
     "closed after the request": (lambda server, _other: setattr(server, "handler", lambda c, r: None), "connection"),
-    "half an answer": (lambda server, _other: server.hangs_up_after(HALF), "broken_answer"),
+    "half an answer": (lambda server, _other: server.closes_after(HALF), "broken_answer"),
     "an answer after the time-out": (lambda server, _other: setattr(server, "handler", late), "read_timeout"),
     "10 MB of HTML": (lambda server, _other: setattr(server, "handler", flood), "oversize"),
     "a redirect to another host": (
-        lambda server, other: server.says(http(b"", "307 Temporary Redirect", f"Location: {other.url}/v2/im")),
+        lambda server, other: server.answers_with(http(b"", "307 Temporary Redirect", f"Location: {other.url}/v2/im")),
         "",
     ),
-    "chunked garbage": (lambda server, _other: server.says(GARBAGE), ""),
+    "chunked garbage": (lambda server, _other: server.answers_with(GARBAGE), ""),
 }
 
 
@@ -101,7 +101,7 @@ def test_no_answer_is_unknown_is_not_sent_again_and_tells_no_key(
     assert told.detail["outcome"] == "unknown"
     has_no_key(caplog, recall)
     # Once all is well it still needs history, or a person.
-    server.says(http(OK))
+    server.answers_with(http(OK))
     engine.send_recall(recall.pk)
     assert len(server.requests) == 1
 
