@@ -67,9 +67,9 @@ def test_templates_have_no_inline_code() -> None:
     import re
 
     inline = re.compile(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+=|hx-on|javascript:")
-    violations_found = [
+    inline_code = [
         f"{path.relative_to(ROOT)}: {match.group()}"
         for path in (ROOT / "templates").rglob("*.html")
         for match in inline.finditer(path.read_text(encoding="utf-8"))
     ]
-    assert violations_found == []
+    assert inline_code == []

@@ -112,7 +112,7 @@ def test_a_weak_former_key_can_still_decrypt() -> None:
 
 
 def setting(name: str, **environment: str) -> str:
-    """What the console makes of it, or the error that stopped the start."""
+    """Value of a setting, or the message that prevented the start."""
     show = f"import moderation.settings as s; print(s.{name})"
     run = [sys.executable, "-c", f"import sys\ntry:\n    {show}\nexcept Exception as problem:\n    print(problem)"]
     result = subprocess.run(
