@@ -1,4 +1,4 @@
-"""Loading the WSGI application for gunicorn, or ending with a sentence that says what to do."""
+"""Load the WSGI application for gunicorn, or exit with a message that says what to do."""
 
 import os
 import sys
@@ -10,14 +10,14 @@ from django.core.wsgi import get_wsgi_application
 
 WSGIApplication = Callable[..., Iterable[bytes]]
 
-# gunicorn's exit status for an application that cannot be loaded: it ends and starts no further process.
+# gunicorn's exit status for an application that cannot be loaded: it stops and starts no other process.
 CANNOT_BE_LOADED = 4
 
 
 def load(*, serves_pages: bool) -> WSGIApplication:
-    """The application, once configuration, database and (of a process that serves pages) static files are usable.
+    """Load the application after checks of configuration, database and, if it `serves_pages`, static files.
 
-    Otherwise prints what is wrong and ends the process with CANNOT_BE_LOADED: a sentence helps, a traceback does not.
+    Otherwise print the problem instead of a traceback, and exit with CANNOT_BE_LOADED.
     """
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "moderation.settings")
     try:
@@ -28,7 +28,7 @@ def load(*, serves_pages: bool) -> WSGIApplication:
         from moderation.operations.startup import refuse_unusable_database
 
         refuse_unusable_database()
-        # Deliveries are taken even where nobody has collected the style sheets.
+        # The webhook process needs no static files.
         if serves_pages and (problem := static_files_problem()):
             raise ImproperlyConfigured(problem)
     except ImproperlyConfigured as refusal:
@@ -36,13 +36,13 @@ def load(*, serves_pages: bool) -> WSGIApplication:
         sys.exit(CANNOT_BE_LOADED)
     if not settings.SCRIPT_NAME:
         return application
-    # gunicorn would refuse what does not begin with it, such as a probe of this process's own address.
+    # gunicorn would refuse paths without this prefix, such as a health probe on the process's own address.
     os.environ.pop("SCRIPT_NAME", None)
     return without_prefix(settings.SCRIPT_NAME, application)
 
 
 def without_prefix(prefix: str, application: WSGIApplication) -> WSGIApplication:
-    """`application` without `prefix` before its paths, whether a proxy has taken it away already or not."""
+    """Wrap `application` to remove `prefix` from paths, whether or not a proxy already does."""
 
     def stripped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
