@@ -31,8 +31,7 @@ from moderation.search.models import SearchProgress
 from recall import engine, services
 from recall.models import Evidence, Recall
 from recall.services import NotPossible
-
-from .reviewing import press
+from tests.recall.reviewing import press
 
 pytestmark = pytest.mark.django_db
 
