@@ -24,6 +24,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from moderation import reviewed
 from moderation.accounts import unsent
 from moderation.accounts.models import User
+from moderation.accounts.request_types import AuthenticatedRequest
 from moderation.applications.models import Application
 from moderation.applications.problems import problem_sentence
 from moderation.archive.models import Conversation, Kind
@@ -31,7 +32,6 @@ from moderation.archive.names import sender_names, titled, writer_of
 from moderation.archive.rows import in_parts
 from moderation.ingestion.backfill import look_up
 from moderation.operations.views import worker_is_alive
-from moderation.request_types import AuthenticatedRequest
 from recall import reviews, services, verify
 from recall.decisions import to_call_off, to_send_again, to_settle
 from recall.filters import RecallFilter

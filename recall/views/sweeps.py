@@ -19,11 +19,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from moderation import reviewed
 from moderation.accounts import unsent
+from moderation.accounts.request_types import AuthenticatedRequest
 from moderation.archive.models import Message
 from moderation.archive.names import Writer, sender_names, titled, writer_of
 from moderation.audit.services import record_search
 from moderation.operations.views import worker_is_alive
-from moderation.request_types import AuthenticatedRequest
 from recall import reviews, sweeps
 from recall.decisions import MAY_BE_SENT_AGAIN, RETRIED_FROM
 from recall.forms import SweepForm

@@ -22,6 +22,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from moderation import reviewed
 from moderation.accounts import unsent
+from moderation.accounts.request_types import AuthenticatedRequest
 from moderation.applications.models import Application
 from moderation.applications.problems import problem_sentence
 from moderation.archive import payloads, retention, timeline
@@ -31,7 +32,6 @@ from moderation.archive.names import Writer, titled, writer_of
 from moderation.archive.templatetags.moments import local
 from moderation.ingestion import unreadable
 from moderation.ingestion.backfill import Reading, catch_up, read_before, read_latest
-from moderation.request_types import AuthenticatedRequest
 from recall.forms import TIMESTAMP_PROBLEMS, RecallForm
 from recall.models import MAX_TIMESTAMPS, Named, RecallBatch, RecallItem, named_by
 from recall.progress import progress_of

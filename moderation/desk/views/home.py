@@ -11,6 +11,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from moderation.accounts.request_types import AuthenticatedRequest
 from moderation.applications.models import Application
 from moderation.applications.problems import problem_sentence
 from moderation.archive.models import Conversation
@@ -18,7 +19,6 @@ from moderation.archive.names import titled
 from moderation.audit import alarms
 from moderation.audit.requests import forwarding_is_ignored
 from moderation.operations.views import worker_is_alive
-from moderation.request_types import AuthenticatedRequest
 from recall.models import BEING_CHECKED, LOOKED_FOR, NEEDS_A_PERSON, Recall, RecallBatch, Sweep
 from recall.progress import progress_of_sweeps, with_progress
 

@@ -14,6 +14,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from moderation.accounts.request_types import AuthenticatedRequest
 from moderation.applications.models import Application
 from moderation.archive import payloads
 from moderation.archive.forms import ConversationForm
@@ -23,7 +24,6 @@ from moderation.archive.rows import in_parts
 from moderation.archive.timeline import read_key
 from moderation.audit.services import record_search
 from moderation.goeasy.client import MAX_ID_LENGTH
-from moderation.request_types import AuthenticatedRequest
 from moderation.search import people
 from moderation.search import query as search
 from moderation.search.forms import MessageFilter
