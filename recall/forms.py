@@ -16,7 +16,7 @@ from moderation.accounts.models import User
 from moderation.applications.models import Application
 from moderation.applications.recaller_data import NOT_PLAIN, is_plain
 from moderation.archive.forms import ConversationForm, MomentField
-from moderation.goeasy.answers import value_of
+from moderation.goeasy.answers import json_value
 from moderation.goeasy.client import MAX_ID_LENGTH, MAX_RECALLER_DATA_BYTES, Recaller
 from moderation.goeasy.errors import InvalidCall
 from moderation.json_depth import nests_too_deeply
@@ -165,7 +165,7 @@ class RecallingForm(forms.Form):
         if text.startswith("{") and nests_too_deeply(text):
             raise ValidationError(NOT_PLAIN, code="json")
         try:
-            data = value_of(text)
+            data = json_value(text)
         except ValueError:
             data = None
         if not isinstance(data, dict):

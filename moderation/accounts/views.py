@@ -18,7 +18,7 @@ from django.views.i18n import set_language
 from moderation.accounts import unsent
 from moderation.accounts.attempts import LimitedPasswordChange, LimitedSignIn
 from moderation.accounts.forms import PreferencesForm
-from moderation.accounts.signed_in import SignedIn
+from moderation.accounts.request_types import AuthenticatedRequest
 
 
 class SignIn(auth_views.LoginView):
@@ -56,7 +56,7 @@ change_password = ChangePassword.as_view()
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def preferences(request: SignedIn) -> HttpResponse:
+def preferences(request: AuthenticatedRequest) -> HttpResponse:
     """Language, time zone, media and colours. `?timezone=` proposes a zone: base.js knows the browser's."""
     proposed = {"timezone": request.GET["timezone"]} if "timezone" in request.GET else {}
     proposed |= unsent.initial(request, request.path)

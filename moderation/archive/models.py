@@ -19,7 +19,7 @@ from moderation.audit.models import Action
 from moderation.audit.requests import acting
 from moderation.audit.services import record, was_recorded_lately
 from moderation.characters import is_blank
-from moderation.goeasy.answers import value_of
+from moderation.goeasy.answers import json_value
 from moderation.goeasy.client import Group, Private
 from moderation.goeasy.fields import recaller_of
 
@@ -213,7 +213,7 @@ class Sender(models.Model):
 def _loaded(text: str) -> Any:
     """The JSON in `text`; None when it is none."""
     try:
-        return value_of(text.strip())
+        return json_value(text.strip())
     except ValueError:
         return None
 

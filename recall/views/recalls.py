@@ -20,7 +20,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from moderation import reviewed
 from moderation.accounts import unsent
-from moderation.accounts.signed_in import SignedIn
+from moderation.accounts.request_types import AuthenticatedRequest
 from moderation.applications.models import Application
 from moderation.archive.names import titled
 from recall import services, verify
@@ -56,7 +56,7 @@ class SeeOther(HttpResponseRedirect):
 @login_required
 @permission_required("recall.view_recall", raise_exception=True)
 @require_safe
-def recall_list(request: SignedIn) -> HttpResponse:
+def recall_list(request: AuthenticatedRequest) -> HttpResponse:
     """Recalls, the newest first, narrowed by state, outcome, actor and application; paged by key."""
     form = RecallFilter(request.GET)
     form.is_valid()
@@ -113,7 +113,7 @@ def read_key(key: str) -> tuple[datetime, UUID] | None:
 @login_required
 @permission_required("recall.view_recall", raise_exception=True)
 @require_safe
-def recall_detail(request: SignedIn, pk: UUID) -> HttpResponse:
+def recall_detail(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
     """A recall, live: with htmx the part that changes, and 204 while it has not changed since `?seen=`.
 
     `?whole=1`: all of it on one page that stays as it is, to be printed.
@@ -129,7 +129,7 @@ def recall_detail(request: SignedIn, pk: UUID) -> HttpResponse:
 @login_required
 @permission_required("recall.add_recall", raise_exception=True)
 @require_POST
-def recall_settle(request: SignedIn, pk: UUID) -> HttpResponse:
+def recall_settle(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
     """A person's decision on calls of which nobody knows what became of them: send them again, or leave them."""
     recall = get_object_or_404(Recall.objects.select_related("conversation__application", "actor", "reason"), pk=pk)
     form = DecisionForm(request.POST)
@@ -146,12 +146,12 @@ def recall_settle(request: SignedIn, pk: UUID) -> HttpResponse:
     return do(request, recall, decide)
 
 
-def do(request: SignedIn, thing: Recall | Sweep, act: Callable[[], str]) -> HttpResponse:
+def do(request: AuthenticatedRequest, thing: Recall | Sweep, act: Callable[[], str]) -> HttpResponse:
     """What a button asks for: on the thing's page is said what came of it, or why it is not possible."""
     try:
         messages.success(request, act())
     except (services.NotPossible, reviewed.Changed) as refusal:
-        messages.warning(request, str(refusal.sentence))
+        messages.warning(request, str(refusal.message))
     return SeeOther(thing.get_absolute_url())
 
 
@@ -167,7 +167,7 @@ def sent_again(count: int) -> str:
     return text % {"count": count}
 
 
-def _status(request: SignedIn, recall: Recall) -> dict[str, Any]:
+def _status(request: AuthenticatedRequest, recall: Recall) -> dict[str, Any]:
     """Where the recall is, and what may be done about it now."""
     progress = progress_of([recall])[recall.pk]
     attempts = RecallAttempt.objects.filter(batch__recall=recall).aggregate(
@@ -194,7 +194,9 @@ def _status(request: SignedIn, recall: Recall) -> dict[str, Any]:
         if recall.state == states.SENDING
         else None,
         "needs_worker": recall.state in {states.WAITING, states.SENDING},
-        "decision_form": DecisionForm(initial=unsent.initial(request, reverse("recall-settle", args=[recall.pk]))),
+        "decision_form": DecisionForm(
+            initial=unsent.initial_values(request, reverse("recall-settle", args=[recall.pk]))
+        ),
         "only": _only(request),
         "is_whole": _is_whole(request),
         "seen": f"{recall.state}-{recall.stop_reason}-{attempts['started']}-{attempts['ended']}-{progress.final_calls}"
@@ -203,7 +205,7 @@ def _status(request: SignedIn, recall: Recall) -> dict[str, Any]:
 
 
 def decisions_shown(
-    request: SignedIn, pk: UUID, recalls: QuerySet[Recall], can_cancel: bool, can_retry: bool
+    request: AuthenticatedRequest, pk: UUID, recalls: QuerySet[Recall], can_cancel: bool, can_retry: bool
 ) -> dict[str, Any]:
     """Whether `recalls`, those of a recall's or a sweep's page, may be called off or sent again, and what it shows."""
     return {
@@ -247,7 +249,7 @@ def pace_of(attempts: QuerySet[RecallAttempt], progress: Progress) -> dict[str, 
     return {"a_second": a_second, "left": (progress.calls - progress.final_calls) / a_second}
 
 
-def _calls(request: SignedIn, recall: Recall) -> dict[str, Any]:
+def _calls(request: AuthenticatedRequest, recall: Recall) -> dict[str, Any]:
     """One page of the recall's calls, in order, with every attempt; `?call=` is where it begins."""
     batches = recall.batches.prefetch_related("attempts").order_by("index")
     if only := _only(request):
@@ -257,7 +259,7 @@ def _calls(request: SignedIn, recall: Recall) -> dict[str, Any]:
     return {"calls": found[:size], "next_call": found[size].index if found[size:] else None}
 
 
-def _items(request: SignedIn, recall: Recall) -> dict[str, Any]:
+def _items(request: AuthenticatedRequest, recall: Recall) -> dict[str, Any]:
     """One page of the recall's timestamps, in order, with their evidence; it begins at `?from=` (ms)."""
     # Evidence is what was written.
     recall.conversation.record_reading_on("recall")
@@ -269,12 +271,12 @@ def _items(request: SignedIn, recall: Recall) -> dict[str, Any]:
     return {"items": found[:size], "next_item": found[size].timestamp if found[size:] else None}
 
 
-def _is_whole(request: SignedIn) -> bool:
+def _is_whole(request: AuthenticatedRequest) -> bool:
     """Whether the page is to hold all of the recall, for a record that can be printed."""
     return "whole" in request.GET and not request.htmx
 
 
-def _only(request: SignedIn) -> str:
+def _only(request: AuthenticatedRequest) -> str:
     """The one state of batches that the reader wants to see; empty for all."""
     wanted = request.GET.get("only", "")
     return wanted if wanted in RecallBatch.State.values else ""
@@ -288,7 +290,7 @@ def _number(text: str | None) -> int:
 @login_required
 @permission_required("recall.add_recall", raise_exception=True)
 @require_POST
-def recall_cancel(request: SignedIn, pk: UUID) -> HttpResponse:
+def recall_cancel(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
     """Call off what has not left."""
     recall = get_object_or_404(Recall, pk=pk)
 
@@ -302,7 +304,7 @@ def recall_cancel(request: SignedIn, pk: UUID) -> HttpResponse:
 @login_required
 @permission_required("recall.add_recall", raise_exception=True)
 @require_POST
-def recall_retry(request: SignedIn, pk: UUID) -> HttpResponse:
+def recall_retry(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
     """Send again what was refused, never left or is still visible."""
     recall = get_object_or_404(Recall, pk=pk)
 

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_http_methods
 from moderation import reviewed
 from moderation.accounts import unsent
 from moderation.accounts.models import User
-from moderation.accounts.signed_in import SignedIn
+from moderation.accounts.request_types import AuthenticatedRequest
 from moderation.applications.models import Application
 from moderation.applications.problems import problem_sentence
 from moderation.archive.models import Conversation, Kind
@@ -43,7 +43,7 @@ EARLIER_SHOWN = 5
 @login_required
 @permission_required("recall.add_recall", raise_exception=True)
 @require_http_methods(["GET", "HEAD", "POST"])
-def recall_new(request: SignedIn) -> HttpResponse:
+def recall_new(request: AuthenticatedRequest) -> HttpResponse:
     """The form; then what it would do; then, confirmed, the recall. The query string may fill the form."""
     if request.method != "POST" or "edit" in request.POST:
         initial = request.POST.dict() if request.method == "POST" else _initial(request)
@@ -62,7 +62,7 @@ def recall_new(request: SignedIn) -> HttpResponse:
             **{name: form.cleaned_data[name] for name in ("reason", "note", "timestamps", "recaller", "submission")},
         )
     except services.NotPossible as refusal:
-        messages.warning(request, str(refusal.sentence))
+        messages.warning(request, str(refusal.message))
         # As a form of its own it may be confirmed.
         form.cleaned_data["submission"] = uuid4()
         return _show_review(request, form)
@@ -76,14 +76,14 @@ def review_of(form: RecallForm | SweepForm) -> str:
     return f"{type(form).__name__}:{form.cleaned_data['submission']}"
 
 
-def _initial(request: SignedIn) -> dict[str, Any]:
+def _initial(request: AuthenticatedRequest) -> dict[str, Any]:
     """The form's beginning: the query string, and the recaller that clients are shown for this moderator."""
     return {
         "kind": Kind.PRIVATE,
         **recaller_fields(request.user, request.GET.get("app", "")),
         **request.GET.dict(),
         "timestamps": "\n".join(request.GET.getlist("timestamps")),
-        **unsent.initial(request, reverse("recall-new")),
+        **unsent.initial_values(request, reverse("recall-new")),
     }
 
 
@@ -99,7 +99,9 @@ def recaller_fields(user: User, app: str) -> dict[str, str]:
     }
 
 
-def _show_review(request: SignedIn, form: RecallForm, changed: reviewed.Changed | None = None) -> HttpResponse:
+def _show_review(
+    request: AuthenticatedRequest, form: RecallForm, changed: reviewed.Changed | None = None
+) -> HttpResponse:
     """What the valid `form` would take back, and the exact calls; and what has `changed` since it was shown."""
     conversation = form.conversation()
     timestamps, recaller = form.cleaned_data["timestamps"], form.cleaned_data["recaller"]

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 
 from moderation.archive.messages import audio, custom, file, image, text, video
 from moderation.archive.messages.shown import MessageType, Shown, Words, formatted, words
-from moderation.goeasy.answers import value_of
+from moderation.goeasy.answers import json_value
 from moderation.goeasy.fields import object_of, recall_mark
 
 TYPES: dict[str, MessageType] = {
@@ -35,7 +35,7 @@ def read(raw: str, media_origins: Collection[str] = ()) -> Shown:
     if not raw:
         return Words("erased", _("Text erased on request"))
     try:
-        data = value_of(raw.strip())
+        data = json_value(raw.strip())
     except ValueError:
         return words("json", raw)
     return read_value(data, raw, media_origins)

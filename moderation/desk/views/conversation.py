@@ -19,7 +19,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from moderation import reviewed
 from moderation.accounts import unsent
-from moderation.accounts.signed_in import SignedIn
+from moderation.accounts.request_types import AuthenticatedRequest
 from moderation.applications.models import Application
 from moderation.applications.problems import problem_sentence
 from moderation.archive import retention, timeline
@@ -108,7 +108,7 @@ class Window:
 @login_required
 @permission_required("archive.view_conversation", raise_exception=True)
 @require_http_methods(["GET", "HEAD", "POST"])
-def conversation(request: SignedIn, pk: int) -> HttpResponse:
+def conversation(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     """The page; with htmx only the older (`?before=`) or newer (`?after=`) messages. `?at=` shows around a time.
 
     POST is the same page for a browser without script that turns pages: what it had ticked and typed is kept.
@@ -119,7 +119,7 @@ def conversation(request: SignedIn, pk: int) -> HttpResponse:
         return redirect(f"{request.path}?at={day}")
     window = _with_mark(found, asked) if request.htmx else _marked(found, asked)
     # What was typed when the session ended is as good as what is posted now.
-    typed = unsent.typed_again(request, request.path, reverse("recall-new")) or request.POST
+    typed = unsent.pop_fields(request, request.path, reverse("recall-new")) or request.POST
     kept = set(parse_timestamps(typed.getlist("timestamps"), now_ms=now_ms()).timestamps[:MAX_TIMESTAMPS])
     context = {
         "conversation": found,
@@ -287,7 +287,7 @@ def _kept(conversation: Conversation, messages: list[Message]) -> dict[str, Any]
     }
 
 
-def _beside(request: SignedIn, conversation: Conversation, typed: QueryDict) -> dict[str, Any]:
+def _beside(request: AuthenticatedRequest, conversation: Conversation, typed: QueryDict) -> dict[str, Any]:
     """The panes beside the timeline: recent conversations, the form, the conversation's recalls."""
     recent = Conversation.objects.select_related("application").order_by("-last_timestamp", "-id")[:RECENT]
     found = conversation.recall_set.select_related("actor", "reason").order_by("-created_at")
@@ -313,7 +313,7 @@ def _beside(request: SignedIn, conversation: Conversation, typed: QueryDict) -> 
 @login_required
 @permission_required("archive.view_conversation", raise_exception=True)
 @require_safe
-def conversation_news(request: SignedIn, pk: int) -> HttpResponse:
+def conversation_news(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     """How many messages have arrived since `?mark=` whose place is after `?from=` (ms).
 
     204 when that is what the page shows (`?seen=`).

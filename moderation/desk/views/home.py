@@ -11,7 +11,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from moderation.accounts.signed_in import SignedIn
+from moderation.accounts.request_types import AuthenticatedRequest
 from moderation.applications.models import Application
 from moderation.applications.problems import problem_sentence
 from moderation.archive.models import Conversation
@@ -28,7 +28,7 @@ CHECK_IS_OVERDUE = timedelta(minutes=2)
 @login_required
 @permission_required("recall.view_recall", raise_exception=True)
 @require_safe
-def home(request: SignedIn) -> HttpResponse:
+def home(request: AuthenticatedRequest) -> HttpResponse:
     """Recalls that need a person, recalls under way or being checked, recent conversations, and GoEasy's troubles."""
     recalls = Recall.objects.select_related("conversation__application", "actor", "reason").order_by("-created_at")
     # What history is about to tell needs nobody yet; unless it has not for a while.

@@ -11,7 +11,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
-from moderation.accounts.signed_in import SignedIn
+from moderation.accounts.request_types import AuthenticatedRequest
 from moderation.applications.models import Application
 from moderation.archive.models import Conversation, Kind, Message
 from moderation.archive.names import titled
@@ -30,7 +30,7 @@ TIMESTAMP = re.compile("[0-9]{13}")
 @login_required
 @permission_required("archive.view_conversation", raise_exception=True)
 @require_safe
-def jump(request: SignedIn) -> HttpResponse:
+def jump(request: AuthenticatedRequest) -> HttpResponse:
     """Open what an id or a name names: at once when it names one thing, else as a list to choose from.
 
     A person is one thing, with all conversations: their page lists these.

@@ -14,7 +14,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from moderation.accounts.signed_in import SignedIn
+from moderation.accounts.request_types import AuthenticatedRequest
 from moderation.applications.models import Application
 from moderation.archive.forms import ConversationForm
 from moderation.archive.messages import read
@@ -54,7 +54,7 @@ class Hit:
 @login_required
 @permission_required("archive.view_conversation", raise_exception=True)
 @require_safe
-def conversation_list(request: SignedIn) -> HttpResponse:
+def conversation_list(request: AuthenticatedRequest) -> HttpResponse:
     """Conversations, the latest message first, narrowed by id, name, kind and application; paged by key (`after`).
 
     What is searched for is looked for in messages, too (newest first, `before`), and there alone when a filter asks
@@ -101,7 +101,7 @@ def _people(form: MessageFilter, all_applications: list[Application]) -> list[Se
     return [sender for sender in matching if not applications or sender.application in applications]
 
 
-def _with(request: SignedIn, **changes: str) -> str:
+def _with(request: AuthenticatedRequest, **changes: str) -> str:
     """The query string with these values in it."""
     query = request.GET.copy()
     for name, value in changes.items():
@@ -109,7 +109,7 @@ def _with(request: SignedIn, **changes: str) -> str:
     return query.urlencode()
 
 
-def _messages(request: SignedIn, wanted: query.Wanted) -> dict[str, object]:
+def _messages(request: AuthenticatedRequest, wanted: query.Wanted) -> dict[str, object]:
     """A page of the messages that are `wanted`, as the template of hits has it."""
     found = query.find(wanted, before=read_key(request.GET.get("before", "")), limit=PAGE_SIZE)
     hits = [Hit(message, _pieces(read(message.raw), wanted)) for message in with_writers(found.messages())]
@@ -159,7 +159,7 @@ def _older_than(key: str, conversations: QuerySet[Conversation]) -> QuerySet[Con
 @login_required
 @permission_required("archive.open_conversation", raise_exception=True)
 @require_http_methods(["GET", "HEAD", "POST"])
-def open_conversation(request: SignedIn) -> HttpResponse:
+def open_conversation(request: AuthenticatedRequest) -> HttpResponse:
     """Open a conversation by its ids, known to the archive or not. The query string may fill the form."""
     if request.method == "POST":
         form = ConversationForm(request.POST)
@@ -174,7 +174,7 @@ def open_conversation(request: SignedIn) -> HttpResponse:
 @login_required
 @permission_required("recall.add_recall", raise_exception=True)
 @require_safe
-def ticked_messages(request: SignedIn) -> HttpResponse:
+def ticked_messages(request: AuthenticatedRequest) -> HttpResponse:
     """On to the recall of the ticked messages (`?message=`, ids); by conversation when they are of several."""
     pks = [int(text) for text in request.GET.getlist("message") if text.isascii() and text.isdigit() and len(text) < 19]
     found = Message.objects.filter(pk__in=pks[: 2 * PAGE_SIZE]).order_by("conversation_id", "timestamp")
@@ -202,7 +202,7 @@ def _recall_address(conversation: Conversation, messages: list[Message]) -> str:
 @login_required
 @permission_required("archive.view_conversation", raise_exception=True)
 @require_POST
-def filter_messages(request: SignedIn, pk: int) -> JsonResponse:
+def filter_messages(request: AuthenticatedRequest, pk: int) -> JsonResponse:
     """The ids of those of a conversation's `messages` (ids with commas between them) that hold `q`: their text, their
     sender's name or id, or their timestamp. With `loosely`, white space and signs are ignored.
 
@@ -228,7 +228,7 @@ def filter_messages(request: SignedIn, pk: int) -> JsonResponse:
 @login_required
 @permission_required("archive.view_message", raise_exception=True)
 @require_safe
-def sender_page(request: SignedIn, slug: str) -> HttpResponse:
+def sender_page(request: AuthenticatedRequest, slug: str) -> HttpResponse:
     """What a user of an application (`?id=`, any text) wrote, newest first; where, when, and under which names."""
     application = get_object_or_404(Application, slug=slug)
     if not (user_id := request.GET.get("id", "").replace("\0", "")[:255]):

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_http_methods
 
-from moderation.accounts.signed_in import SignedIn
+from moderation.accounts.request_types import AuthenticatedRequest
 from moderation.archive import timeline
 from moderation.archive.messages import read
 from moderation.archive.models import Conversation, Message
@@ -28,7 +28,7 @@ from recall.timestamps import can_be_named, parse_timestamps, to_ms
 @login_required
 @permission_required("recall.add_recall", raise_exception=True)
 @require_http_methods(["GET", "HEAD", "POST"])
-def select_messages(request: SignedIn, pk: int) -> HttpResponse:
+def select_messages(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     """Archived messages to select: of a `sender`, of a time span (`since`, `until`: the person's own time), or both;
     by POST, those at pasted `timestamps`. At most 5,000, the newest. What is recalled already is only counted, and
     so is what a recall of ours names, unless it was pasted: then somebody means it.

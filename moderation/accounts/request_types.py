@@ -6,7 +6,7 @@ from django_htmx.middleware import HtmxDetails
 from moderation.accounts.models import User
 
 
-class SignedIn(HttpRequest):
+class AuthenticatedRequest(HttpRequest):
     """What a view behind `login_required` gets, after the middleware."""
 
     user: User
