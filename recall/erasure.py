@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from moderation.archive import erasure, rows
 from moderation.archive.models import Application, Conversation, WebhookDelivery
-from moderation.audit.chain import Sealer
+from moderation.audit.ledger.chain import Sealer
 from moderation.audit.models import Action, AuditPrivate
 from moderation.audit.services import record
 from moderation.reviewed import Aspects, Changed, Seen, aspect, nothing_was_shown

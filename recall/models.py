@@ -28,7 +28,7 @@ class RecallReason(Recorded):
     """Why messages are taken back: a list that leads and admins maintain."""
 
     recorded_as = Action.REASON_CHANGED
-    told = ("code", "label_en", "label_zh", "position", "is_active")
+    audited_fields = ("code", "label_en", "label_zh", "position", "is_active")
 
     code = models.SlugField(_("code"), unique=True)
     label_en = models.CharField(_("label in English"), max_length=100)

@@ -38,7 +38,7 @@ def role_allows(role: str, permission: str) -> bool:
     """Whether `role` has `permission` ("app.codename").
 
     An auditor reads everything and exports it, and changes nothing. Nobody's role lets the audit log be
-    changed: its admin refuses that to everyone, and so does the database (`audit/triggers.py`).
+    changed: its admin refuses that to everyone, and so does the database (`audit/ledger/triggers.py`).
     """
     match role:
         case Role.ADMIN:

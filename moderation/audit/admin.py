@@ -19,10 +19,12 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from moderation.audit import alarms, export, jobs, problems, timeline
-from moderation.audit.chain import Sealer
-from moderation.audit.export import FORMATS
+from moderation.audit import alarms, jobs, timeline
+from moderation.audit.events import LogDownloaded
 from moderation.audit.filters import PAIR, AuditFilter, applications
+from moderation.audit.ledger import export, problems
+from moderation.audit.ledger.chain import Sealer
+from moderation.audit.ledger.export import FORMATS
 from moderation.audit.models import Action, AuditAlarm, AuditCheckpoint, AuditEntry, AuditJob, AuditSeal
 from moderation.audit.services import record
 from moderation.read_only_admin import (
@@ -283,7 +285,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         if request.method == "HEAD":
             return HttpResponse(content_type=FORMATS[job.format].content_type)
         file = job.file.open("rb")
-        record(actor=request.user.get_username(), action=Action.LOG_DOWNLOADED, detail={"job": str(job.pk)})
+        record(LogDownloaded(actor=request.user.get_username(), job=job.pk))
         return FileResponse(
             file, as_attachment=True, filename=file_name(job.format), content_type=FORMATS[job.format].content_type
         )

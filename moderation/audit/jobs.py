@@ -13,10 +13,11 @@ from django.db import transaction
 from django.http import QueryDict
 from django.utils import timezone
 
-from moderation.audit import export, verification
-from moderation.audit.chain import Sealer
+from moderation.audit.events import LogVerified
 from moderation.audit.filters import AuditFilter
-from moderation.audit.models import Action, AuditEntry, AuditJob
+from moderation.audit.ledger import export, verification
+from moderation.audit.ledger.chain import Sealer
+from moderation.audit.models import AuditEntry, AuditJob
 from moderation.audit.requests import acting, origin
 from moderation.audit.services import record
 
@@ -87,10 +88,9 @@ class Progress:
 
 def verify(job: AuditJob) -> str:
     """What is wrong with the log, a sentence, or with the key, an `AuditAlarm.Problem`; empty: nothing. Recorded."""
-    told = verification.find([], Progress(job))
-    detail = {**told, "checkpoints": 0, "job": str(job.pk), "from": job.origin}
-    record(actor=job.actor, action=Action.LOG_VERIFIED, detail=detail)
-    return str(told["problem"] or told.get("key_problem", ""))
+    findings = verification.verify_log([], Progress(job))
+    record(LogVerified(actor=job.actor, origin=job.origin, job=job.pk, checkpoints=0, **findings))
+    return str(findings["problem"] or findings.get("key_problem", ""))
 
 
 def write(job: AuditJob) -> str:
@@ -100,8 +100,7 @@ def write(job: AuditJob) -> str:
         raise ValueError(f"{job}: its filters are no longer understood")
     Sealer().seal()
     narrowed: Any = form.narrow(AuditEntry.objects.all())
-    about = {"actor": job.actor, "filters": form.asked(), "job": str(job.pk), "from": job.origin}
-    lines = export.lines(job.format, narrowed, progress=Progress(job), **about)
+    lines = export.lines(job.format, narrowed, actor=job.actor, filters=form.asked(), job=job, progress=Progress(job))
     job.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     export.write_file(job.file, export.with_mark(job.format, lines))
     return ""

@@ -12,9 +12,9 @@ from django.conf import settings
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 
-from moderation.audit import checkpoints, signing
-from moderation.audit.chain import Sealer
-from moderation.audit.export import last_seq
+from moderation.audit.ledger import checkpoints, signing
+from moderation.audit.ledger.chain import Sealer
+from moderation.audit.ledger.export import last_seq
 from moderation.audit.models import Action
 from moderation.audit.requests import COMMAND_LINE
 from moderation.audit.services import record

@@ -11,7 +11,7 @@ from django.db import Error, connection, transaction
 from django.db.migrations.loader import MigrationLoader
 
 from moderation.archive.key_rotation import count_unreadable
-from moderation.audit import chain, checkpoints, export, verification
+from moderation.audit.ledger import chain, checkpoints, export, verification
 from moderation.audit.models import Action
 from moderation.audit.requests import COMMAND_LINE
 from moderation.audit.services import record
@@ -82,7 +82,7 @@ def bring_up_to_date(manifest: dict[str, Any], former: dict[str, Any] | None) ->
 
 def finish(manifest: dict[str, Any], kept: list[Path]) -> dict[str, Any]:
     """Look at what is in the restored database."""
-    audit = verification.find([])
+    audit = verification.verify_log([])
     record(actor=COMMAND_LINE, action=Action.LOG_VERIFIED, detail={**audit, "checkpoints": 0})
     salt = bytes.fromhex(manifest["settings_salt"])
     return {

@@ -21,12 +21,14 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from moderation.audit import checkpoints, problems, timeline, verification, verifier
+from moderation.audit import timeline, verifier
 from moderation.audit.admin import AuditEntryAdmin
-from moderation.audit.chain import Sealer
+from moderation.audit.ledger import checkpoints, problems, verification
+from moderation.audit.ledger.chain import Sealer
 from moderation.audit.models import Action, AuditEntry, AuditSeal
 from moderation.audit.requests import COMMAND_LINE, NOBODY, WORKER
-from moderation.audit.services import record
+
+from .entries import record
 
 pytestmark = pytest.mark.django_db
 

@@ -14,8 +14,9 @@ import pytest
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from moderation.audit import checkpoints, export, verifier
-from moderation.audit.chain import Sealer
+from moderation.audit import verifier
+from moderation.audit.ledger import checkpoints, export
+from moderation.audit.ledger.chain import Sealer
 from moderation.audit.models import AuditEntry, AuditSeal
 
 from .databases import database_url
@@ -46,8 +47,9 @@ WRITER = """
 import os, threading, django
 django.setup()
 from django.db import transaction
-from moderation.audit.chain import Sealer
-from moderation.audit.services import entry, record_all
+from moderation.audit.ledger.chain import Sealer
+from moderation.audit.services import record_all
+from tests.audit.entries import entry
 
 def seal():
     sealer = Sealer()

@@ -23,11 +23,13 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from moderation.audit import export, jobs, triggers, verification
-from moderation.audit.chain import Sealer
+from moderation.audit import jobs
+from moderation.audit.ledger import export, triggers, verification
+from moderation.audit.ledger.chain import Sealer
 from moderation.audit.models import Action, AuditEntry, AuditJob, AuditSeal
-from moderation.audit.services import record
 from recall.management.commands.worker import prune
+
+from .entries import record
 
 pytestmark = pytest.mark.django_db
 
@@ -285,7 +287,7 @@ def test_progress_is_noted_now_and_then_not_at_every_entry(reader: Client, monke
     job = ask(reader, VERIFY)
     noted = []
     monkeypatch.setattr(jobs, "tell", lambda _job, **fields: noted.append(fields))
-    verification.find([], jobs.Progress(job))
+    verification.verify_log([], jobs.Progress(job))
     assert noted == [{"done": 1, "total": 50}, {"done": 50, "total": 50}]
 
 

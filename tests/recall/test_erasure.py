@@ -19,8 +19,9 @@ from django.urls import reverse
 from moderation.archive import deliveries, retention, search
 from moderation.archive.ingest import ingest
 from moderation.archive.models import Application, Conversation, Message, SearchProgress, WebhookDelivery
-from moderation.audit import verification, verifier
-from moderation.audit.chain import Sealer
+from moderation.audit import verifier
+from moderation.audit.ledger import verification
+from moderation.audit.ledger.chain import Sealer
 from moderation.audit.models import AuditEntry, AuditPrivate
 from recall import engine, erasure, services
 from recall.models import Evidence, Recall
@@ -129,10 +130,10 @@ def test_the_text_is_nowhere_any_more(
 def test_the_log_is_whole_and_tells_when_why_and_by_whom(
     application: Application, recalled: Recall, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = verification.find([])
+    before = verification.verify_log([])
     head = before["head"]
     erase(application, with_notes=True)
-    assert verification.find([])["problem"] is None
+    assert verification.verify_log([])["problem"] is None
     call_command("export_audit", "--output", str(tmp_path / "e"), stderr=io.StringIO())
     monkeypatch.setattr("sys.argv", ["verifier.py", str(tmp_path / "e")])
     assert verifier.main() == 0

@@ -21,11 +21,11 @@ from django_tasks_db.models import DBTaskResult
 from moderation.archive import search
 from moderation.archive.models import SearchProgress, SearchText
 from moderation.audit.models import Action, AuditCheckpoint, AuditSeal
-from moderation.audit.services import record
 from moderation.audit.verifier import Checkpoint
 from recall import services
 from recall.management.commands import worker
 from recall.models import Heartbeat, Recall, RecallBatch
+from tests.audit.entries import record
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

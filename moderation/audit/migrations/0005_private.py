@@ -3,7 +3,7 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
-from moderation.audit import triggers
+from moderation.audit.ledger import triggers
 
 
 class Migration(migrations.Migration):

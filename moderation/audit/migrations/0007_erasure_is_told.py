@@ -2,7 +2,7 @@
 
 from django.db import migrations
 
-from moderation.audit import triggers
+from moderation.audit.ledger import triggers
 
 
 class Migration(migrations.Migration):

@@ -23,10 +23,11 @@ from django_tasks_db.models import DBTaskResult
 from moderation.accounts import attempts, unsent
 from moderation.archive import deliveries, people, retention, search
 from moderation.audit import alarms as audit_alarms
-from moderation.audit import checkpoints, jobs
-from moderation.audit.chain import Sealer
+from moderation.audit import jobs
+from moderation.audit.ledger import checkpoints
+from moderation.audit.ledger.chain import Sealer
+from moderation.audit.ledger.signing import SigningKeyError
 from moderation.audit.models import AuditAlarm
-from moderation.audit.signing import SigningKeyError
 from moderation.audit.verifier import BrokenError
 from moderation.readiness import migrations_problem
 from recall import alarms, engine, gaps, services, verify
@@ -214,7 +215,7 @@ def keep(work: Callable[[], object], seconds: float, name: str) -> None:
 
 
 def keep_sealing(name: str) -> None:
-    """Every second for ever: chain what was recorded (`moderation.audit.chain`)."""
+    """Every second for ever: chain what was recorded (`moderation.audit.ledger.chain`)."""
     sealer = Sealer()
     while not engine.stopping.wait(SEALING_SECONDS):
         try:

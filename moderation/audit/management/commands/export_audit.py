@@ -13,10 +13,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db.models import QuerySet
 
-from moderation.audit import export
-from moderation.audit.chain import Sealer
-from moderation.audit.export import FORMATS
-from moderation.audit.models import Action, AuditEntry
+from moderation.audit.events import LogExported
+from moderation.audit.ledger import export
+from moderation.audit.ledger.chain import Sealer
+from moderation.audit.ledger.export import FORMATS
+from moderation.audit.models import AuditEntry
 from moderation.audit.requests import COMMAND_LINE
 from moderation.audit.services import record
 
@@ -126,8 +127,7 @@ class Command(BaseCommand):
         self._keep(cursor, after)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda signum, frame: end.set())
-        detail = {"format": kind, "follow": True, "entries_after": after, "filters": filters}
-        record(actor=COMMAND_LINE, action=Action.LOG_EXPORTED, detail=detail)
+        record(LogExported(actor=COMMAND_LINE, format=kind, filters=filters, follow=True, entries_after=after))
         self._begin()
         sealer = Sealer()
         while not end.is_set():

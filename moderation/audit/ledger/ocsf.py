@@ -51,7 +51,7 @@ def outcome(entry: dict[str, Any]) -> tuple[int, int]:
 
 
 def event(entry: dict[str, Any]) -> dict[str, Any]:
-    """`entry`, as `export.as_dict` makes it, as an event; all of it is under `unmapped`.
+    """`entry`, as `format.as_dict` makes it, as an event; all of it is under `unmapped`.
 
     `metadata.uid` is its seq: what comes twice is told by it. `unmapped` satisfies the verifier, line by line.
     """

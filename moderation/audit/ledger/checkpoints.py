@@ -16,10 +16,10 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from moderation.audit import chain
-from moderation.audit.export import as_json, write_file
+from moderation.audit.ledger import chain
+from moderation.audit.ledger.export import as_json, write_file
+from moderation.audit.ledger.signing import private_key, public_key, trusted_keys
 from moderation.audit.models import AuditCheckpoint, AuditSeal
-from moderation.audit.signing import private_key, public_key, trusted_keys
 from moderation.audit.verifier import ORIGIN, PROOF, BrokenError, Checkpoint, Tree
 
 log = logging.getLogger(__name__)
