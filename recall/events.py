@@ -12,6 +12,9 @@ from moderation.audit.models import Action
 from recall.models import Recall, RecallAttempt, RecallBatch
 
 
+EVIDENCE = '`{"timestamp", "message_id", "commitment"}` of each; `"sha256"` for what has no salted commitment'
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReasonChanged(RowChanged):
     """A reason for recalls was added, changed or deleted."""
@@ -63,7 +66,7 @@ class CallSending(CallEvent):
 
     request: Mapping[str, object]
     worker: Annotated[str, Detail(_("Worker"))]
-    evidence: Annotated[Sequence[Mapping[str, Any]], Detail(_("Evidence kept before"))]
+    evidence: Annotated[Sequence[Mapping[str, Any]], Detail(_("Evidence kept before"), meaning=EVIDENCE)]
 
 
 @dataclass(frozen=True, kw_only=True)

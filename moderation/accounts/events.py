@@ -47,6 +47,7 @@ class AccountChanged(RowChanged):
     """An account was added, changed or deleted."""
 
     action = Action.ACCOUNT_CHANGED
+    labels = {"password": _("password")}
 
 
 @dataclass(frozen=True, kw_only=True)

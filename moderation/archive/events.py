@@ -15,6 +15,7 @@ class ApplicationChanged(RowChanged):
     """An application was added, changed or deleted; of a key only that it changed."""
 
     action = Action.APPLICATION_CHANGED
+    labels = {"appkey_sealed": _("appkey"), "secret_keys_sealed": _("webhook secrets")}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from moderation.audit import alarms, jobs, timeline
+from moderation.audit import alarms, entry_rows, jobs, timeline
 from moderation.audit.events import LogDownloaded
 from moderation.audit.filters import PAIR, AuditFilter, applications
 from moderation.audit.ledger import export, problems
@@ -322,8 +322,10 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             "code": code_pill(entry),
             "times": [(timestamp, moment_ms(timestamp)) for timestamp in entry.timestamps or ()],
             "request_json": pretty(entry.request) if entry.request is not None else "",
+            "detail_rows": entry_rows.detail_rows(entry),
             "detail_json": pretty(entry.detail) if entry.detail else "",
             "private": (private := getattr(entry, "private", None)),
+            "private_rows": entry_rows.private_rows(entry),
             "private_json": pretty_text(private.content) if private and private.content else "",
             "seal": getattr(entry, "seal", None),
             "beside": beside(entry),

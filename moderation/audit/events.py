@@ -19,7 +19,7 @@ from django.db.models import Choices
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from moderation.audit.models import Action
+from moderation.audit.models import Action, AuditAlarm
 
 Text = str | Promise
 
@@ -53,15 +53,18 @@ TYPE_NAMES = {
 
 @dataclass(frozen=True)
 class Detail:
-    """The label of a field in an entry's `detail`, and of the values that it may have, where these are codes."""
+    """The label of a field in an entry's `detail`, and of the values that it may have, where these are codes.
+
+    `meaning` is what else the document says of it.
+    """
 
     label: Text
     values: Mapping[str, Text] | type[Choices] | None = None
+    meaning: str = ""
 
-    def value_label(self, value: Any) -> str | None:
-        """What a person reads for a code; None for what is none."""
-        values = dict(self.values.choices) if isinstance(self.values, type) else self.values or {}
-        return str(values[value]) if isinstance(value, str) and value in values else None
+    def value_labels(self) -> Mapping[str, Text]:
+        """What a person reads for each code; empty where values are no codes."""
+        return dict(self.values.choices) if isinstance(self.values, type) else self.values or {}
 
 
 class Private(Detail):
@@ -159,6 +162,7 @@ def type_name(hint: Any) -> str:
     return TYPE_NAMES[get_origin(hint) or hint]
 
 
+CHANGES = 'by field: `{"from", "to"}`, or of a secret only `"set"`, `"changed"` or `"removed"`'
 DONE: Mapping[str, Text] = {"added": _("added"), "changed": _("changed"), "deleted": _("deleted")}
 
 
@@ -166,11 +170,14 @@ DONE: Mapping[str, Text] = {"added": _("added"), "changed": _("changed"), "delet
 class RowChanged(Event):
     """A row was added, changed or deleted (`audit/recorded.py`)."""
 
+    # Labels of fields of which only that they changed is recorded; the model has the others.
+    labels: ClassVar[Mapping[str, Text]] = {}
+
     app: str = ""
     did: Annotated[str, Detail(_("Change"), DONE)]
     id: Annotated[int, Detail(_("Number of the row"))]
     name: Annotated[Any, Detail(_("Name"))]
-    changes: Annotated[Mapping[str, Any], Detail(_("What changed"))]
+    changes: Annotated[Mapping[str, Any], Detail(_("What changed"), meaning=CHANGES)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,4 +219,4 @@ class LogVerified(LogRead):
     checkpoints: Annotated[int, Detail(_("Checkpoints given beside the console’s own"))]
     entries: Annotated[int | None, Detail(_("Entries"))] = None
     head: Annotated[str | None, Detail(_("Hash of the last entry"))] = None
-    key_problem: Annotated[str | None, Detail(_("Problem of the signing key"))] = None
+    key_problem: Annotated[str | None, Detail(_("Problem of the signing key"), AuditAlarm.Problem)] = None
