@@ -11,7 +11,6 @@ from moderation.audit.events import Detail, Event, Private, RowChanged
 from moderation.audit.models import Action
 from recall.models import Recall, RecallAttempt, RecallBatch
 
-
 EVIDENCE = '`{"timestamp", "message_id", "commitment"}` of each; `"sha256"` for what has no salted commitment'
 
 

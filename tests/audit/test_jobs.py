@@ -27,7 +27,7 @@ from moderation.audit import jobs
 from moderation.audit.ledger import export, triggers, verification
 from moderation.audit.ledger.chain import Sealer
 from moderation.audit.models import Action, AuditEntry, AuditJob, AuditSeal
-from recall.management.commands.worker import prune
+from moderation.operations.management.commands.worker import prune
 
 from .entries import record
 

@@ -18,9 +18,9 @@ from moderation.audit import alarms, jobs
 from moderation.audit.ledger import checkpoints, signing
 from moderation.audit.ledger.chain import Sealer
 from moderation.audit.models import Action, AuditAlarm, AuditEntry, AuditJob
-from recall import alarms as mailed
+from moderation.operations import alarms as mailed
+from moderation.operations.management.commands import worker
 from recall import engine
-from recall.management.commands import worker
 
 from .entries import record
 from .test_checkpoints import behind_the_triggers, command, write
