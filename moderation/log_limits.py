@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from django.http import HttpRequest
 
-from moderation.audit.requests import address, origin
+from moderation.audit.request_context import address, request_origin
 
 # Of one source and kind, one line in so many seconds. Beyond so many sources of a kind, the others count as one.
 SECONDS = 60.0
@@ -93,4 +93,4 @@ def source_of(record: logging.LogRecord) -> str:
     if isinstance(request, HttpRequest):
         return address(request)
     match = ADDRESS.search(record.getMessage())
-    return match[1] if match else origin().get("address", "-")
+    return match[1] if match else request_origin().get("address", "-")

@@ -1,4 +1,4 @@
-"""What the audit log tells of recalls, and of erasing text."""
+"""What the audit log tells of recalls."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -147,24 +147,6 @@ class RecallSettled(RecallEvent):
     batches: Annotated[Sequence[int], Detail(_("Calls, counted from 0"))]
     send_again: Annotated[bool, Detail(_("Send again"))]
     note: Annotated[str, Private(_("Note"))]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextErased(Event):
-    """Text of one sender was erased on request; `entries` are those whose private part is gone, by seq."""
-
-    action = Action.TEXT_ERASED
-
-    app: str
-    timestamps: Sequence[int] | None
-    sender: Annotated[str, Detail(_("Sender"))]
-    reason: Annotated[str, Detail(_("Reason or reference"))]
-    messages: Annotated[int, Detail(_("Messages"))]
-    evidence: Annotated[int, Detail(_("Pieces of evidence"))]
-    deliveries: Annotated[int, Detail(_("Webhook deliveries"))]
-    searches: Annotated[int, Detail(_("Recorded searches"))]
-    notes: Annotated[int, Detail(_("Notes"))]
-    entries: Annotated[Sequence[int], Detail(_("Entries whose text is gone, by no."))]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,32 +1,13 @@
-"""What the audit log tells of applications, and of reading and keeping what was archived."""
+"""What the audit log tells of reading and keeping what was archived."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from django.utils.translation import gettext_lazy as _
 
-from moderation.audit.events import Detail, Event, Private, RowChanged
+from moderation.audit.events import Detail, Event, Private
 from moderation.audit.models import Action
-
-
-@dataclass(frozen=True, kw_only=True)
-class ApplicationChanged(RowChanged):
-    """An application was added, changed or deleted; of a key only that it changed."""
-
-    action = Action.APPLICATION_CHANGED
-    labels = {"appkey_sealed": _("appkey"), "secret_keys_sealed": _("webhook secrets")}
-
-
-@dataclass(frozen=True, kw_only=True)
-class KeysRotated(Event):
-    """Stored keys were encrypted anew with today's key."""
-
-    action = Action.KEYS_ROTATED
-
-    rotated: Annotated[int, Detail(_("Keys encrypted anew"))]
-    unreadable: Annotated[int, Detail(_("Keys that cannot be opened"))]
-    applications: Annotated[Sequence[str], Detail(_("Applications"))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,16 +42,6 @@ class ConversationReleased(HoldChanged):
     """The hold of a conversation ended."""
 
     action = Action.RELEASED
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeliveryRead(Event):
-    """Somebody was shown the text of a webhook delivery."""
-
-    action = Action.DELIVERY_READ
-
-    app: str
-    delivery: Annotated[int, Detail(_("Delivery"))]
 
 
 @dataclass(frozen=True, kw_only=True)

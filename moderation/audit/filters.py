@@ -15,7 +15,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext_lazy as _
 
 from moderation.audit.models import Action
-from moderation.audit.requests import COMMAND_LINE, NOBODY, WORKER
+from moderation.audit.request_context import COMMAND_LINE, NOBODY, WORKER
 from moderation.read_only_admin import FilterForm
 
 # Of an entry: what the list is sorted by.

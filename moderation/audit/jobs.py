@@ -18,7 +18,7 @@ from moderation.audit.filters import AuditFilter
 from moderation.audit.ledger import export, verification
 from moderation.audit.ledger.chain import Sealer
 from moderation.audit.models import AuditEntry, AuditJob
-from moderation.audit.requests import acting, origin
+from moderation.audit.request_context import current_actor, request_origin
 from moderation.audit.services import record
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def ask(kind: AuditJob.Kind, **fields: str) -> AuditJob:
     from moderation.audit.tasks import work as task
 
     with transaction.atomic():
-        job = AuditJob.objects.create(kind=kind, actor=acting(), origin=origin(), **fields)
+        job = AuditJob.objects.create(kind=kind, actor=current_actor(), origin=request_origin(), **fields)
         task.enqueue(str(job.pk))
     return job
 

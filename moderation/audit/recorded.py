@@ -9,7 +9,7 @@ from django.db.models.signals import pre_delete
 
 from moderation.audit.events import EVENTS, RowChanged
 from moderation.audit.models import Action
-from moderation.audit.requests import acting
+from moderation.audit.request_context import current_actor
 from moderation.audit.services import nests_deeper, record
 
 # Of lists and objects in one field's value; around it an entry has some of its own.
@@ -78,7 +78,7 @@ class Recorded(models.Model):
             event = cast(type[RowChanged], EVENTS[self.recorded_as])
             record(
                 event(
-                    actor=acting(),
+                    actor=current_actor(),
                     app=row[self.audited_application] if self.audited_application else "",
                     did=did,
                     id=self.pk,

@@ -15,7 +15,7 @@ from moderation.audit import verifier
 from moderation.audit.events import Event
 from moderation.audit.ledger.format import MAX_DEPTH
 from moderation.audit.models import SCHEMA, Action, AuditEntry, AuditPrivate
-from moderation.audit.requests import acting, origin
+from moderation.audit.request_context import current_actor, request_origin
 
 CONTAINERS = (dict, list, tuple)
 # Opening something again within this time counts as reading on, and is not recorded again.
@@ -54,8 +54,8 @@ def make_entry(
     """
     if nests_deeper([detail, columns.get("request"), columns.get("timestamps"), private], MAX_DEPTH + 1):
         raise TooDeepToRecord(f"{action}: it nests deeper than {MAX_DEPTH} levels")
-    if request_origin := origin() or came_from:
-        detail["from"] = dict(request_origin)
+    if origin := request_origin() or came_from:
+        detail["from"] = dict(origin)
     if private:
         content, salt = json.dumps(private), secrets.token_hex(32)
         part = {"salt": salt, "content": verifier.load(content)}
@@ -142,9 +142,4 @@ def record_all(events: Sequence[Event | AuditEntry]) -> list[AuditEntry]:
 
 def was_recorded_lately(**fields: Any) -> bool:
     """Whether the account of the current request has an entry with these fields from the last READS_ON."""
-    return AuditEntry.objects.filter(actor=acting(), at__gte=timezone.now() - READS_ON, **fields).exists()
-
-
-def record_search(page: str, **asked: Any) -> None:
-    """Record that whoever's request is being answered looks on `page` for messages or conversations by `asked`."""
-    record(actor=acting(), action=Action.SEARCHED, detail={"page": page}, private={"asked": asked})
+    return AuditEntry.objects.filter(actor=current_actor(), at__gte=timezone.now() - READS_ON, **fields).exists()

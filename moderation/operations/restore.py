@@ -11,13 +11,14 @@ from django.db import Error, connection, transaction
 from django.db.migrations.loader import MigrationLoader
 
 from moderation.applications.key_rotation import count_unreadable
+from moderation.audit.events import LogVerified
 from moderation.audit.ledger import chain, checkpoints, export, verification
-from moderation.audit.models import Action
-from moderation.audit.requests import COMMAND_LINE
+from moderation.audit.request_context import COMMAND_LINE
 from moderation.audit.services import record
 from moderation.operations import container, databases
 from moderation.operations.backup import CHECKPOINT, KEY, PREFIX
 from moderation.operations.container import BackupError
+from moderation.operations.events import BackupRestored
 from moderation.operations.fingerprint import differences
 from moderation.operations.signals import restored
 
@@ -73,7 +74,7 @@ def bring_up_to_date(manifest: dict[str, Any], former: dict[str, Any] | None) ->
     made = {"made_at": manifest["made_at"], "entries": manifest["audit"]["entries"]}
     found: dict[str, Any] = {}
     with transaction.atomic():
-        record(actor=COMMAND_LINE, action=Action.RESTORED, detail={"backup": made, "overwritten": former})
+        record(BackupRestored(actor=COMMAND_LINE, backup=made, overwritten=former))
         answers: list[tuple[Any, Any]] = restored.send(sender=None)
         for _receiver, counts in answers:
             found |= counts
@@ -83,7 +84,7 @@ def bring_up_to_date(manifest: dict[str, Any], former: dict[str, Any] | None) ->
 def finish(manifest: dict[str, Any], kept: list[Path]) -> dict[str, Any]:
     """Look at what is in the restored database."""
     audit = verification.verify_log([])
-    record(actor=COMMAND_LINE, action=Action.LOG_VERIFIED, detail={**audit, "checkpoints": 0})
+    record(LogVerified(actor=COMMAND_LINE, checkpoints=0, **audit))
     salt = bytes.fromhex(manifest["settings_salt"])
     return {
         "restored": True,

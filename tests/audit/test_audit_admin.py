@@ -26,7 +26,7 @@ from moderation.audit.admin import AuditEntryAdmin
 from moderation.audit.ledger import checkpoints, problems, verification
 from moderation.audit.ledger.chain import Sealer
 from moderation.audit.models import Action, AuditEntry, AuditSeal
-from moderation.audit.requests import COMMAND_LINE, NOBODY, WORKER
+from moderation.audit.request_context import COMMAND_LINE, NOBODY, WORKER
 
 from .entries import record
 

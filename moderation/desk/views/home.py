@@ -16,7 +16,7 @@ from moderation.applications.problems import problem_sentence
 from moderation.archive.models import Conversation
 from moderation.archive.names import titled
 from moderation.audit import alarms
-from moderation.audit.requests import forwarding_is_ignored
+from moderation.audit.request_context import forwarding_is_ignored
 from moderation.operations.views import worker_is_alive
 from moderation.requests import SignedIn
 from recall.models import BEING_CHECKED, LOOKED_FOR, NEEDS_A_PERSON, Recall, RecallBatch, Sweep

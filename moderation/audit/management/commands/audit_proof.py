@@ -10,7 +10,7 @@ from moderation.audit.ledger import checkpoints, export
 from moderation.audit.ledger.chain import Sealer
 from moderation.audit.ledger.signing import SigningKeyError
 from moderation.audit.models import AuditEntry
-from moderation.audit.requests import COMMAND_LINE
+from moderation.audit.request_context import COMMAND_LINE
 from moderation.audit.verifier import BrokenError
 
 

@@ -18,7 +18,7 @@ from moderation.audit.ledger import export
 from moderation.audit.ledger.chain import Sealer
 from moderation.audit.ledger.export import FORMATS
 from moderation.audit.models import AuditEntry
-from moderation.audit.requests import COMMAND_LINE
+from moderation.audit.request_context import COMMAND_LINE
 from moderation.audit.services import record
 
 FOLLOW_SECONDS = 1.0

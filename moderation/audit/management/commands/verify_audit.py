@@ -10,7 +10,7 @@ from django.db import Error
 from moderation.audit import verifier
 from moderation.audit.events import LogVerified
 from moderation.audit.ledger import signing, verification
-from moderation.audit.requests import COMMAND_LINE
+from moderation.audit.request_context import COMMAND_LINE
 from moderation.audit.services import record
 
 

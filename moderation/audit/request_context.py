@@ -54,7 +54,7 @@ def remember_request(get_response: Callable[[HttpRequest], HttpResponse]) -> Cal
     return answer
 
 
-def origin() -> dict[str, str]:
+def request_origin() -> dict[str, str]:
     """Address, user agent and id of the request that is being answered; empty in background work and commands."""
     request = _present.get()
     if request is None:
@@ -101,7 +101,7 @@ def forwarding_is_ignored() -> bool:
     return time.monotonic() - _ignored_at < REMEMBERED
 
 
-def acting() -> str:
+def current_actor() -> str:
     """The user name of whoever's request is being answered, NOBODY for a visitor, COMMAND_LINE outside requests."""
     request = _present.get()
     if request is None:
