@@ -1,4 +1,4 @@
-"""What the audit log tells of recalls."""
+"""Audit events of recalls."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -207,11 +207,8 @@ def learn_elsewhere(batch: RecallBatch, gone: list[int], now: datetime) -> None:
     for pk, timestamp in items.order_by("batch", "timestamp").values_list("batch", "timestamp"):
         learned[pk].append(timestamp)
     items.update(verification=Verification.GONE, verified_at=now)
-    for other in (
-        RecallBatch.objects.filter(pk__in=learned)
-        .select_related("recall__application", "recall__conversation")
-        .order_by("pk")
-    ):
+    others = RecallBatch.objects.filter(pk__in=learned).select_related("recall__application", "recall__conversation")
+    for other in others.order_by("pk"):
         settlement = other.settlement
         # Not in the place of what a person has decided.
         if settlement == settlements.VISIBLE and not other.items.exclude(verification=Verification.GONE).exists():

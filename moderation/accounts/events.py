@@ -1,4 +1,4 @@
-"""What the audit log tells of accounts and of signing in."""
+"""Audit events of accounts and of signing in."""
 
 from dataclasses import dataclass
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""What the audit log tells of applications and their keys."""
+"""Audit events of applications and their keys."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the audit log tells of reading and keeping what was archived."""
+"""Audit events of reading and keeping what was archived."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the audit log can tell: one class for each action, with named and typed fields.
+"""Events of the audit log: one class for each action, with named and typed fields.
 
 Each app declares its events in its `events.py`, which the audit log imports when the apps are ready; `record()` in
 `audit/services.py` writes them. A field whose name is among COLUMNS goes into the entry's column of that name. Any

@@ -175,7 +175,7 @@ class AuditPrivate(AppendOnly):
 
 
 class AuditSeal(AppendOnly):
-    """An entry's place in the chain: what `audit.ledger.chain` found when it read the entry back.
+    """An entry's place in the chain: made when `audit.ledger.chain` read the entry back.
 
     `hash` is that of `audit.verifier.entry_hash()`; `prev_hash` is the hash of the seal before, and unique, so
     that the chain cannot fork.
@@ -267,7 +267,7 @@ ADVICE = {
 class AuditJob(models.Model):
     """Reading the whole log, which a person asked for in Django admin and a worker does.
 
-    Kept for a day, with the file that it made: what was exported or found is told by the log itself.
+    Kept for a day, with the file that it made: the log itself records what was exported or verified.
     """
 
     class Kind(models.TextChoices):
@@ -300,7 +300,7 @@ class AuditJob(models.Model):
     # Why it failed, or what is wrong with the log.
     problem = models.TextField(blank=True, default="")
     created_at = models.DateTimeField(default=timezone.now)
-    # When the worker last told of it.
+    # When the worker last wrote its progress.
     seen_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

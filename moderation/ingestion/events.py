@@ -1,4 +1,4 @@
-"""What the audit log tells of webhook deliveries."""
+"""Audit events of webhook deliveries."""
 
 from dataclasses import dataclass
 from typing import Annotated

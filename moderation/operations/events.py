@@ -1,4 +1,4 @@
-"""What the audit log tells of running the console."""
+"""Audit events of running the console."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

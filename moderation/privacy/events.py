@@ -1,4 +1,4 @@
-"""What the audit log tells of erasing text."""
+"""Audit events of erasing text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

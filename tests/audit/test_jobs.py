@@ -265,16 +265,16 @@ def test_an_export_that_fails_half_way_leaves_no_file(
 ) -> None:
     write()
     job = ask(reader, f"{PREPARE}?format=jsonl")
-    monkeypatch.setattr(jobs, "TELL_EVERY", 0)
+    monkeypatch.setattr(jobs, "SECONDS_BETWEEN_NOTES", 0)
     monkeypatch.setattr(export, "ROWS_AT_ONCE", 1)
-    tell = jobs.tell
+    note = jobs.note
 
     def fail_at_two(job: AuditJob, **fields: Any) -> None:
         if fields.get("done") == 2:
             raise OSError(28, "No space left on device")
-        tell(job, **fields)
+        note(job, **fields)
 
-    monkeypatch.setattr(jobs, "tell", fail_at_two)
+    monkeypatch.setattr(jobs, "note", fail_at_two)
     jobs.work(job.pk)
     assert list(folder.iterdir()) == []
     shown = reader.get(page(job)).content.decode()
@@ -286,7 +286,7 @@ def test_progress_is_noted_now_and_then_not_at_every_entry(reader: Client, monke
     write(50)
     job = ask(reader, VERIFY)
     noted = []
-    monkeypatch.setattr(jobs, "tell", lambda _job, **fields: noted.append(fields))
+    monkeypatch.setattr(jobs, "note", lambda _job, **fields: noted.append(fields))
     verification.verify_log([], jobs.Progress(job))
     assert noted == [{"done": 1, "total": 50}, {"done": 50, "total": 50}]
 

@@ -65,7 +65,7 @@ class Sealer:
             if len(more) < ROWS_AT_ONCE:
                 break
             after = more[-1][1]
-        # Whoever had taken an id up to the mark and not committed is gone, and what they wrote was found above.
+        # Whoever had taken an id up to the mark and not committed is gone, and what they wrote was read above.
         if not self._mark[1]:
             self._settled, self._mark = self._mark[0], None
         return sealed

@@ -139,8 +139,8 @@ def agrees(checkpoint: Checkpoint, origin: str, row: AuditCheckpoint | None, seq
     if checkpoint.size > seq:
         raise BrokenError(f"seq {seq + 1}: missing; a checkpoint covers {checkpoint.size} entries")
     if row:
-        (found,) = hashes(row.size - 1, row.size)
-        same = (found.hex(), row.root, row.size) == (row.head, checkpoint.root.hex(), checkpoint.size)
+        (last_hash,) = hashes(row.size - 1, row.size)
+        same = (last_hash.hex(), row.root, row.size) == (row.head, checkpoint.root.hex(), checkpoint.size)
         same = same and tree_of(row).root() == checkpoint.root
     else:
         same = grown(Tree(), checkpoint.size).root() == checkpoint.root

@@ -56,7 +56,7 @@ class Command(BaseCommand):
     help = (
         "Writes the audit log, one entry a line, oldest first. Messages go to stderr. "
         "In CSV, ' stands before what a spreadsheet would take for a formula; a file of --output begins with a "
-        "byte-order mark, without which Excel shows Chinese as nonsense, standard output does not."
+        "byte-order mark, without which Excel garbles Chinese, standard output does not."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -75,7 +75,7 @@ class Command(BaseCommand):
             "--follow",
             action="store_true",
             help="go on with each entry within seconds, for a log collector, until SIGTERM; JSON lines on stdout. "
-            "After an abrupt end some entries come again: tell them by their seq",
+            "After an abrupt end some entries come again, with the same seq",
         )
         parser.add_argument(
             "--cursor", metavar="F", help="with --follow: the file that keeps the last seq written; begins there"

@@ -288,7 +288,7 @@ def prune() -> None:
     long_ago = timezone.now() - TASKS_KEPT
     DBTaskResult.objects.finished().filter(finished_at__lt=long_ago).delete()
     Heartbeat.objects.filter(at__lt=long_ago).delete()
-    jobs.forget()
+    jobs.delete_old()
 
 
 def is_queued(recall: Recall) -> bool:
