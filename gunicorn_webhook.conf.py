@@ -1,7 +1,7 @@
-"""The process that serves webhooks alone: `gunicorn --config gunicorn_webhook.conf.py`. Options there win over these.
+"""gunicorn's configuration for the webhook process: `gunicorn --config gunicorn_webhook.conf.py`.
 
-GoEasy waits three seconds for an answer, and after three failures sends nothing more: neither pages nor who sends
-slowly may take the threads, or the processor, that answer it.
+Command-line options override it. GoEasy waits three seconds for an answer and stops after three failures, so neither
+pages nor slow clients may occupy the threads or the processor that answer it.
 """
 
 import os

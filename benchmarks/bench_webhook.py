@@ -52,6 +52,7 @@ def prepare(folder: str) -> None:
     from django.core.management import call_command
 
     call_command("migrate", verbosity=0)
+    call_command("collectstatic", interactive=False, verbosity=0)
 
 
 def contents(deliveries: int, size: int) -> list[bytes]:

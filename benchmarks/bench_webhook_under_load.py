@@ -201,7 +201,7 @@ def main(seconds: float) -> int:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         # Pages read history, and nobody is there.
-        os.environ["GOEASY_REST_HOST"] = "http://127.0.0.1:9"
+        os.environ |= {"GOEASY_REST_HOST": "http://127.0.0.1:9", "GOEASY_ALLOWED_HOSTS": "127.0.0.1"}
         prepare(folder)
         status = main(float(sys.argv[1]) if sys.argv[1:] else 60)
     sys.exit(status)

@@ -1,4 +1,4 @@
-"""Django admin under the console's name."""
+"""The admin site of the console."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from django.shortcuts import redirect
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
-# What pages of admin say and Django's own Chinese lacks: translated with the console's texts.
+# Texts of Django admin that Django does not translate into Chinese; the console's catalogue does.
 UNTRANSLATED = (
     gettext_noop("Change or view list link"),
     gettext_noop("After you’ve created a user, you’ll be able to edit more user options."),
@@ -18,38 +18,38 @@ UNTRANSLATED = (
 
 
 class AdminSignIn(AdminAuthenticationForm):
-    """Django admin's own; that it lets somebody in nowhere although the password is right is recorded, too."""
+    """Django admin's sign-in form, which also records a right password of an account without access."""
 
     def clean(self) -> dict[str, Any]:
-        # As below: no models yet.
-        from moderation.accounts.attempts import counted_sign_in
+        # Models cannot be imported yet when Django loads the site.
+        from moderation.accounts.attempts import limit_sign_ins
 
-        with counted_sign_in(self):
+        with limit_sign_ins(self):
             return super().clean()
 
     def confirm_login_allowed(self, user: Any) -> None:
-        # Models cannot be imported yet when Django takes the site.
-        from moderation.accounts.signing_in import refused
+        # Models cannot be imported yet when Django loads the site.
+        from moderation.accounts.signing_in import record_failure
 
         try:
             super().confirm_login_allowed(user)
         except ValidationError:
-            refused(user.get_username(), "role")
+            record_failure(user.get_username(), "role")
             raise
 
 
 class ConsoleAdminSite(admin.AdminSite):
-    """The admin that leads, auditors and admins use; what each may do there is in `accounts/roles.py`."""
+    """Admin site for leads, auditors and admins; `accounts/roles.py` defines their permissions."""
 
     login_form = AdminSignIn
     site_header = _("Moderation console")
     site_title = _("Moderation console")
     index_title = _("Administration")
 
-    def password_change(  # type: ignore[override]  # it leads elsewhere
+    def password_change(  # type: ignore[override]  # it redirects
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Lead to the console's own page, which limits and records attempts."""
+        """Redirect to the console's own page, which limits and records attempts."""
         if request.method not in {"GET", "HEAD", "POST"}:
             return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
         return redirect("password_change")

@@ -1,10 +1,10 @@
-"""The admin site as this console has it."""
+"""App configuration of the console's admin site and system checks."""
 
 from django.contrib.admin.apps import AdminConfig
 
 
 class ConsoleAdminConfig(AdminConfig):
-    """Django admin, with this console's site."""
+    """Django admin with the console's site."""
 
     default_site = "moderation.admin_site.ConsoleAdminSite"
 

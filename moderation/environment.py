@@ -1,17 +1,20 @@
-"""Reads settings from the process's environment and from `.env`: each value as it was written, or not at all.
+"""Settings from the process's environment and from `.env`, and casts that parse their values.
 
-A line of `.env` that two readers could understand differently is refused with its number. Variables of the process
-win over the file. No error repeats a value: it may be a password.
+Ambiguous lines of `.env` are refused by number. Variables of the process override the file. Errors never repeat a
+secret value.
 """
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
+import environ
 from django.core.exceptions import ImproperlyConfigured
 
 MASK = "•••"
@@ -22,7 +25,7 @@ REFERENCE = re.compile(r"\$(\w+|\{\w+\})")
 
 
 class Reading(NamedTuple):
-    """A setting as it was read: `source` is "environment", ".env", "default", or the name of the file's setting."""
+    """A setting as it was read: `source` is "environment", ".env", "default", or the name of its _FILE variable."""
 
     name: str
     text: str
@@ -31,7 +34,7 @@ class Reading(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """Its text; of a secret only how long it is, of an address with one no password, path or query."""
+        """Text to display: a secret is masked, and a URL with a secret has no password, path or query."""
         if not self.is_secret or not self.text or self.text.startswith("sqlite:"):
             return self.text
         scheme, separator, rest = self.text.partition("://")
@@ -40,13 +43,13 @@ class Reading(NamedTuple):
         user, at, host = rest.rpartition("@")
         user = f"{user.partition(':')[0]}:{MASK}@" if at else ""
         host, slash, name = host.partition("/")
-        # Of a database the name is no secret; of another address the path may be.
+        # The name of a database is not secret; the path of another URL may be.
         name = name.partition("?")[0] if scheme.startswith("postgres") else MASK
         return f"{scheme}://{user}{host.partition('?')[0]}{slash and '/' + name}"
 
 
 class Environment:
-    """The variables of `.env` at `file` and of the process; `readings` are those that were asked for, by name."""
+    """Variables of the process and of the `.env` at `file`; `readings` has those that were read, by name."""
 
     def __init__(self, file: Path) -> None:
         self.folder = file.parent
@@ -54,15 +57,15 @@ class Environment:
         self.in_process = set(os.environ)
         self.readings: dict[str, Reading] = {}
         for name, text in self.in_file.items():
-            # What libraries read themselves (HTTPS_PROXY, REQUESTS_CA_BUNDLE) may stand in the file, too.
+            # The file may also set variables that libraries read (HTTPS_PROXY, REQUESTS_CA_BUNDLE).
             os.environ.setdefault(name, text)
 
     def read(self, name: str, cast: Callable[[str], Any], default: str, *, secret: bool = False) -> Any:
-        """The value of `name` through `cast`, without blanks around it. Raises ImproperlyConfigured naming `name`."""
+        """Value of `name`, stripped and parsed by `cast`. Raises ImproperlyConfigured with `name`."""
         return self._read(name, lambda text: cast(text.strip()), default, secret)
 
     def read_exactly(self, name: str, cast: Callable[[str], str] = str) -> str:
-        """The text of the secret `name` with every blank that it has, through `cast`; empty where it is not set."""
+        """Text of the secret `name`, unstripped, through `cast`; empty if it is not set."""
         text: str = self._read(name, cast, "", True)
         return text
 
@@ -83,11 +86,11 @@ class Environment:
         return "environment" if name in self.in_process else ".env" if name in self.in_file else "default"
 
     def _read_secret(self, name: str, file: str) -> str:
-        """What the file of the secret `name` holds, less its last end of line. Raises ImproperlyConfigured."""
+        """Content of the secret's file, without the final line end. Raises ImproperlyConfigured."""
         if os.environ.get(name, "").strip():
-            raise ImproperlyConfigured(f"{name} and {name}_FILE are both set. Set one of them.")
+            raise ImproperlyConfigured(f"{name} and {name}_FILE are both set. Set only one of them.")
         try:
-            # Relative to the folder of .env.
+            # Paths are relative to the folder of .env.
             return (self.folder / file).read_text(encoding="utf-8-sig").rstrip("\r\n")
         except OSError as problem:
             raise ImproperlyConfigured(f"{name}_FILE cannot be used: {file}: {problem.strerror}.") from None
@@ -96,53 +99,191 @@ class Environment:
 
 
 def parse_file(file: Path) -> dict[str, str]:
-    """The variables of `file`; none where there is no such file. Raises ImproperlyConfigured naming file and line."""
+    """Variables of `file`; empty if it does not exist. Raises ImproperlyConfigured with file and line."""
     try:
-        # A byte-order mark, as Windows writes it, is no part of the first name.
+        # Windows editors write a byte-order mark.
         text = file.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         return {}
     except OSError as problem:
-        raise ImproperlyConfigured(f"{file.name} is there and cannot be read: {problem.strerror}.") from None
+        raise ImproperlyConfigured(f"{file.name} exists but cannot be read: {problem.strerror}.") from None
     except UnicodeDecodeError:
-        raise ImproperlyConfigured(f"{file.name} is not UTF-8. Save it in that encoding.") from None
+        raise ImproperlyConfigured(f"{file.name} is not in UTF-8. Save it in that encoding.") from None
     if "\x00" in text:
-        raise ImproperlyConfigured(f"{file.name} holds a NUL character: it is not the text that it should be.")
-    found: dict[str, str] = {}
+        raise ImproperlyConfigured(f"{file.name} contains a NUL character. Is it a text file?")
+    variables: dict[str, str] = {}
     for number, line in enumerate(re.split(r"\r\n|\n|\r", text), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         match = LINE.fullmatch(line.lstrip())
         if match is None:
-            raise ImproperlyConfigured(f"{file.name}, line {number}: it is neither NAME=value nor a comment.")
+            raise ImproperlyConfigured(f"{file.name}, line {number}: this is neither NAME=value nor a comment.")
         name = match["name"]
-        if name in found:
-            raise ImproperlyConfigured(f"{file.name}, line {number}: {name} stands there twice.")
+        if name in variables:
+            raise ImproperlyConfigured(f"{file.name}, line {number}: {name} is set twice.")
         try:
-            found[name] = parse_value(match["value"])
+            variables[name] = parse_value(match["value"])
         except ValueError as problem:
             raise ImproperlyConfigured(f"{file.name}, line {number}: {name} {problem}") from None
-    return found
+    return variables
 
 
 def parse_value(text: str) -> str:
-    """What stands after the equals sign, unquoted. Raises ValueError, which does not repeat it."""
+    """Value after the equals sign, unquoted. Raises ValueError, which does not repeat it."""
     if text.startswith("'"):
         if match := SINGLE_QUOTED.fullmatch(text):
             return match["text"]
-        raise ValueError("begins with a quotation mark and does not end with it.")
+        raise ValueError("starts with a quotation mark and does not end with it.")
     if text.startswith('"'):
         if match := DOUBLE_QUOTED.fullmatch(text):
             return re.sub(r"\\([^rnt])", r"\1", match["text"])
-        raise ValueError("begins with a quotation mark and does not end with it.")
+        raise ValueError("starts with a quotation mark and does not end with it.")
     if re.search(r"(^|\s)#", text):
         raise ValueError(
-            "has a # after a blank. Put a comment on a line of its own, or, where the # belongs to the value, "
-            "the value in single quotation marks."
+            "has a # after a space. Put a comment on its own line; if the # belongs to the value, put the value in "
+            "single quotation marks."
         )
     if REFERENCE.fullmatch(text.strip()):
         raise ValueError(
-            "looks like the name of another variable, which is not followed here. Write its value, or, where this is "
+            "looks like a reference to another variable, which is not supported. Write the value itself; if this is "
             "the value, put it in single quotation marks."
         )
     return text
+
+
+# Casts: parsers of values. Each raises ValueError with a message for people.
+
+# The limits of Django's deployment check for SECRET_KEY (security.W009).
+MIN_KEY_LENGTH, MIN_KEY_CHARACTERS = 50, 5
+DEBUG_KEY = "for-debugging-only-" + "never-outside-debug-" * 3
+NEW_KEY = (
+    "Put a long random text into .env, for example the output of: "
+    "python -c 'import secrets; print(secrets.token_urlsafe(50))'"
+)
+
+
+def boolean(text: str) -> bool:
+    """true/false, yes/no, on/off, 1/0 or empty for false; anything else is an error."""
+    if text.lower() in {"1", "true", "yes", "on"}:
+        return True
+    if text.lower() in {"", "0", "false", "no", "off"}:
+        return False
+    raise ValueError(f"“{text}” is neither true nor false.")
+
+
+def strong_key(text: str, *, debug: bool) -> str:
+    """A secret key that is hard to guess; empty for none. Errors do not repeat it."""
+    if text and not debug:
+        if len(text) < MIN_KEY_LENGTH or len(set(text)) < MIN_KEY_CHARACTERS:
+            raise ValueError(
+                f"it is too easy to guess: it has {len(text)} characters, {len(set(text))} of them distinct, and needs "
+                f"at least {MIN_KEY_LENGTH} and {MIN_KEY_CHARACTERS}. {NEW_KEY}"
+            )
+        if text == DEBUG_KEY:
+            raise ValueError(f"it is the public key of DEBUG. {NEW_KEY}")
+    return text
+
+
+def former_keys(text: str, *, debug: bool) -> list[str]:
+    """Comma-separated former SECRET_KEYs; each must be strong, because it can still sign sessions."""
+    try:
+        return [strong_key(key, debug=debug) for key in comma_separated(text)]
+    except ValueError:
+        raise ValueError(
+            f"a key in it is too easy to guess: fewer than {MIN_KEY_LENGTH} characters, or than {MIN_KEY_CHARACTERS} "
+            "distinct ones. Move it to FIELD_ENCRYPTION_KEY_FALLBACKS: it then opens stored keys and nothing else."
+        ) from None
+
+
+def comma_separated(text: str) -> list[str]:
+    """A comma-separated list without empty items."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    """Cast to a number from `low` to `high`."""
+
+    def cast(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise ValueError(f"“{text}” is not a number.") from None
+        if not low <= value <= high:
+            raise ValueError(f"{text} is not between {low:g} and {high:g}.")
+        return value
+
+    return cast
+
+
+def whole_number(low: int, high: int) -> Callable[[str], int]:
+    """Cast to a whole number from `low` to `high`."""
+
+    def cast(text: str) -> int:
+        value = number(low, high)(text)
+        if value != int(value):
+            raise ValueError(f"{text} is not a whole number.")
+        return int(value)
+
+    return cast
+
+
+def origins(text: str) -> list[str]:
+    """Comma-separated origins such as https://files.example.com."""
+    values = comma_separated(text)
+    for origin in values:
+        parts = urlsplit(origin)
+        if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path not in {"", "/"}:
+            raise ValueError(f"“{origin}” is not an origin like https://files.example.com.")
+    return [origin.rstrip("/") for origin in values]
+
+
+def key_seed(text: str, *, debug: bool) -> bytes:
+    """A private Ed25519 key, 32 bytes in Base64; empty for none. Errors do not repeat it."""
+    try:
+        seed = base64.b64decode(text, validate=True)
+    except ValueError:
+        raise ValueError("it is not Base64.") from None
+    if len(seed) not in {0, 32}:
+        raise ValueError(f"it has {len(seed)} bytes, not 32.")
+    if seed and len(set(seed)) < MIN_KEY_CHARACTERS and not debug:
+        raise ValueError("it is too easy to guess: take 32 random bytes.")
+    return seed
+
+
+def secure_url(text: str) -> str:
+    """An https:// URL, or an http:// URL of this machine; empty for none."""
+    parts = urlsplit(text)
+    local = parts.scheme == "http" and parts.hostname in {"127.0.0.1", "localhost", "::1"}
+    if text and not (parts.hostname and (parts.scheme == "https" or local)):
+        raise ValueError("it must begin with https:// (http:// only for this machine).")
+    return text
+
+
+def mount_path(text: str) -> str:
+    """Path below which a proxy serves the console, such as /console; empty for none."""
+    if text and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", text):
+        raise ValueError("it is not a path like /console, with a slash at the start and none at the end.")
+    return text
+
+
+def url_config(parse: Callable[[str], dict[str, Any]], text: str) -> dict[str, Any]:
+    """Parse the URL `text` with `parse`. Errors do not repeat it."""
+    before_host, _at, _host = text.partition("://")[2].rpartition("@")
+    if re.search(r"[/?#@\[\]\s]", before_host) or "#" in text:
+        raise ValueError(
+            "its user name, password or a later part contains one of / ? # @ [ ] or a space, which would end it there. "
+            "Percent-encode such characters: / as %2F, ? as %3F, # as %23, @ as %40."
+        )
+    try:
+        return dict(parse(text))
+    except ValueError:
+        # urllib's message quotes the URL, perhaps with a part of the password.
+        raise ValueError("it is not a valid URL. Is its port a number?") from None
+
+
+def email_config(text: str) -> dict[str, Any]:
+    """Django's settings for the URL of a mail server, such as smtp+tls://user:password@host:587, with a time-out."""
+    if urlsplit(text).scheme not in environ.Env.EMAIL_SCHEMES:
+        raise ValueError(f"it must begin with one of {', '.join(sorted(environ.Env.EMAIL_SCHEMES))}.")
+    settings = url_config(environ.Env.email_url_config, text)
+    return {**{name: value for name, value in settings.items() if name.startswith("EMAIL_")}, "EMAIL_TIMEOUT": 10}

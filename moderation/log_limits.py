@@ -1,7 +1,7 @@
-"""Limits how often one source can fill the log: one line a minute for each kind of warning, with a count.
+"""Rate limit for log lines: one line a minute for each source and kind of warning, with a count.
 
-Anybody who reaches the console can make it warn: by webhooks without a signature, addresses that do not exist, names
-of other hosts, requests that are none. The filter stands at the handlers through which such warnings go.
+Anybody who reaches the console can cause warnings: by unsigned webhooks, unknown URLs, other host names, malformed
+requests. The filter belongs on the handlers that write these warnings.
 """
 
 from __future__ import annotations
@@ -16,51 +16,52 @@ from django.http import HttpRequest
 
 from moderation.audit.request_context import address, request_origin
 
-# Of one source and kind, one line in so many seconds. Beyond so many sources of a kind, the others count as one.
+# Seconds between two lines of the same source and kind.
 SECONDS = 60.0
+# Sources tracked per kind; further ones share the source OTHERS.
 MAX_SOURCES = 50
 OTHERS = "(others)"
-# Loggers (and those below them) that write what an outsider causes.
-OUTSIDERS = (
+# Loggers, with their children, whose records a client can cause.
+CLIENT_LOGGERS = (
     "django.request",
     "django.security",
     "gunicorn.error",
     "moderation.ingestion.webhooks",
     "moderation.ingestion.feed",
 )
-# gunicorn writes the address into the text.
+# gunicorn puts the client's address into the message.
 ADDRESS = re.compile(r"\bip=(\S+?): ")
 
 
 class LimitRepeats(logging.Filter):
-    """Lets through one warning or error a minute of each kind and source; the next one says how many were left out.
+    """Passes one warning or error a minute for each kind and source; the next one says how many were left out.
 
-    Holds for each process by itself.
+    The limit applies to each process separately.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._clock = clock
         self._lock = threading.Lock()
-        # By kind and source: when a line was written, and how many were left out since.
+        # By kind and source: time of the last line, and number of lines left out since.
         self._lines: dict[tuple[str, ...], dict[str, tuple[float, int]]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.levelno < logging.WARNING or not record.name.startswith(OUTSIDERS):
+        if record.levelno < logging.WARNING or not record.name.startswith(CLIENT_LOGGERS):
             return True
         with self._lock:
-            left_out = self._left_out(kind_of(record), source_of(record), self._clock())
+            left_out = self._left_out(record_kind(record), record_source(record), self._clock())
         if left_out:
             record.msg, record.args = f"{record.getMessage()} (and {left_out:,} more like it, left out)", ()
         return left_out is not None
 
-    def forget(self) -> None:
-        """Begin as at the start: nothing was written yet."""
+    def reset(self) -> None:
+        """Forget all earlier lines."""
         with self._lock:
             self._lines.clear()
 
     def _left_out(self, kind: tuple[str, ...], source: str, now: float) -> int | None:
-        """How many lines this one also stands for; None when it is to be left out itself."""
+        """Number of earlier lines that this one stands for; None when it is left out itself."""
         lines = self._lines.setdefault(kind, {})
         if source not in lines and len(lines) >= MAX_SOURCES:
             source = OTHERS
@@ -68,16 +69,16 @@ class LimitRepeats(logging.Filter):
         if now - at < SECONDS:
             lines[source] = (at, number + 1)
             return None
-        # What was left out of sources that are quiet since is said along with it.
-        over = [each for each, (at, _number) in lines.items() if now - at >= SECONDS]
-        number = sum(lines.pop(each)[1] for each in over)
+        # Count the lines left out of sources that are quiet now.
+        expired = [each for each, (at, _number) in lines.items() if now - at >= SECONDS]
+        number = sum(lines.pop(each)[1] for each in expired)
         lines[source] = (now, 0)
         return number
 
 
-def kind_of(record: logging.LogRecord) -> tuple[str, ...]:
-    """What makes two records alike, nothing of it chosen by a client: logger, level, status, text, where it failed."""
-    # A text without arguments may be about anything, such as a host that somebody made up.
+def record_kind(record: logging.LogRecord) -> tuple[str, ...]:
+    """Key of similar records, free of client input: logger, level, status, message, place of the error."""
+    # A message without arguments may contain client input, such as an invented host name.
     text = record.msg if record.args or not record.name.startswith("django.") else ""
     trace = record.exc_info[2] if isinstance(record.exc_info, tuple) else None
     while trace and trace.tb_next:
@@ -87,8 +88,8 @@ def kind_of(record: logging.LogRecord) -> tuple[str, ...]:
     return record.name, record.levelname, status, ADDRESS.split(str(text))[0][:100], where
 
 
-def source_of(record: logging.LogRecord) -> str:
-    """The address that caused the record; "-" when it is not known."""
+def record_source(record: logging.LogRecord) -> str:
+    """Address of the client that caused the record; "-" when unknown."""
     request = getattr(record, "request", None)
     if isinstance(request, HttpRequest):
         return address(request)

@@ -1,7 +1,7 @@
-"""Django admin for rows that nobody edits there: read-only to everyone, and listed by key.
+"""Read-only Django admin with keyset pagination.
 
-No list here counts, skips or sorts a table that grows (architecture.md, invariant 8): a page begins where the
-one before it ended.
+No list counts, skips or sorts the rows of a growing table (architecture.md, invariant 8): each page starts where the
+previous one ended.
 """
 
 import json
@@ -32,24 +32,24 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class FilterForm(forms.Form):
-    """The filters of a list: one GET form, so that it works without script."""
+    """Filters of a list, as one GET form that works without JavaScript."""
 
     def narrow(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        """`rows` as the valid form's values narrow them."""
+        """Filter `rows` by the values of the valid form."""
         return rows
 
 
-def beyond(key: dict[str, Any], direction: str) -> Q:
-    """What sorts strictly beyond a row with this `key`; `direction` is "lt" or "gt"."""
+def past_key(key: dict[str, Any], direction: str) -> Q:
+    """Condition for rows that sort strictly past `key`; `direction` is "lt" or "gt"."""
     (name, value), *rest = key.items()
     if not rest:
         return Q((f"{name}__{direction}", value))
-    # The first condition alone is what an index can be searched by.
-    return Q((f"{name}__{direction}e", value)) & (Q((f"{name}__{direction}", value)) | beyond(dict(rest), direction))
+    # An index can be searched by the first condition only.
+    return Q((f"{name}__{direction}e", value)) & (Q((f"{name}__{direction}", value)) | past_key(dict(rest), direction))
 
 
 class KeyChangeList(ChangeList):
-    """One page of a list, newest first, found by key."""
+    """One page of a list by keyset pagination, newest first."""
 
     filter_form: FilterForm
     newer: str | None
@@ -59,7 +59,7 @@ class KeyChangeList(ChangeList):
         self.filter_form = self.model_admin.filter_form(request.GET)  # type: ignore[attr-defined]
         self.filter_specs = []
         self.has_filters = True
-        # A filter that cannot be understood must not look as if it had been applied.
+        # An invalid filter must not look as if it had been applied.
         if not self.filter_form.is_valid():
             return self.root_queryset.none()
         self.has_active_filters = any(value for value in self.filter_form.cleaned_data.values())
@@ -67,9 +67,9 @@ class KeyChangeList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         before, after = (self._key_of(self.params.get(name)) for name in (BEFORE, AFTER))
-        found = self.find(self.list_per_page + 1, before, after)
-        more = len(found) > self.list_per_page
-        page = found[: self.list_per_page]
+        rows = self.fetch(self.list_per_page + 1, before, after)
+        more = len(rows) > self.list_per_page
+        page = rows[: self.list_per_page]
         if after:
             page.reverse()
         newer, older = (more, True) if after else (bool(before), more)
@@ -89,20 +89,20 @@ class KeyChangeList(ChangeList):
         names: tuple[str, ...] = self.model_admin.key  # type: ignore[attr-defined]
         return names
 
-    def find(self, most: int, before: dict[str, Any] | None, after: dict[str, Any] | None) -> list[Any]:
-        """The first rows before a key, newest first, or after one, oldest first."""
-        return list(self.ordered(self.queryset, before, after)[:most])
+    def fetch(self, limit: int, before: dict[str, Any] | None, after: dict[str, Any] | None) -> list[Any]:
+        """Up to `limit` rows before a key, newest first, or after a key, oldest first."""
+        return list(self.ordered(self.queryset, before, after)[:limit])
 
     def ordered(
         self, rows: QuerySet[Any], before: dict[str, Any] | None, after: dict[str, Any] | None
     ) -> QuerySet[Any]:
         if after:
-            return rows.filter(beyond(after, "gt")).order_by(*self.key)
+            return rows.filter(past_key(after, "gt")).order_by(*self.key)
         rows = rows.order_by(*(f"-{name}" for name in self.key))
-        return rows.filter(beyond(before, "lt")) if before else rows
+        return rows.filter(past_key(before, "lt")) if before else rows
 
     def _key_of(self, pk: str | None) -> dict[str, Any] | None:
-        """The key of the row that a page begins at; None, the newest page, for what names no row."""
+        """Key of the row at which a page starts; None (the newest page) if there is no such row."""
         if not pk:
             return None
         try:
@@ -115,12 +115,12 @@ class KeyChangeList(ChangeList):
 
 
 class ReadOnlyAdmin(ModelAdmin):
-    """Shows rows, and refuses to add, change or delete one to everybody, whatever their role."""
+    """Admin that shows rows and lets nobody add, change or delete them."""
 
-    # Unchanging fields by which the list is sorted, descending; an index has them in this order.
+    # Immutable fields by which the list is sorted, descending; an index has them in this order.
     key: tuple[str, ...] = ("id",)
     filter_form: type[FilterForm] = FilterForm
-    # Columns that a page of the list does not load.
+    # Columns that the list does not load.
     list_defer: tuple[str, ...] = ()
     change_list_template = "admin/key_change_list.html"
     change_form_template = "admin/key_change_form.html"
@@ -145,7 +145,7 @@ class ReadOnlyAdmin(ModelAdmin):
         context = {
             "title": self.opts.verbose_name_plural,
             "zone": zone_name(),
-            # The columns and the filters need the width.
+            # Columns and filters need the width.
             "is_nav_sidebar_enabled": False,
             **(extra_context or {}),
         }
@@ -177,9 +177,9 @@ class ReadOnlyAdmin(ModelAdmin):
 
 
 def is_referred_to(row: Model) -> bool:
-    """Whether deleting `row` would be refused for the sake of rows that refer to it.
+    """Whether protected rows refer to `row`, so that it cannot be deleted.
 
-    Asked before deletion is offered: Django's own page would list every one of what may be thousands.
+    Checked before deletion is offered, because Django's page would list each of possibly thousands of rows.
     """
     return any(
         relation.related_model._default_manager.filter(**{relation.field.name: row}).exists()
@@ -189,13 +189,13 @@ def is_referred_to(row: Model) -> bool:
 
 
 def zone_name() -> str:
-    """The reader's time zone with its present distance from UTC, such as "Asia/Shanghai (UTC+08:00)"."""
+    """The active time zone and its current offset, such as "Asia/Shanghai (UTC+08:00)"."""
     offset = f"{timezone.localtime():%z}"
     return f"{timezone.get_current_timezone_name()} (UTC{offset[:3]}:{offset[3:5]})"
 
 
 def moment(at: datetime | None) -> SafeString | str:
-    """A time to the millisecond in the reader's zone, with UTC on hover."""
+    """A time to the millisecond in the active time zone, with UTC on hover."""
     if at is None:
         return "-"
     utc = at.astimezone(UTC).isoformat(sep=" ", timespec="milliseconds").replace("+00:00", "")
@@ -204,7 +204,7 @@ def moment(at: datetime | None) -> SafeString | str:
 
 
 def moment_ms(timestamp: int) -> SafeString | str:
-    """`moment` of a time stamp in milliseconds since the epoch; the number itself when it is no date."""
+    """`moment()` of a timestamp in milliseconds since the epoch; the number itself if out of range."""
     try:
         return moment(EPOCH + timedelta(milliseconds=timestamp))
     except (OverflowError, ValueError):
@@ -212,18 +212,18 @@ def moment_ms(timestamp: int) -> SafeString | str:
 
 
 def short(text: str) -> SafeString:
-    """`text` on one line of a list, cut off by the style sheet when it is long; all of it on hover."""
+    """`text` on one line, cut off by the style sheet; the full text on hover."""
     return format_html('<span class="short" translate="no" title="{}">{}</span>', text, text)
 
 
 def pretty(value: object) -> SafeString:
-    """`value` as indented JSON, readable in any script. Half a surrogate pair, which no page can hold, is escaped."""
+    """`value` as indented JSON without escapes, except for lone surrogates, which HTML cannot contain."""
     text = json.dumps(value, ensure_ascii=False, indent=2).encode(errors="backslashreplace").decode()
     return format_html('<pre class="json" translate="no">{}</pre>', text)
 
 
 def pretty_text(text: str) -> SafeString:
-    """A JSON text indented; what is not JSON, or nests too deeply to be read, as it is."""
+    """A JSON text, indented; unchanged if it is invalid or nests too deeply."""
     try:
         if not nests_too_deeply(text.strip()):
             return pretty(json.loads(text))
@@ -233,5 +233,5 @@ def pretty_text(text: str) -> SafeString:
 
 
 def yes_no(label: Any) -> forms.ChoiceField:
-    """A filter with three answers: any, yes, no."""
+    """Filter field with the choices any, yes and no."""
     return forms.ChoiceField(label=label, required=False, choices=[("", _("any")), ("1", _("yes")), ("0", _("no"))])

@@ -1,10 +1,10 @@
-"""What a person was shown when they decided, and what of it is different now.
+"""Detect changes between the page on which a person decided and the moment the decision is carried out.
 
-A form that decides something carries a token: what its page showed of the subject, in aspects, each a number and a
-digest, signed for this person and this decision. Whoever carries the decision out looks at the aspects again, under
-the lock under which it acts, and raises `Changed` when they differ: the person then sees the subject first.
+The form of a decision carries a signed token for one person and one decision. It lists the aspects of the subject that
+the page showed, each as a count and a digest. The code that carries out the decision computes the aspects again, under
+its lock, and raises `Changed` if they differ: the person then sees the subject again.
 
-The signature keeps a form from being made without the page; the digests say nothing of what they are of.
+The signature prevents a form that did not come from the page; the digests do not reveal their content.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ from django.utils.translation import gettext as _
 if TYPE_CHECKING:
     from moderation.accounts.models import User
 
-# By name of the aspect: how many things it is of, and a digest of them.
+# By name of the aspect: number of items, and a digest of them.
 Aspects = dict[str, tuple[int, str]]
 
 SALT = "moderation.reviewed"
 
 
 class Changed(Exception):
-    """The subject is not what the person was shown; `sentences` say what is different."""
+    """The subject has changed since the person saw it; `messages` say what is different."""
 
-    def __init__(self, sentences: Collection[str]) -> None:
-        super().__init__(" ".join(sentences))
-        self.sentences = list(sentences)
+    def __init__(self, messages: Collection[str]) -> None:
+        super().__init__(" ".join(messages))
+        self.messages = list(messages)
 
     @property
-    def sentence(self) -> str:
-        return " ".join(self.sentences)
+    def message(self) -> str:
+        return " ".join(self.messages)
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a person was shown, and when."""
+    """The aspects that a person saw, and when."""
 
     at: datetime
     aspects: Aspects
 
     def differences(self, now: Aspects) -> dict[str, int]:
-        """The aspects that are not as they were, each with how many more things it is of `now`."""
+        """Changed aspects, each with the difference of its number of items."""
         return {
             name: now[name][0] - self.aspects.get(name, (0, ""))[0]
             for name in now
@@ -58,38 +58,38 @@ class Seen:
 
     @property
     def digest(self) -> str:
-        """One SHA-256 for all that was shown, in hexadecimal."""
+        """SHA-256 of all aspects, in hexadecimal."""
         return aspect(sorted(self.aspects.items()))[1]
 
 
-def aspect(things: Iterable[object]) -> tuple[int, str]:
-    """How many `things` there are, and the SHA-256 of their JSON in this order; what JSON has not is text in it."""
-    listed = list(things)
+def aspect(items: Iterable[object]) -> tuple[int, str]:
+    """Number of `items`, and the SHA-256 of their JSON in this order; other types are converted to text."""
+    listed = list(items)
     text = json.dumps(listed, ensure_ascii=True, separators=(",", ":"), sort_keys=True, default=str)
     return len(listed), hashlib.sha256(text.encode()).hexdigest()
 
 
 def token(user: User, decision: str, aspects: Aspects) -> str:
-    """The signed value with which the form of `decision` (which one, about what) returns what `user` was shown."""
+    """Signed token for the form of `decision` (its kind and subject), with the aspects shown to `user`."""
     content = [user.pk, decision, timezone.now().timestamp(), aspects]
     return signing.dumps(content, salt=SALT, compress=True)
 
 
 def read(text: str, user: User, decision: str) -> Seen:
-    """What `token()` put into `text` for the same person and decision.
+    """Aspects from a token for the same person and decision.
 
-    Where it did not, nothing was shown, which is never how things stand.
+    They are empty for any other token, and therefore never match a subject.
     """
     try:
-        whose, what, at, aspects = signing.loads(text, salt=SALT)
+        user_id, signed_decision, at, aspects = signing.loads(text, salt=SALT)
     except (signing.BadSignature, ValueError, TypeError):
-        whose, what, at, aspects = None, "", 0.0, {}
-    if (whose, what) != (user.pk, decision):
+        user_id, signed_decision, at, aspects = None, "", 0.0, {}
+    if (user_id, signed_decision) != (user.pk, decision):
         at, aspects = 0.0, {}
     seen = {name: (number, digest) for name, (number, digest) in aspects.items()}
     return Seen(datetime.fromtimestamp(at, tz=UTC), seen)
 
 
-def nothing_was_shown() -> Changed:
-    """What a form gets that does not come from the page that shows its subject."""
-    return Changed([_("Nothing was done: look at how things stand, then decide.")])
+def not_shown_error() -> Changed:
+    """Error for a form that did not come from the page of its subject."""
+    return Changed([_("Nothing was changed. Check the current state, then decide.")])

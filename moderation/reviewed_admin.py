@@ -1,4 +1,4 @@
-"""Django admin forms that are shown again when somebody else has changed the row since the page was made."""
+"""Django admin form that detects a change of the row by somebody else since the page was opened."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from moderation.reviewed import Aspects, aspect, read, token
 
 
 class ReviewedForm(forms.ModelForm[Any]):
-    """Saves what was typed only over the values that the page showed.
+    """Form that saves only if the row still has the values that the page showed.
 
-    `watched`: the row's fields that it shows, or tells of. A form without `shown` was made by no page, and is saved:
-    who may change a row needs no page to do so.
+    `watched` are the fields that the page shows. A form without `shown` does not come from the page and is saved: the
+    permission to change the row is enough.
     """
 
     watched: ClassVar[tuple[str, ...]] = ()
-    # Whose page it is; the admin sets it.
+    # The user of the page; set by the admin.
     user: ClassVar[User]
     shown = forms.CharField(required=False, widget=forms.HiddenInput)
 
@@ -33,7 +33,7 @@ class ReviewedForm(forms.ModelForm[Any]):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         if self.instance.pk and (text := self.data.get("shown")):
-            # Nobody else changes it before this one is saved: the admin does both in one transaction.
+            # The row stays locked until it is saved: the admin does both in one transaction.
             row = type(self.instance)._default_manager.select_for_update(no_key=True).get(pk=self.instance.pk)
             if changed := read(text, self.user, self._decision).differences(self._aspects(row)):
                 data: Any = self.data
@@ -41,8 +41,8 @@ class ReviewedForm(forms.ModelForm[Any]):
                 data["shown"] = self._token(row)
                 fields = [type(row)._meta.get_field(name) for name in self.watched if name in changed]
                 raise ValidationError(
-                    _("Somebody changed this since you opened the page: %(fields)s. Look at it, then save again."),
-                    params={"fields": ", ".join(self._now(row, field) for field in fields)},
+                    _("Somebody changed this since you opened the page: %(fields)s. Check it, then save again."),
+                    params={"fields": ", ".join(self._current_value(row, field) for field in fields)},
                     code="changed",
                 )
         return cleaned
@@ -57,7 +57,7 @@ class ReviewedForm(forms.ModelForm[Any]):
     def _aspects(self, row: models.Model) -> Aspects:
         return {name: aspect([getattr(row, name)]) for name in self.watched}
 
-    def _now(self, row: models.Model, field: Any) -> str:
-        """The field's name, and its value where the form shows that."""
+    def _current_value(self, row: models.Model, field: Any) -> str:
+        """Name of the field, with its value if the form shows it."""
         name = str(field.verbose_name)
         return f"{name} ({getattr(row, field.name)})" if field.name in self.fields else name

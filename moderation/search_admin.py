@@ -1,4 +1,4 @@
-"""Django admin's own lists, asked only what they can answer."""
+"""Django admin lists with bounded search and declared filters only."""
 
 from typing import Any
 
@@ -8,30 +8,30 @@ from django.http import HttpRequest
 
 from moderation.read_only_admin import ModelAdmin
 
-# Every word is looked for in every field: of thousands SQLite says that the expression is too deep.
-MOST_SEARCHED = 200
+# Every word is searched in every field: with thousands of words SQLite refuses the expression as too deep.
+MAX_SEARCH_LENGTH = 200
 
 
 class BoundedSearchForm(ChangeListSearchForm):
-    """What is searched for, refused with a sentence when it is longer than any name."""
+    """Search form that refuses a text longer than MAX_SEARCH_LENGTH with an error."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields[SEARCH_VAR] = forms.CharField(required=False, strip=False, max_length=MOST_SEARCHED)
+        self.fields[SEARCH_VAR] = forms.CharField(required=False, strip=False, max_length=MAX_SEARCH_LENGTH)
 
 
 class BoundedChangeList(ChangeList):
-    """One page of a list of Django admin; what is too long to be searched for is not."""
+    """Change list that ignores a search text that is too long."""
 
     search_form_class = BoundedSearchForm
 
 
 class SearchAdmin(ModelAdmin):
-    """A list with Django admin's own search and filters, and no others."""
+    """Admin list that accepts the declared search and filters, and no other query."""
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return BoundedChangeList
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
-        # Django also takes any comparison with any field of the model: dates that are none, sealed keys.
+        # Django would also accept look-ups on other fields, such as malformed dates and encrypted keys.
         return lookup.removesuffix("__exact").removesuffix("__id") in self.list_filter

@@ -1,4 +1,4 @@
-"""Static files under hashed names, ES module imports included."""
+"""Storage for static files with hashed names, including ES module imports."""
 
 import os
 from collections.abc import Iterator
@@ -8,12 +8,12 @@ from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 
 class ModuleManifestStorage(CompressedManifestStaticFilesStorage):  # type: ignore[misc]
-    """Whitenoise's storage, which also rewrites `import … from "./x.js"` to the hashed name."""
+    """Whitenoise's storage that also rewrites `import … from "./x.js"` to hashed names."""
 
     support_js_module_import_aggregation = True
 
     def post_process(self, *args: Any, **options: Any) -> Iterator[Any]:
-        """Rewrite and compress what was collected, for everybody to read (settings.py keeps new files private)."""
+        """Rewrite and compress the collected files, readable by everybody (settings.py makes new files private)."""
         umask = os.umask(0o022)
         try:
             yield from super().post_process(*args, **options)

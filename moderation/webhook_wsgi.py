@@ -1,15 +1,17 @@
-"""The WSGI application of the process that serves webhooks alone (gunicorn_webhook.conf.py): no page is found there."""
+"""WSGI application of the process that serves only webhooks (gunicorn_webhook.conf.py)."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from moderation.wsgi import application as console
+from moderation.operations.wsgi import load
+
+console = load(serves_pages=False)
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer webhooks and /healthz as the console does; 404 for everything else."""
+    """Serve webhooks and /healthz; answer 404 to everything else."""
     path = environ.get("PATH_INFO", "")
-    # Below SCRIPT_NAME, too.
+    # Paths may start with SCRIPT_NAME.
     if "/webhooks/" in path or path.endswith("/healthz"):
         return console(environ, start_response)
     start_response("404 Not Found", [("Content-Type", "text/plain"), ("Content-Length", "10")])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from django.db.models import Count, Max, Q, QuerySet, Sum
 from django.utils.translation import gettext as _
 
-from moderation.reviewed import Aspects, Changed, Seen, aspect, nothing_was_shown
+from moderation.reviewed import Aspects, Changed, Seen, aspect, not_shown_error
 from recall.models import LOOKED_FOR, NEEDS_A_PERSON, Recall, RecallBatch, RecallItem
 
 # What may be sent again: what was never sent, what GoEasy refused unless history shows it gone, and what history still
@@ -55,6 +55,6 @@ def _calls(batches: QuerySet[RecallBatch]) -> tuple[int, str]:
 def check(seen: Seen | None, now: Aspects) -> None:
     """Raises Changed unless what was `seen` is as it is `now`; None: nobody was shown anything (a command)."""
     if seen and not seen.aspects:
-        raise nothing_was_shown()
+        raise not_shown_error()
     if seen and seen.differences(now):
         raise Changed([_("This has changed since you looked. Nothing was done: look at it again.")])

@@ -16,7 +16,7 @@ from moderation.accounts.models import User
 from moderation.applications.models import Application
 from moderation.applications.recaller_data import NOT_PLAIN, is_plain
 from moderation.archive.forms import ConversationForm, MomentField
-from moderation.goeasy.answers import nests_too_deeply, value_of
+from moderation.goeasy.answers import json_value, nests_too_deeply
 from moderation.goeasy.client import MAX_ID_LENGTH, MAX_RECALLER_DATA_BYTES, Recaller
 from moderation.goeasy.errors import InvalidCall
 from recall.models import MAX_NOTE_LENGTH, MAX_TIMESTAMPS, RecallReason
@@ -164,7 +164,7 @@ class RecallingForm(forms.Form):
         if text.startswith("{") and nests_too_deeply(text):
             raise ValidationError(NOT_PLAIN, code="json")
         try:
-            data = value_of(text)
+            data = json_value(text)
         except ValueError:
             data = None
         if not isinstance(data, dict):

@@ -19,7 +19,7 @@ from moderation.archive.models import Conversation, Message
 from moderation.archive.names import sender_names
 from moderation.archive.rows import in_parts
 from moderation.goeasy.client import Recaller
-from moderation.reviewed import Aspects, Changed, Seen, aspect, nothing_was_shown
+from moderation.reviewed import Aspects, Changed, Seen, aspect, not_shown_error
 from recall.models import Recall, RecallBatch, RecallItem, RecallReason
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def check(seen: Seen | None, now: Aspects, reason: RecallReason, new: Callable[[
     if seen is None or not (differences := seen.differences(now)):
         return
     if not seen.aspects:
-        raise nothing_was_shown()
+        raise not_shown_error()
     sentences = []
     for name, more in differences.items():
         if name in ("earlier", "left out") and (asked := new(seen.at)):

@@ -51,7 +51,7 @@ class NotPossible(Exception):
 
     def __init__(self, sentence: str | Promise) -> None:
         super().__init__(str(sentence))
-        self.sentence = sentence
+        self.message = sentence
 
 
 def plan(timestamps: Sequence[int]) -> list[tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""The shared cast: people, an application, conversations, and a GoEasy to talk to."""
+"""Shared fixtures: users, an application, conversations, and a sandbox."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PASSWORD = "correct horse battery staple"
 
 
 def pytest_configure() -> None:
-    # The real hasher is slow on purpose; nothing here tests it.
+    # The real hasher is slow on purpose.
     django_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
@@ -55,8 +55,8 @@ def django_db_modify_db_settings(
 
 
 @pytest.fixture(scope="session", autouse=True)
-def emptying_the_database_may_empty_the_audit_log() -> Iterator[None]:
-    """Tests with real transactions end by emptying every table, which the log's triggers would refuse."""
+def allow_truncating_the_audit_log() -> Iterator[None]:
+    """Tests with real transactions truncate every table at the end, which the audit log's triggers would refuse."""
     teardown = TransactionTestCase._fixture_teardown
 
     def with_triggers_removed(self: TransactionTestCase) -> None:
@@ -74,27 +74,27 @@ def emptying_the_database_may_empty_the_audit_log() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_connection_is_left_in_the_pool(django_db_setup: None) -> Iterator[None]:
-    """PostgreSQL drops no database that somebody is connected to."""
+def close_connection_pool(django_db_setup: None) -> Iterator[None]:
+    """PostgreSQL cannot drop a database with open connections."""
     yield
     if connection.vendor == "postgresql":
         connection.close_pool()  # type: ignore[attr-defined]
 
 
 @pytest.fixture(autouse=True)
-def nothing_of_another_test_is_known() -> None:
+def reset_process_state() -> None:
     from moderation.archive import rows
     from moderation.log_limits import LimitRepeats
 
     rows.forget_known()
     for limit in (each for handler in logging.getLogger().handlers for each in handler.filters):
         if isinstance(limit, LimitRepeats):
-            limit.forget()
+            limit.reset()
 
 
 @pytest.fixture(autouse=True)
-def a_test_that_begins_signed_in_has_signed_nobody_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`force_login` goes round the sign-in, which would be the first entry of every test's audit log."""
+def skip_audit_of_forced_logins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`force_login` would otherwise add the first entry to every test's audit log."""
     from django.test import Client
 
     from moderation.accounts import signing_in
@@ -117,7 +117,7 @@ def make_user(db: None) -> Callable[..., Any]:
     from moderation.accounts.models import User
 
     def make(username: str, role: str, **fields: Any) -> User:
-        # Goes round `save()`, which would make the account the first entry of every test's audit log.
+        # Bypass `save()`, which would add the first entry to every test's audit log.
         user = User(username=username, password=make_password(PASSWORD), role=role, **fields)
         user.is_staff = role != "moderator"
         return User.objects.bulk_create([user])[0]
@@ -147,7 +147,7 @@ def administrator(make_user: Callable[..., Any]) -> Any:
 
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[Any]:
-    """A GoEasy at home, empty."""
+    """An empty sandbox."""
     from moderation.goeasy.sandbox import Sandbox
 
     with Sandbox(data=tmp_path / "sandbox.sqlite3") as running:
@@ -163,13 +163,13 @@ def application(db: None, settings: Any) -> Any:
     settings.GOEASY_REST_HOST = "http://127.0.0.1:9"
     settings.GOEASY_CONNECT_TIMEOUT = 2.0
     settings.GOEASY_READ_TIMEOUT = 2.0
-    found = Application.objects.filter(slug="default").first()
-    return found or Application.objects.bulk_create([Application(slug="default", name="GoEasy")])[0]
+    existing = Application.objects.filter(slug="default").first()
+    return existing or Application.objects.bulk_create([Application(slug="default", name="GoEasy")])[0]
 
 
 @pytest.fixture
 def connected(application: Any, sandbox: Any, settings: Any) -> Any:
-    """The application `default`, pointing at the sandbox."""
+    """The application `default`, connected to the sandbox."""
     settings.GOEASY_APPKEY = sandbox.appkey
     settings.GOEASY_REST_HOST = sandbox.url
     return application
@@ -195,17 +195,17 @@ def group(application: Any) -> Any:
 
 @pytest.fixture
 def reason(db: None) -> Any:
-    """A reason to recall for."""
+    """A recall reason."""
     from recall.models import RecallReason
 
-    found = RecallReason.objects.filter(code="spam").first()
-    made = RecallReason(code="spam", label_en="Spam", label_zh="垃圾信息")
-    return found or RecallReason.objects.bulk_create([made])[0]
+    existing = RecallReason.objects.filter(code="spam").first()
+    new = RecallReason(code="spam", label_en="Spam", label_zh="垃圾信息")
+    return existing or RecallReason.objects.bulk_create([new])[0]
 
 
 @pytest.fixture
 def make_message(db: None) -> Callable[..., Any]:
-    """A function that puts one message into the archive, the way the archive does it."""
+    """A function that stores a message through the archive's own code."""
     from moderation.archive.ingest import ingest
 
     def make(conversation: Any, timestamp: int, **fields: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A copy of the console in a folder of its own, for tests of how it is installed and started."""
+"""A copy of the console in a separate folder, for tests of its installation and start."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONG_KEY = "an-example-key-of-more-than-fifty-different-characters-0123456789"
 
 
 def copy(folder: Path) -> Path:
-    """Put the program into `folder`, without data, static files or configuration."""
+    """Copy the program to `folder`, without data, collected static files or configuration."""
     for name in ("moderation", "recall", "templates", "static", "locale"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("manage.py", "gunicorn.conf.py"):
@@ -28,17 +28,17 @@ def copy(folder: Path) -> Path:
 
 
 def variables(**environment: str) -> dict[str, str]:
-    """A process's environment: these variables, and those of a console outside DEBUG that is reached over HTTP."""
+    """Environment of a process: a console without DEBUG over HTTP, with additional variables."""
     return {"PATH": os.environ["PATH"], "SECRET_KEY": LONG_KEY, "HTTPS": "false", **environment}
 
 
 def manage(folder: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`manage.py` of the copy in `folder`."""
+    """Run `manage.py` of the copy in `folder`."""
     return run(folder, *command, **variables(**environment))
 
 
 def run(folder: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`manage.py` of the copy in `folder`, with these variables alone."""
+    """Run `manage.py` of the copy in `folder` with these variables only."""
     return subprocess.run(
         [sys.executable, "manage.py", *command],
         cwd=folder,
@@ -51,17 +51,17 @@ def run(folder: Path, *command: str, **environment: str) -> subprocess.Completed
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A free TCP port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager
-def gunicorn(folder: Path, *before: str, **environment: str) -> Iterator[str]:
-    """The address of a gunicorn that serves the copy in `folder`; `before` stands before its command line."""
+def gunicorn(folder: Path, *before: str, serves: str = "moderation.wsgi", **environment: str) -> Iterator[str]:
+    """Run gunicorn on the copy in `folder` and yield its URL; `before` prefixes its command line."""
     port = free_port()
-    command = [*before, sys.executable, "-m", "gunicorn", "moderation.wsgi", "--bind", f"127.0.0.1:{port}"]
+    command = [*before, sys.executable, "-m", "gunicorn", serves, "--bind", f"127.0.0.1:{port}"]
     command += ["--threads", "2", "--no-control-socket"]
     process = subprocess.Popen(command, cwd=folder, env=variables(**environment))
     try:
@@ -76,7 +76,7 @@ def gunicorn(folder: Path, *before: str, **environment: str) -> Iterator[str]:
 
 
 def fetch(address: str, **headers: str) -> tuple[int, str, str]:
-    """Status, body and final address of a GET; 0 when nobody answers."""
+    """Status, body and final URL of a GET; status 0 without an answer."""
     request = urllib.request.Request(address, headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=20) as answer:

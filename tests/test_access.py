@@ -1,4 +1,4 @@
-"""Every route × method × role has a declared answer; a route that is not declared here fails the build."""
+"""Every route, method and role has a declared response; an undeclared route fails the build."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ ROLES = {"-": None, "m": "moderator", "l": "lead", "a": "auditor", "A": "admin"}
 EVERYONE, SIGNED_IN, ACTING, NOBODY = "-mlaA", "mlaA", "mlA", ""
 NOT_ALLOWED = "405"
 
-# Route: who gets an answer to GET, to POST and to any other method. Whoever is not named is sent to sign in when
-# nobody is signed in, and refused (403) otherwise; "405" refuses the method whoever asks.
+# Route: the roles that are served for GET, for POST and for any other method. Others are redirected to the sign-in if
+# not signed in, and refused (403) otherwise; "405" refuses the method to every role.
 ROUTES: dict[str, tuple[str, str, str]] = {
     "home": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
     "jump": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
@@ -47,11 +47,11 @@ ROUTES: dict[str, tuple[str, str, str]] = {
     "sweep-cancel": (NOT_ALLOWED, ACTING, NOT_ALLOWED),
     "sweep-retry": (NOT_ALLOWED, ACTING, NOT_ALLOWED),
     "feed": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
-    # Whom it believes is a matter of the signature.
+    # The signature decides whether it is accepted.
     "goeasy-webhook": (NOT_ALLOWED, EVERYONE, NOT_ALLOWED),
     "healthz": (EVERYONE, NOT_ALLOWED, NOT_ALLOWED),
     "readyz": (EVERYONE, NOT_ALLOWED, NOT_ALLOWED),
-    # Whoever is signed in already is sent home, whatever the method.
+    # A signed-in user is redirected home for any method.
     "login": (EVERYONE, EVERYONE, EVERYONE),
     "logout": (NOT_ALLOWED, EVERYONE, NOT_ALLOWED),
     "password_change": (SIGNED_IN, SIGNED_IN, NOT_ALLOWED),
@@ -59,12 +59,12 @@ ROUTES: dict[str, tuple[str, str, str]] = {
     "set-language": (NOT_ALLOWED, EVERYONE, NOT_ALLOWED),
 }
 
-# Django admin: GET and POST. A moderator is not staff and is sent to sign in like a visitor.
+# Django admin: GET and POST. A moderator is not staff and is redirected to the sign-in like a visitor.
 STAFF, LEADS, ADMIN = "laA", "lA", "A"
 ADMIN_SITE: dict[str, tuple[str, ...]] = {
     "index": (STAFF, STAFF),
     "login": (EVERYONE, EVERYONE, EVERYONE),
-    # A visitor and a moderator are sent on to the index, which then asks them to sign in.
+    # Visitors and moderators are redirected to the index, which redirects to the sign-in.
     "logout": ("-m", EVERYONE, "-m"),
     "password_change": (STAFF, STAFF, NOT_ALLOWED),
     "password_change_done": (STAFF, NOT_ALLOWED, NOT_ALLOWED),
@@ -75,7 +75,7 @@ ADMIN_SITE: dict[str, tuple[str, ...]] = {
     "": (STAFF, STAFF),
     "auth_user_password_change": (ADMIN, ADMIN),
 }
-# A list answers POST as it answers GET: it has no actions.
+# A list has no actions: POST is served like GET.
 READ, READ_LOG, NEVER = ("laA", NOBODY, NOBODY), ("aA", NOBODY, NOBODY), (NOBODY, NOBODY)
 READ_ONLY = {"changelist": READ, "add": NEVER, "change": READ, "delete": NEVER, "history": ("laA", "laA")}
 LOG = {"changelist": READ_LOG, "add": NEVER, "change": READ_LOG, "delete": NEVER, "history": NEVER}
@@ -113,14 +113,14 @@ MODELS: dict[str, dict[str, tuple[str, ...]]] = {
     "recall_recall": READ_ONLY,
 }
 for model, pages in MODELS.items():
-    ADMIN_SITE |= {f"{model}_{page}": who for page, who in pages.items()}
+    ADMIN_SITE |= {f"{model}_{page}": roles for page, roles in pages.items()}
 for page, (get, post, *other) in ADMIN_SITE.items():
-    # Unless said otherwise, Django admin takes any other method for GET.
+    # By default Django admin serves any other method like GET.
     ROUTES[f"admin:{page}"] = (get, post, other[0] if other else get)
 
 
 def routes(resolver: Any = None, namespace: str = "") -> Iterator[tuple[str, URLPattern]]:
-    """Every route that the URL resolver knows, by name."""
+    """All routes of the URL resolver, by name."""
     for pattern in (resolver or get_resolver()).url_patterns:
         if isinstance(pattern, URLResolver):
             yield from routes(pattern, f"{pattern.namespace}:" if pattern.namespace else namespace)
@@ -130,7 +130,7 @@ def routes(resolver: Any = None, namespace: str = "") -> Iterator[tuple[str, URL
 
 @pytest.fixture
 def things(private: Any, moderator: Any, reason: Any, make_message: Any, lead: Any) -> dict[str, Any]:
-    """One of everything that an address can name."""
+    """One object of each kind that a URL can contain."""
     from moderation.accounts.models import Pseudonym
     from moderation.applications.models import Application
     from moderation.audit.models import AuditEntry, AuditJob
@@ -167,7 +167,7 @@ def things(private: Any, moderator: Any, reason: Any, make_message: Any, lead: A
         "audit_auditentry": AuditEntry.objects.get(recall=recall.pk),
         "recall_recallreason": RecallReason.objects.create(code="boredom", label_en="Boredom", label_zh="无聊"),
         "recall_recall": recall,
-        # It made no file: downloading answers that there is none.
+        # It has no file: the download reports that.
         "job": AuditJob.objects.create(kind="export", state="done", format="csv", actor="ada"),
         "conversation": private,
         "recall": recall,
@@ -177,7 +177,7 @@ def things(private: Any, moderator: Any, reason: Any, make_message: Any, lead: A
 
 
 def address(name: str, things: dict[str, Any]) -> str | None:
-    """An address of the route, about something that exists; None when it names nothing of its own."""
+    """URL of the route for an existing object; None if the route has no URL of its own."""
     site, _colon, page = name.rpartition(":")
     if page in {"", "view_on_site"}:
         return None if page == "" else reverse(name, args=[1, 1])
@@ -197,7 +197,7 @@ def address(name: str, things: dict[str, Any]) -> str | None:
 
 
 def answer(client: Client, method: str, url: str) -> str:
-    """What the console said: an answer, a request to sign in, a refusal, or that the method is none."""
+    """Kind of the response: "answered", "sign in", "refused" or NOT_ALLOWED."""
     response = client.generic(method, url)
     if response.status_code == 405:
         return NOT_ALLOWED
@@ -205,7 +205,7 @@ def answer(client: Client, method: str, url: str) -> str:
         return "refused"
     if response.status_code == 302 and "/login/?" in response.headers["Location"]:
         return "sign in"
-    # 503 is what readyz is for.
+    # readyz may answer 503.
     assert response.status_code < 500 or url == "/readyz"
     return "answered"
 
@@ -214,13 +214,13 @@ def test_every_route_is_declared_and_every_declared_route_exists() -> None:
     assert {name for name, _pattern in routes()} == set(ROUTES)
 
 
-def expected(name: str, letter: str, who: str) -> set[str]:
-    """What the declaration `who` promises to the role `letter`."""
-    if who == NOT_ALLOWED:
-        # Whether the person or the method is refused first makes no difference.
+def expected(name: str, letter: str, roles: str) -> set[str]:
+    """Allowed kinds of response for the role `letter`, when `roles` are declared."""
+    if roles == NOT_ALLOWED:
+        # It does not matter whether the person or the method is refused first.
         return {NOT_ALLOWED, "refused", "sign in"}
-    if letter in who:
-        # Signing in and out have no page for every method, whoever asks.
+    if letter in roles:
+        # Sign-in and sign-out do not support every method.
         return {"answered", NOT_ALLOWED} if name.endswith(("login", "logout")) else {"answered"}
     if name == "admin:logout":
         return {NOT_ALLOWED}
@@ -228,36 +228,32 @@ def expected(name: str, letter: str, who: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", [name for name in ROUTES if name != "admin:"])
-def test_a_route_answers_whom_it_should(name: str, things: dict[str, Any], make_user: Any) -> None:
+def test_a_route_serves_exactly_the_declared_roles(name: str, things: dict[str, Any], make_user: Any) -> None:
     url = address(name, things)
     assert url is not None
     for letter, role in ROLES.items():
-        for method, who in zip(("GET", "POST", "DELETE"), ROUTES[name], strict=True):
+        for method, roles in zip(("GET", "POST", "DELETE"), ROUTES[name], strict=True):
             client = Client()
             if role:
                 client.force_login(make_user(f"{role}-{method}", role))
-            said = answer(client, method, url)
-            assert said in expected(name, letter, who), f"{method} {url} as {role or 'a visitor'}: {said}"
+            kind = answer(client, method, url)
+            assert kind in expected(name, letter, roles), f"{method} {url} as {role or 'a visitor'}: {kind}"
 
 
-def test_a_form_of_an_address_that_takes_only_post_is_on_a_page(
-    client: Client, things: dict[str, Any], administrator: Any
-) -> None:
+def test_a_post_only_route_has_a_page_with_its_form(client: Client, things: dict[str, Any], administrator: Any) -> None:
     client.force_login(administrator)
     names = {name for name, (get, *_others) in ROUTES.items() if get == NOT_ALLOWED}
-    assert names >= unsent.ONE_LEVEL_UP | unsent.ON_ANY_PAGE
+    assert names >= unsent.FORM_ONE_LEVEL_UP | unsent.FORM_ON_ANY_PAGE
     for name in names:
         url = address(name, things)
         assert url is not None
-        page = unsent.page_at(url)
+        page = unsent.page_for(url)
         assert client.get(page, follow=True).status_code == 200, name
         assert page == "/" or url.startswith(page), name
 
 
-def test_no_cache_keeps_what_somebody_signed_in_sees(
-    client: Client, things: dict[str, Any], administrator: Any
-) -> None:
-    # What machines ask for shows nobody's messages, and is the same for everybody.
+def test_pages_of_signed_in_users_are_not_cached(client: Client, things: dict[str, Any], administrator: Any) -> None:
+    # Machine endpoints show no messages and are the same for everybody.
     machines = {"healthz", "readyz"}
     for name in machines:
         assert client.get(address(name, things)).headers["Cache-Control"] == "no-store"
@@ -272,27 +268,27 @@ def test_no_cache_keeps_what_somebody_signed_in_sees(
     assert "HX-Request" not in Client().get(reverse("healthz")).headers.get("Vary", "")
 
 
-def test_a_user_without_a_known_role_may_nothing() -> None:
+def test_an_unknown_role_has_no_permission() -> None:
     from moderation.accounts.roles import role_allows
 
     assert not role_allows("", "recall.view_recall")
     assert not role_allows("owner", "recall.view_recall")
 
 
-def test_somebody_who_was_deactivated_may_nothing(make_user: Any) -> None:
+def test_a_deactivated_user_has_no_permission(make_user: Any) -> None:
     user = make_user("gone", "admin", is_active=False)
     assert not user.has_perm("recall.add_recall")
     assert not user.has_module_perms("recall")
 
 
-def test_a_session_ends_with_the_account(client: Client, moderator: Any) -> None:
+def test_a_session_ends_when_the_account_is_deactivated(client: Client, moderator: Any) -> None:
     client.force_login(moderator)
     moderator.is_active = False
     moderator.save()
     assert client.get(reverse("home")).status_code == 302
 
 
-def test_signing_out_clears_what_the_browser_kept(client: Client, moderator: Any) -> None:
+def test_a_sign_out_clears_the_browser_cache(client: Client, moderator: Any) -> None:
     client.force_login(moderator)
     review = client.post("/recalls/new/", {})
     assert {"no-cache", "private"} <= set(review.headers["Cache-Control"].split(", "))

@@ -1,4 +1,4 @@
-"""Django admin's own lists, whatever their address asks."""
+"""Django admin lists with any query string."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def admin(client: Client, administrator: Any, application: Any) -> Client:
 
 @pytest.mark.parametrize("text", ["x" * 60_000, "x " * 30_000], ids=["one long word", "many words"])
 @pytest.mark.parametrize("name", LISTS)
-def test_what_is_too_long_to_be_searched_for_is_refused_with_a_sentence(admin: Client, name: str, text: str) -> None:
+def test_a_search_that_is_too_long_is_refused(admin: Client, name: str, text: str) -> None:
     response = admin.get(f"/admin/{name}/", {"q": text})
     assert response.status_code == 200
     assert response.context["cl"].query == ""
@@ -32,30 +32,30 @@ def test_what_is_too_long_to_be_searched_for_is_refused_with_a_sentence(admin: C
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_as_much_as_may_be_searched_for_is(admin: Client, name: str) -> None:
+def test_a_search_of_the_maximum_length_works(admin: Client, name: str) -> None:
     response = admin.get(f"/admin/{name}/", {"q": "! " * 100})
     assert response.status_code == 200
     assert list(response.context["cl"].result_list) == []
 
 
 @pytest.mark.parametrize("name", KEY_LISTS)
-def test_a_list_without_a_search_takes_no_notice_of_one(admin: Client, name: str) -> None:
+def test_a_list_without_a_search_ignores_one(admin: Client, name: str) -> None:
     assert admin.get(f"/admin/{name}/", {"q": "x" * 60_000}).status_code == 200
 
 
-def test_a_person_is_found_and_filtered(admin: Client, moderator: Any, lead: Any) -> None:
-    def found(**query: Any) -> list[str]:
+def test_accounts_can_be_searched_and_filtered(admin: Client, moderator: Any, lead: Any) -> None:
+    def usernames(**query: Any) -> list[str]:
         return [each.username for each in admin.get("/admin/accounts/user/", query).context["cl"].result_list]
 
-    assert found(q="le") == ["lea"]
-    assert found(role__exact="moderator") == ["mo"]
-    assert found(role="moderator") == ["mo"]
-    assert found(is_active__exact="0") == []
+    assert usernames(q="le") == ["lea"]
+    assert usernames(role__exact="moderator") == ["mo"]
+    assert usernames(role="moderator") == ["mo"]
+    assert usernames(is_active__exact="0") == []
 
 
-def test_a_pseudonym_is_filtered_by_application(admin: Client, moderator: Any, application: Any) -> None:
+def test_pseudonyms_can_be_filtered_by_application(admin: Client, moderator: Any, application: Any) -> None:
     moderator.pseudonym_set.create(application=application, recaller_id="support")
-    # Of one alone there is nothing to choose.
+    # The filter needs more than one choice.
     type(application).objects.create(slug="second", name="Second")
     page = admin.get("/admin/accounts/pseudonym/")
     links = [choice["query_string"] for choice in page.context["cl"].filter_specs[0].choices(page.context["cl"])]
@@ -74,5 +74,5 @@ def test_a_pseudonym_is_filtered_by_application(admin: Client, moderator: Any, a
         "applications/application/?appkey_sealed__startswith=x",
     ],
 )
-def test_no_other_field_can_be_asked_for(admin: Client, query: str) -> None:
+def test_look_ups_on_other_fields_are_refused(admin: Client, query: str) -> None:
     assert admin.get(f"/admin/{query}").status_code == 400

@@ -1,4 +1,4 @@
-"""The house's rules that a program can check (architecture: imports run one way)."""
+"""Architecture rules that a program can check, such as the direction of imports."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCES = [
     path for top in ("moderation", "recall") for path in (ROOT / top).rglob("*.py") if "migrations" not in path.parts
 ]
-# The demo starts everything, so it may name anything.
+# The demo starts everything, so it may import anything.
 EXEMPT = {"moderation/demo.py"}
-# What speaks to GoEasy; the sandbox's webhook, which plays GoEasy's part; and what posts checkpoints of the audit log.
-WIRE = {"moderation/goeasy/wire.py", "moderation/goeasy/sandbox/webhook.py", "moderation/audit/checkpoints.py"}
+# Modules that may use HTTP: the client's transport, the sandbox's webhook, and the publication of checkpoints.
+HTTP_MODULES = {"moderation/goeasy/wire.py", "moderation/goeasy/sandbox/webhook.py", "moderation/audit/checkpoints.py"}
 
 
-def imported(path: Path) -> set[str]:
-    """Every module that the file imports, wherever in it."""
+def imported_modules(path: Path) -> set[str]:
+    """Modules that the file imports anywhere."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -33,7 +33,7 @@ def violations(folder: str, forbidden: tuple[str, ...], *, but: set[str] = froze
         f"{relative} imports {name}"
         for path in SOURCES
         if (relative := path.relative_to(ROOT).as_posix()).startswith(folder) and relative not in EXEMPT | but
-        for name in imported(path)
+        for name in imported_modules(path)
         if name.startswith(forbidden)
     ]
 
@@ -56,26 +56,26 @@ BELOW_RECALL = ("recall", "moderation.desk", "moderation.privacy", "moderation.o
         ("moderation/ingestion/", ("moderation.accounts", "moderation.search", *BELOW_RECALL[1:])),
     ],
 )
-def test_imports_run_one_way(folder: str, forbidden: tuple[str, ...]) -> None:
+def test_imports_follow_the_layers(folder: str, forbidden: tuple[str, ...]) -> None:
     assert violations(folder, forbidden) == []
 
 
-def test_only_the_client_speaks_to_goeasy() -> None:
-    assert violations("", ("requests", "urllib3", "http.client"), but=WIRE) == []
+def test_only_the_client_uses_http() -> None:
+    assert violations("", ("requests", "urllib3", "http.client"), but=HTTP_MODULES) == []
 
 
-def test_there_is_no_drawer_for_odds_and_ends() -> None:
-    odd = {"utils.py", "helpers.py", "selectors.py", "common.py"}
-    assert [path for path in SOURCES if path.name in odd or "common" in path.parts] == []
+def test_no_module_is_a_collection_of_helpers() -> None:
+    forbidden_names = {"utils.py", "helpers.py", "selectors.py", "common.py"}
+    assert [path for path in SOURCES if path.name in forbidden_names or "common" in path.parts] == []
 
 
-def test_nothing_is_inline_in_templates() -> None:
+def test_templates_have_no_inline_code() -> None:
     import re
 
     inline = re.compile(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+=|hx-on|javascript:")
-    found = [
+    inline_code = [
         f"{path.relative_to(ROOT)}: {match.group()}"
         for path in (ROOT / "templates").rglob("*.html")
         for match in inline.finditer(path.read_text(encoding="utf-8"))
     ]
-    assert found == []
+    assert inline_code == []

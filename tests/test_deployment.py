@@ -1,4 +1,4 @@
-"""How the console is started and reached in the field: each way works, or says in one sentence what to do."""
+"""Ways to start and reach the console: each works, or reports in one line what to do."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from django.test import Client
 from tests import console
 
 
-def missing(reason: str) -> None:
-    """Skip the test, or fail it where everything has to be there."""
+def skip_unless_ci(reason: str) -> None:
+    """Skip the test, or fail it in CI, where nothing may be missing."""
     pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
 
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the console without a migrated database or static files."""
+    """A copy of the console without a migrated database and static files."""
     return console.copy(tmp_path_factory.mktemp("bare"))
 
 
 @pytest.fixture(scope="module")
 def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the console that can be started."""
+    """A copy of the console that is ready to start."""
     folder = console.copy(tmp_path_factory.mktemp("ready"))
     assert console.manage(folder, "migrate", "--verbosity", "0").returncode == 0
     assert console.manage(folder, "collectstatic", "--no-input").returncode == 0
@@ -50,49 +50,57 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
     ids=lambda command: command[0],
 )
-def test_a_command_on_an_unmigrated_database_says_what_to_do(bare: Path, command: list[str]) -> None:
-    done = console.manage(bare, *command)
-    assert done.returncode != 0
+def test_a_command_without_a_migrated_database_explains_what_to_do(bare: Path, command: list[str]) -> None:
+    result = console.manage(bare, *command)
+    assert result.returncode != 0
     assert re.fullmatch(
-        r"(CommandError: )?The database lacks \d+ migrations \(.*\)\. Run: python manage\.py migrate\n", done.stderr
-    ), done.stderr
+        r"(CommandError: )?The database lacks \d+ migrations \(.*\)\. Run: python manage\.py migrate\n", result.stderr
+    ), result.stderr
 
 
 @pytest.mark.parametrize(
-    ("spoil", "sentence"),
+    ("damage", "message"),
     [
         (shutil.rmtree, "The static files are not collected in "),
-        (lambda collected: cut(collected), "were not collected to the end. Run: "),
-        (lambda collected: forget(collected), "are another version's: "),
+        (lambda collected: truncate_manifest(collected), "were not collected to the end. Run: "),
+        (lambda collected: remove_from_manifest(collected), "are another version's: "),
     ],
-    ids=["forgotten", "broken off", "of another version"],
+    ids=["not collected", "incomplete", "of another version"],
 )
-def test_without_its_static_files_it_does_not_start_and_says_why(
-    ready: Path, tmp_path: Path, spoil: Any, sentence: str
+def test_the_console_does_not_start_without_its_static_files(
+    ready: Path, tmp_path: Path, damage: Any, message: str
 ) -> None:
     folder = Path(shutil.copytree(ready, tmp_path, dirs_exist_ok=True))
-    spoil(folder / "staticfiles")
+    damage(folder / "staticfiles")
     command = [sys.executable, "-m", "gunicorn", "moderation.wsgi", "--bind", "127.0.0.1:0", "--no-control-socket"]
-    done = subprocess.run(
+    result = subprocess.run(
         command, cwd=folder, env=console.variables(), capture_output=True, text=True, check=False, timeout=60
     )
-    assert done.returncode != 0
-    assert sentence in done.stderr
-    assert "collectstatic" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert result.returncode != 0
+    assert message in result.stderr
+    assert "collectstatic" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
-def cut(collected: Path) -> None:
+def test_the_webhook_process_starts_without_static_files(ready: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(ready, tmp_path, dirs_exist_ok=True))
+    shutil.rmtree(folder / "staticfiles")
+    with console.gunicorn(folder, serves="moderation.webhook_wsgi") as address:
+        assert console.status(f"{address}/webhooks/goeasy/default/") == 405
+        assert console.status(f"{address}/accounts/login/") == 404
+
+
+def truncate_manifest(collected: Path) -> None:
     manifest = collected / "staticfiles.json"
     manifest.write_text(manifest.read_text()[:100])
 
 
-def forget(collected: Path) -> None:
+def remove_from_manifest(collected: Path) -> None:
     manifest = collected / "staticfiles.json"
     manifest.write_text(manifest.read_text().replace('"css/tables.css"', '"css/others.css"'))
 
 
-def test_it_works_below_a_path_of_a_shared_host(ready: Path) -> None:
+def test_the_console_works_below_a_path(ready: Path) -> None:
     with console.gunicorn(ready, SCRIPT_NAME="/console") as address:
         code, page, reached = console.fetch(f"{address}/console/")
         assert (code, urlsplit(reached).path) == (200, "/console/accounts/login/")
@@ -103,7 +111,7 @@ def test_it_works_below_a_path_of_a_shared_host(ready: Path) -> None:
             assert console.status(address + asset) == 200, asset
         for links in re.findall(r'(?:href|action)="(/[^"]*)"', page):
             assert links.startswith("/console/")
-        # With the path before them or without, as a probe or a proxy that takes it away sends them.
+        # With or without the path, as proxies and probes request them.
         for prefix in ("/console", ""):
             assert console.status(f"{address}{prefix}/healthz") == 200
             assert console.status(f"{address}{prefix}/readyz") == 503
@@ -111,24 +119,24 @@ def test_it_works_below_a_path_of_a_shared_host(ready: Path) -> None:
             assert console.status(f"{address}{prefix}/accounts/login/") == 200
 
 
-def test_a_path_that_is_none_is_refused(bare: Path) -> None:
-    done = console.manage(bare, "check", SCRIPT_NAME="console/")
-    assert done.stderr.startswith("SCRIPT_NAME cannot be used: it is not a path like /console")
+def test_an_invalid_path_is_refused(bare: Path) -> None:
+    result = console.manage(bare, "check", SCRIPT_NAME="console/")
+    assert result.stderr.startswith("SCRIPT_NAME cannot be used: it is not a path like /console")
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/webhooks/goeasy/default/"])
-def test_a_probe_by_the_processs_own_address_is_answered(client: Client, settings: Any, path: str) -> None:
+def test_a_probe_with_any_host_header_is_answered(client: Client, settings: Any, path: str) -> None:
     settings.SECURE_SSL_REDIRECT = True
     assert client.get(path, headers={"host": "10.1.2.3"}).status_code in {200, 503, 405}
 
 
-def test_another_host_is_refused_in_one_line_of_the_log(ready: Path) -> None:
+def test_an_unknown_host_is_logged_in_one_line(ready: Path) -> None:
     code = "from django.test import Client; print(Client().get('/', headers={'host': '10.1.2.3'}).status_code)"
-    done = console.manage(ready, "shell", "--no-imports", "-c", code)
-    assert done.stdout == "400\n"
-    assert len(done.stderr.splitlines()) == 1
-    assert "Invalid HTTP_HOST header: '10.1.2.3'" in done.stderr
+    result = console.manage(ready, "shell", "--no-imports", "-c", code)
+    assert result.stdout == "400\n"
+    assert len(result.stderr.splitlines()) == 1
+    assert "Invalid HTTP_HOST header: '10.1.2.3'" in result.stderr
 
 
 READ_ONLY = """
@@ -138,12 +146,12 @@ exec "$@"
 """
 
 
-def test_it_runs_where_nothing_but_its_data_can_be_written(ready: Path) -> None:
+def test_the_console_runs_with_a_read_only_file_system(ready: Path) -> None:
     folder, data = ready, ready / "data"
     before = ["unshare", "-m", "sh", "-c", READ_ONLY, str(data)]
     if subprocess.run([*before, "true"], capture_output=True, check=False).returncode:
-        missing("A mount namespace cannot be made here.")
-    # More than SQLite sorts in memory by itself.
+        skip_unless_ci("Mount namespaces are not available.")
+    # More than SQLite sorts in memory by default.
     sort = textwrap.dedent("""
         from django.db import connection
         query = (
@@ -154,10 +162,10 @@ def test_it_runs_where_nothing_but_its_data_can_be_written(ready: Path) -> None:
             print(cursor.execute(query).fetchone())
     """)
     command = [*before, sys.executable, "manage.py", "shell", "--no-imports", "-c", sort]
-    done = subprocess.run(
+    result = subprocess.run(
         command, cwd=folder, env=console.variables(), capture_output=True, text=True, check=False, timeout=120
     )
-    assert done.stdout == "(300000,)\n", done.stderr
+    assert result.stdout == "(300000,)\n", result.stderr
     with console.gunicorn(folder, *before) as address:
         assert console.status(f"{address}/accounts/login/") == 200
         assert console.status(f"{address}/readyz") == 503
@@ -165,12 +173,12 @@ def test_it_runs_where_nothing_but_its_data_can_be_written(ready: Path) -> None:
 
 @pytest.fixture
 def pgbouncer(tmp_path: Path, transactional_db: None) -> Iterator[str]:
-    """DATABASE_URL of the test's database through a PgBouncer in transaction mode."""
+    """DATABASE_URL of the test database through PgBouncer in transaction mode."""
     if connection.vendor != "postgresql":
         pytest.skip("SQLite has no connections to share")
     program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
     if not program:
-        missing("PgBouncer is not installed (Debian: apt-get install pgbouncer)")
+        skip_unless_ci("PgBouncer is not installed (Debian: apt-get install pgbouncer)")
     port = console.free_port()
     server = connection.settings_dict
     (tmp_path / "pgbouncer.ini").write_text(
@@ -183,7 +191,7 @@ def pgbouncer(tmp_path: Path, transactional_db: None) -> Iterator[str]:
         unix_socket_dir =
         auth_type = any
         pool_mode = transaction
-        # No two statements of a client in the same connection, unless they are of one transaction.
+        # Use another connection for each transaction of a client.
         server_round_robin = 1
         min_pool_size = 4
         """)
@@ -212,7 +220,7 @@ def test_pages_and_commands_work_behind_pgbouncer_in_transaction_mode(
             print(page, client.get(page).status_code)
     """)
     environment = {**os.environ, "DATABASE_URL": pgbouncer}
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "manage.py", "shell", "--no-imports", "-c", code],
         cwd=console.ROOT,
         env=environment,
@@ -221,11 +229,11 @@ def test_pages_and_commands_work_behind_pgbouncer_in_transaction_mode(
         check=False,
         timeout=120,
     )
-    answered = [line.split() for line in done.stdout.splitlines()]
-    assert len(answered) == 24, done.stderr
-    assert {(page, code) for page, code in answered if code not in {"200", "503"}} == set(), done.stderr
+    responses = [line.split() for line in result.stdout.splitlines()]
+    assert len(responses) == 24, result.stderr
+    assert {(page, code) for page, code in responses if code not in {"200", "503"}} == set(), result.stderr
     for command in (["reconcile"], ["export_audit"], ["verify_audit"]):
-        done = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "manage.py", *command], cwd=console.ROOT, env=environment, capture_output=True, check=False
         )
-        assert done.returncode == 0, done.stderr
+        assert result.returncode == 0, result.stderr

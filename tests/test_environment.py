@@ -1,4 +1,4 @@
-"""`.env` and the environment: each value is read as it was written, or refused with a sentence that names it."""
+"""`.env` and the environment: values are read literally, or refused with a message that names the variable."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LONG_KEY = "an-example-key-of-more-than-fifty-different-characters-0123456789"
 
 
-def parsed(tmp_path: Path, text: str | bytes) -> dict[str, str]:
+def parse(tmp_path: Path, text: str | bytes) -> dict[str, str]:
     file = tmp_path / ".env"
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
     return parse_file(file)
@@ -47,56 +47,56 @@ def parsed(tmp_path: Path, text: str | bytes) -> dict[str, str]:
         ("NAME=a\u2028b", "a\u2028b"),
     ],
 )
-def test_a_line_is_read_as_it_was_written(tmp_path: Path, line: str, value: str | None) -> None:
+def test_a_value_is_read_literally(tmp_path: Path, line: str, value: str | None) -> None:
     if value is None:
-        with pytest.raises(ImproperlyConfigured, match="NAME looks like the name of another variable"):
-            parsed(tmp_path, line)
+        with pytest.raises(ImproperlyConfigured, match="NAME looks like a reference to another variable"):
+            parse(tmp_path, line)
     else:
-        assert parsed(tmp_path, line) == {"NAME": value}
+        assert parse(tmp_path, line) == {"NAME": value}
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
-def test_a_file_from_any_system_is_read_alike(tmp_path: Path, end: str, mark: str) -> None:
+def test_line_ends_and_byte_order_marks_of_any_system_are_read(tmp_path: Path, end: str, mark: str) -> None:
     text = mark + end.join(["FIRST=1", "", "# a comment", "  # another", "SECOND='2'", ""])
-    assert parsed(tmp_path, text) == {"FIRST": "1", "SECOND": "2"}
+    assert parse(tmp_path, text) == {"FIRST": "1", "SECOND": "2"}
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"),
+    ("text", "message"),
     [
-        ("A=1\nNAME=secret # a comment", ".env, line 2: NAME has a # after a blank."),
-        ("NAME=#secret", ".env, line 1: NAME has a # after a blank."),
-        ("NAME= # only a comment", ".env, line 1: NAME has a # after a blank."),
-        ("NAME='secret", ".env, line 1: NAME begins with a quotation mark"),
-        ('NAME="secret', ".env, line 1: NAME begins with a quotation mark"),
-        ("NAME='secret' and more", ".env, line 1: NAME begins with a quotation mark"),
-        ("NAME=${secret}", ".env, line 1: NAME looks like the name of another variable"),
-        ("NAME=1\nNAME=secret", ".env, line 2: NAME stands there twice."),
-        ("NAME: secret", ".env, line 1: it is neither NAME=value nor a comment."),
-        ("MY-NAME=secret", ".env, line 1: it is neither NAME=value nor a comment."),
-        ("NAME=secret".encode("utf-16"), ".env is not UTF-8."),
-        (b"NAME=secret\xff", ".env is not UTF-8."),
+        ("A=1\nNAME=secret # a comment", ".env, line 2: NAME has a # after a space."),
+        ("NAME=#secret", ".env, line 1: NAME has a # after a space."),
+        ("NAME= # only a comment", ".env, line 1: NAME has a # after a space."),
+        ("NAME='secret", ".env, line 1: NAME starts with a quotation mark"),
+        ('NAME="secret', ".env, line 1: NAME starts with a quotation mark"),
+        ("NAME='secret' and more", ".env, line 1: NAME starts with a quotation mark"),
+        ("NAME=${secret}", ".env, line 1: NAME looks like a reference to another variable"),
+        ("NAME=1\nNAME=secret", ".env, line 2: NAME is set twice."),
+        ("NAME: secret", ".env, line 1: this is neither NAME=value nor a comment."),
+        ("MY-NAME=secret", ".env, line 1: this is neither NAME=value nor a comment."),
+        ("NAME=secret".encode("utf-16"), ".env is not in UTF-8."),
+        (b"NAME=secret\xff", ".env is not in UTF-8."),
     ],
 )
-def test_a_line_that_can_be_understood_in_two_ways_is_refused(tmp_path: Path, text: str | bytes, sentence: str) -> None:
+def test_an_ambiguous_line_is_refused(tmp_path: Path, text: str | bytes, message: str) -> None:
     with pytest.raises(ImproperlyConfigured) as refused:
-        parsed(tmp_path, text)
-    assert str(refused.value).startswith(sentence)
+        parse(tmp_path, text)
+    assert str(refused.value).startswith(message)
     assert "secret" not in str(refused.value)
 
 
-def test_a_file_that_is_there_and_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
     (tmp_path / ".env").mkdir()
-    with pytest.raises(ImproperlyConfigured, match=r"^\.env is there and cannot be read: "):
+    with pytest.raises(ImproperlyConfigured, match=r"^\.env exists but cannot be read: "):
         parse_file(tmp_path / ".env")
 
 
-def test_no_file_is_no_variable(tmp_path: Path) -> None:
+def test_a_missing_file_has_no_variables(tmp_path: Path) -> None:
     assert parse_file(tmp_path / ".env") == {}
 
 
-def test_a_variable_of_the_process_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_of_the_process_overrides_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", {**os.environ, "FROM_BOTH": " $process "})
     (tmp_path / ".env").write_text("FROM_BOTH=file\nFROM_FILE= file\n")
     environment = Environment(tmp_path / ".env")
@@ -119,28 +119,28 @@ def test_a_variable_of_the_process_wins_over_the_file(tmp_path: Path, monkeypatc
         ("https://logs.example.com?token=geheim", "https://logs.example.com"),
     ],
 )
-def test_a_secret_is_shown_masked(text: str, shown: str) -> None:
+def test_a_secret_is_displayed_masked(text: str, shown: str) -> None:
     assert Reading("NAME", text, "environment", True).shown == shown
 
 
 def manage(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    """`manage.py` of a copy of the console in `folder`, with no variables."""
+    """Run `manage.py` in a copy of the console in `folder`, without variables."""
     if not (folder / "manage.py").exists():
         console.copy(folder)
     return console.run(folder, *command)
 
 
-def test_a_database_is_where_its_path_says_whatever_the_folders_are_called(tmp_path: Path) -> None:
+def test_a_database_path_can_have_special_characters(tmp_path: Path) -> None:
     folder = tmp_path / "a #1 folder? 100%41+"
     folder.mkdir()
     (folder / ".env").write_text(f"SECRET_KEY={LONG_KEY}\nDATABASE_URL='sqlite:///{folder}/x?y#z/db.sqlite3'\n")
     code = "from django.db import connection; connection.cursor(); print(connection.settings_dict['NAME'])"
-    done = manage(folder, "shell", "--no-imports", "-c", code)
-    assert done.stdout.strip() == str(folder / "x?y#z" / "db.sqlite3"), done.stderr
+    result = manage(folder, "shell", "--no-imports", "-c", code)
+    assert result.stdout.strip() == str(folder / "x?y#z" / "db.sqlite3"), result.stderr
     assert (folder / "x?y#z" / "db.sqlite3").exists()
 
 
-def test_check_config_prints_what_was_understood_and_no_secret(tmp_path: Path) -> None:
+def test_check_config_prints_settings_without_secrets(tmp_path: Path) -> None:
     lines = [
         f"SECRET_KEY='{LONG_KEY}'",
         "GOEASY_APPKEY=BC-0123456789abcdef",
@@ -152,33 +152,33 @@ def test_check_config_prints_what_was_understood_and_no_secret(tmp_path: Path) -
         "GOEASY_CONCURRENCY=32",
     ]
     (tmp_path / ".env").write_text("\n".join(lines))
-    done = manage(tmp_path, "check_config", "--json")
-    assert done.returncode == 1
-    document = json.loads(done.stdout)
-    found = {each["name"]: (each["value"], each["source"]) for each in document["settings"]}
-    assert found["DATABASE_URL"] == ("postgres://console:•••@db.example.com/console", ".env")
-    assert found["GOEASY_CONCURRENCY"] == ("32", ".env")
-    assert found["FORWARDED_HOPS"] == ("0", "default")
+    result = manage(tmp_path, "check_config", "--json")
+    assert result.returncode == 1
+    document = json.loads(result.stdout)
+    settings = {each["name"]: (each["value"], each["source"]) for each in document["settings"]}
+    assert settings["DATABASE_URL"] == ("postgres://console:•••@db.example.com/console", ".env")
+    assert settings["GOEASY_CONCURRENCY"] == ("32", ".env")
+    assert settings["FORWARDED_HOPS"] == ("0", "default")
     assert [each["id"] for each in document["messages"]] == [
         *("console.W001", "console.I001", "console.I002", "console.W004", "console.W008"),
     ]
-    assert document["messages"][0]["hint"] == "Is GOEASY_CONCURRENCY meant?"
+    assert document["messages"][0]["hint"] == "Did you mean GOEASY_CONCURRENCY?"
     plain = manage(tmp_path, "check_config")
     assert plain.returncode == 1
     for secret in (LONG_KEY, "0123456789abcdef", "geheim"):
-        assert secret not in done.stdout + done.stderr + plain.stdout + plain.stderr
+        assert secret not in result.stdout + result.stderr + plain.stdout + plain.stderr
 
 
-def test_check_config_has_nothing_to_warn_of_in_the_example(tmp_path: Path) -> None:
+def test_check_config_has_no_warning_about_the_example(tmp_path: Path) -> None:
     example = (ROOT / ".env.example").read_text().replace("\nSECRET_KEY=\n", f"\nSECRET_KEY={LONG_KEY}\n")
     (tmp_path / ".env").write_text(example)
-    done = manage(tmp_path, "check_config")
-    assert (done.returncode, "Warning" in done.stdout) == (0, False), done.stdout + done.stderr
+    result = manage(tmp_path, "check_config")
+    assert (result.returncode, "Warning" in result.stdout) == (0, False), result.stdout + result.stderr
 
 
-def test_a_key_in_a_file_that_cannot_be_read_is_not_said_to_be_unset(tmp_path: Path) -> None:
+def test_an_error_in_the_file_is_not_reported_as_an_unset_key(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(f"SECRET_KEY={LONG_KEY} # mine\n")
-    done = manage(tmp_path, "check")
-    assert done.returncode != 0
-    assert done.stderr.startswith(".env, line 1: SECRET_KEY has a # after a blank.")
-    assert "Traceback" not in done.stderr
+    result = manage(tmp_path, "check")
+    assert result.returncode != 0
+    assert result.stderr.startswith(".env, line 1: SECRET_KEY has a # after a space.")
+    assert "Traceback" not in result.stderr

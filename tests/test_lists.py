@@ -1,4 +1,4 @@
-"""No page counts, skips or sorts out duplicates over a table that grows (architecture, invariant 8)."""
+"""No page uses COUNT, OFFSET or DISTINCT on a growing table (architecture, invariant 8)."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ GROWING = (
 )
 OVER_A_GROWING_TABLE = re.compile(rf'(FROM|JOIN) "({GROWING})"')
 COSTLY = re.compile(r"\bCOUNT\(|\bOFFSET\b|\bDISTINCT\b")
-# What is bounded by one recall, by the recalls on one page, or by a page's timestamps does not grow with the table; nor
-# does a count that stops at a few thousand.
+# Queries for one recall, the recalls of a page or the timestamps of a page do not grow with the table, nor do counts
+# with a limit of a few thousand.
 BOUNDED = re.compile(
     r'"(recall_id|timestamp)" (= |IN \()'
     r"|^SELECT COUNT\(\*\) FROM \(SELECT (?!DISTINCT)(?!.*(COUNT\(|DISTINCT|OFFSET)).* LIMIT \d{1,4}\) subquery$"
@@ -84,7 +84,7 @@ def recall(private: Any, moderator: Any, reason: Any, make_message: Callable[...
         "/admin/recall/recall/{recall}/change/",
     ],
 )
-def test_no_page_counts_or_skips_rows_of_a_table_that_grows(
+def test_no_page_counts_or_skips_rows_of_a_growing_table(
     address: str, recall: Recall, administrator: Any, client: Client
 ) -> None:
     from moderation.audit.models import AuditEntry
@@ -103,7 +103,7 @@ def test_no_page_counts_or_skips_rows_of_a_table_that_grows(
     assert costly == []
 
 
-def test_the_test_would_see_a_count(recall: Recall) -> None:
+def test_a_count_is_detected(recall: Recall) -> None:
     with CaptureQueriesContext(connection) as queries:
         Recall.objects.count()
     (query,) = queries.captured_queries
@@ -112,7 +112,7 @@ def test_the_test_would_see_a_count(recall: Recall) -> None:
     assert not BOUNDED.search(query["sql"])
 
 
-def test_only_a_count_that_stops_is_let_through(recall: Recall) -> None:
+def test_only_a_limited_count_is_accepted(recall: Recall) -> None:
     recalls = Recall.objects.order_by("pk")
     with CaptureQueriesContext(connection) as queries:
         recalls[:1001].count()

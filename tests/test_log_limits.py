@@ -1,4 +1,4 @@
-"""The log cannot be flooded by outsiders: one line a minute of each kind and source, with a count."""
+"""Clients cannot flood the log: one line a minute for each kind and source, with a count."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 
 
 class Lines(logging.Handler):
-    """What is written through the console's filter."""
+    """Handler that records the lines that pass the console's filter."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,30 +29,30 @@ class Lines(logging.Handler):
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> Lines:
     handler = Lines()
-    # The console's own handler has counted what other tests caused.
+    # The console's own handler has counted lines of other tests.
     monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
     return handler
 
 
-def unsigned(client: Client, source: str) -> None:
+def post_unsigned(client: Client, source: str) -> None:
     assert client.post("/webhooks/goeasy/default/", REMOTE_ADDR=source).status_code == 401
 
 
-def test_unsigned_deliveries_write_one_line_a_minute_a_source_with_a_count(
+def test_unsigned_deliveries_write_one_line_a_minute_per_source(
     client: Client, application: Any, settings: Any, log: Lines
 ) -> None:
     settings.GOEASY_SECRET_KEYS = ["secret"]
     for _time in range(5):
-        unsigned(client, "203.0.113.1")
+        post_unsigned(client, "203.0.113.1")
     assert log.lines == ["webhook of default refused: unsigned"]
-    unsigned(client, "203.0.113.2")
+    post_unsigned(client, "203.0.113.2")
     assert len(log.lines) == 2
     log.now = 61
-    unsigned(client, "203.0.113.1")
+    post_unsigned(client, "203.0.113.1")
     assert log.lines[2:] == ["webhook of default refused: unsigned (and 4 more like it, left out)"]
 
 
-def test_so_do_all_other_warnings_that_an_outsider_can_cause(client: Client, application: Any, log: Lines) -> None:
+def test_other_warnings_that_a_client_can_cause_are_limited(client: Client, application: Any, log: Lines) -> None:
     for number in range(5):
         client.get(f"/no/such/page/{number}/")
         client.get("/", headers={"host": f"evil{number}.example.com"})
@@ -64,12 +64,12 @@ def test_so_do_all_other_warnings_that_an_outsider_can_cause(client: Client, app
         assert len([line for line in log.lines if kind in line]) == 1, log.lines
 
 
-def test_many_sources_together_cannot_flood_it_either(client: Client, application: Any, log: Lines) -> None:
+def test_many_sources_together_are_limited(client: Client, application: Any, log: Lines) -> None:
     for number in range(3 * MAX_SOURCES):
-        unsigned(client, f"203.0.113.{number}")
+        post_unsigned(client, f"203.0.113.{number}")
     assert len(log.lines) == MAX_SOURCES + 1
     log.now = 61
-    unsigned(client, "198.51.100.1")
+    post_unsigned(client, "198.51.100.1")
     assert log.lines[-1].endswith(f"(and {2 * MAX_SOURCES - 1} more like it, left out)")
 
 

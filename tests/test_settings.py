@@ -1,4 +1,4 @@
-"""Settings: a value that cannot be used stops the start with a sentence that names it."""
+"""Settings: an invalid value prevents the start with a message that names the variable."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def check(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`manage.py check` with these variables on top of the tests' own."""
+    """Run `manage.py check` with additional variables."""
     return subprocess.run(
         [sys.executable, "manage.py", "check", *arguments],
         cwd=ROOT,
@@ -40,7 +40,7 @@ def check(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
         ("GOEASY_MAX_CALLS_PER_SECOND", "fast"),
         ("GOEASY_READ_TIMEOUT", "-1"),
         ("DATABASE_URL", "mysql://root@localhost/console"),
-        ("DATABASE_URL", "nonsense"),
+        ("DATABASE_URL", "not-a-url"),
         ("DATABASE_URL", "postgres://console:ge/heim@localhost/console"),
         ("DATABASE_URL", "postgres://console:ge?heim@localhost/console"),
         ("DATABASE_URL", "postgres://console:ge#heim@localhost/console"),
@@ -62,18 +62,18 @@ def check(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
         ("AUDIT_CHECKPOINT_STDOUT", "perhaps"),
     ],
 )
-def test_a_bad_value_stops_the_start_and_is_named(name: str, value: str) -> None:
-    done = check(**{name: value})
-    assert done.returncode != 0
-    assert done.stderr.startswith(f"{name} cannot be used: ")
-    assert "Traceback" not in done.stderr
-    assert "heim" not in done.stderr
+def test_an_invalid_value_prevents_the_start(name: str, value: str) -> None:
+    result = check(**{name: value})
+    assert result.returncode != 0
+    assert result.stderr.startswith(f"{name} cannot be used: ")
+    assert "Traceback" not in result.stderr
+    assert "heim" not in result.stderr
 
 
-def test_outside_debug_there_is_no_default_key() -> None:
-    done = check(DEBUG="false", SECRET_KEY="")
-    assert done.returncode != 0
-    assert done.stderr.startswith("SECRET_KEY is not set.")
+def test_production_requires_a_secret_key() -> None:
+    result = check(DEBUG="false", SECRET_KEY="")
+    assert result.returncode != 0
+    assert result.stderr.startswith("SECRET_KEY is not set.")
 
 
 GOOD_KEY = "".join(chr(33 + number) for number in range(2, 60) if chr(33 + number) not in "#$,'")
@@ -81,7 +81,7 @@ PUBLIC_KEY = "for-debugging-only-" + "never-outside-debug-" * 3
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("SECRET_KEY", "a", "it has 1 characters, 1 of them distinct, and needs at least 50 and 5. Put a long random"),
         ("SECRET_KEY", "k" * 49, "it has 49 characters, 1 of them"),
@@ -93,73 +93,75 @@ PUBLIC_KEY = "for-debugging-only-" + "never-outside-debug-" * 3
         ("AUDIT_SIGNING_KEY", "A" * 43 + "=", "take 32 random bytes"),
     ],
 )
-def test_a_key_that_is_easy_to_guess_stops_the_start(name: str, value: str, said: str) -> None:
+def test_a_weak_key_prevents_the_start(name: str, value: str, message: str) -> None:
     settings = {"DEBUG": "false", "SECRET_KEY": GOOD_KEY, name: value}
-    done = check(**settings)
-    assert (done.returncode != 0, done.stderr.startswith(f"{name} cannot be used: ")) == (True, True), done.stderr
-    assert said in done.stderr
-    assert len(value) < 5 or value not in done.stderr
-    if "long random" in said:
-        assert "python -c 'import secrets; print(secrets.token_urlsafe(50))'" in done.stderr
+    result = check(**settings)
+    assert (result.returncode != 0, result.stderr.startswith(f"{name} cannot be used: ")) == (True, True), result.stderr
+    assert message in result.stderr
+    assert len(value) < 5 or value not in result.stderr
+    if "long random" in message:
+        assert "python -c 'import secrets; print(secrets.token_urlsafe(50))'" in result.stderr
 
 
-def test_debugging_takes_any_key() -> None:
+def test_debug_accepts_any_key() -> None:
     assert check(DEBUG="true", SECRET_KEY="a", FIELD_ENCRYPTION_KEY="b", SECRET_KEY_FALLBACKS="c").returncode == 0
 
 
-def test_a_former_key_of_any_strength_may_open_what_it_encrypted() -> None:
+def test_a_weak_former_key_can_still_decrypt() -> None:
     assert check(DEBUG="false", SECRET_KEY=GOOD_KEY, FIELD_ENCRYPTION_KEY_FALLBACKS="a,b").returncode == 0
 
 
 def setting(name: str, **environment: str) -> str:
-    """What the console makes of it, or the sentence that stopped the start."""
+    """Value of a setting, or the message that prevented the start."""
     show = f"import moderation.settings as s; print(s.{name})"
     run = [sys.executable, "-c", f"import sys\ntry:\n    {show}\nexcept Exception as problem:\n    print(problem)"]
-    done = subprocess.run(run, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    result = subprocess.run(
+        run, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=True
+    )
+    return result.stdout.strip()
 
 
 @pytest.mark.parametrize("content", [f"{GOOD_KEY}\n", f"\ufeff{GOOD_KEY}\r\n", GOOD_KEY])
-def test_a_secret_is_read_from_the_file_that_is_named(tmp_path: Path, content: str) -> None:
+def test_a_secret_can_be_read_from_a_file(tmp_path: Path, content: str) -> None:
     (tmp_path / "key").write_text(content, encoding="utf-8", newline="")
     file = str(tmp_path / "key")
     assert setting("SECRET_KEY", DEBUG="false", SECRET_KEY="", SECRET_KEY_FILE=file) == GOOD_KEY
     assert setting("GOEASY_SECRET_KEYS", GOEASY_SECRET_KEY="", GOEASY_SECRET_KEY_FILE=file) == str([GOOD_KEY])
 
 
-def test_a_file_of_a_secret_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_secret_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
-    for file, said in (("binary", "is not UTF-8 text"), ("gone", "No such file or directory")):
-        sentence = setting("SECRET_KEY", SECRET_KEY="", SECRET_KEY_FILE=str(tmp_path / file))
-        assert sentence.startswith("SECRET_KEY_FILE cannot be used: ") and said in sentence
+    for file, message in (("binary", "is not UTF-8 text"), ("gone", "No such file or directory")):
+        error = setting("SECRET_KEY", SECRET_KEY="", SECRET_KEY_FILE=str(tmp_path / file))
+        assert error.startswith("SECRET_KEY_FILE cannot be used: ") and message in error
     both = setting("SECRET_KEY", SECRET_KEY=GOOD_KEY, SECRET_KEY_FILE=str(tmp_path / "gone"))
-    assert both == "SECRET_KEY and SECRET_KEY_FILE are both set. Set one of them."
+    assert both == "SECRET_KEY and SECRET_KEY_FILE are both set. Set only one of them."
 
 
-def test_everything_beside_a_database_server_is_in_data_dir(tmp_path: Path) -> None:
-    strange = tmp_path / "a #strange? 100% folder"
-    environment = {"DATA_DIR": str(strange), "DATABASE_URL": ""}
-    # The tests' own environment has none: as if there were no such line.
+def test_all_files_are_in_data_dir(tmp_path: Path) -> None:
+    unusual_folder = tmp_path / "a #strange? 100% folder"
+    environment = {"DATA_DIR": str(unusual_folder), "DATABASE_URL": ""}
+    # Remove the variable, so that the default applies.
     code = (
         "import os; os.environ.pop('AUDIT_CHECKPOINT_FILE', None)\n"
         "import moderation.settings as s\n"
         "names = s.DATABASES['default']['NAME'], s.AUDIT_KEY_FILE, s.AUDIT_EXPORT_DIR, s.AUDIT_CHECKPOINT_FILE\n"
         "print(*names, sep='\\n')"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True
     )
     names = ("console.sqlite3", "audit-signing-key", "exports", "audit-checkpoint")
-    assert done.stdout.splitlines() == [str(strange / name) for name in names], done.stderr
+    assert result.stdout.splitlines() == [str(unusual_folder / name) for name in names], result.stderr
 
 
-def test_the_deployment_check_has_nothing_to_say() -> None:
+def test_the_deployment_check_reports_no_issue() -> None:
     secret = "".join(chr(33 + number % 90) for number in range(7, 77))
-    done = check("--deploy", "--fail-level", "WARNING", DEBUG="false", HTTPS="true", SECRET_KEY=secret)
-    assert (done.returncode, "no issues" in done.stdout) == (0, True), done.stderr
+    result = check("--deploy", "--fail-level", "WARNING", DEBUG="false", HTTPS="true", SECRET_KEY=secret)
+    assert (result.returncode, "no issues" in result.stdout) == (0, True), result.stderr
 
 
-def test_every_name_that_settings_read_is_explained() -> None:
+def test_every_setting_is_documented() -> None:
     source = (ROOT / "moderation" / "settings.py").read_text()
     example = (ROOT / ".env.example").read_text()
     names = set(re.findall(r'(?:read|read_exactly)\("([A-Z_]+)"', source))

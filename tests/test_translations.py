@@ -31,14 +31,14 @@ def catalog(root: Path = ROOT) -> Catalog:
 
 
 def texts(message: Message) -> tuple[list[str], list[str]]:
-    """The English and the Chinese forms of a message."""
+    """English and Chinese forms of a message."""
     english = [message.id] if isinstance(message.id, str) else list(message.id)
     chinese = [message.string] if isinstance(message.string, str) else list(message.string)
     return english, chinese
 
 
-def messages(found: Catalog) -> list[Message]:
-    return [message for message in found if message.id]
+def messages(catalog: Catalog) -> list[Message]:
+    return [message for message in catalog if message.id]
 
 
 def test_every_text_in_code_and_templates_is_translated(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_every_text_in_code_and_templates_is_translated(tmp_path: Path) -> None:
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "manage.py", tmp_path)
     command = ["makemessages", "--locale", "zh_Hans", "--no-obsolete", "--no-wrap", "--add-location", "file"]
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "manage.py", *command],
         cwd=tmp_path,
         env={**os.environ, "DATABASE_URL": f"sqlite:///{tmp_path}/none.sqlite3", "PYTHONPATH": str(tmp_path)},
@@ -57,7 +57,7 @@ def test_every_text_in_code_and_templates_is_translated(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     untranslated = [
         message.id for message in messages(catalog(tmp_path)) if message.fuzzy or not all(texts(message)[1])
     ]
@@ -66,11 +66,11 @@ def test_every_text_in_code_and_templates_is_translated(tmp_path: Path) -> None:
 
 
 def test_the_compiled_catalog_is_up_to_date() -> None:
-    def told(found: Catalog) -> dict[str, list[str]]:
-        return {texts(message)[0][0]: texts(message)[1] for message in messages(found)}
+    def translations(catalog: Catalog) -> dict[str, list[str]]:
+        return {texts(message)[0][0]: texts(message)[1] for message in messages(catalog)}
 
     with (ROOT / FOLDER / "django.mo").open("rb") as file:
-        assert told(read_mo(file)) == told(catalog())
+        assert translations(read_mo(file)) == translations(catalog())
 
 
 def test_translations_keep_every_placeholder_and_tag() -> None:
@@ -82,9 +82,7 @@ def test_translations_keep_every_placeholder_and_tag() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("address", ["/", "/conversations/", "/conversations/open/", "/recalls/", "/recalls/new/"])
-def test_a_page_in_chinese_has_no_english_sentence_left(
-    address: str, client: Client, administrator: Any, application: Any
-) -> None:
+def test_a_chinese_page_has_no_english_text(address: str, client: Client, administrator: Any, application: Any) -> None:
     administrator.language = "zh-hans"
     administrator.save()
     client.force_login(administrator)
@@ -92,12 +90,12 @@ def test_a_page_in_chinese_has_no_english_sentence_left(
     assert '<html lang="zh-hans"' in page.lower()
     shown = re.sub(r"<(script|template|style).*?</\1>|<[^>]+>", "\n", page, flags=re.DOTALL)
     shown = " ".join(shown.split())
-    sentences = {text for message in messages(catalog()) for text in texts(message)[0] if len(text.split()) > 2}
-    assert [text for text in sentences if text in shown] == []
+    english = {text for message in messages(catalog()) for text in texts(message)[0] if len(text.split()) > 2}
+    assert [text for text in english if text in shown] == []
 
 
 @pytest.mark.django_db
-def test_no_page_of_admin_has_an_english_sentence_of_djangos_left(client: Client, administrator: Any) -> None:
+def test_chinese_admin_pages_have_no_english_text(client: Client, administrator: Any) -> None:
     administrator.language = "zh-hans"
     administrator.save()
     client.force_login(administrator)
@@ -122,8 +120,8 @@ def test_no_page_of_admin_has_an_english_sentence_of_djangos_left(client: Client
     for address in (*own, *lists, *forms):
         page = client.get(address).content.decode()
         shown = re.sub(r"<(script|template|style|code|pre).*?</\1>|<[^>]+>", "\n", page, flags=re.DOTALL)
-        found = [line.strip() for line in shown.splitlines() if re.search(r"([A-Za-z’'-]+ ){3}[A-Za-z]", line)]
-        assert set(found) <= english, (address, found)
+        untranslated = [line.strip() for line in shown.splitlines() if re.search(r"([A-Za-z’'-]+ ){3}[A-Za-z]", line)]
+        assert set(untranslated) <= english, (address, untranslated)
 
 
 @pytest.mark.django_db
@@ -137,6 +135,6 @@ def test_reasons_are_shown_in_the_readers_language(reason: Any) -> None:
 
 
 @pytest.mark.django_db
-def test_a_visitor_is_greeted_in_the_language_that_the_browser_asks_for(client: Client) -> None:
+def test_a_visitor_gets_the_language_of_the_browser(client: Client) -> None:
     assert "登录" in client.get("/accounts/login/", headers={"accept-language": "zh-CN,zh;q=0.9"}).content.decode()
     assert "Sign in" in client.get("/accounts/login/", headers={"accept-language": "fr"}).content.decode()

@@ -1,4 +1,4 @@
-"""People and their pseudonyms."""
+"""Accounts and pseudonyms in Django admin."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from moderation.accounts.forms import PreferencesForm
-from moderation.accounts.models import LastAdmin, Pseudonym, User
+from moderation.accounts.models import LastAdminError, Pseudonym, User
 from moderation.applications.recaller_data import RecallerDataField
 from moderation.read_only_admin import is_referred_to
 from moderation.search_admin import SearchAdmin
@@ -31,21 +31,24 @@ else:
     CreationForm = DjangoUserCreationForm
     PasswordChangeForm = AdminPasswordChangeForm
 
-# Permissions come from the role alone (`accounts/roles.py`): a group would promise what it cannot give.
+# Permissions come from the role alone (`accounts/roles.py`): membership of a group would grant nothing.
 admin.site.unregister(Group)
 
 
 class UserForm(ChangeForm):
-    """An account; the role decides what else it may do."""
+    """An existing account; its role decides its permissions."""
 
     timezone = forms.CharField(
-        label=_("Time zone"), required=False, max_length=64, help_text=_("Such as Asia/Shanghai. Empty: UTC.")
+        label=_("Time zone"),
+        required=False,
+        max_length=64,
+        help_text=_("For example Asia/Shanghai. Leave empty for UTC."),
     )
     clean_timezone = PreferencesForm.clean_timezone
 
     def clean_username(self) -> str:
         username: str = self.cleaned_data["username"]
-        # Changing the case of one's own name is no look-alike; nor is what stays as it is refused.
+        # An account may change the case of its own name, and an unchanged name is always valid.
         if username.lower() != self.instance.username.lower():
             User.objects.refuse_look_alike(username)
         return username
@@ -57,32 +60,32 @@ class NewUserForm(CreationForm):
     class Meta:
         model = User
         fields = ("username", "role")
-        # As in Django's own: full-width letters become plain ones before a look-alike is looked for.
+        # As in Django's form: full-width letters are normalised before the check for look-alike names.
         field_classes = {"username": UsernameField}
 
 
 class PasswordForm(PasswordChangeForm):
-    """A new password, or none. Django's form speaks of other ways to sign in, of which there are none here."""
+    """Set or remove a password. Django's help text mentions other ways to sign in; this console has none."""
 
-    # The script of the page shows this while “disabled” is chosen.
+    # The page's script shows this while “disabled” is selected.
     usable_password_help_text: Any = format_lazy(
         '<ul id="id_unusable_warning" class="messagelist"><li class="warning">{}</li></ul>',
-        _("The password will be lost, and without one nobody can sign in to this account."),
+        _("The password will be removed. Nobody can sign in to this account without one."),
     )
 
 
-def keeping_an_admin(request: HttpRequest, answer: Callable[[], HttpResponse]) -> HttpResponse:
-    """The page's answer; the page again with a sentence, if what was asked would leave no admin who can sign in."""
+def guard_last_admin(request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
+    """Call `view`; redirect back with an error if the change would leave no admin who can sign in."""
     try:
-        return answer()
-    except LastAdmin as refusal:
-        messages.error(request, refusal.message)
+        return view()
+    except LastAdminError as error:
+        messages.error(request, error.message)
         return redirect(request.path)
 
 
 @admin.register(User)
 class UserAdmin(SearchAdmin, UserAdminBase):
-    """Accounts, each with its role."""
+    """Accounts and their roles."""
 
     form = UserForm
     add_form = NewUserForm
@@ -92,7 +95,7 @@ class UserAdmin(SearchAdmin, UserAdminBase):
     search_fields = ("username", "first_name", "last_name", "email")
     ordering = ("username",)
     filter_horizontal = ()
-    # Deleting is done one by one: the list's action would not ask whether one of them is needed.
+    # No bulk deletion: it would skip the check for the last admin and for accounts that recalls refer to.
     actions = None
     fieldsets = (
         (None, {"fields": ("username", "password", "role", "is_active")}),
@@ -109,7 +112,7 @@ class UserAdmin(SearchAdmin, UserAdminBase):
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
         fieldsets = super().get_fieldsets(request, obj)
         if obj and not self.has_change_permission(request, obj):
-            # A reader has no business with the password, masked or not.
+            # A read-only viewer does not see the password field, not even masked.
             (title, options), *others = fieldsets
             names = [name for name in options["fields"] if name != "password"]
             return [(title, {**options, "fields": names}), *others]
@@ -117,25 +120,25 @@ class UserAdmin(SearchAdmin, UserAdminBase):
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
         dates = ("last_login", "date_joined")
-        # Nobody can lock themselves out, and with it perhaps everybody.
+        # People cannot change their own role or deactivate themselves: they could lock everybody out.
         return (*dates, "role", "is_active") if obj and obj.pk == request.user.pk else dates
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        return keeping_an_admin(request, lambda: super(UserAdmin, self).changeform_view(request, *args, **kwargs))
+        return guard_last_admin(request, lambda: super(UserAdmin, self).changeform_view(request, *args, **kwargs))
 
     def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        return keeping_an_admin(request, lambda: super(UserAdmin, self).delete_view(request, *args, **kwargs))
+        return guard_last_admin(request, lambda: super(UserAdmin, self).delete_view(request, *args, **kwargs))
 
     def user_change_password(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        return keeping_an_admin(request, lambda: super(UserAdmin, self).user_change_password(request, *args, **kwargs))
+        return guard_last_admin(request, lambda: super(UserAdmin, self).user_change_password(request, *args, **kwargs))
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        is_needed = obj is not None and (obj.pk == request.user.pk or is_referred_to(obj))
-        return not is_needed and super().has_delete_permission(request)
+        is_protected = obj is not None and (obj.pk == request.user.pk or is_referred_to(obj))
+        return not is_protected and super().has_delete_permission(request)
 
 
 class PseudonymForm(forms.ModelForm[Pseudonym]):
-    """A pseudonym, shown exactly as clients will see it."""
+    """A pseudonym, previewed exactly as clients will see it."""
 
     recaller_data = RecallerDataField()
 
@@ -146,7 +149,7 @@ class PseudonymForm(forms.ModelForm[Pseudonym]):
 
 @admin.register(Pseudonym)
 class PseudonymAdmin(SearchAdmin):
-    """The names under which moderators' recalls go out."""
+    """Pseudonyms: the names that clients see on moderators' recalls."""
 
     form = PseudonymForm
     list_display = ("recaller_id", "user", "application")

@@ -1,4 +1,4 @@
-"""How people sign in, and where Django learns what they may do."""
+"""Authentication backend: user name and password, permissions from the role."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class RoleBackend(ModelBackend):
-    """Signs in with user name and password; permissions come from the user's role."""
+    """Authenticates by user name and password; permissions come from the user's role."""
 
     def has_perm(self, user_obj: AbstractBaseUser | AnonymousUser, perm: str, obj: Any = None) -> bool:
         """Whether the active user's role has `perm`; never per object."""
         return obj is None and user_obj.is_active and role_allows(getattr(user_obj, "role", ""), perm)
 
     def has_module_perms(self, user_obj: AbstractBaseUser | AnonymousUser, app_label: str) -> bool:
-        """Whether the role may see anything of an app: what Django admin asks before listing it."""
+        """Whether the role has any permission in an app; Django admin checks it before listing the app."""
         role = getattr(user_obj, "role", "")
         if not user_obj.is_active:
             return False

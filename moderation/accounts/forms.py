@@ -1,4 +1,4 @@
-"""What people may choose about themselves."""
+"""Preferences of a user."""
 
 from zoneinfo import available_timezones
 
@@ -10,18 +10,18 @@ from moderation.accounts.models import User
 
 
 class PreferencesForm(forms.ModelForm[User]):
-    """How somebody likes to see the console."""
+    """Language, time zone, media and theme."""
 
     language = forms.ChoiceField(
         label=_("Language"),
         required=False,
-        choices=[("", _("as the browser asks")), *settings.LANGUAGES],
+        choices=[("", _("as the browser prefers")), *settings.LANGUAGES],
     )
     timezone = forms.CharField(
         label=_("Time zone"),
         required=False,
         max_length=64,
-        help_text=_("Such as Asia/Shanghai. Empty: UTC."),
+        help_text=_("For example Asia/Shanghai. Leave empty for UTC."),
         widget=forms.TextInput(attrs={"list": "zones", "autocomplete": "off", "spellcheck": "false"}),
     )
 
@@ -29,14 +29,14 @@ class PreferencesForm(forms.ModelForm[User]):
         model = User
         fields = ["language", "timezone", "media", "theme"]
         labels = {"media": _("Images and videos"), "theme": _("Colours")}
-        help_texts = {"media": _("They are never loaded before you click on them; this is how they look then.")}
+        help_texts = {"media": _("They load only when you click them. Choose how they look then.")}
         widgets = {"media": forms.RadioSelect, "theme": forms.RadioSelect}
 
     def clean_timezone(self) -> str:
         zone: str = self.cleaned_data["timezone"].strip()
         if zone and zone not in available_timezones():
             raise forms.ValidationError(
-                _("“%(zone)s” is no time zone that this server knows. Pick one from the list, such as Asia/Shanghai."),
+                _("This server does not know the time zone “%(zone)s”. Pick one from the list, such as Asia/Shanghai."),
                 params={"zone": zone},
             )
         return zone

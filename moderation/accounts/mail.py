@@ -16,19 +16,22 @@ from moderation.accounts.roles import Role
 log = logging.getLogger(__name__)
 
 
-def mail_admins(write: Callable[[], tuple[str, list[str]]]) -> None:
-    """Send every admin with an address what `write` makes in their language: subject and paragraphs. Raises OSError."""
+def mail_admins(compose: Callable[[], tuple[str, list[str]]]) -> None:
+    """E-mail every active admin with an address; `compose` returns subject and paragraphs in their language.
+
+    Raises OSError.
+    """
     for admin in User.objects.filter(role=Role.ADMIN, is_active=True).exclude(email=""):
         with translation.override(admin.language or settings.LANGUAGE_CODE):
-            subject, paragraphs = write()
+            subject, paragraphs = compose()
             send_mail(subject, "\n\n".join(paragraphs), None, [admin.email])
 
 
 def mail_once(alarm: QuerySet[Any], about: str, send: Callable[[], None]) -> None:
-    """Call `send` unless somebody has done so for `alarm`, a queryset of one row with `mailed_at`.
+    """Call `send` unless it was already called for `alarm`, a queryset of one row with `mailed_at`.
 
-    Whoever sets `mailed_at` sends: several workers may be about to. It is empty again if sending fails, so that the
-    next round tries again; `about` is the subject of the log line.
+    `mailed_at` is claimed before sending, because several workers may try at once, and cleared if sending fails, so
+    that the next round tries again. `about` is the subject of the log line.
     """
     if not alarm.filter(mailed_at=None).update(mailed_at=timezone.now()):
         return

@@ -1,4 +1,4 @@
-"""Every page in the language and the time zone of the person who reads it; sessions, devices, and 429."""
+"""Middleware for language and time zone, sessions, known devices, unsent forms and 429 responses."""
 
 import time
 from collections.abc import Callable
@@ -11,14 +11,14 @@ from django.utils import timezone, translation
 
 from moderation.accounts import devices, unsent
 
-# A session ends so long after it was last used, and in any case so long after it began.
-MAX_SESSION = timedelta(days=7)
-# How old its last use may be before it is written down: not with every request.
-NOTED_EVERY = timedelta(hours=1)
+# A session ends this long after it began, however recently it was used.
+MAX_SESSION_AGE = timedelta(days=7)
+# How often the last use is stored: not with every request.
+RENEWAL_INTERVAL = timedelta(hours=1)
 
 
 class PreferencesMiddleware:
-    """Activates the signed-in user's language and time zone; a visitor keeps the browser's language and UTC."""
+    """Activate the signed-in user's language and time zone; visitors get the browser's language and UTC."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -35,15 +35,15 @@ class PreferencesMiddleware:
         else:
             timezone.deactivate()
         response = self.get_response(request)
-        # LocaleMiddleware stands outside this one and names the language it chose itself.
+        # LocaleMiddleware wraps this one and would otherwise name the language that it chose itself.
         response.headers["Content-Language"] = translation.get_language() or ""
         return response
 
 
-def tell_to_wait(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Make 429 with Retry-After of the page on which `attempts.counted` refused to check a password."""
+def set_retry_after(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Turn the response into a 429 with Retry-After when `attempts.limit_attempts` refused a password check."""
 
-    def answer(request: HttpRequest) -> HttpResponse:
+    def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
         seconds = getattr(request, "retry_after", 0)
         if seconds:
@@ -51,53 +51,53 @@ def tell_to_wait(get_response: Callable[[HttpRequest], HttpResponse]) -> Callabl
             response.headers["Retry-After"] = str(seconds)
         return response
 
-    return answer
+    return middleware
 
 
 def remember_device(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Have the browser keep that somebody signed in with it, by whichever page (`signing_in.signed_in`)."""
+    """Mark the browser as a known device after a sign-in on any page (`signing_in.record_sign_in`)."""
 
-    def answer(request: HttpRequest) -> HttpResponse:
+    def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
         if user := getattr(request, "signed_in_now", None):
-            # As it is stored now: signing in may have renewed the password's hash.
+            # After the response: the sign-in may have renewed the password's hash.
             devices.remember(request, response, user)
         return response
 
-    return answer
+    return middleware
 
 
 def renew_session(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Let a session last SESSION_COOKIE_AGE from its last use, up to MAX_SESSION.
+    """Extend a session to SESSION_COOKIE_AGE after its last use, up to MAX_SESSION_AGE.
 
-    What a page asks for by itself is no use: a browser that nobody sits at signs out.
+    Polling by an open page does not count as use, so that an unattended browser is signed out.
     """
 
-    def answer(request: HttpRequest) -> HttpResponse:
+    def middleware(request: HttpRequest) -> HttpResponse:
         if request.user.is_authenticated and not is_poll(request):
             now, session = int(time.time()), request.session
             began, used = session.get("began", now), session.get("used", 0)
-            if now - used > NOTED_EVERY.total_seconds():
+            if now - used > RENEWAL_INTERVAL.total_seconds():
                 session["began"], session["used"] = began, now
-                left = int(began + MAX_SESSION.total_seconds()) - now
+                left = int(began + MAX_SESSION_AGE.total_seconds()) - now
                 session.set_expiry(max(1, min(settings.SESSION_COOKIE_AGE, left)))
         return get_response(request)
 
-    return answer
+    return middleware
 
 
 def is_poll(request: HttpRequest) -> bool:
-    """Whether a page asks for its news by itself: such requests say what it has seen."""
+    """Whether an open page polls for updates: such requests carry `seen`."""
     return request.headers.get("HX-Request") == "true" and "seen" in request.GET
 
 
 def keep_unsent_forms(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Keep what is posted after the session has ended, for the same person (`accounts/unsent.py`)."""
+    """Store a form that is posted after the session has ended, for the same user (`accounts/unsent.py`)."""
 
-    def answer(request: HttpRequest) -> HttpResponse:
+    def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
         if request.method == "POST" and response.status_code == 302 and not request.user.is_authenticated:
-            unsent.answer_ended_session(request, response)
+            unsent.store_and_redirect(request, response)
         return response
 
-    return answer
+    return middleware

@@ -1,4 +1,4 @@
-"""People who use the console, and the names under which their recalls go out."""
+"""User accounts, pseudonyms, and the records of sign-in attempts, reader alarms and unsent forms."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,39 +16,39 @@ from moderation.audit.models import Action
 from moderation.audit.recorded import Recorded
 
 
-class LastAdmin(ValidationError):
+class LastAdminError(ValidationError):
     """A change would leave no administrator who can sign in."""
 
     def __init__(self) -> None:
-        super().__init__(_("Somebody has to be an administrator who can sign in. Make another one first."), code="last")
+        super().__init__(_("At least one administrator must be able to sign in. Add another one first."), code="last")
 
 
 @contextmanager
-def keep_an_admin() -> Iterator[None]:
-    """Change accounts inside: if no admin is left who can sign in, and there was one, it is undone.
+def require_an_admin() -> Iterator[None]:
+    """Transaction for changes of accounts, rolled back if they leave no admin who can sign in where there was one.
 
-    Raises LastAdmin. The admins' rows are locked first, in one order, so that two admins who demote each other come one
-    after the other.
+    Raises LastAdminError. The admins' rows are locked first, in a fixed order, so that two admins who demote each other
+    are serialised.
     """
     with transaction.atomic():
         admins = User.objects.filter(role=Role.ADMIN).order_by("pk").select_for_update(no_key=True)
         had_one = any(admin.is_usable_admin for admin in admins.only("is_active", "password", "role"))
         yield
         if had_one and not any(admin.is_usable_admin for admin in User.objects.filter(role=Role.ADMIN, is_active=True)):
-            raise LastAdmin
+            raise LastAdminError
 
 
 class UserQuerySet(models.QuerySet["User"]):
-    """Accounts, of which no `update()` or `delete()` takes the last admin away."""
+    """Accounts; `update()` and `delete()` never remove the last admin."""
 
     def update(self, **values: Any) -> int:
-        if User.decides_on_admins(values):
-            with keep_an_admin():
+        if User.affects_admins(values):
+            with require_an_admin():
                 return super().update(**values)
         return super().update(**values)
 
     def delete(self) -> tuple[int, dict[str, int]]:
-        with keep_an_admin():
+        with require_an_admin():
             return super().delete()
 
     delete.alters_data = True  # type: ignore[attr-defined]
@@ -56,7 +56,7 @@ class UserQuerySet(models.QuerySet["User"]):
 
 
 class ConsoleUserManager(UserManager.from_queryset(UserQuerySet)["User"]):  # type: ignore[misc]
-    """Makes `createsuperuser` create an administrator, whose name looks like nobody else's."""
+    """Manager whose superusers are administrators and whose user names are unique regardless of case and width."""
 
     # Migrations import nothing of today's code.
     use_in_migrations = False
@@ -64,28 +64,28 @@ class ConsoleUserManager(UserManager.from_queryset(UserQuerySet)["User"]):  # ty
     def create_superuser(
         self, username: str, email: str | None = None, password: str | None = None, **extra: Any
     ) -> "User":
-        """Raises ValidationError, of which the command makes a sentence."""
+        """Create an administrator. Raises ValidationError, which `createsuperuser` prints."""
         self.refuse_look_alike(username)
         extra.setdefault("role", Role.ADMIN)
         user: User = super().create_superuser(username, email, password, **extra)
         return user
 
     def refuse_look_alike(self, username: str) -> None:
-        """Raise ValidationError if somebody has this name but for the case or the width of its letters."""
+        """Raise ValidationError if an account has this name, ignoring the case and the width of letters."""
         name = User.normalize_username(username)
         if self.filter(username__iexact=name).exists():
             raise ValidationError(User._meta.get_field("username").error_messages["unique"], code="unique")
 
 
 class User(Recorded, AbstractUser):
-    """Somebody who signs in: a role, and how they like to see the console."""
+    """An account: sign-in, role and preferences."""
 
     recorded_as = Action.ACCOUNT_CHANGED
     audited_fields = ("username", "role", "is_active", "is_superuser")
     secret_fields = ("password",)
 
     class Media(models.TextChoices):
-        """What an image or video looks like after the click that shows it."""
+        """How an image or video looks once it is shown."""
 
         PLAIN = "plain", _("as it is")
         BLUR = "blur", _("blurred until hovered or focused")
@@ -93,7 +93,7 @@ class User(Recorded, AbstractUser):
         BLUR_GREY = "blur-grey", _("blurred and in shades of grey")
 
     class Theme(models.TextChoices):
-        SYSTEM = "system", _("as the system has it")
+        SYSTEM = "system", _("same as the system")
         LIGHT = "light", _("light")
         DARK = "dark", _("dark")
 
@@ -111,8 +111,8 @@ class User(Recorded, AbstractUser):
         constraints = [models.CheckConstraint(condition=models.Q(role__in=Role.values), name="user_has_a_known_role")]
 
     @staticmethod
-    def decides_on_admins(fields: Iterable[str] | None) -> bool:
-        """Whether changing these fields (None: all) can make or unmake an admin who can sign in."""
+    def affects_admins(fields: Iterable[str] | None) -> bool:
+        """Whether a change of these fields (None: all) can add or remove an admin who can sign in."""
         return fields is None or not {"role", "is_active", "password"}.isdisjoint(fields)
 
     @property
@@ -121,21 +121,21 @@ class User(Recorded, AbstractUser):
         return self.role == Role.ADMIN and self.is_active and bool(self.password) and self.has_usable_password()
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        with keep_an_admin():
+        with require_an_admin():
             return super().delete(*args, **kwargs)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Raises LastAdmin."""
-        # Django admin asks is_staff; the role decides it, so that the two cannot disagree.
+        """Save, keeping `is_staff` and `is_superuser` consistent with the role. Raises LastAdminError."""
+        # Django admin checks is_staff, which follows from the role.
         self.is_staff = self.role != Role.MODERATOR
-        # Django asks a superuser's role nothing: whoever stops being an administrator stops being one, too.
+        # Django lets a superuser do everything: an account that stops being an administrator stops being a superuser.
         self.is_superuser = self.is_superuser and self.role == Role.ADMIN
         if (fields := kwargs.get("update_fields")) is not None and "role" in fields:
             kwargs["update_fields"] = {*fields, "is_staff", "is_superuser"}
-        if self._state.adding or not self.decides_on_admins(kwargs.get("update_fields")):
+        if self._state.adding or not self.affects_admins(kwargs.get("update_fields")):
             super().save(*args, **kwargs)
             return
-        with keep_an_admin():
+        with require_an_admin():
             super().save(*args, **kwargs)
 
     @property
@@ -144,15 +144,15 @@ class User(Recorded, AbstractUser):
         return getattr(self, "_password", None) is not None
 
     def is_audited(self, update_fields: Iterable[str] | None) -> bool:
-        # Signing in may renew the hash; the password is then the same (`AbstractBaseUser.check_password`).
+        # A sign-in may rehash the same password (`AbstractBaseUser.check_password`); that is no change.
         is_renewed = update_fields is not None and set(update_fields) == {"password"} and not self.has_new_password
         return not is_renewed and super().is_audited(update_fields)
 
 
 class Pseudonym(Recorded):
-    """The recaller that one moderator's recalls show to clients of one application.
+    """The recaller that clients of one application see on one moderator's recalls.
 
-    `recaller` reaches every client (goeasy-api.md, "Recall"); the true actor stays in the audit log.
+    `recaller` reaches every client (goeasy-api.md, "Recall"); the real actor is in the audit log alone.
     """
 
     recorded_as = Action.PSEUDONYM_CHANGED
@@ -181,9 +181,9 @@ class Pseudonym(Recorded):
 
 
 class AttemptCount(models.Model):
-    """How many passwords for an account were wrong lately, or are being checked, by where they came from.
+    """Number of recent failed or pending password checks for an account, by source.
 
-    `accounts/attempts.py` writes and prunes it. `account` is a keyed hash of the name, whether there is one or not.
+    `accounts/attempts.py` writes and prunes it. `account` is a keyed hash of the name, whether or not it exists.
     """
 
     account = models.CharField(max_length=64)
@@ -195,9 +195,9 @@ class AttemptCount(models.Model):
         default_permissions = ()
         constraints = [models.UniqueConstraint(fields=["account", "source"], name="one_count_per_account_and_source")]
         indexes = [
-            # On how many accounts attempts failed from an address.
+            # Accounts on which attempts from an address failed (`attempts.recent_failures`).
             models.Index(fields=["source", "since"], name="attempts_by_source"),
-            # Which are over.
+            # Expired counters (`attempts.prune`).
             models.Index(fields=["since"], name="attempts_by_time"),
         ]
 
@@ -206,7 +206,7 @@ class AttemptCount(models.Model):
 
 
 class ReaderAlarm(models.Model):
-    """That somebody opened unusually many conversations; `accounts/readers.py` raises it. The latest of each reader."""
+    """Alarm about a reader who opened unusually many conversations (`accounts/readers.py`); the latest per reader."""
 
     reader = models.CharField(max_length=150, unique=True)
     at = models.DateTimeField()
@@ -221,12 +221,12 @@ class ReaderAlarm(models.Model):
 
 
 class UnsentForm(models.Model):
-    """What somebody posted after their session had ended; `accounts/unsent.py` writes, gives back and prunes it."""
+    """A form that was posted after the session had ended; `accounts/unsent.py` stores, restores and prunes it."""
 
     user = models.ForeignKey(User, models.CASCADE)
-    # The path that it was posted to.
+    # The path to which it was posted.
     action = models.CharField(max_length=500)
-    # Its fields as a query string, encrypted.
+    # The fields as a query string, encrypted.
     content = models.TextField()
     at = models.DateTimeField(db_index=True)
 

@@ -1,11 +1,11 @@
-"""What each role may do: the one table that the browser, the admin and the command line all ask."""
+"""Roles and their permissions: the one table for pages, admin and commands."""
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 
 class Role(models.TextChoices):
-    """Who somebody is to the console."""
+    """Role of an account."""
 
     MODERATOR = "moderator", _("Moderator")
     LEAD = "lead", _("Lead moderator")
@@ -37,8 +37,8 @@ LEAD = (
 def role_allows(role: str, permission: str) -> bool:
     """Whether `role` has `permission` ("app.codename").
 
-    An auditor reads everything and exports it, and changes nothing. Nobody's role lets the audit log be
-    changed: its admin refuses that to everyone, and so does the database (`audit/ledger/triggers.py`).
+    An auditor reads and exports everything and changes nothing. No role can change the audit log: its admin refuses
+    that to everyone, and so does the database (`audit/ledger/triggers.py`).
     """
     match role:
         case Role.ADMIN:

@@ -1,7 +1,7 @@
-"""Signing in and out as entries of the audit log: whichever form is used, Django tells of it by these signals.
+"""Audit entries for sign-in, sign-out and failed sign-in, from Django's signals, whichever form is used.
 
-Each is sent before the session is kept or flushed, so that what cannot be recorded does not happen: the page fails, and
-a page that fails keeps no session.
+The signals are sent before the session is saved or flushed. If an entry cannot be written, the request fails and no
+session is saved.
 """
 
 import time
@@ -16,39 +16,39 @@ from moderation.audit.services import record
 
 
 def connect() -> None:
-    """Called once, when the apps are ready: before Django's own receiver, which notes the time in the account."""
-    user_logged_in.connect(signed_in)
-    user_logged_out.connect(signed_out)
-    user_login_failed.connect(failed)
+    """Connect the receivers when the apps are ready, before Django's own, which updates `last_login`."""
+    user_logged_in.connect(record_sign_in)
+    user_logged_out.connect(record_sign_out)
+    user_login_failed.connect(record_login_failure)
 
 
-def signed_in(*, user: Any, request: Any = None, **_signal: Any) -> None:
+def record_sign_in(*, user: Any, request: Any = None, **_signal: Any) -> None:
     record(SignedIn(actor=user.get_username()))
     if request is not None:
-        # `middleware.remember_device` has the browser keep it.
+        # `middleware.remember_device` reads it.
         request.signed_in_now = user
-        # As `middleware.renew_session` notes it later.
+        # `middleware.renew_session` updates it.
         request.session["began"] = request.session["used"] = int(time.time())
 
 
-def signed_out(*, user: Any, **_signal: Any) -> None:
-    # None: the session had ended already.
+def record_sign_out(*, user: Any, **_signal: Any) -> None:
+    # None if the session had already ended.
     if user is not None:
         record(SignedOut(actor=user.get_username()))
 
 
-def failed(*, credentials: dict[str, Any], request: Any = None, **_signal: Any) -> None:
-    """Somebody did not get in. Nothing is kept of a name that no account has: people type passwords there.
+def record_login_failure(*, credentials: dict[str, Any], request: Any = None, **_signal: Any) -> None:
+    """Record a failed sign-in. A name that no account has is not stored: people type passwords there.
 
-    Not a part of its hash either, which would let a password be guessed.
+    Nor is a part of its hash, from which a password could be guessed.
     """
     name = str(credentials.get("username", ""))
     exists = get_user_model()._default_manager.filter(username=name).exists()
-    # `attempts.limits_of` says when an address has filled enough of the log.
-    if exists or not getattr(request, "fills_the_log", False):
-        refused(name if exists else None, "credentials")
+    # Set by `attempts.limits_for` once an address has caused enough entries.
+    if exists or not getattr(request, "skip_unknown_names", False):
+        record_failure(name if exists else None, "credentials")
 
 
-def refused(account: str | None, why: str) -> None:
-    """Record that a sign-in to `account` (None: one that does not exist) failed."""
+def record_failure(account: str | None, why: str) -> None:
+    """Record a failed sign-in to `account`; None stands for an account that does not exist."""
     record(SignInFailed(actor=NOBODY, account=account, why=why))

@@ -1,8 +1,8 @@
-"""What somebody had typed when their session ended: kept for an hour, and shown to the same person after signing in.
+"""Unsent forms: what a user posted after the session had ended, restored for an hour after the next sign-in.
 
-A POST that finds no session is not carried out. Its fields, but no secret, are kept encrypted for the account that
-signed in last with this browser (`accounts/devices.py`); the page of the form shows them again, to be submitted by the
-person. `static/js/typed.js` keeps in the browser what was never posted.
+Such a POST is not carried out. Its fields, without secrets, are stored encrypted for the account that signed in last
+with this browser (`accounts/devices.py`). The form's page fills them in again, and the user submits it.
+`static/js/typed.js` keeps in the browser what was never posted.
 """
 
 import re
@@ -21,95 +21,95 @@ from moderation.accounts.models import UnsentForm
 from moderation.applications.secrecy import seal, unseal
 
 LIFETIME = timedelta(hours=1)
-# Bytes of one form: 5,000 timestamps and the longest note fit. And forms of one account.
+# Bytes per form (5,000 timestamps and the longest note fit), and forms per account.
 MAX_BYTES, MAX_FORMS = 200_000, 5
 PARAMETER = "unsent"
-# Never kept, whatever form they are in: secrets, and what confirms or only names the press of a button.
-LEFT_OUT = re.compile("passw|secret|key|token|^(confirm|edit|typed|typed_count|_save.*|_addanother|_continue)$")
-# What takes only POST has no page of its own: its form is on the page one level up, or on any page.
-ONE_LEVEL_UP = {
+# Fields never stored: secrets, confirmations, and the names of buttons.
+EXCLUDED_FIELDS = re.compile("passw|secret|key|token|^(confirm|edit|typed|typed_count|_save.*|_addanother|_continue)$")
+# Views that accept only POST: their form is on the page one level up, or on any page.
+FORM_ONE_LEVEL_UP = {
     *("conversation-filter", "conversation-hold", "recall-cancel", "recall-retry", "recall-settle"),
     *("sweep-cancel", "sweep-retry", "admin:ingestion_webhookdelivery_retry"),
     *("admin:audit_auditentry_verify", "admin:audit_auditentry_prepare"),
 }
-# Requests of a script, which would push out what a person has sent.
-NO_FORMS = {"conversation-filter", "conversation-select"}
-ON_ANY_PAGE = {"goeasy-webhook", "logout", "set-language"}
+# Views that scripts post to: storing these would displace a person's forms.
+SCRIPT_VIEWS = {"conversation-filter", "conversation-select"}
+FORM_ON_ANY_PAGE = {"goeasy-webhook", "logout", "set-language"}
 
 
-def answer_ended_session(request: HttpRequest, response: HttpResponse) -> None:
-    """If `response` sends a POST to the sign-in, keep what was posted, and have the sign-in lead to the form's page."""
-    if request.resolver_match and request.resolver_match.url_name in NO_FORMS:
+def store_and_redirect(request: HttpRequest, response: HttpResponse) -> None:
+    """Store the form if `response` redirects its POST to the sign-in; let the sign-in redirect to the form's page."""
+    if request.resolver_match and request.resolver_match.url_name in SCRIPT_VIEWS:
         return
     target = urlsplit(response.get("Location", ""))
     if target.path not in {resolve_url(settings.LOGIN_URL), reverse("admin:login")} or "next=" not in target.query:
         return
-    page = page_of(request)
-    if kept := keep(request):
+    page = form_page(request)
+    if form := store(request):
         path, _question, query = page.partition("?")
-        asked = {name: values for name, values in parse_qs(query, keep_blank_values=True).items() if name != PARAMETER}
-        page = f"{path}?{urlencode({**asked, PARAMETER: kept.pk}, doseq=True)}"
+        fields = {name: values for name, values in parse_qs(query, keep_blank_values=True).items() if name != PARAMETER}
+        page = f"{path}?{urlencode({**fields, PARAMETER: form.pk}, doseq=True)}"
     response["Location"] = f"{target.path}?{urlencode({'next': page})}"
 
 
-def page_of(request: HttpRequest) -> str:
-    """The address of the page on which the form of this POST was: as the browser says, else its own address."""
-    came_from = request.headers.get("Referer", "")
-    is_ours = url_has_allowed_host_and_scheme(came_from, {request.get_host()}, require_https=request.is_secure())
-    return page_at(came_from if is_ours else request.get_full_path())
+def form_page(request: HttpRequest) -> str:
+    """Address of the page with the posted form: the Referer if it is ours, else the address of the POST."""
+    referer = request.headers.get("Referer", "")
+    is_ours = url_has_allowed_host_and_scheme(referer, {request.get_host()}, require_https=request.is_secure())
+    return page_for(referer if is_ours else request.get_full_path())
 
 
-def page_at(address: str) -> str:
-    """`address` without its host if GET is answered there, else the page that has the form; home if there is none."""
+def page_for(address: str) -> str:
+    """Path of `address` if it accepts GET, else of the page that has its form; home if there is none."""
     parts, root = urlsplit(address), get_script_prefix()
     try:
-        # Addresses are known without the folder that the console is in.
+        # The URL patterns do not include SCRIPT_NAME.
         name = resolve(parts.path.replace(root, "/", 1)).view_name
     except Resolver404:
         name = ""
-    if not name or name in ON_ANY_PAGE:
+    if not name or name in FORM_ON_ANY_PAGE:
         return resolve_url(settings.LOGIN_REDIRECT_URL)
-    if name in ONE_LEVEL_UP:
+    if name in FORM_ONE_LEVEL_UP:
         return parts.path.rsplit("/", 2)[0] + "/"
     return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
-def keep(request: HttpRequest) -> UnsentForm | None:
-    """Keep the fields of this POST for the last account that signed in with the browser; None if there is none."""
-    typed = request.POST.copy()
-    for name in [name for name in typed if LEFT_OUT.search(name.lower())]:
-        del typed[name]
-    content = typed.urlencode()
+def store(request: HttpRequest) -> UnsentForm | None:
+    """Store the fields of this POST for the account that signed in last with the browser; None if nothing is stored."""
+    fields = request.POST.copy()
+    for name in [name for name in fields if EXCLUDED_FIELDS.search(name.lower())]:
+        del fields[name]
+    content = fields.urlencode()
     user = devices.last_account(request)
-    if user is None or not any(map(any, (values for _name, values in typed.lists()))) or len(content) > MAX_BYTES:
+    if user is None or not any(map(any, (values for _name, values in fields.lists()))) or len(content) > MAX_BYTES:
         return None
     prune()
-    kept = UnsentForm.objects.create(user=user, action=request.path[:500], content=seal(content), at=timezone.now())
+    form = UnsentForm.objects.create(user=user, action=request.path[:500], content=seal(content), at=timezone.now())
     newest = UnsentForm.objects.filter(user=user).order_by("-pk").values_list("pk", flat=True)[:MAX_FORMS]
     UnsentForm.objects.filter(user=user).exclude(pk__in=list(newest)).delete()
-    return kept
+    return form
 
 
 def prune() -> None:
-    """Delete what nobody came back for."""
+    """Delete expired forms."""
     UnsentForm.objects.filter(at__lt=timezone.now() - LIFETIME).delete()
 
 
-def typed_again(request: HttpRequest, *actions: str) -> QueryDict:
-    """What was typed into a form of this page that goes to one of `actions`, once; empty if nothing is kept of it."""
+def pop_fields(request: HttpRequest, *actions: str) -> QueryDict:
+    """Return the stored fields of a form that posts to one of `actions`, and delete them; empty if there are none."""
     number = request.GET.get(PARAMETER, "")
     if request.method != "GET" or not re.fullmatch("[0-9]{1,18}", number) or not request.user.is_authenticated:
         return QueryDict()
     since = timezone.now() - LIFETIME
-    kept = UnsentForm.objects.filter(pk=int(number), user=request.user, action__in=actions, at__gt=since).first()
-    if kept is None:
+    form = UnsentForm.objects.filter(pk=int(number), user=request.user, action__in=actions, at__gt=since).first()
+    if form is None:
         return QueryDict()
-    kept.delete()
-    # base.html says so.
-    request.typed_again = True  # type: ignore[attr-defined]
-    return QueryDict(unseal(kept.content))
+    form.delete()
+    # base.html shows a notice.
+    request.has_restored_fields = True  # type: ignore[attr-defined]
+    return QueryDict(unseal(form.content))
 
 
-def initial(request: HttpRequest, action: str) -> dict[str, str]:
-    """`typed_again()` as the beginning of a form: several values of one name are lines."""
-    return {name: "\n".join(map(str, values)) for name, values in typed_again(request, action).lists()}
+def initial_values(request: HttpRequest, action: str) -> dict[str, str]:
+    """`pop_fields()` as a form's initial values; several values of one name become lines."""
+    return {name: "\n".join(map(str, values)) for name, values in pop_fields(request, action).lists()}

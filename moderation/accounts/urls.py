@@ -1,4 +1,4 @@
-"""Signing in and out, and how a person likes to see the console."""
+"""Sign-in, sign-out, password and preferences."""
 
 from django.contrib.auth.views import LogoutView
 from django.urls import path

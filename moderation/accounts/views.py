@@ -1,4 +1,4 @@
-"""Signing in, and how a person likes to see the console."""
+"""Sign-in, password and preferences."""
 
 from typing import Any
 from zoneinfo import available_timezones
@@ -18,26 +18,26 @@ from django.views.i18n import set_language
 from moderation.accounts import unsent
 from moderation.accounts.attempts import LimitedPasswordChange, LimitedSignIn
 from moderation.accounts.forms import PreferencesForm
-from moderation.requests import SignedIn
+from moderation.request_types import AuthenticatedRequest
 
 
 class SignIn(auth_views.LoginView):
-    """Django's own, which leads on to a page: an address that takes only POST would refuse to be shown."""
+    """Django's sign-in, which redirects only to pages that accept GET."""
 
     template_name = "accounts/login.html"
     authentication_form = LimitedSignIn
     redirect_authenticated_user = True
 
     def get_redirect_url(self, *args: Any, **kwargs: Any) -> str:
-        asked = super().get_redirect_url(*args, **kwargs)
-        return unsent.page_at(asked) if asked else ""
+        url = super().get_redirect_url(*args, **kwargs)
+        return unsent.page_for(url) if url else ""
 
 
 login = SignIn.as_view()
 
 
 class ChangePassword(auth_views.PasswordChangeView):
-    """Django's own, ending on the preferences with a message."""
+    """Django's password change, which returns to the preferences with a message."""
 
     form_class = LimitedPasswordChange
     template_name = "accounts/password.html"
@@ -47,7 +47,7 @@ class ChangePassword(auth_views.PasswordChangeView):
         return {**super().get_form_kwargs(), "request": self.request}
 
     def form_valid(self, form: object) -> HttpResponse:
-        messages.success(self.request, _("Your password is changed."))
+        messages.success(self.request, _("Password changed."))
         return super().form_valid(form)  # type: ignore[arg-type]
 
 
@@ -56,24 +56,24 @@ change_password = ChangePassword.as_view()
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def preferences(request: SignedIn) -> HttpResponse:
-    """Language, time zone, media and colours. `?timezone=` proposes a zone: base.js knows the browser's."""
+def preferences(request: AuthenticatedRequest) -> HttpResponse:
+    """Preferences page. `?timezone=` preselects a zone: base.js passes the browser's."""
     proposed = {"timezone": request.GET["timezone"]} if "timezone" in request.GET else {}
-    proposed |= unsent.initial(request, request.path)
+    proposed |= unsent.initial_values(request, request.path)
     form = PreferencesForm(request.POST or None, instance=request.user, initial=proposed)
     if request.method == "POST" and form.is_valid():
         user = form.save()
         with translation.override(user.language or request.LANGUAGE_CODE):
-            messages.success(request, _("Your preferences are saved."))
+            messages.success(request, _("Preferences saved."))
         return redirect("preferences")
-    # A form that was refused has left its values on the user whose page this is.
+    # An invalid form has set its values on the user of this request.
     request.user.refresh_from_db()
     return render(request, "accounts/preferences.html", {"form": form, "zones": sorted(available_timezones())})
 
 
 @require_POST
 def choose_language(request: HttpRequest) -> HttpResponse:
-    """Django's `set_language` for visitors; somebody who is signed in finds the language again everywhere."""
+    """Django's `set_language`, which also stores the language for a signed-in user."""
     response = set_language(request)
     language = request.POST.get("language", "")
     if request.user.is_authenticated and language in dict(settings.LANGUAGES):

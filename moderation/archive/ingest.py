@@ -16,7 +16,7 @@ from moderation.applications.models import Application
 from moderation.archive import moments as plausible
 from moderation.archive import rows
 from moderation.archive.models import Conversation, Message, Sender, pair
-from moderation.goeasy.answers import value_of
+from moderation.goeasy.answers import json_value
 from moderation.goeasy.client import Group, Private, Target
 from moderation.goeasy.errors import InvalidCall
 from moderation.goeasy.fields import name_of, object_of, recall_mark, storable, text_of, timestamp_of
@@ -59,7 +59,7 @@ def read_message(raw: str, data: Any = None) -> Message | None:
     read already. In which forms a field is accepted: `goeasy/fields.py`.
     """
     try:
-        data = value_of(raw.strip()) if data is None else data
+        data = json_value(raw.strip()) if data is None else data
         timestamp = timestamp_of(data) if isinstance(data, dict) else None
         if timestamp is None:
             return None

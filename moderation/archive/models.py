@@ -20,7 +20,7 @@ from moderation.audit.models import Action
 from moderation.audit.request_context import current_actor
 from moderation.audit.services import record, was_recorded_lately
 from moderation.characters import is_blank
-from moderation.goeasy.answers import value_of
+from moderation.goeasy.answers import json_value
 from moderation.goeasy.client import Group, Private
 from moderation.goeasy.fields import recaller_of
 
@@ -212,7 +212,7 @@ class Sender(models.Model):
 def _loaded(text: str) -> Any:
     """The JSON in `text`; None when it is none."""
     try:
-        return value_of(text.strip())
+        return json_value(text.strip())
     except ValueError:
         return None
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from django.utils.translation import gettext as _
 
 from moderation.characters import is_blank
-from moderation.goeasy.answers import value_of
+from moderation.goeasy.answers import json_value
 from moderation.goeasy.fields import decimal_number, object_of, recall_mark, whole_number
 
 # Longer words are folded up; far longer ones are cut, so that one message cannot fill the page.
@@ -103,7 +103,7 @@ def read(raw: str, media_origins: Collection[str] = ()) -> Words | Attachment:
     if not raw:
         return Words("erased", _("Text erased on request"))
     try:
-        data = value_of(raw.strip())
+        data = json_value(raw.strip())
     except ValueError:
         return _words("json", raw)
     return read_value(data, raw, media_origins)

@@ -14,7 +14,7 @@ from moderation.archive.models import Conversation, Message
 from moderation.archive.moments import in_ms
 from moderation.audit.services import record
 from moderation.ingestion.models import UnreadableMessage
-from moderation.reviewed import Aspects, Changed, Seen, aspect, nothing_was_shown
+from moderation.reviewed import Aspects, Changed, Seen, aspect, not_shown_error
 from moderation.search import query as search
 
 # So many conversations are looked at in one step, and so many messages deleted in one commit.
@@ -95,7 +95,7 @@ def _set(conversation: Conversation, actor: str, note: str, seen: Seen | None, *
         found = Conversation.objects.select_for_update(of=("self",)).select_related("application")
         conversation = found.get(pk=conversation.pk)
         if seen and seen.differences(to_hold(conversation)):
-            raise Changed([_hold_changed(conversation)]) if seen.aspects else nothing_was_shown()
+            raise Changed([_hold_changed(conversation)]) if seen.aspects else not_shown_error()
         conversation.held_at = timezone.now() if held else None
         conversation.held_by = actor if held else ""
         conversation.hold_note = note if held else ""

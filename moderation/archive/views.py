@@ -11,13 +11,13 @@ from moderation import reviewed
 from moderation.archive import retention
 from moderation.archive.forms import HoldForm
 from moderation.archive.models import Conversation
-from moderation.requests import SignedIn
+from moderation.request_types import AuthenticatedRequest
 
 
 @login_required
 @permission_required("archive.hold_conversation", raise_exception=True)
 @require_POST
-def hold(request: SignedIn, pk: int) -> HttpResponse:
+def hold(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     """Put a conversation on hold (`held=1`), or end that (`held=0`), with a note."""
     conversation = get_object_or_404(Conversation, pk=pk)
     form = HoldForm(request.POST)
@@ -34,5 +34,5 @@ def hold(request: SignedIn, pk: int) -> HttpResponse:
             retention.release(conversation, actor, note, seen)
             messages.success(request, _("The hold has ended."))
     except reviewed.Changed as changed:
-        messages.warning(request, changed.sentence)
+        messages.warning(request, changed.message)
     return redirect(f"{conversation.get_absolute_url()}#archive")

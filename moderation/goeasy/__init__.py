@@ -1,1 +1,1 @@
-"""GoEasy IM as this console speaks it: the client, its errors, and webhook signatures. Knows no model."""
+"""GoEasy IM: the client, its errors, and webhook signatures. Has no model."""

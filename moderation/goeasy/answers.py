@@ -1,10 +1,10 @@
-"""What GoEasy answers, and what it tells of the effect.
+"""Parsing of GoEasy's answers, and what each means for the effect of a call.
 
-The body's `code` decides when there is one, whatever the HTTP status (goeasy-api.md, "Recall": the two may
-differ). Without a code the status decides, and only where it tells something. Of a call answered with 408 (time-out)
-or with 500 and above nobody knows whether it had an effect: a 408 was seen after the messages were gone.
+The body's `code` decides when there is one, whatever the HTTP status (goeasy-api.md, "Recall": the two may differ).
+Without a code the status decides, if it is conclusive. After code or status 408 (time-out) or 500 and above it is
+unknown whether the call had an effect: 408 was observed after the messages were gone.
 
-| what came                                             | becomes                                     |
+| received                                              | becomes                                     |
 |-------------------------------------------------------|---------------------------------------------|
 | a JSON object with code 200, any status               | `Answer`                                    |
 | a JSON object with code 408, or 500 and above         | `Unclear`: it failed, perhaps after acting  |
@@ -18,7 +18,7 @@ or with 500 and above nobody knows whether it had an effect: a 408 was seen afte
 | no status line, or none within the time-out           | `NoAnswer`                                  |
 | no connection, no TLS, no such name                   | `NotSent`                                   |
 
-The last four are no whole answers: wire.py tells them apart.
+The last four are not complete answers; wire.py distinguishes them.
 """
 
 from __future__ import annotations
@@ -34,63 +34,64 @@ from typing import Any
 from moderation.goeasy.errors import Refused, Unclear
 from moderation.goeasy.wire import compact, masked_key
 
-# This product's own bound on what is kept of an answer.
+# Characters kept of an answer's content: a limit of this console, not of GoEasy.
 MAX_CONTENT_LENGTH = 2_000
-# The content of an accepted recall (goeasy-api.md, "Recall"). Any other may name messages that did not go.
+# Content of an accepted recall (goeasy-api.md, "Recall"). Any other may list messages that were not recalled.
 USUAL_CONTENT = "OK"
-# What a database cannot hold.
+# Characters that a database cannot store.
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A whole answer. `code` and `content` are the body's; `latency_ms` is the time of the whole call in ms.
+    """A complete answer. `code` and `content` are the body's; `latency_ms` is the duration of the whole call in ms.
 
-    `content` is text, else compact JSON, else the start of the body: at most 2,000 characters, the key masked,
-    U+FFFD for what a database cannot hold. `nonsense`: the body is no JSON object with a whole number as code.
+    `content` is text, else compact JSON, else the start of the body: at most 2,000 characters, with the key masked and
+    U+FFFD for characters that a database cannot store. `is_malformed`: the body is not a JSON object with an integer
+    code.
     """
 
     http_status: int
     code: int | None
     content: str
     latency_ms: int
-    nonsense: bool
+    is_malformed: bool
 
     @property
     def accepted(self) -> bool:
-        """Whether GoEasy said that it did what was asked."""
+        """Whether GoEasy reported success."""
         return self.code == 200
 
     @property
     def is_usual(self) -> bool:
-        """Whether it was accepted with the documented content, and nothing else was said."""
+        """Whether it was accepted with exactly the documented content."""
         return self.accepted and self.content == USUAL_CONTENT
 
     @property
     def refuses_key(self) -> bool:
-        """Whether the key was refused: then nothing was looked at, let alone done."""
+        """Whether the key was refused: the call then had no effect."""
         return not self.accepted and bool({401, 403} & {self.code, self.http_status})
 
     @property
-    def tells_effect(self) -> bool:
-        """Whether the answer tells if GoEasy acted. 503 without a code: the call was not handled (RFC 9110)."""
+    def is_conclusive(self) -> bool:
+        """Whether the answer shows if GoEasy acted. 503 without a code: the call was not handled (RFC 9110)."""
         if self.code is not None:
             return self.code != 408 and self.code < 500
         return self.http_status == 503 or (400 <= self.http_status < 500 and self.http_status != 408)
 
 
 def parse_answer(http_status: int, body: bytes, *, latency_ms: int, appkey: str = "") -> Answer:
-    """What `body` says, whatever it is; an echo of `appkey` in it is masked. Raises nothing."""
+    """Parse any `body`, masking an echo of `appkey` in it. Raises nothing."""
     text = decoded(body)
     code, content = None, text
     try:
-        members = dict(parts(text)) if text.lstrip().startswith("{") else {}
-        code = _code(value_of(members.get("code", "null")))
+        members = dict(json_parts(text)) if text.lstrip().startswith("{") else {}
+        code = _code(json_value(members.get("code", "null")))
         if code is not None and "content" in members:
-            value = value_of(members["content"])
+            value = json_value(members["content"])
             content = value if isinstance(value, str) else compact(value)
     except ValueError:
-        # No JSON, or JSON made to hurt: ints of 5,000 digits.
+        # Not JSON, or hostile JSON such as an integer of 5,000 digits.
         code, content = None, text
     if appkey:
         content = content.replace(appkey, masked_key(appkey))
@@ -99,17 +100,17 @@ def parse_answer(http_status: int, body: bytes, *, latency_ms: int, appkey: str 
         code=code,
         content=UNSTORABLE.sub("\ufffd", content[:MAX_CONTENT_LENGTH]),
         latency_ms=latency_ms,
-        nonsense=code is None,
+        is_malformed=code is None,
     )
 
 
 def decoded(body: bytes) -> str:
-    """The text of an answer's body; U+FFFD stands for bytes that are no UTF-8."""
+    """Text of an answer's body, with U+FFFD for invalid UTF-8."""
     return body.decode("utf-8", "replace").removeprefix("\ufeff")
 
 
 def _code(code: object) -> int | None:
-    """An answer's code if it is one: a whole number or a string of digits, of a size that codes have."""
+    """The code as an integer, from an integer or digits of plausible size; None for anything else."""
     if isinstance(code, str) and re.fullmatch("[0-9]{1,9}", code):
         return int(code)
     if isinstance(code, int) and not isinstance(code, bool) and abs(code) < 10**9:
@@ -118,20 +119,20 @@ def _code(code: object) -> int | None:
 
 
 def judge(answer: Answer, *, retry_after: float | None = None) -> Unclear | Refused | None:
-    """What `answer` tells of the effect, by the table above; None when it was accepted."""
+    """Error for `answer` by the table above; None when it was accepted."""
     if answer.accepted:
         return None
-    return Refused(answer, retry_after=retry_after) if answer.tells_effect else Unclear(answer)
+    return Refused(answer, retry_after=retry_after) if answer.is_conclusive else Unclear(answer)
 
 
 def parse_retry_after(value: str | None) -> float | None:
-    """Seconds that a Retry-After header asks to wait, in either of its forms; None when it is neither."""
+    """Seconds to wait from a Retry-After header in either of its forms; None when it is invalid."""
     value = (value or "").strip()
     if re.fullmatch("[0-9]{1,9}", value):
         return float(value)
     try:
         moment = email.utils.parsedate_to_datetime(value)
-        # RFC 9110: GMT always; a date that does not say so is read so.
+        # RFC 9110: dates are in GMT, also when they do not say so.
         seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - time.time()
     except (TypeError, ValueError, IndexError, OverflowError):
         return None
@@ -140,10 +141,10 @@ def parse_retry_after(value: str | None) -> float | None:
 
 @dataclass(frozen=True)
 class HistoryMessage:
-    """A message of history: `raw` is the exact text that GoEasy wrote for it, `data` the object that it is.
+    """A message of history: `raw` is the exact JSON text that GoEasy sent for it, `data` the parsed object.
 
-    `raw` is evidence: what was sent, byte for byte (bytes that are no UTF-8 became U+FFFD). Strings in `data`
-    may hold a NUL or half a surrogate pair; `raw` has these escaped, so that any database can hold it.
+    `raw` is evidence, unchanged but for U+FFFD in place of invalid UTF-8. Strings in `data` may contain NUL or a lone
+    surrogate; in `raw` these are escaped, so that any database can store it.
     """
 
     raw: str
@@ -152,7 +153,7 @@ class HistoryMessage:
 
 @dataclass(frozen=True)
 class HistoryPage:
-    """A page of history in GoEasy's order; `unreadable` holds the elements that are no objects."""
+    """A page of history in GoEasy's order; `unreadable` holds the elements that are not objects."""
 
     messages: tuple[HistoryMessage, ...]
     answer: Answer
@@ -160,49 +161,49 @@ class HistoryPage:
 
 
 def history_elements(text: str) -> list[tuple[str, Any]] | None:
-    """The elements of the array `content` of an answer's JSON, each as its exact text and its value.
+    """Elements of the array `content` in an answer's JSON, each as its exact text and its `json_value()`.
 
-    The value is `value_of()` the text. None instead of a list when `text` is no JSON object, or its content is
-    no array. Of two contents the last counts, as for json.loads.
+    None when `text` is not a JSON object or its content is not an array. The last of several contents counts, as with
+    json.loads.
     """
     try:
-        content = dict(parts(text)).get("content", "") if text.lstrip().startswith("{") else ""
+        content = dict(json_parts(text)).get("content", "") if text.lstrip().startswith("{") else ""
         if not content.startswith("["):
             return None
-        return [(raw, value_of(raw)) for _name, raw in parts(content)]
+        return [(raw, json_value(raw)) for _name, raw in json_parts(content)]
     except ValueError:
         return None
 
 
-# Deeper than any message is, and far from what Python's own reader, which recurses, can bear.
+# Deeper than any real message, and far below the limit of Python's recursive JSON parser.
 MAX_DEPTH = 100
 _DECODER = json.JSONDecoder()
 _STEP = {"[": 1, "{": 1, "]": -1, "}": -1}
 _SPACE = re.compile(r"[ \t\r\n]*")
-# A string that never ends is one token to the end of the text: looking again from each of its quotes would be slow.
+# An unterminated string is one token up to the end of the text: rescanning from each of its quotes would be slow.
 _STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 
 
-def parts(text: str) -> list[tuple[str, str]]:
-    """The members of the JSON object `text` as (name, exact text of the value), or a JSON array's as ("", text).
+def json_parts(text: str) -> list[tuple[str, str]]:
+    """Members of a JSON object as (name, exact text of the value), or elements of a JSON array as ("", text).
 
-    Recurses nowhere, so that one value made to hurt costs nothing but itself. Raises ValueError when `text` is
-    neither, or a value that is not too deep to be read is no JSON.
+    It does not recurse, so that one hostile value affects no other. Raises ValueError when `text` is neither, or when a
+    value of readable depth is not valid JSON.
     """
-    found: list[tuple[str, str]] = []
+    members: list[tuple[str, str]] = []
     is_deep = nests_too_deeply(text.lstrip(" \t\r\n"))
     try:
         at = _skip(text, 0)
         close = {"{": "}", "[": "]"}.get(text[at], "")
         at = _skip(text, at + 1)
-        while close and (text[at] != close or found):
+        while close and (text[at] != close or members):
             name = ""
             if close == "}":
                 name, at = _name(text, at)
                 at = _after(text, at, ":")
-            # Where nothing is deep, the decoder itself finds the end.
+            # Without deep nesting the decoder itself can find the end.
             end = _end(text, at) if is_deep else _DECODER.raw_decode(text, at)[1]
-            found.append((name, raw := text[at:end]))
+            members.append((name, raw := text[at:end]))
             if is_deep and not nests_too_deeply(raw):
                 json.loads(raw)
             at = _skip(text, end)
@@ -212,30 +213,31 @@ def parts(text: str) -> list[tuple[str, str]]:
         if not close or text[at + 1 :].strip(" \t\r\n"):
             raise ValueError("neither an object nor an array")
     except IndexError:
-        raise ValueError("it breaks off") from None
-    return found
+        raise ValueError("the text is incomplete") from None
+    return members
 
 
-def text_of(body: bytes) -> str:
-    """A JSON body as text without blanks around it, decoded as `json` does. Raises ValueError."""
+def json_text(body: bytes) -> str:
+    """Decode a JSON body as `json` does and strip white space. Raises ValueError."""
     return body.decode(json.detect_encoding(body), "surrogatepass").strip(" \t\r\n")
 
 
-def value_of(raw: str) -> Any:
-    """The value of the JSON text `raw`, where brackets nest deeper than MAX_DEPTH left as the text that they are:
-    of an object, in the members concerned. Raises ValueError.
+def json_value(raw: str) -> Any:
+    """Parse the JSON text `raw`, leaving what nests deeper than MAX_DEPTH as text. Raises ValueError.
+
+    In an object only the members concerned stay text.
     """
     if not nests_too_deeply(raw):
         return json.loads(raw)
     if not raw.startswith("{"):
         return raw
-    return {name: part if nests_too_deeply(part) else json.loads(part) for name, part in parts(raw)}
+    return {name: part if nests_too_deeply(part) else json.loads(part) for name, part in json_parts(raw)}
 
 
 def nests_too_deeply(raw: str) -> bool:
-    """Whether the brackets of the JSON text `raw`, without blanks before it, nest deeper than MAX_DEPTH.
+    """Whether the brackets of the JSON text `raw`, which has no leading white space, nest deeper than MAX_DEPTH.
 
-    Counted, not left to the interpreter: how deep its reader of JSON goes depends on its version.
+    The interpreter's own limit depends on its version, so the depth is counted here.
     """
     if raw.count("[") + raw.count("{") <= MAX_DEPTH:
         return False
@@ -248,7 +250,7 @@ def nests_too_deeply(raw: str) -> bool:
 
 
 def _name(text: str, at: int) -> tuple[str, int]:
-    """The member's name that begins at `at`, and where it ends."""
+    """Member name that starts at `at`, and the position of its end."""
     if text[at] != '"':
         raise ValueError("no name")
     name, at = _DECODER.raw_decode(text, at)
@@ -256,7 +258,7 @@ def _name(text: str, at: int) -> tuple[str, int]:
 
 
 def _end(text: str, at: int) -> int:
-    """Where the JSON value that begins at `at` ends."""
+    """Position of the end of the JSON value that starts at `at`."""
     if text[at] not in "[{":
         return _DECODER.raw_decode(text, at)[1]
     depth = 0
@@ -264,17 +266,17 @@ def _end(text: str, at: int) -> int:
         depth += _STEP.get(token[0], 0)
         if not depth:
             return token.end()
-    raise ValueError("it breaks off")
+    raise ValueError("the text is incomplete")
 
 
 def _skip(text: str, at: int) -> int:
-    """The place after white space."""
-    found = _SPACE.match(text, at)
-    return found.end() if found else at
+    """Position after white space."""
+    match = _SPACE.match(text, at)
+    return match.end() if match else at
 
 
 def _after(text: str, at: int, sign: str) -> int:
-    """The place after white space, `sign`, and white space. Raises ValueError when something else stands there."""
+    """Position after `sign` and the white space around it. Raises ValueError if there is something else."""
     at = _skip(text, at)
     if text[at] != sign:
         raise ValueError(f"no {sign}")

@@ -1,8 +1,7 @@
-"""Where a key may be sent: GOEASY_ALLOWED_HOSTS, by name and by the address that a name stands for.
+"""Allow-list of hosts to which a key may be sent: GOEASY_ALLOWED_HOSTS, by host name and by resolved address.
 
-A name has to be listed; the address that it resolves to has to be a public one, or be listed by number. It is checked
-for each connection, and the connection goes to the address that was checked: a name that resolves to something else a
-moment later gains nothing.
+A host name must be listed; the address that it resolves to must be public or listed itself. Each connection is checked
+and goes to the checked address, so that DNS rebinding has no effect.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 HOST_NAME = re.compile(r"(\*\.)?[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*", re.ASCII)
-# IANA's special-purpose registries, multicast and reserved ones: none is a server on the internet.
+# IANA's special-purpose, multicast and reserved networks: none contains a public server.
 SPECIAL_V4 = tuple(
     ipaddress.IPv4Network(network)
     for network in (
@@ -30,28 +29,28 @@ SPECIAL_V4 = tuple(
         *("203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
     )
 )
-# All of IPv6 that is in use as such; mapped IPv4 and NAT64 lie outside.
+# Global unicast; mapped IPv4 and NAT64 lie outside.
 GLOBAL_V6 = ipaddress.IPv6Network("2000::/3")
-# Teredo and other protocols' (2001::/23), documentation, 6to4.
+# Teredo and other protocols (2001::/23), documentation, 6to4.
 SPECIAL_V6 = tuple(
     ipaddress.IPv6Network(network) for network in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
 )
 
 
 class AddressNotAllowed(Exception):
-    """A name stands for no address that the key may be sent to."""
+    """A host name resolves to no allowed address."""
 
 
 @dataclass(frozen=True)
 class AllowedHosts:
-    """Names such as `api.example.com` or `*.goeasy.io` (any name below it), and networks such as `10.1.2.0/24`."""
+    """Host names such as `api.example.com` or `*.goeasy.io` (any subdomain), and networks such as `10.1.2.0/24`."""
 
     names: tuple[str, ...]
     networks: tuple[Network, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The list in `text`, separated by commas. Raises ValueError with a sentence."""
+        """Parse a comma-separated list. Raises ValueError with a message for people."""
         names, networks = [], []
         for word in filter(None, map(str.strip, text.lower().split(","))):
             try:
@@ -59,23 +58,23 @@ class AllowedHosts:
                 continue
             except ValueError:
                 pass
-            # A star stands for names below a domain, and not for all that end alike.
+            # A star stands for the subdomains of a domain, not for a suffix of names.
             if not HOST_NAME.fullmatch(word) or (word.startswith("*.") and "." not in word[2:]) or is_numeric(word):
                 raise ValueError(
-                    f"“{word}” is neither a host name, nor one like *.example.com, nor a network like 10.1.2.0/24."
+                    f"“{word}” is not a host name, a pattern like *.example.com or a network like 10.1.2.0/24."
                 )
             names.append(word)
         if not names and not networks:
-            raise ValueError(f"it is empty, so that GoEasy could not be reached; the default is {DEFAULT}.")
+            raise ValueError(f"it is empty, so GoEasy could not be reached. The default is {DEFAULT}.")
         return cls(tuple(names), tuple(networks))
 
     @classmethod
     def from_environment(cls) -> Self:
-        """As the environment has it. Raises ValueError with a sentence."""
+        """The list in the environment. Raises ValueError with a message for people."""
         return cls.parse(os.environ.get(VARIABLE, "").strip() or DEFAULT)
 
     def __str__(self) -> str:
-        # An address by itself, as it was written.
+        # A single address is written without a prefix length.
         numbers = (str(each) if each.num_addresses > 1 else str(each.network_address) for each in self.networks)
         return ", ".join([*self.names, *numbers])
 
@@ -88,17 +87,17 @@ class AllowedHosts:
         return "" if self.has_name(host) else "not_listed"
 
     def problem(self, base_url: str) -> str:
-        """The same in a sentence."""
+        """`refusal()` as a message for people; empty when the key may be sent."""
         host = urlsplit(base_url).hostname or ""
         match self.refusal(base_url):
             case "not_https":
-                return f"A key is sent over https alone; “{host}” is not this machine."
+                return f"Keys are sent over https only, and “{host}” is not this machine."
             case "not_listed":
-                return f"“{host}” is not among {VARIABLE} ({self})."
+                return f"“{host}” is not listed in {VARIABLE} ({self})."
         return ""
 
     def has_name(self, host: str) -> bool:
-        """Whether the host is listed: by name, or an address by number."""
+        """Whether the host is listed, by name or as an address."""
         host = host.lower().rstrip(".")
         if (address := as_address(host)) is not None:
             return self.has_address(address)
@@ -108,17 +107,17 @@ class AllowedHosts:
         )
 
     def has_address(self, address: Address) -> bool:
-        """Whether the address is listed by number."""
+        """Whether the address is in a listed network."""
         return any(address.version == network.version and address in network for network in self.networks)
 
     def may_connect(self, address: str) -> bool:
-        """Whether a connection may go to what a listed name stands for: a public address, or one that is listed."""
-        found = as_address(address)
-        return found is not None and (is_public(found) or self.has_address(found))
+        """Whether a listed name may resolve to `address`: a public address, or one in a listed network."""
+        ip = as_address(address)
+        return ip is not None and (is_public(ip) or self.has_address(ip))
 
 
 def as_address(host: str) -> Address | None:
-    """The IP address that `host` is; None when it is a name."""
+    """`host` as an IP address; None when it is a name."""
     try:
         return ipaddress.ip_address(host.strip("[]"))
     except ValueError:
@@ -126,18 +125,18 @@ def as_address(host: str) -> Address | None:
 
 
 def is_numeric(word: str) -> bool:
-    """Whether it looks like an address and is not a valid one: 127.1, 10.1.2.0/33."""
+    """Whether `word` is made of digits and dots: an incomplete address such as 127.1, not a host name."""
     return bool(re.fullmatch(r"[0-9.]+", word))
 
 
 def is_public(address: Address) -> bool:
-    """Whether the address is one of the internet's, and of nothing that stands between."""
+    """Whether the address is a public one on the internet."""
     if isinstance(address, ipaddress.IPv4Address):
         return not any(address in network for network in SPECIAL_V4)
     return address in GLOBAL_V6 and not any(address in network for network in SPECIAL_V6)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, by its number or as `localhost`."""
+    """Whether a host is this machine, by a loopback address or as `localhost`."""
     address = as_address(host)
     return host.lower() == "localhost" if address is None else address.is_loopback

@@ -1,16 +1,16 @@
-"""What can go wrong in a call to GoEasy, told apart by what it means for the effect.
+"""Errors of a call to GoEasy, distinguished by what they mean for its effect.
 
     GoEasyError            kind
     ├── InvalidCall        invalid_call         a rule of the documentation broken: nothing was sent
     ├── NotSent            name_unresolved, connection_refused, connect_timeout, tls_failed, proxy_failed,
-    │   │                  unreachable          not one byte of the request left: surely no effect
+    │   │                  unreachable          no byte of the request left: no effect
     │   └── NotAllowed     host_not_allowed, address_not_allowed
-    │                                           GOEASY_ALLOWED_HOSTS does not list where it should have gone
+    │                                           GOEASY_ALLOWED_HOSTS does not list the host
     ├── NoAnswer           read_timeout, connection_lost, broken_answer, oversize
     │   │                                       the request, or part of it, left: the effect is unknown
-    │   └── Unclear        unclear, failed      answered, but the answer does not tell: the effect is unknown
-    └── Refused            refused              answered with a code that says no, or with none and a status
-                                                that says so: 4xx but 408, 503
+    │   └── Unclear        unclear, failed      an inconclusive answer: the effect is unknown
+    └── Refused            refused              answered with an error code, or without a code and
+                                                with status 503 or 4xx other than 408
 
 No message, argument, cause or context of these carries the key or a URL's query.
 """
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 class GoEasyError(Exception):
     """A call that was not accepted.
 
-    `kind` is a short stable slug of the table above; `latency_ms` is how long the call took (ms), None when none
-    was made.
+    `kind` is a stable slug from the table above; `latency_ms` is the duration of the call (ms), None if none was made.
     """
 
     kind = "error"
@@ -39,7 +38,7 @@ class GoEasyError(Exception):
 
 
 class InvalidCall(GoEasyError, ValueError):
-    """A rule of goeasy-api.md broken, found before the network. `field` names the field as GoEasy does."""
+    """A rule of goeasy-api.md is broken; nothing was sent. `field` is GoEasy's name of the field."""
 
     kind = "invalid_call"
 
@@ -49,21 +48,21 @@ class InvalidCall(GoEasyError, ValueError):
 
 
 class NotSent(GoEasyError):
-    """Nothing of the request left for GoEasy: sent again, it does nothing twice."""
+    """No byte of the request left for GoEasy: it is safe to send again."""
 
     kind = "unreachable"
 
 
 class NotAllowed(NotSent):
-    """Nothing left, and nothing will until somebody changes the application's host or GOEASY_ALLOWED_HOSTS."""
+    """The host is not allowed: nothing is sent until the application's host or GOEASY_ALLOWED_HOSTS changes."""
 
     kind = "host_not_allowed"
 
 
 class NoAnswer(GoEasyError):
-    """The request left, at least in part, and no answer that tells of its effect came back.
+    """The request left, at least in part, and no conclusive answer came back.
 
-    `http_status` is what was read of an answer that broke off, else None.
+    `http_status` is the status of an incomplete answer, else None.
     """
 
     kind = "connection_lost"
@@ -76,16 +75,17 @@ class NoAnswer(GoEasyError):
 
 
 class Unclear(NoAnswer):
-    """A whole `answer` came, and does not tell whether GoEasy acted.
+    """The complete `answer` does not show whether GoEasy acted.
 
-    A success page without a code, say; or, of kind `failed`, GoEasy's own code 408 (time-out), or 500 and above.
+    For example a page with status 200 and no code; or, with kind `failed`, GoEasy's own code 408 (time-out) or 500 and
+    above.
     """
 
     kind = "unclear"
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(
-            f"The answer (HTTP status {answer.http_status}) does not tell what GoEasy did.",
+            f"The answer (HTTP status {answer.http_status}) does not show what GoEasy did.",
             kind="" if answer.code is None or answer.accepted else "failed",
             latency_ms=answer.latency_ms,
             http_status=answer.http_status,
@@ -94,10 +94,10 @@ class Unclear(NoAnswer):
 
 
 class Refused(GoEasyError):
-    """GoEasy, or what stands before it, said no in `answer`: by its code, else by status 4xx or 503.
+    """GoEasy, or a proxy in front of it, refused the call: by the answer's code, else by status 4xx or 503.
 
-    It is no proof that nothing was done: history is read for that. `retry_after`: seconds to wait before another try,
-    when the answer names them (Retry-After, either form).
+    This does not prove that nothing was done; history shows that. `retry_after` is the number of seconds to wait before
+    the next attempt, if the answer has a Retry-After header.
     """
 
     kind = "refused"

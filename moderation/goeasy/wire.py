@@ -1,7 +1,7 @@
-"""How a request travels to GoEasy: its host, its connections, its time-outs, and the key that it carries.
+"""HTTP transport to GoEasy: host, connections, time-outs, and protection of the key.
 
-Whether a request left is not guessed from the kind of exception: the connection notes when its first byte is
-handed over (`_Connection`, `_this_call`). Nothing is ever sent twice from here; whoever calls decides that.
+Whether a request left is not inferred from an exception's type: the connection records when it starts to send
+(`_Connection`, `_this_call`). Nothing is retried here; that is the caller's decision.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ from moderation.goeasy.errors import NoAnswer, NotAllowed, NotSent
 REGIONS = {"hangzhou": "https://rest-hz.goeasy.io", "singapore": "https://rest-singapore.goeasy.io"}
 
 MASK = "•••"
-# This product's own bound on what is read of an answer: GoEasy documents none.
+# Bytes read of an answer: a limit of this console, since GoEasy documents none.
 MAX_ANSWER_BYTES = 1024 * 1024
-# An idle connection is not trusted for longer (seconds): a server that closes it just as a request leaves
-# makes an unknown outcome out of nothing. Common servers keep idle connections for 5 seconds or more.
+# Seconds for which an idle connection is reused: if the server closes it just as a request leaves, the outcome is
+# needlessly unknown. Common servers keep idle connections for 5 seconds or more.
 MAX_IDLE_SECONDS = 4.0
 USER_AGENT = "goeasy-moderation-console"
 
@@ -54,21 +54,21 @@ BASE_URL = re.compile(
 
 
 def base_url(rest_host: str) -> str:
-    """The base URL, without a slash at its end, that a region, a host name or a base URL stands for.
+    """Base URL, without a trailing slash, for a region, a host name or a base URL.
 
-    A host name is reached over HTTPS. Raises ValueError with a sentence that names `rest_host`.
+    Host names use HTTPS. Raises ValueError with a message that names `rest_host`.
     """
     text = rest_host.strip()
     if text.lower() in REGIONS:
         return REGIONS[text.lower()]
     url = BASE_URL.fullmatch(text if "://" in text else f"https://{text}")
-    # A bare word is far more likely a misspelt region than a host; such a host can be written as a URL.
+    # A bare word is more likely a misspelt region than a host; such a host can be written as a URL.
     bare_word = "://" not in text and not re.search(r"[.:]|^localhost$", text, re.IGNORECASE)
     if url is None or bare_word or not _is_address(url):
-        # Not what stands before an @ or behind a ?: it may be a password, or the key.
+        # What precedes an @ or follows a ? may be a password or the key.
         shown = re.split("[?#]", text.rpartition("@")[2])[0]
         raise ValueError(
-            f"“{shown}” is neither a region ({', '.join(REGIONS)}) nor a host name nor a base URL such as "
+            f"“{shown}” is not a region ({', '.join(REGIONS)}), a host name or a base URL such as "
             "http://127.0.0.1:8001, without user name, query or fragment."
         )
     return url[0].rstrip("/")
@@ -87,7 +87,7 @@ def _is_address(url: re.Match[str]) -> bool:
 
 @dataclass(frozen=True)
 class Received:
-    """A whole answer as it came: `retry_after` is the header, `latency_ms` the time of the whole exchange (ms)."""
+    """A complete raw answer: `retry_after` is the header, `latency_ms` the duration of the exchange (ms)."""
 
     http_status: int
     body: bytes
@@ -96,10 +96,9 @@ class Received:
 
 
 class Session(requests.Session):
-    """A session that keeps nothing between calls but connections, and never looks where a redirect leads.
+    """Session that keeps connections and no other state, and never follows a redirect.
 
-    It connects to what `allowed` lists and to nothing else. Through a proxy only the host's name is checked: the proxy
-    resolves it.
+    It connects only to hosts in `allowed`. Behind a proxy only the host name is checked, because the proxy resolves it.
     """
 
     def __init__(self, base: str, pool_size: int, allowed: AllowedHosts) -> None:
@@ -108,18 +107,18 @@ class Session(requests.Session):
         adapter = _Adapter(pool_connections=1, pool_maxsize=pool_size, max_retries=0, pool_block=False)
         self.mount("http://", adapter)
         self.mount("https://", adapter)
-        # Not trusted as a whole: requests would take a password for the host from .netrc.
+        # Otherwise requests would read a password for the host from .netrc.
         self.trust_env = False
         self.proxies = {} if is_loopback(urlsplit(base).hostname or "") else get_environ_proxies(base)
         self.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        # "identity": what is counted against MAX_ANSWER_BYTES is what arrives.
+        # "identity": MAX_ANSWER_BYTES counts the bytes that arrive.
         self.headers.update({"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "identity"})
         for name in ("urllib3.connectionpool", "urllib3.connection", "urllib3.util.retry"):
             logging.getLogger(name).addFilter(_hide_keys)
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        # Even with allow_redirects=False requests reads a redirect's whole body to prepare the next one.
+        # Even with allow_redirects=False requests would read the whole body of a redirect.
         return None
 
     def exchange(
@@ -131,9 +130,9 @@ class Session(requests.Session):
         body: Mapping[str, object] | None = None,
         timeout: tuple[float, float],
     ) -> Received | NotSent | NoAnswer:
-        """Send one request, `body` as JSON, and read its whole answer; time-outs (connect, read) in seconds.
+        """Send one request, with `body` as JSON, and read the whole answer; time-outs (connect, read) in seconds.
 
-        An error is returned, not raised: raised here, its frames would hold the key.
+        Errors are returned, not raised: the frames of a traceback would contain the key.
         """
         if refusal := self.allowed.problem(url):
             return NotAllowed(refusal, kind="host_not_allowed", latency_ms=0)
@@ -145,7 +144,7 @@ class Session(requests.Session):
             with self.request(
                 method,
                 url,
-                # Not left to requests, which writes a space as "+".
+                # requests would encode a space as "+".
                 params=urlencode(query, quote_via=quote, safe="") if query else None,
                 data=compact(body).encode() if body else None,
                 headers={"Content-Type": "application/json"} if body else None,
@@ -165,8 +164,8 @@ class Session(requests.Session):
                         )
                 retry_after = response.headers.get("Retry-After")
         except Exception as problem:
-            # Whatever it is, it carries the request, and with it the key; and what counts does not depend on
-            # what it is: whether the request had begun to leave.
+            # Any exception here refers to the request, and so to the key. What matters is whether the request had
+            # started to leave, not the exception's type.
             latency_ms = _ms_since(started)
             if _this_call.request_began:
                 return _no_answer(problem, status, latency_ms)
@@ -175,12 +174,12 @@ class Session(requests.Session):
 
 
 def compact(value: object, *, allow_nan: bool = True) -> str:
-    """`value` as JSON without a needless space, as it travels and as it is kept."""
+    """`value` as JSON without white space, as it is sent and stored."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=allow_nan)
 
 
 class _ThisCall(threading.local):
-    """What is known of the call that this thread is making."""
+    """State of the call that this thread is making."""
 
     request_began = False
     allowed: AllowedHosts
@@ -190,7 +189,7 @@ _this_call = _ThisCall()
 
 
 class _TimedReader(io.RawIOBase):
-    """Reads from a socket until a moment: the socket's own time-out begins again with every byte."""
+    """Socket reader with a deadline: the socket's own time-out starts again with every byte."""
 
     def __init__(self, sock: Any, raw: Any) -> None:
         self._sock = sock
@@ -216,7 +215,7 @@ class _TimedReader(io.RawIOBase):
 
 
 class _Response(http.client.HTTPResponse):
-    """An answer whose head and body together have the read time-out to arrive."""
+    """Response whose headers and body must arrive within one read time-out."""
 
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
@@ -224,7 +223,7 @@ class _Response(http.client.HTTPResponse):
 
 
 class _Connection(urllib3.connection.HTTPConnection):
-    """A connection that notes when a request begins to leave, and is not used again after a long rest."""
+    """Connection that records when a request starts to leave, and is not reused after MAX_IDLE_SECONDS."""
 
     response_class = _Response
     _last_sent = 0.0
@@ -234,7 +233,7 @@ class _Connection(urllib3.connection.HTTPConnection):
         try:
             super().connect()
         finally:
-            # A proxy was perhaps asked for a tunnel, through `send`; that is not the request.
+            # Opening a tunnel through a proxy calls `send`, but does not send the request.
             _this_call.request_began = began
 
     def _new_conn(self) -> socket.socket:
@@ -243,7 +242,7 @@ class _Connection(urllib3.connection.HTTPConnection):
         name, problem = self._dns_host, None
         try:
             for address in self._addresses():
-                # In place of the name only while connecting: TLS still verifies the name.
+                # Replace the host name only while connecting: TLS still verifies the name.
                 self._dns_host = address
                 try:
                     return super()._new_conn()
@@ -254,13 +253,13 @@ class _Connection(urllib3.connection.HTTPConnection):
         raise problem or AddressNotAllowed
 
     def _addresses(self) -> list[str]:
-        """The addresses that the name stands for now, without those that are not allowed."""
+        """Addresses that the host name resolves to now, without those that are not allowed."""
         family = urllib3.util.connection.allowed_gai_family()
         try:
-            found = socket.getaddrinfo(self._dns_host.strip("[]"), self.port, family, socket.SOCK_STREAM)
+            results = socket.getaddrinfo(self._dns_host.strip("[]"), self.port, family, socket.SOCK_STREAM)
         except (socket.gaierror, UnicodeError) as error:
             raise urllib3.exceptions.NameResolutionError(self.host, self, error) from error  # type: ignore[arg-type]
-        addresses = dict.fromkeys(str(address[0]) for _family, _type, _proto, _name, address in found)
+        addresses = dict.fromkeys(str(address[0]) for _family, _type, _proto, _name, address in results)
         return [address for address in addresses if _this_call.allowed.may_connect(address)]
 
     def send(self, data: Any) -> None:
@@ -276,7 +275,7 @@ class _Connection(urllib3.connection.HTTPConnection):
 
 
 class _SecureConnection(_Connection, urllib3.connection.HTTPSConnection):
-    """The same over TLS."""
+    """`_Connection` over TLS."""
 
 
 class _Pool(urllib3.connectionpool.HTTPConnectionPool):
@@ -288,7 +287,7 @@ class _SecurePool(urllib3.connectionpool.HTTPSConnectionPool):
 
 
 class _Adapter(HTTPAdapter):
-    """Puts these connections under requests."""
+    """Makes requests use `_Connection`."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
@@ -302,53 +301,53 @@ class _Adapter(HTTPAdapter):
         return manager
 
 
-# The first that fits names what kept a request from leaving.
+# Reasons why a request did not leave; the first match counts.
 NOT_SENT: tuple[tuple[str, tuple[type[BaseException], ...], str], ...] = (
-    ("proxy_failed", (urllib3.exceptions.ProxyError,), "The proxy let nothing through to GoEasy."),
-    ("name_unresolved", (urllib3.exceptions.NameResolutionError,), "GoEasy's host name is not known."),
+    ("proxy_failed", (urllib3.exceptions.ProxyError,), "The proxy did not connect to GoEasy."),
+    ("name_unresolved", (urllib3.exceptions.NameResolutionError,), "GoEasy's host name could not be resolved."),
     (
         "tls_failed",
         (ssl.SSLError, urllib3.exceptions.SSLError),
-        "No secure connection to GoEasy could be made.",
+        "A secure connection to GoEasy could not be made.",
     ),
-    ("connect_timeout", (TimeoutError,), "GoEasy did not take the connection in time."),
+    ("connect_timeout", (TimeoutError,), "GoEasy did not accept the connection in time."),
     ("connection_refused", (ConnectionRefusedError,), "GoEasy's host refused the connection."),
 )
 
 
 def _not_sent(problem: BaseException, latency_ms: int) -> NotSent:
-    """What kept a request from leaving."""
+    """Error for a request that did not leave."""
     chain = list(_chain(problem))
     if any(isinstance(link, AddressNotAllowed) for link in chain):
-        sentence = "The host's name stands for no address that a key may be sent to."
-        return NotAllowed(sentence, kind="address_not_allowed", latency_ms=latency_ms)
-    for kind, types, sentence in NOT_SENT:
+        message = "The host name does not resolve to an allowed address."
+        return NotAllowed(message, kind="address_not_allowed", latency_ms=latency_ms)
+    for kind, types, message in NOT_SENT:
         if any(isinstance(link, types) for link in chain):
-            return NotSent(sentence, kind=kind, latency_ms=latency_ms)
+            return NotSent(message, kind=kind, latency_ms=latency_ms)
     return NotSent("GoEasy could not be reached.", kind="unreachable", latency_ms=latency_ms)
 
 
 def _no_answer(problem: BaseException, status: int | None, latency_ms: int) -> NoAnswer:
-    """How the answer to a request that left was lost."""
+    """Error for a request that left and got no complete answer."""
     chain = list(_chain(problem))
     if any(isinstance(link, (TimeoutError, urllib3.exceptions.ReadTimeoutError)) for link in chain):
-        kind, sentence = "read_timeout", "GoEasy did not answer in time."
+        kind, message = "read_timeout", "GoEasy did not answer in time."
     elif status is None and any(isinstance(link, (ConnectionError, ssl.SSLError)) for link in chain):
-        kind, sentence = "connection_lost", "The connection was lost before GoEasy answered."
+        kind, message = "connection_lost", "The connection was lost before GoEasy answered."
     else:
-        kind, sentence = "broken_answer", "GoEasy's answer broke off or is no HTTP."
-    return NoAnswer(sentence, kind=kind, latency_ms=latency_ms, http_status=status)
+        kind, message = "broken_answer", "GoEasy's answer is incomplete or not valid HTTP."
+    return NoAnswer(message, kind=kind, latency_ms=latency_ms, http_status=status)
 
 
 def _chain(problem: BaseException | None) -> Iterator[BaseException]:
-    """`problem`, and what led to it."""
+    """`problem` and its causes."""
     while problem is not None:
         yield problem
         problem = problem.__cause__ or problem.__context__
 
 
 class Key(str):
-    """A key that a debugger's or an error page's list of variables does not show."""
+    """A key that is masked in `repr()`, and so in debuggers and on error pages."""
 
     __slots__ = ()
 
@@ -357,9 +356,9 @@ class Key(str):
 
 
 def _hide_keys(record: logging.LogRecord) -> bool:
-    """Mask keys in urllib3's log records, which quote whole URLs, and history's URL carries the key."""
+    """Mask keys in urllib3's log records: they quote whole URLs, and history's URL contains the key."""
     if record.exc_info:
-        # Headers that could not be parsed, quoted from the server, which may have quoted the request.
+        # The record quotes malformed headers of the server, which may repeat the request.
         record.msg, record.args = str(record.msg).partition(" (")[0], ()
         record.exc_info = record.exc_text = None
     message = record.getMessage()
@@ -369,7 +368,7 @@ def _hide_keys(record: logging.LogRecord) -> bool:
 
 
 def masked_key(appkey: str) -> str:
-    """The key's first three characters, none of a short key's."""
+    """The first three characters of the key and a mask; only the mask for a short key."""
     return (appkey[:3] if len(appkey) >= 12 else "") + MASK
 
 

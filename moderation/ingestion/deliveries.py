@@ -32,7 +32,7 @@ from moderation.archive.ingest import (
 )
 from moderation.archive.models import Message
 from moderation.archive.rows import forget_known, writing
-from moderation.goeasy.answers import parts, value_of
+from moderation.goeasy.answers import json_parts, json_value
 from moderation.goeasy.client import Target
 from moderation.goeasy.fields import storable
 from moderation.ingestion import feed
@@ -135,10 +135,10 @@ def _elements(raw: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
     """The messages in the JSON text `raw`, or what stands in their place: exact texts and values. Raises ValueError."""
     raw = raw.strip()
     if depth < MOST_ENVELOPES and raw.startswith("["):
-        for _name, part in parts(raw):
+        for _name, part in json_parts(raw):
             yield from _elements(part, depth + 1)
         return
-    value = value_of(raw)
+    value = json_value(raw)
     if depth < MOST_ENVELOPES and isinstance(value, str) and value.lstrip().startswith(("[", "{")):
         try:
             yield from list(_elements(value, depth + 1))
@@ -154,7 +154,7 @@ def _elements(raw: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
 
 def _enveloped(raw: str, depth: int) -> Iterator[tuple[str, Any]]:
     """The messages in the members of the object `raw`."""
-    for _name, part in parts(raw):
+    for _name, part in json_parts(raw):
         if part.startswith(("[", "{", '"')):
             try:
                 found = list(_elements(part, depth + 1))

@@ -8,13 +8,13 @@ from django.views.decorators.http import require_safe
 
 from moderation.applications.models import Application
 from moderation.ingestion import feed
-from moderation.requests import SignedIn
+from moderation.request_types import AuthenticatedRequest
 
 
 @login_required
 @permission_required("ingestion.view_feed", raise_exception=True)
 @require_safe
-def feed_page(request: SignedIn) -> HttpResponse:
+def feed_page(request: AuthenticatedRequest) -> HttpResponse:
     """How the webhooks do, and how one is set up or switched on again: numbers, and no word of what was delivered."""
     feeds = [
         (feed.health(application), request.build_absolute_uri(reverse("goeasy-webhook", args=[application.slug])))

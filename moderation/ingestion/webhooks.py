@@ -21,7 +21,7 @@ from django.views.decorators.http import require_POST
 
 from moderation.applications.models import Application
 from moderation.goeasy import signing
-from moderation.goeasy.answers import nests_too_deeply, parts, text_of
+from moderation.goeasy.answers import json_parts, json_text, nests_too_deeply
 from moderation.ingestion import deliveries, feed, rows
 
 log = logging.getLogger(__name__)
@@ -243,9 +243,9 @@ def _json(body: bytes) -> list[bytes]:
     if len(body) > MAX_NESTED_BYTES and not IS_FLAT(body):
         return []
     try:
-        text = text_of(body)
+        text = json_text(body)
         if nests_too_deeply(text):
-            raw = dict(parts(text)).get("content", "")
+            raw = dict(json_parts(text)).get("content", "")
             data = {"content": json.loads(raw)} if raw.startswith('"') else None
         else:
             data = json.loads(text)

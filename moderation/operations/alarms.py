@@ -27,7 +27,7 @@ def watch() -> None:
     for alarm in audit_alarms.live().filter(mailed_at=None):
         rows = AuditAlarm.objects.filter(pk=alarm.pk, since=alarm.since)
         mail_once(rows, "the audit log", partial(mail_audit_alarm, alarm))
-    readers.watch()
+    readers.check_readers()
 
 
 def mail_audit_alarm(alarm: AuditAlarm) -> None:

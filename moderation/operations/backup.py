@@ -1,4 +1,4 @@
-"""Making a backup: the database, and everything beside it without which it cannot be read or proven."""
+"""Create a backup: the database, and the keys and checkpoint without which it cannot be read or verified."""
 
 import base64
 import json
@@ -27,21 +27,21 @@ KEY, CHECKPOINT, EXPORTS = "audit-signing-key", "audit-checkpoint", "exports.jso
 PREFIX = ".backup-"
 
 
-def make(path: Path, passphrase: str = "") -> dict[str, Any]:
-    """Write a backup to `path`, encrypted if there is a passphrase; return its manifest and "warnings".
+def create(path: Path, passphrase: str = "") -> dict[str, Any]:
+    """Write a backup to `path`, encrypted if a passphrase is given; return its manifest and "warnings".
 
-    Raises BackupError, OSError and django.db.Error; there is then no file.
+    Raises BackupError, OSError and django.db.Error, and then leaves no file.
     """
     if path.exists():
-        raise BackupError(f"{path} exists already. Give another name, or remove it first.")
+        raise BackupError(f"{path} already exists. Choose another name or remove it first.")
     data = Path(settings.DATA_DIR)
     data.mkdir(parents=True, exist_ok=True)
     record(BackupMade(actor=COMMAND_LINE, file=path.name, encrypted=bool(passphrase)))
-    # What is not encrypted yet does not leave DATA_DIR.
+    # Unencrypted copies stay within DATA_DIR.
     with tempfile.TemporaryDirectory(dir=data, prefix=PREFIX) as name:
         folder = Path(name)
-        # Before the database is copied: a checkpoint that is newer would cover entries that the copy does not have.
-        audit, warnings = sign(folder)
+        # Take the checkpoint before the copy: a newer one would cover entries that the copy lacks.
+        audit, warnings = collect_audit_files(folder)
         members = {member.name: member for member in folder.iterdir()}
         database = folder / databases.MEMBERS[connection.vendor]
         databases.dump(database)
@@ -62,40 +62,40 @@ def make(path: Path, passphrase: str = "") -> dict[str, Any]:
     return {**manifest, "warnings": warnings}
 
 
-def sign(folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """Put the signing key and a fresh checkpoint into `folder`; what is known of the log, and what is wrong with it.
+def collect_audit_files(folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """Write the signing key and a new checkpoint to `folder`; return the state of the audit log, and warnings.
 
-    A log that cannot be signed is backed up all the same, with the checkpoint that was published last.
+    A log that cannot be signed is still backed up, with the checkpoint that was published last.
     """
     warnings = []
-    about: dict[str, Any] = {"entries": 0}
+    state: dict[str, Any] = {"entries": 0}
     try:
         key = signing.private_key()
         (folder / KEY).write_bytes(base64.b64encode(key.private_bytes_raw()) + b"\n")
-        about["public_key"] = base64.b64encode(key.public_key().public_bytes_raw()).decode()
+        state["public_key"] = base64.b64encode(key.public_key().public_bytes_raw()).decode()
         Sealer().seal()
-        taken = checkpoints.take()
-        about |= {"entries": taken.size, "head": taken.head}
-        (folder / CHECKPOINT).write_text(taken.note, encoding="utf-8")
+        checkpoint = checkpoints.take()
+        state |= {"entries": checkpoint.size, "head": checkpoint.head}
+        (folder / CHECKPOINT).write_text(checkpoint.note, encoding="utf-8")
     except checkpoints.NothingToSign:
         pass
     except (BrokenError, signing.SigningKeyError) as problem:
         word = "is broken" if isinstance(problem, BrokenError) else "is not signed"
         warnings.append(f"The audit log {word}: {problem}.")
-        about |= {"problem": str(problem), "entries": last_seq()}
+        state |= {"problem": str(problem), "entries": last_seq()}
         published = settings.AUDIT_CHECKPOINT_FILE
         if published and Path(published).exists():
             (folder / CHECKPOINT).write_bytes(Path(published).read_bytes())
-    return about, warnings
+    return state, warnings
 
 
 def exports() -> list[dict[str, Any]]:
-    """Which prepared exports lay on this machine: their names and sizes. The files are not backed up."""
+    """Names and sizes of the prepared exports on this machine. The files are not backed up."""
     folder = Path(settings.AUDIT_EXPORT_DIR)
     files = sorted(folder.iterdir()) if folder.is_dir() else []
     return [{"name": file.name, "size": file.stat().st_size} for file in files]
 
 
 def applied_migrations() -> list[str]:
-    """The migrations that the database has, as app.name."""
+    """Migrations applied to the database, as app.name."""
     return sorted(".".join(key) for key in MigrationRecorder(connection).applied_migrations())

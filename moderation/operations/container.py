@@ -1,10 +1,10 @@
-"""The file of a backup: a tar archive of a manifest and its members, encrypted with a passphrase or not.
+"""File format of a backup: a tar archive of a manifest and its members, optionally encrypted with a passphrase.
 
-Without a passphrase the file is the archive, followed by its SHA-256 (32 bytes, which tar ignores). With one it is a
-first line, `moderation-console-backup 1 SALT CHECK DIGEST` (hexadecimal; DIGEST is the SHA-256 of the line before it),
-and chunks of 1 MiB in AES-256-GCM. A chunk's nonce is its number and whether it is the last, so that none can be left
-out, moved or cut off; the line is authenticated with each. scrypt makes the key, and CHECK, which tells a wrong
-passphrase from a damaged file.
+Without a passphrase the file is the archive, followed by its SHA-256 (32 bytes, which tar ignores). An encrypted file
+has a header line, `moderation-console-backup 1 SALT CHECK DIGEST` (hexadecimal; DIGEST is the SHA-256 of the text
+before it), and chunks of 1 MiB in AES-256-GCM. A chunk's nonce contains its number and whether it is the last, so that
+chunks cannot be removed, reordered or cut off; each chunk authenticates the header. scrypt derives the key and CHECK,
+which distinguishes a wrong passphrase from a damaged file.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from moderation.goeasy.answers import nests_too_deeply, text_of
+from moderation.goeasy.answers import json_text, nests_too_deeply
 
 VERSION = 1
 NAME = b"moderation-console-backup"
@@ -35,30 +35,30 @@ MANIFEST = "manifest.json"
 
 
 class BackupError(Exception):
-    """A backup cannot be made or put back; the text is a sentence that says why."""
+    """A backup cannot be created or restored; the message explains why to people."""
 
 
 class DamagedError(BackupError):
-    """The file is not as it was written."""
+    """The file was changed or cut off after it was written."""
 
-    def __init__(self, what: str) -> None:
-        super().__init__(f"The backup is damaged: {what}.")
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The backup is damaged: {reason}.")
 
 
 def derive(passphrase: str, salt: bytes) -> tuple[AESGCM, bytes]:
-    """The cipher, and a check value of the passphrase. Takes 64 MB and some tenths of a second."""
+    """Cipher and check value for a passphrase. Takes 64 MB of memory and some tenths of a second."""
     text = unicodedata.normalize("NFC", passphrase).encode()
     derived = Scrypt(salt=salt, length=48, n=2**16, r=8, p=1).derive(text)
     return AESGCM(derived[:32]), derived[32:]
 
 
 def nonce(number: int, is_last: bool) -> bytes:
-    """The nonce of a chunk; a key is of one file, so that none comes twice."""
+    """Nonce of a chunk; it is unique because each file has its own key."""
     return number.to_bytes(11, "big") + bytes([is_last])
 
 
 class DigestWriter:
-    """Passes on what is written, and ends it with its SHA-256."""
+    """Writer that appends the SHA-256 of the data at the end."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._digest = file, hashlib.sha256()
@@ -72,7 +72,7 @@ class DigestWriter:
 
 
 class EncryptingWriter:
-    """Encrypts what is written, a chunk at a time."""
+    """Writer that encrypts the data in chunks."""
 
     def __init__(self, file: BinaryIO, passphrase: str) -> None:
         salt = os.urandom(16)
@@ -98,14 +98,14 @@ class EncryptingWriter:
 
 
 class DecryptingReader:
-    """Reads what an EncryptingWriter wrote. Raises DamagedError for whatever else."""
+    """Reader for the output of EncryptingWriter. Raises DamagedError for anything else."""
 
     def __init__(self, file: BinaryIO, header: bytes, cipher: AESGCM) -> None:
         self._file, self._header, self._cipher, self._number = file, header, cipher, 0
         self._ready, self._ahead = b"", file.read(CHUNK + TAG)
 
     def read(self, size: int) -> bytes:
-        """Up to `size` bytes; fewer, or none, only at the end."""
+        """Read `size` bytes, fewer only at the end."""
         while len(self._ready) < size and self._ahead:
             chunk, self._ahead = self._ahead, self._file.read(CHUNK + TAG)
             try:
@@ -118,7 +118,7 @@ class DecryptingReader:
 
 
 def write(path: Path, members: dict[str, Path], manifest: dict[str, Any], passphrase: str) -> None:
-    """Write the backup, for its owner alone and whole or not at all. Raises OSError."""
+    """Write the backup atomically, readable by its owner only. Raises OSError."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with open(handle, "wb") as file:
@@ -139,14 +139,14 @@ def write(path: Path, members: dict[str, Path], manifest: dict[str, Any], passph
 
 
 def entry(name: str, size: int) -> tarfile.TarInfo:
-    """A member of the archive, which says nothing about this machine."""
-    found = tarfile.TarInfo(name)
-    found.size, found.mode = size, 0o600
-    return found
+    """Header of an archive member, without information about this machine."""
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = size, 0o600
+    return info
 
 
 def describe(members: dict[str, Path]) -> dict[str, dict[str, Any]]:
-    """Size and SHA-256 of each."""
+    """Size and SHA-256 of each member."""
     described = {}
     for name, member in members.items():
         with open(member, "rb") as file:
@@ -157,7 +157,7 @@ def describe(members: dict[str, Path]) -> dict[str, dict[str, Any]]:
 
 @contextmanager
 def open_archive(path: Path, passphrase: str) -> Iterator[tarfile.TarFile]:
-    """The archive in a backup, to be read once from its beginning. At the end all of it was verified.
+    """Context with the archive of a backup, to be read once from the start; at its end all of it is verified.
 
     Raises BackupError and OSError.
     """
@@ -170,7 +170,7 @@ def open_archive(path: Path, passphrase: str) -> Iterator[tarfile.TarFile]:
             check_digest(file)
             reader = file
         try:
-            # The members are written here, one after the other; nothing is extracted by the archive's own paths.
+            # Members are read one by one; nothing is extracted to paths of the archive.
             with tarfile.open(fileobj=reader, mode="r|") as archive:
                 yield archive
         except (tarfile.TarError, EOFError):
@@ -180,15 +180,15 @@ def open_archive(path: Path, passphrase: str) -> Iterator[tarfile.TarFile]:
 
 
 def unlock(header: bytes, passphrase: str) -> AESGCM:
-    """The cipher for an encrypted backup. Raises BackupError."""
+    """Cipher for an encrypted backup. Raises BackupError."""
     line, _, digest = header.rstrip(b"\n").rpartition(b" ")
     fields = header.split()
     if len(fields) > 1 and fields[1].isdigit() and int(fields[1]) > VERSION:
-        raise BackupError("The backup was made by a newer version of the console. Put it back with that version.")
+        raise BackupError("The backup was made by a newer version of the console. Restore it with that version.")
     if hashlib.sha256(line).hexdigest().encode() != digest or len(fields) != 5:
         raise DamagedError("its first line was changed or cut off")
     if not passphrase:
-        raise BackupError("The backup is encrypted: give its passphrase with --passphrase-file or BACKUP_PASSPHRASE.")
+        raise BackupError("The backup is encrypted. Give its passphrase with --passphrase-file or BACKUP_PASSPHRASE.")
     cipher, check = derive(passphrase, bytes.fromhex(fields[2].decode()))
     if not compare_digest(check.hex().encode(), fields[3]):
         raise BackupError("The passphrase is wrong.")
@@ -196,7 +196,7 @@ def unlock(header: bytes, passphrase: str) -> AESGCM:
 
 
 def check_digest(file: BinaryIO) -> None:
-    """Raise DamagedError unless the file ends with the SHA-256 of what comes before; then go back to its beginning."""
+    """Raise DamagedError unless the file ends with the SHA-256 of its content; then seek to the start."""
     left = os.fstat(file.fileno()).st_size - DIGEST
     digest = hashlib.sha256()
     file.seek(0)
@@ -205,12 +205,12 @@ def check_digest(file: BinaryIO) -> None:
         digest.update(data)
         left -= len(data) or left
     if left < 0 or digest.digest() != file.read(DIGEST):
-        raise DamagedError("it is no backup, or it was changed or cut off")
+        raise DamagedError("it is not a backup, or it was changed or cut off")
     file.seek(0)
 
 
 def unpack(path: Path, passphrase: str, folder: Path) -> dict[str, Any]:
-    """Write the members into `folder` under their names, verify all, and return the manifest.
+    """Write the members to `folder` under their names, verify everything and return the manifest.
 
     Raises BackupError and OSError.
     """
@@ -220,7 +220,7 @@ def unpack(path: Path, passphrase: str, folder: Path) -> dict[str, Any]:
         for member in archive:
             source = archive.extractfile(member)
             if source is None:
-                raise DamagedError(f"“{member.name[:100]}” in it is no file")
+                raise DamagedError(f"“{member.name[:100]}” in it is not a file")
             if not manifest:
                 manifest = read_manifest(member, source)
                 continue
@@ -233,24 +233,24 @@ def unpack(path: Path, passphrase: str, folder: Path) -> dict[str, Any]:
                     digest.update(data)
                     target.write(data)
             if digest.hexdigest() != expected["sha256"]:
-                raise DamagedError(f"“{member.name}” is not what its manifest says")
+                raise DamagedError(f"“{member.name}” does not match its manifest")
             unpacked.add(member.name)
     if not manifest or unpacked != manifest["members"].keys():
-        raise DamagedError("not all that its manifest lists is there")
+        raise DamagedError("members that its manifest lists are missing")
     return manifest
 
 
 def read_manifest(member: tarfile.TarInfo, source: Any) -> dict[str, Any]:
-    """The manifest, which comes first. Raises BackupError."""
+    """Read the manifest, the first member. Raises BackupError."""
     if member.name != MANIFEST or member.size > MAX_MANIFEST:
         raise DamagedError("it has no manifest")
     try:
-        text = text_of(source.read())
+        text = json_text(source.read())
         manifest = None if nests_too_deeply(text) else json.loads(text)
     except ValueError:
         raise DamagedError("its manifest cannot be read") from None
     if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
         raise DamagedError("its manifest cannot be read")
     if manifest["format"] > VERSION:
-        raise BackupError("The backup was made by a newer version of the console. Put it back with that version.")
+        raise BackupError("The backup was made by a newer version of the console. Restore it with that version.")
     return manifest

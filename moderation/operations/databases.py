@@ -1,4 +1,4 @@
-"""Copying a database into a file and back: SQLite by its backup interface, PostgreSQL by its client programs."""
+"""Copy a database to a file and back: SQLite by its backup API, PostgreSQL by its client programs."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from moderation.operations.container import BackupError
 
 NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 MEMBERS = {"sqlite": "database.sqlite3", "postgresql": "database.pgdump"}
-# Drops what the console's schema holds: tables with their sequences and triggers, then the triggers' functions.
+# Drops everything in the console's schema: tables with their sequences and triggers, then the trigger functions.
 EMPTY_SCHEMA = """
 BEGIN;
 SET LOCAL lock_timeout = '10s';
@@ -31,14 +31,14 @@ DO $$ DECLARE name text; BEGIN
   END LOOP;
 END $$;
 """
-OTHERS = """
+OTHER_CONNECTIONS = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
 """
 
 
 def version() -> str:
-    """The version of SQLite, or of the PostgreSQL server."""
+    """Version of SQLite or of the PostgreSQL server."""
     if connection.vendor == "sqlite":
         return sqlite3.sqlite_version
     connection.ensure_connection()
@@ -46,22 +46,22 @@ def version() -> str:
 
 
 def server_version() -> int:
-    """The major version of the PostgreSQL server."""
+    """Major version of the PostgreSQL server."""
     return int(connection.pg_version) // 10_000  # type: ignore[attr-defined]
 
 
 def dump(target: Path) -> None:
-    """Copy the database as it is at one moment, while others write to it. Raises BackupError, OSError."""
+    """Copy a consistent snapshot of the database while others write to it. Raises BackupError, OSError."""
     if connection.vendor == "postgresql":
-        programs("pg_dump", version=server_version())
-        run("pg_dump", "--format=custom", "--no-owner", "--no-privileges", f"--file={target}")
+        require_programs("pg_dump", version=server_version())
+        run_program("pg_dump", "--format=custom", "--no-owner", "--no-privileges", f"--file={target}")
         return
     source = sqlite3.connect(f"{sqlite_file().as_uri()}?mode=ro", uri=True)
     copy = sqlite3.connect(target)
     try:
-        # In one step: writers go on meanwhile, into the WAL.
+        # In one step: other processes can write to the WAL meanwhile.
         source.backup(copy)
-        # One file, without a WAL of its own.
+        # A single file without a WAL.
         copy.execute("PRAGMA journal_mode=DELETE")
     except sqlite3.Error as problem:
         raise BackupError(f"The database cannot be copied: {problem}.") from None
@@ -71,24 +71,24 @@ def dump(target: Path) -> None:
 
 
 def check_loadable(source: Path, manifest: dict[str, Any]) -> None:
-    """Raise BackupError if the copy in `source` cannot be put into this database. Changes nothing."""
+    """Raise BackupError if the copy in `source` cannot be loaded into this database. Changes nothing."""
     if connection.vendor == "postgresql":
         made = int(manifest["database_version"])
         if server_version() < made:
             raise BackupError(
-                f"The backup is of PostgreSQL {made}, and this server is of version {server_version()}. Put it back "
-                "into a server that is not older."
+                f"The backup is from PostgreSQL {made}, and this server has version {server_version()}. Restore it on "
+                f"a server of version {made} or newer."
             )
-        programs("pg_restore", "psql", version=max(made, server_version()))
-        run("pg_restore", "--list", str(source), database=False)
+        require_programs("pg_restore", "psql", version=max(made, server_version()))
+        run_program("pg_restore", "--list", str(source), database=False)
 
 
 def refuse_if_in_use() -> None:
     """Raise BackupError if another process is connected to the database."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute(OTHERS)
-            others = cursor.fetchone()[0] - pooled()
+            cursor.execute(OTHER_CONNECTIONS)
+            others = cursor.fetchone()[0] - pooled_connections()
         in_use = others > 0
     else:
         connections.close_all()
@@ -98,31 +98,31 @@ def refuse_if_in_use() -> None:
         raise BackupError("The database is in use. Stop the web processes and workers first.")
 
 
-def pooled() -> int:
-    """How many connections this process keeps in its pool beside the one in use."""
+def pooled_connections() -> int:
+    """Number of connections in this process's pool besides the one in use."""
     pool = getattr(connection, "pool", None)
     return int(pool.get_stats().get("pool_size", 1)) - 1 if pool else 0
 
 
 def is_open_elsewhere(path: Path) -> bool:
-    """Whether another process has SQLite's file open; if not, its WAL is empty afterwards."""
-    mine = sqlite3.connect(path, timeout=1, isolation_level=None)
+    """Whether another process has the SQLite file open; if not, its WAL is empty afterwards."""
+    own = sqlite3.connect(path, timeout=1, isolation_level=None)
     try:
-        mine.execute("PRAGMA journal_mode=DELETE")
+        own.execute("PRAGMA journal_mode=DELETE")
     except sqlite3.OperationalError:
         return True
     except sqlite3.DatabaseError:
-        # Not a database any more, which may be why there is something to put back.
+        # The file is not a valid database, which may be why it is being restored.
         return False
     finally:
-        mine.close()
+        own.close()
     return False
 
 
 def load(source: Path) -> list[Path]:
-    """Replace the database by the copy in `source`; return what was kept of the former one.
+    """Replace the database by the copy in `source`; return the files of the former one that were kept.
 
-    Raises BackupError and OSError; the database is then as it was.
+    Raises BackupError and OSError, and then leaves the database unchanged.
     """
     connections.close_all()
     if connection.vendor == "postgresql":
@@ -144,11 +144,11 @@ def load(source: Path) -> list[Path]:
 
 
 def load_dump(source: Path) -> None:
-    """Empty the schema and fill it from pg_dump's file, in one transaction."""
-    arguments, environment = client()
+    """Empty the schema and load a pg_dump file, in one transaction."""
+    arguments, environment = client_arguments()
     errors = subprocess.PIPE
     with (
-        subprocess.Popen(  # noqa: S603 - no shell, and nothing that somebody typed
+        subprocess.Popen(  # noqa: S603 - no shell, no user input
             ["psql", "--no-psqlrc", "--quiet", "--output", os.devnull, "--set", "ON_ERROR_STOP=1", *arguments],  # noqa: S607
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -165,27 +165,27 @@ def load_dump(source: Path) -> None:
         try:
             psql.stdin.write(EMPTY_SCHEMA.encode())
             shutil.copyfileobj(restore.stdout, psql.stdin, 1024 * 1024)
-            # Without it the transaction ends as if nothing had been done.
+            # Without COMMIT the transaction is rolled back.
             if restore.wait() == 0:
                 psql.stdin.write(b"\nCOMMIT;\n")
             psql.stdin.close()
         except BrokenPipeError:
             restore.kill()
-        told = psql.stderr.read().decode(errors="replace")
+        output = psql.stderr.read().decode(errors="replace")
         if psql.wait() != 0 or restore.wait() != 0:
-            raise BackupError(f"PostgreSQL did not take the backup; nothing was changed: {first_error(told)}.")
+            raise BackupError(f"PostgreSQL refused the backup; nothing was changed: {first_error(output)}.")
 
 
 def sqlite_file() -> Path:
-    """The file of the SQLite database. Raises BackupError for one in memory."""
+    """Path of the SQLite database. Raises BackupError for one in memory."""
     name = str(connection.settings_dict["NAME"])
     if name == ":memory:":
-        raise BackupError("The database is in memory: there is no file of it.")
+        raise BackupError("The database is in memory and has no file.")
     return Path(name).absolute()
 
 
 def keep_aside(path: Path) -> list[Path]:
-    """Rename a file, if there is one, so that something else can take its place; return its new name."""
+    """Rename a file, if it exists, to make room for another; return its new path."""
     if not path.exists():
         return []
     kept = path.with_name(f"{path.name}.replaced-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
@@ -193,14 +193,14 @@ def keep_aside(path: Path) -> list[Path]:
     return [kept]
 
 
-def client() -> tuple[list[str], dict[str, str]]:
-    """Arguments and environment with which PostgreSQL's programs reach the database; the password is in the latter."""
+def client_arguments() -> tuple[list[str], dict[str, str]]:
+    """Arguments and environment for PostgreSQL's client programs; the password is in the environment."""
     command, environment = connection.client.settings_to_cmd_args_env(connection.settings_dict, [])
     return list(command[1:]), {**os.environ, **(environment or {})}
 
 
-def programs(*names: str, version: int) -> None:
-    """Raise BackupError unless PostgreSQL's client programs of these names are there, and not older than `version`."""
+def require_programs(*names: str, version: int) -> None:
+    """Raise BackupError unless these PostgreSQL client programs are installed, in `version` or newer."""
     for name in names:
         try:
             printed = subprocess.run([name, "--version"], capture_output=True, text=True, check=True).stdout  # noqa: S603
@@ -212,24 +212,24 @@ def programs(*names: str, version: int) -> None:
         match = re.search(r"\) (\d+)", printed)
         if match and int(match[1]) < version:
             raise BackupError(
-                f"{name} is of version {match[1]}: it must be {version} or newer. Install PostgreSQL's client programs "
+                f"{name} has version {match[1]}; {version} or newer is needed. Install PostgreSQL's client programs "
                 "of that version."
             )
 
 
-def run(name: str, *arguments: str, database: bool = True) -> None:
-    """Run one of PostgreSQL's client programs to its end. Raises BackupError with the first error that it prints."""
-    where, environment = client()
-    command: Sequence[str] = [name, *arguments, *(where if database else [])]
-    done = subprocess.run(  # noqa: S603 - no shell
+def run_program(name: str, *arguments: str, database: bool = True) -> None:
+    """Run a PostgreSQL client program. Raises BackupError with the first error that it prints."""
+    connection_arguments, environment = client_arguments()
+    command: Sequence[str] = [name, *arguments, *(connection_arguments if database else [])]
+    result = subprocess.run(  # noqa: S603 - no shell
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
     )
-    if done.returncode:
-        raise BackupError(f"{name} failed: {first_error(done.stderr.decode(errors='replace'))}.")
+    if result.returncode:
+        raise BackupError(f"{name} failed: {first_error(result.stderr.decode(errors='replace'))}.")
 
 
-def first_error(told: str) -> str:
-    """The first error in what a program printed, without details, which may hold rows."""
-    lines = [line.strip() for line in told.splitlines() if line.strip()]
+def first_error(output: str) -> str:
+    """First error in the output of a program, without details, which may contain rows."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line.lower()]
     return (errors or lines or ["no reason given"])[0][:300].rstrip(".")

@@ -1,4 +1,4 @@
-"""What the settings were when a backup was made, no secret among it, to say which differ where it is put back."""
+"""Fingerprint of the settings in a backup, free of secrets, to show which ones differ after a restore."""
 
 import json
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from django.conf import settings
 
-# The name in the environment, and where it is in the settings if that is another.
+# Name in the environment, and name in the settings.
 SECRETS = {
     **{name: name for name in ("SECRET_KEY", "SECRET_KEY_FALLBACKS", "AUDIT_SIGNING_KEY", "AUDIT_CHECKPOINT_URL")},
     **{name: name for name in ("FIELD_ENCRYPTION_KEY", "FIELD_ENCRYPTION_KEY_FALLBACKS", "GOEASY_APPKEY")},
@@ -24,23 +24,23 @@ PLAIN = (
 
 
 def fingerprint(salt: bytes) -> dict[str, str]:
-    """Each setting by its name in the environment: a secret as a salted, slow hash, empty if it is not set."""
+    """Each setting by its name in the environment; secrets as salted, slow hashes, empty if not set."""
     secrets = {name: hashed(getattr(settings, attribute), salt) for name, attribute in SECRETS.items()}
     return {**secrets, **{name: as_text(getattr(settings, name)) for name in PLAIN}}
 
 
 def as_text(value: Any) -> str:
-    """The value as JSON; bytes as hexadecimal, what JSON has no form for as its text."""
+    """The value as JSON; bytes as hexadecimal, other types as their text."""
     return json.dumps(
         value, default=lambda each: each.hex() if isinstance(each, bytes) else str(each), ensure_ascii=False
     )
 
 
 def hashed(value: Any, salt: bytes) -> str:
-    """A slow hash that shows whether a secret is the same: 16 MB and tens of milliseconds for each guess."""
+    """Slow hash for comparing a secret: each guess takes 16 MB and tens of milliseconds."""
     return Scrypt(salt=salt, length=16, n=2**14, r=8, p=1).derive(as_text(value).encode()).hex() if value else ""
 
 
 def differences(made: Mapping[str, str], salt: bytes) -> list[str]:
-    """The names of the settings that are not what they were, in order; those that only one version knows left out."""
+    """Names of settings that changed since the backup, sorted; those that only one version has are omitted."""
     return sorted(name for name, value in fingerprint(salt).items() if made.get(name, value) != value)

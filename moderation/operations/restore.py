@@ -1,4 +1,4 @@
-"""Putting a backup back: everything is verified before anything is replaced, and what is replaced is kept aside."""
+"""Restore a backup: everything is verified before anything is replaced, and replaced files are kept."""
 
 import tempfile
 from pathlib import Path
@@ -22,18 +22,18 @@ from moderation.operations.events import BackupRestored
 from moderation.operations.fingerprint import differences
 from moderation.operations.signals import restored
 
-# Models that have rows in every database that was used: an account, an entry of the log, a message, a delivery.
-USED = ("accounts.User", "audit.AuditEntry", "archive.Message", "ingestion.WebhookDelivery")
+# Models that have rows in any database in use: an account, an audit entry, a message, a delivery.
+MODELS_IN_USE = ("accounts.User", "audit.AuditEntry", "archive.Message", "ingestion.WebhookDelivery")
 
 
 class UnfinishedError(Exception):
-    """The database is restored, and something else is left to do."""
+    """The database is restored, but a later step failed."""
 
 
 def restore(path: Path, passphrase: str = "", *, overwrite: bool = False) -> dict[str, Any]:
-    """Put a backup into the database and DATA_DIR; return what was found.
+    """Restore a backup into the database and DATA_DIR; return a report.
 
-    Raises BackupError, OSError and django.db.Error before anything was changed, UnfinishedError afterwards.
+    Raises BackupError, OSError and django.db.Error before anything is changed, UnfinishedError afterwards.
     """
     data = Path(settings.DATA_DIR)
     data.mkdir(parents=True, exist_ok=True)
@@ -43,24 +43,24 @@ def restore(path: Path, passphrase: str = "", *, overwrite: bool = False) -> dic
         database = check(manifest, folder)
         is_replaced = not is_empty()
         if is_replaced and not overwrite:
-            raise BackupError("The database is not empty. Add --overwrite to replace it by the backup.")
+            raise BackupError("The database is not empty. Add --overwrite to replace it.")
         databases.refuse_if_in_use()
-        former = former_log() if is_replaced else None
+        replaced = replaced_log() if is_replaced else None
         kept = databases.load(database)
         try:
-            # First of all: from here on a worker that is started sends nothing that was sent already.
-            found = bring_up_to_date(manifest, former)
-            kept += put_beside(folder)
-            return finish(manifest, kept) | found
+            # Before anything else: a worker that starts after this sends no recall a second time.
+            counts = migrate_and_record(manifest, replaced)
+            kept += restore_files(folder)
+            return report(manifest, kept) | counts
         except (Error, OSError) as problem:
             raise UnfinishedError(
-                f"The database is restored, but what follows failed: {problem} Start no worker: it may send recalls "
-                "again that were sent since. Mend that, and restore once more with --overwrite."
+                f"The database is restored, but a later step failed: {problem} Do not start a worker: it could send "
+                "recalls again that were sent after the backup. Fix the problem and restore again with --overwrite."
             ) from None
 
 
-def former_log() -> dict[str, Any]:
-    """How far the log went that is about to be replaced, as far as that can be read."""
+def replaced_log() -> dict[str, Any]:
+    """Number of entries and head of the audit log that is about to be replaced; empty if unreadable."""
     try:
         entries, head = chain.head()
     except Error:
@@ -68,21 +68,21 @@ def former_log() -> dict[str, Any]:
     return {"entries": entries, "head": head}
 
 
-def bring_up_to_date(manifest: dict[str, Any], former: dict[str, Any] | None) -> dict[str, Any]:
-    """Migrate the restored database, record that it was restored, and let other apps say what is not known any more."""
+def migrate_and_record(manifest: dict[str, Any], replaced: dict[str, Any] | None) -> dict[str, Any]:
+    """Migrate the restored database, record the restore, and let other apps correct their rows; return their counts."""
     call_command("migrate", verbosity=0, interactive=False)
-    made = {"made_at": manifest["made_at"], "entries": manifest["audit"]["entries"]}
-    found: dict[str, Any] = {}
+    backup = {"made_at": manifest["made_at"], "entries": manifest["audit"]["entries"]}
+    totals: dict[str, Any] = {}
     with transaction.atomic():
-        record(BackupRestored(actor=COMMAND_LINE, backup=made, overwritten=former))
-        answers: list[tuple[Any, Any]] = restored.send(sender=None)
-        for _receiver, counts in answers:
-            found |= counts
-    return found
+        record(BackupRestored(actor=COMMAND_LINE, backup=backup, overwritten=replaced))
+        responses: list[tuple[Any, Any]] = restored.send(sender=None)
+        for _receiver, counts in responses:
+            totals |= counts
+    return totals
 
 
-def finish(manifest: dict[str, Any], kept: list[Path]) -> dict[str, Any]:
-    """Look at what is in the restored database."""
+def report(manifest: dict[str, Any], kept: list[Path]) -> dict[str, Any]:
+    """Verify the restored audit log and summarise the restore."""
     audit = verification.verify_log([])
     record(LogVerified(actor=COMMAND_LINE, checkpoints=0, **audit))
     salt = bytes.fromhex(manifest["settings_salt"])
@@ -98,49 +98,49 @@ def finish(manifest: dict[str, Any], kept: list[Path]) -> dict[str, Any]:
 
 
 def check(manifest: dict[str, Any], folder: Path) -> Path:
-    """The copy of the database, if this console can take it. Raises BackupError."""
+    """Path of the database copy in `folder`. Raises BackupError if this console cannot restore it."""
     engine = connection.vendor
     if manifest["engine"] != engine:
         made = databases.NAMES.get(manifest["engine"], "another database")
-        raise BackupError(f"The backup is of {made}, and DATABASE_URL is {databases.NAMES[engine]}.")
-    known = {".".join(key) for key in MigrationLoader(None).disk_migrations or ()}
+        raise BackupError(f"The backup is from {made}, and DATABASE_URL is {databases.NAMES[engine]}.")
+    available = {".".join(key) for key in MigrationLoader(None).disk_migrations or ()}
     ours = {config.label for config in apps.get_app_configs() if config.name.startswith(("moderation.", "recall"))}
-    unknown = [name for name in manifest["migrations"] if name.partition(".")[0] in ours and name not in known]
+    unknown = [name for name in manifest["migrations"] if name.partition(".")[0] in ours and name not in available]
     if unknown:
         raise BackupError(
-            f"The backup was made by a newer version of the console (it has the migration {unknown[0]}). Put it back "
+            f"The backup was made by a newer version of the console (it has the migration {unknown[0]}). Restore it "
             "with that version."
         )
     database = folder / databases.MEMBERS[engine]
     if not database.exists():
-        raise container.DamagedError("it has no database")
+        raise container.DamagedError("it contains no database")
     databases.check_loadable(database, manifest)
     return database
 
 
 def is_empty() -> bool:
-    """Whether the database has nothing of a console that was used; one that cannot be read is not empty."""
+    """Whether the database holds no data of a console; an unreadable one counts as not empty."""
     if connection.vendor == "sqlite":
         path = databases.sqlite_file()
         if not path.exists() or path.stat().st_size == 0:
             return True
     try:
         tables = connection.introspection.table_names()
-        return not tables or not any(apps.get_model(name)._default_manager.exists() for name in USED)
+        return not tables or not any(apps.get_model(name)._default_manager.exists() for name in MODELS_IN_USE)
     except Error:
         return False
 
 
-def put_beside(folder: Path) -> list[Path]:
-    """Put the signing key and the checkpoint where the settings say; return what was kept of former ones."""
-    places = []
-    # With AUDIT_SIGNING_KEY the file would never be read.
+def restore_files(folder: Path) -> list[Path]:
+    """Restore the signing key and the checkpoint to their configured paths; return replaced files that were kept."""
+    targets = []
+    # With AUDIT_SIGNING_KEY set, the key file is not used.
     if not settings.AUDIT_SIGNING_KEY:
-        places.append((folder / KEY, Path(settings.AUDIT_KEY_FILE)))
+        targets.append((folder / KEY, Path(settings.AUDIT_KEY_FILE)))
     if settings.AUDIT_CHECKPOINT_FILE:
-        places.append((folder / CHECKPOINT, Path(settings.AUDIT_CHECKPOINT_FILE)))
+        targets.append((folder / CHECKPOINT, Path(settings.AUDIT_CHECKPOINT_FILE)))
     kept = []
-    for source, target in places:
+    for source, target in targets:
         text = source.read_text(encoding="utf-8") if source.exists() else ""
         if target.exists() and target.read_text(encoding="utf-8", errors="replace") != text:
             kept += databases.keep_aside(target)

@@ -1,7 +1,7 @@
-"""What `manage.py restore` lets other apps do, in the restore's own transaction."""
+"""Signal of `manage.py restore`, sent within its transaction."""
 
 from django.dispatch import Signal
 
-# The database is that of a backup, brought up to date, and no worker runs yet. A receiver puts right what the backup
-# says of the world outside and is not known any more, and returns what it found, by names of `restore.restore()`.
+# Sent when the restored database is migrated and no worker runs yet. A receiver corrects rows that may no longer match
+# what happened after the backup, and returns counts by their name in the report of `restore.restore()`.
 restored = Signal()

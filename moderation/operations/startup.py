@@ -1,4 +1,4 @@
-"""Checks of the database before anything is served or sent."""
+"""Checks of the database before the console serves or sends anything."""
 
 from contextlib import suppress
 from typing import Any
@@ -9,9 +9,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 
 def check_encoding(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    """Raise ImproperlyConfigured for a PostgreSQL database that cannot keep every character of a message.
+    """Raise ImproperlyConfigured for a PostgreSQL database that cannot store every character.
 
-    A receiver of `connection_created`: the server tells its encoding with each new connection.
+    A receiver of `connection_created`: the server reports its encoding for each new connection.
     """
     if connection.vendor != "postgresql" or connection.alias != "default":
         return
@@ -20,16 +20,16 @@ def check_encoding(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
         # Otherwise the next caller would use this connection unchecked.
         connection.close()
         raise ImproperlyConfigured(
-            f"DATABASE_URL cannot be used: the encoding of the database is {encoding}, and it must be UTF8. Make "
-            "another: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0."
+            f"DATABASE_URL cannot be used: the encoding of the database is {encoding}, and it must be UTF8. Create "
+            "another one: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0."
         )
 
 
 def refuse_unusable_database() -> None:
-    """Raise ImproperlyConfigured for a database that will never do; one that does not answer now may do so later."""
+    """Raise ImproperlyConfigured for an unsuitable database; ignore one that is unreachable now."""
     if connection.vendor != "postgresql":
         return
-    # Outside the pool, which would wait for a server that is away, and must not be opened before processes fork.
+    # Bypass the pool: it would wait for an unreachable server, and must not be opened before processes fork.
     probe = connection.copy()
     probe.settings_dict["OPTIONS"].pop("pool", None)
     with suppress(OperationalError):

@@ -24,7 +24,7 @@ from moderation.audit.services import record
 from moderation.ingestion.models import WebhookDelivery
 from moderation.privacy import stored as erasure
 from moderation.privacy.events import TextErased
-from moderation.reviewed import Aspects, Changed, Seen, aspect, nothing_was_shown
+from moderation.reviewed import Aspects, Changed, Seen, aspect, not_shown_error
 from recall.models import Evidence, Recall, RecallBatch
 from recall.services import NotPossible
 
@@ -203,7 +203,7 @@ def erase(
     if problem := problem_of(seen, with_notes=with_notes):
         raise problem
     if shown and not shown.aspects:
-        raise nothing_was_shown()
+        raise not_shown_error()
     if shown and (differences := shown.differences(seen.aspects())):
         raise Changed(
             [

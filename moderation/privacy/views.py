@@ -18,21 +18,21 @@ from moderation.applications.models import Application
 from moderation.archive.models import Sender
 from moderation.privacy import erasure
 from moderation.privacy.forms import ErasureForm
-from moderation.requests import SignedIn
+from moderation.request_types import AuthenticatedRequest
 from recall.services import NotPossible
 
 
 @login_required
 @permission_required("archive.erase_text", raise_exception=True)
 @require_http_methods(["GET", "HEAD", "POST"])
-def erase_text(request: SignedIn, slug: str) -> HttpResponse:
+def erase_text(request: AuthenticatedRequest, slug: str) -> HttpResponse:
     """How much a user of an application (`?id=`, any text) wrote; then, confirmed, it is erased."""
     application = get_object_or_404(Application, slug=slug)
     if not (sender_id := request.GET.get("id", "").replace("\0", "")[:255]):
         raise Http404
     asked = erasure.Asked(application, sender_id)
     decision = f"erase:{application.pk}:{sender_id}"
-    form = ErasureForm(request.POST or None, sender_id=sender_id, initial=unsent.initial(request, request.path))
+    form = ErasureForm(request.POST or None, sender_id=sender_id, initial=unsent.initial_values(request, request.path))
     if form.is_valid():
         try:
             erasure.erase(
@@ -43,7 +43,7 @@ def erase_text(request: SignedIn, slug: str) -> HttpResponse:
                 shown=reviewed.read(request.POST.get("shown", ""), request.user, decision),
             )
         except (NotPossible, reviewed.Changed) as refusal:
-            messages.warning(request, str(refusal.sentence))
+            messages.warning(request, str(refusal.message))
         else:
             messages.success(request, _("The text was erased. The audit log tells of it."))
             return redirect(f"{reverse('sender', args=[slug])}?{urlencode({'id': sender_id})}")

@@ -58,7 +58,7 @@ ASSUMPTIONS = (
     Assumption("webhook_array", "Its content is an array of messages."),
     Assumption("webhook_readable", "The console can read what it brings.", is_needed=True),
     Assumption("webhook_im_alone", "It brings messages of IM alone: none of customer service or PubSub."),
-    Assumption("webhook_tells_recalls", "It tells of a recall, too."),
+    Assumption("webhook_reports_recalls", "It tells of a recall, too."),
 )
 BY_ID = {assumption.id: assumption for assumption in ASSUMPTIONS}
 

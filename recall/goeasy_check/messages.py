@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from moderation.goeasy.answers import HistoryPage, value_of
+from moderation.goeasy.answers import HistoryPage, json_value
 
 # The documented names, and those that the vendor's SDK uses on the wire.
 TIMESTAMP, SENDER, PAYLOAD, ID = ("timestamp", "ts"), ("senderId", "s"), ("payload", "p"), ("messageId", "i")
@@ -47,7 +47,7 @@ def read(raws: Iterable[str]) -> list[RawMessage]:
     messages = []
     for raw in raws:
         try:
-            data = value_of(raw.strip())
+            data = json_value(raw.strip())
         except ValueError:
             continue
         if isinstance(data, dict):

@@ -120,7 +120,7 @@ class Check:
         told: dict[str, Any] = {"problem": came.kind} if isinstance(came, GoEasyError) else {}
         if isinstance(answer, Answer):
             told |= {"http_status": answer.http_status, "response_code": answer.code, "latency_ms": answer.latency_ms}
-            if answer.nonsense:
+            if answer.is_malformed:
                 self.findings.note("code_in_answers", False, f"{step}: HTTP status {answer.http_status}, no code")
             elif self.findings.by_id["code_in_answers"].result == Result.NOT_SEEN:
                 self.findings.note("code_in_answers", True)

@@ -11,7 +11,7 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from moderation.applications.models import Application
-from moderation.goeasy.answers import text_of, value_of
+from moderation.goeasy.answers import json_text, json_value
 from moderation.ingestion import feed
 from moderation.ingestion.models import FeedCount, WebhookDelivery
 from recall.goeasy_check.assumptions import Findings
@@ -121,7 +121,7 @@ class Watch:
         findings.note("webhook_im_alone", False if others else None, ", ".join(others))
         # The newest message is the one that was taken back by itself.
         again = self.times_delivered(self.expected) > 1
-        findings.note("webhook_tells_recalls", True if again else None, "" if again else "nothing came of it yet")
+        findings.note("webhook_reports_recalls", True if again else None, "" if again else "nothing came of it yet")
 
     def samples(self) -> list[dict[str, Any]]:
         """The check's own deliveries, for the file."""
@@ -144,7 +144,7 @@ class Watch:
 def json_of(delivery: WebhookDelivery) -> Any:
     """A delivery's content as JSON; None when it is not JSON."""
     try:
-        return value_of(text_of(bytes(delivery.content)))
+        return json_value(json_text(bytes(delivery.content)))
     except ValueError:
         return None
 
@@ -155,7 +155,7 @@ def members(value: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
         return
     if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
         try:
-            value = value_of(value.strip())
+            value = json_value(value.strip())
         except ValueError:
             return
     if isinstance(value, dict) and {"timestamp", "ts"} & set(value):

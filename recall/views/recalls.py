@@ -31,7 +31,7 @@ from moderation.archive.names import sender_names, titled, writer_of
 from moderation.archive.rows import in_parts
 from moderation.ingestion.backfill import look_up
 from moderation.operations.views import worker_is_alive
-from moderation.requests import SignedIn
+from moderation.request_types import AuthenticatedRequest
 from recall import reviews, services, verify
 from recall.decisions import to_call_off, to_send_again, to_settle
 from recall.filters import RecallFilter
@@ -73,7 +73,7 @@ class SeeOther(HttpResponseRedirect):
 @login_required
 @permission_required("recall.view_recall", raise_exception=True)
 @require_safe
-def recall_list(request: SignedIn) -> HttpResponse:
+def recall_list(request: AuthenticatedRequest) -> HttpResponse:
     """Recalls, the newest first, narrowed by state, outcome, actor and application; paged by key."""
     form = RecallFilter(request.GET)
     form.is_valid()
@@ -133,7 +133,7 @@ def read_key(key: str) -> tuple[datetime, UUID] | None:
 @login_required
 @permission_required("recall.add_recall", raise_exception=True)
 @require_http_methods(["GET", "HEAD", "POST"])
-def recall_new(request: SignedIn) -> HttpResponse:
+def recall_new(request: AuthenticatedRequest) -> HttpResponse:
     """The form; then what it would do; then, confirmed, the recall. The query string may fill the form."""
     if request.method != "POST" or "edit" in request.POST:
         initial = request.POST.dict() if request.method == "POST" else _initial(request)
@@ -152,7 +152,7 @@ def recall_new(request: SignedIn) -> HttpResponse:
             **{name: form.cleaned_data[name] for name in ("reason", "note", "timestamps", "recaller", "submission")},
         )
     except services.NotPossible as refusal:
-        messages.warning(request, str(refusal.sentence))
+        messages.warning(request, str(refusal.message))
         # As a form of its own it may be confirmed.
         form.cleaned_data["submission"] = uuid4()
         return _show_review(request, form)
@@ -166,14 +166,14 @@ def review_of(form: RecallForm | SweepForm) -> str:
     return f"{type(form).__name__}:{form.cleaned_data['submission']}"
 
 
-def _initial(request: SignedIn) -> dict[str, Any]:
+def _initial(request: AuthenticatedRequest) -> dict[str, Any]:
     """The form's beginning: the query string, and the recaller that clients are shown for this moderator."""
     return {
         "kind": Kind.PRIVATE,
         **recaller_fields(request.user, request.GET.get("app", "")),
         **request.GET.dict(),
         "timestamps": "\n".join(request.GET.getlist("timestamps")),
-        **unsent.initial(request, reverse("recall-new")),
+        **unsent.initial_values(request, reverse("recall-new")),
     }
 
 
@@ -189,7 +189,9 @@ def recaller_fields(user: User, app: str) -> dict[str, str]:
     }
 
 
-def _show_review(request: SignedIn, form: RecallForm, changed: reviewed.Changed | None = None) -> HttpResponse:
+def _show_review(
+    request: AuthenticatedRequest, form: RecallForm, changed: reviewed.Changed | None = None
+) -> HttpResponse:
     """What the valid `form` would take back, and the exact calls; and what has `changed` since it was shown."""
     conversation = form.conversation()
     timestamps, recaller = form.cleaned_data["timestamps"], form.cleaned_data["recaller"]
@@ -273,7 +275,7 @@ def _senders(conversation: Conversation, preview: services.Preview) -> dict[str,
 @login_required
 @permission_required("recall.view_recall", raise_exception=True)
 @require_safe
-def recall_detail(request: SignedIn, pk: UUID) -> HttpResponse:
+def recall_detail(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
     """A recall, live: with htmx the part that changes, and 204 while it has not changed since `?seen=`.
 
     `?whole=1`: all of it on one page that stays as it is, to be printed.
@@ -289,7 +291,7 @@ def recall_detail(request: SignedIn, pk: UUID) -> HttpResponse:
 @login_required
 @permission_required("recall.add_recall", raise_exception=True)
 @require_POST
-def recall_settle(request: SignedIn, pk: UUID) -> HttpResponse:
+def recall_settle(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
     """A person's decision on calls of which nobody knows what became of them: send them again, or leave them."""
     recall = get_object_or_404(Recall.objects.select_related("conversation__application", "actor", "reason"), pk=pk)
     form = DecisionForm(request.POST)
@@ -306,12 +308,12 @@ def recall_settle(request: SignedIn, pk: UUID) -> HttpResponse:
     return do(request, recall, decide)
 
 
-def do(request: SignedIn, thing: Recall | Sweep, act: Callable[[], str]) -> HttpResponse:
+def do(request: AuthenticatedRequest, thing: Recall | Sweep, act: Callable[[], str]) -> HttpResponse:
     """What a button asks for: on the thing's page is said what came of it, or why it is not possible."""
     try:
         messages.success(request, act())
     except (services.NotPossible, reviewed.Changed) as refusal:
-        messages.warning(request, str(refusal.sentence))
+        messages.warning(request, str(refusal.message))
     return SeeOther(thing.get_absolute_url())
 
 
@@ -327,7 +329,7 @@ def sent_again(count: int) -> str:
     return text % {"count": count}
 
 
-def _status(request: SignedIn, recall: Recall) -> dict[str, Any]:
+def _status(request: AuthenticatedRequest, recall: Recall) -> dict[str, Any]:
     """Where the recall is, and what may be done about it now."""
     progress = progress_of([recall])[recall.pk]
     attempts = RecallAttempt.objects.filter(batch__recall=recall).aggregate(
@@ -354,7 +356,9 @@ def _status(request: SignedIn, recall: Recall) -> dict[str, Any]:
         if recall.state == states.SENDING
         else None,
         "worker_is_alive": recall.state not in {states.WAITING, states.SENDING} or worker_is_alive(),
-        "decision_form": DecisionForm(initial=unsent.initial(request, reverse("recall-settle", args=[recall.pk]))),
+        "decision_form": DecisionForm(
+            initial=unsent.initial_values(request, reverse("recall-settle", args=[recall.pk]))
+        ),
         "only": _only(request),
         "is_whole": _is_whole(request),
         "seen": f"{recall.state}-{recall.stop_reason}-{attempts['started']}-{attempts['ended']}-{progress.final_calls}"
@@ -363,7 +367,7 @@ def _status(request: SignedIn, recall: Recall) -> dict[str, Any]:
 
 
 def decisions_shown(
-    request: SignedIn, pk: UUID, recalls: QuerySet[Recall], can_cancel: bool, can_retry: bool
+    request: AuthenticatedRequest, pk: UUID, recalls: QuerySet[Recall], can_cancel: bool, can_retry: bool
 ) -> dict[str, Any]:
     """Whether `recalls`, those of a recall's or a sweep's page, may be called off or sent again, and what it shows."""
     return {
@@ -407,7 +411,7 @@ def pace_of(attempts: QuerySet[RecallAttempt], progress: Progress) -> dict[str, 
     return {"a_second": a_second, "left": (progress.calls - progress.final_calls) / a_second}
 
 
-def _calls(request: SignedIn, recall: Recall) -> dict[str, Any]:
+def _calls(request: AuthenticatedRequest, recall: Recall) -> dict[str, Any]:
     """One page of the recall's calls, in order, with every attempt; `?call=` is where it begins."""
     batches = recall.batches.prefetch_related("attempts").order_by("index")
     if only := _only(request):
@@ -417,7 +421,7 @@ def _calls(request: SignedIn, recall: Recall) -> dict[str, Any]:
     return {"calls": found[:size], "next_call": found[size].index if found[size:] else None}
 
 
-def _items(request: SignedIn, recall: Recall) -> dict[str, Any]:
+def _items(request: AuthenticatedRequest, recall: Recall) -> dict[str, Any]:
     """One page of the recall's timestamps, in order, with their evidence; it begins at `?from=` (ms)."""
     # Evidence is what was written.
     recall.conversation.record_reading_on("recall")
@@ -429,12 +433,12 @@ def _items(request: SignedIn, recall: Recall) -> dict[str, Any]:
     return {"items": found[:size], "next_item": found[size].timestamp if found[size:] else None}
 
 
-def _is_whole(request: SignedIn) -> bool:
+def _is_whole(request: AuthenticatedRequest) -> bool:
     """Whether the page is to hold all of the recall, for a record that can be printed."""
     return "whole" in request.GET and not request.htmx
 
 
-def _only(request: SignedIn) -> str:
+def _only(request: AuthenticatedRequest) -> str:
     """The one state of batches that the reader wants to see; empty for all."""
     wanted = request.GET.get("only", "")
     return wanted if wanted in RecallBatch.State.values else ""
@@ -448,7 +452,7 @@ def _number(text: str | None) -> int:
 @login_required
 @permission_required("recall.add_recall", raise_exception=True)
 @require_POST
-def recall_cancel(request: SignedIn, pk: UUID) -> HttpResponse:
+def recall_cancel(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
     """Call off what has not left."""
     recall = get_object_or_404(Recall, pk=pk)
 
@@ -462,7 +466,7 @@ def recall_cancel(request: SignedIn, pk: UUID) -> HttpResponse:
 @login_required
 @permission_required("recall.add_recall", raise_exception=True)
 @require_POST
-def recall_retry(request: SignedIn, pk: UUID) -> HttpResponse:
+def recall_retry(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
     """Send again what was refused, never left or is still visible."""
     recall = get_object_or_404(Recall, pk=pk)
 

@@ -24,7 +24,7 @@ from moderation.archive.models import Message
 from moderation.archive.names import Writer, sender_names, titled, writer_of
 from moderation.audit.services import record
 from moderation.operations.views import worker_is_alive
-from moderation.requests import SignedIn
+from moderation.request_types import AuthenticatedRequest
 from recall import reviews, sweeps
 from recall.decisions import MAY_BE_SENT_AGAIN, RETRIED_FROM
 from recall.forms import SweepForm
@@ -54,7 +54,7 @@ STATES = Recall.State
 @login_required
 @permission_required("recall.add_recall", raise_exception=True)
 @require_http_methods(["GET", "HEAD", "POST"])
-def sweep_new(request: SignedIn) -> HttpResponse:
+def sweep_new(request: AuthenticatedRequest) -> HttpResponse:
     """The form; then what would go, by conversation; then, confirmed, the sweep. The query string may fill the form."""
     if request.method != "POST" or "edit" in request.POST:
         initial = request.POST.dict() if request.method == "POST" else _initial(request)
@@ -101,14 +101,14 @@ def sweep_new(request: SignedIn) -> HttpResponse:
             # As a form of its own it may be confirmed.
             form.cleaned_data["submission"] = uuid4()
     if not planned.parts:
-        form.add_error(None, str(problem.sentence if problem else ""))
+        form.add_error(None, str(problem.message if problem else ""))
         return render(request, "recall/sweep_new.html", {"form": form})
     if problem:
-        messages.warning(request, str(problem.sentence))
+        messages.warning(request, str(problem.message))
     return _show_review(request, form, planned, changed)
 
 
-def _initial(request: SignedIn) -> dict[str, Any]:
+def _initial(request: AuthenticatedRequest) -> dict[str, Any]:
     """The form's beginning: the query string, a day back from now, and what clients are shown of this moderator."""
     now = timezone.localtime()
     return {
@@ -116,12 +116,12 @@ def _initial(request: SignedIn) -> dict[str, Any]:
         "until": now,
         **recaller_fields(request.user, request.GET.get("app", "")),
         **request.GET.dict(),
-        **unsent.initial(request, reverse("sweep-new")),
+        **unsent.initial_values(request, reverse("sweep-new")),
     }
 
 
 def _show_review(
-    request: SignedIn, form: SweepForm, planned: sweeps.SweepPlan, changed: reviewed.Changed | None
+    request: AuthenticatedRequest, form: SweepForm, planned: sweeps.SweepPlan, changed: reviewed.Changed | None
 ) -> HttpResponse:
     """What the valid `form` would take back, by conversation; and what has `changed` since it was shown."""
     shown = planned.parts[:PARTS_SHOWN]
@@ -175,7 +175,7 @@ def _show_review(
 @login_required
 @permission_required("recall.view_recall", raise_exception=True)
 @require_safe
-def sweep_detail(request: SignedIn, pk: UUID) -> HttpResponse:
+def sweep_detail(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
     """A sweep, live: with htmx the part that changes, and 204 while it has not changed since `?seen=`."""
     sweep = get_object_or_404(Sweep.objects.select_related("application", "actor"), pk=pk)
     context = _status(request, sweep)
@@ -185,7 +185,7 @@ def sweep_detail(request: SignedIn, pk: UUID) -> HttpResponse:
     return render(request, template, context)
 
 
-def _status(request: SignedIn, sweep: Sweep) -> dict[str, Any]:
+def _status(request: AuthenticatedRequest, sweep: Sweep) -> dict[str, Any]:
     """Where the sweep is, what may be done about it now, and one page of its recalls."""
     progress = progress_of_sweeps([sweep])[sweep.pk]
     name_now = sender_names(sweep.application, [sweep.sender_id]).get(sweep.sender_id, "")
@@ -238,7 +238,7 @@ def _after(key: str, recalls: QuerySet[Recall]) -> QuerySet[Recall]:
 @login_required
 @permission_required("recall.add_recall", raise_exception=True)
 @require_POST
-def sweep_cancel(request: SignedIn, pk: UUID) -> HttpResponse:
+def sweep_cancel(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
     """Call off what has not left of all the sweep's recalls."""
     sweep = get_object_or_404(Sweep, pk=pk)
 
@@ -252,7 +252,7 @@ def sweep_cancel(request: SignedIn, pk: UUID) -> HttpResponse:
 @login_required
 @permission_required("recall.add_recall", raise_exception=True)
 @require_POST
-def sweep_retry(request: SignedIn, pk: UUID) -> HttpResponse:
+def sweep_retry(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
     """Send again what was refused, never left or is still visible, of all the sweep's recalls."""
     sweep = get_object_or_404(Sweep, pk=pk)
 

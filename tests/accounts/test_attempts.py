@@ -1,4 +1,4 @@
-"""Guessing passwords is limited, and nobody's guesses keep out a person who signs in from a device of theirs."""
+"""Password guesses are limited, and nobody's guesses lock out a person on a known device."""
 
 from __future__ import annotations
 
@@ -27,72 +27,70 @@ PAGES = ["/accounts/login/", "/admin/login/"]
 
 @pytest.fixture
 def low_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempts, "MAX_FROM_A_DEVICE", 2)
-    monkeypatch.setattr(attempts, "MAX_FROM_AN_ADDRESS", 1)
-    monkeypatch.setattr(attempts, "MAX_FROM_ANYWHERE", 2)
+    monkeypatch.setattr(attempts, "MAX_PER_DEVICE", 2)
+    monkeypatch.setattr(attempts, "MAX_PER_ADDRESS", 1)
+    monkeypatch.setattr(attempts, "MAX_PER_ACCOUNT", 2)
 
 
-def try_in(client: Client, page: str, name: str, password: str, address: str = "203.0.113.7") -> Any:
+def sign_in(client: Client, page: str, name: str, password: str, address: str = "203.0.113.7") -> Any:
     return client.post(page, {"username": name, "password": password}, REMOTE_ADDR=address)
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_an_account_waits_after_failures_from_any_address(
+def test_an_account_is_limited_after_failures_from_any_address(
     client: Client, lead: Any, page: str, low_limits: None
 ) -> None:
     name = lead.get_username()
     with time_machine.travel(NOW, tick=False) as clock:
         for number in range(2):
-            assert try_in(client, page, name, "wrong", f"203.0.113.{number}").status_code == 200
+            assert sign_in(client, page, name, "wrong", f"203.0.113.{number}").status_code == 200
         clock.shift(timedelta(minutes=4))
-        answer = try_in(client, page, name, PASSWORD, "203.0.113.9")
+        answer = sign_in(client, page, name, PASSWORD, "203.0.113.9")
         assert (answer.status_code, answer["Retry-After"]) == (429, "361")
         assert "Try again in 7 minutes." in answer.content.decode()
         assert AuditEntry.objects.filter(action=Action.SIGN_IN_FAILED).count() == 2
         clock.shift(timedelta(minutes=6))
-        assert try_in(client, page, name, PASSWORD).status_code == 302
+        assert sign_in(client, page, name, PASSWORD).status_code == 302
 
 
-def test_guesses_from_another_address_leave_the_owner_alone(client: Client, moderator: Any, low_limits: None) -> None:
-    try_in(client, PAGES[0], "mo", "wrong", "203.0.113.9")
-    assert try_in(client, PAGES[0], "mo", PASSWORD, "203.0.113.9").status_code == 429
-    assert try_in(client, PAGES[0], "mo", PASSWORD, "203.0.113.7").status_code == 302
+def test_guesses_from_another_address_do_not_limit_the_owner(client: Client, moderator: Any, low_limits: None) -> None:
+    sign_in(client, PAGES[0], "mo", "wrong", "203.0.113.9")
+    assert sign_in(client, PAGES[0], "mo", PASSWORD, "203.0.113.9").status_code == 429
+    assert sign_in(client, PAGES[0], "mo", PASSWORD, "203.0.113.7").status_code == 302
 
 
-def test_thirty_names_from_one_address_delay_nobody_else(client: Client, moderator: Any) -> None:
+def test_failures_with_many_names_do_not_delay_another_account(client: Client, moderator: Any) -> None:
     for number in range(40):
-        assert try_in(client, PAGES[0], f"nobody-{number}", "wrong").status_code == 200
-    assert try_in(client, PAGES[0], "mo", PASSWORD).status_code == 302
+        assert sign_in(client, PAGES[0], f"nobody-{number}", "wrong").status_code == 200
+    assert sign_in(client, PAGES[0], "mo", PASSWORD).status_code == 302
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_hundred_addresses_do_not_keep_out_a_device_that_signed_in_before(
-    client: Client, lead: Any, page: str
-) -> None:
+def test_guesses_from_a_hundred_addresses_do_not_lock_out_a_known_device(client: Client, lead: Any, page: str) -> None:
     name = lead.get_username()
-    assert try_in(client, page, name, PASSWORD).status_code == 302
+    assert sign_in(client, page, name, PASSWORD).status_code == 302
     client.post("/accounts/logout/")
     for number in range(101):
-        try_in(Client(), page, name, "wrong", f"198.51.100.{number}")
-    assert try_in(Client(), page, name, PASSWORD, "192.0.2.1").status_code == 429
-    assert try_in(client, page, name, PASSWORD).status_code == 302
+        sign_in(Client(), page, name, "wrong", f"198.51.100.{number}")
+    assert sign_in(Client(), page, name, PASSWORD, "192.0.2.1").status_code == 429
+    assert sign_in(client, page, name, PASSWORD).status_code == 302
 
 
-def test_a_device_has_a_limit_of_its_own(client: Client, moderator: Any, low_limits: None) -> None:
-    try_in(client, PAGES[0], "mo", PASSWORD)
+def test_a_known_device_has_its_own_limit(client: Client, moderator: Any, low_limits: None) -> None:
+    sign_in(client, PAGES[0], "mo", PASSWORD)
     client.post("/accounts/logout/")
     for _attempt in range(2):
-        assert try_in(client, PAGES[0], "mo", "wrong").status_code == 200
-    assert try_in(client, PAGES[0], "mo", PASSWORD).status_code == 429
-    assert try_in(Client(), PAGES[0], "mo", PASSWORD).status_code == 302
+        assert sign_in(client, PAGES[0], "mo", "wrong").status_code == 200
+    assert sign_in(client, PAGES[0], "mo", PASSWORD).status_code == 429
+    assert sign_in(Client(), PAGES[0], "mo", PASSWORD).status_code == 302
 
 
 @pytest.mark.parametrize("change", ["another account", "another password", "forged", "expired"])
-def test_a_device_cookie_serves_one_account_and_one_password(
+def test_a_device_cookie_is_valid_for_one_account_and_one_password(
     client: Client, moderator: Any, lead: Any, change: str, low_limits: None
 ) -> None:
     with time_machine.travel(NOW, tick=False) as clock:
-        try_in(client, PAGES[0], "mo", PASSWORD)
+        sign_in(client, PAGES[0], "mo", PASSWORD)
         cookie = client.cookies["device"].value
         name, password = "mo", PASSWORD
         match change:
@@ -106,13 +104,13 @@ def test_a_device_cookie_serves_one_account_and_one_password(
                 cookie = cookie[:-1] + ("A" if cookie[-1] != "A" else "B")
             case "expired":
                 clock.shift(timedelta(days=181))
-        try_in(Client(), PAGES[0], name, "wrong")
+        sign_in(Client(), PAGES[0], name, "wrong")
         browser = Client()
         browser.cookies["device"] = cookie
-        assert try_in(browser, PAGES[0], name, password).status_code == 429
+        assert sign_in(browser, PAGES[0], name, password).status_code == 429
 
 
-def test_the_device_cookie_is_for_this_host_and_no_script(client: Client, moderator: Any, settings: Any) -> None:
+def test_the_device_cookie_is_host_only_and_hidden_from_scripts(client: Client, moderator: Any, settings: Any) -> None:
     settings.SESSION_COOKIE_SECURE = True
     answer = client.post(PAGES[0], {"username": "mo", "password": PASSWORD}, secure=True)
     cookie = answer.cookies["__Host-device"]
@@ -120,32 +118,32 @@ def test_the_device_cookie_is_for_this_host_and_no_script(client: Client, modera
     assert (cookie["path"], cookie["domain"], cookie["max-age"]) == ("/", "", 180 * 24 * 3600)
     again = client.post("/accounts/logout/", secure=True)
     assert "__Host-device" not in again.cookies
-    # Each sign-in gives the device a new number.
+    # Each sign-in gives the device a new id.
     renewed = client.post(PAGES[0], {"username": "mo", "password": PASSWORD}, secure=True).cookies["__Host-device"]
     assert renewed.value != cookie.value
 
 
-def test_who_tries_one_password_on_many_names_has_few_attempts_on_each(
+def test_a_spraying_address_has_few_attempts_per_account(
     client: Client, moderator: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempts, "MAX_ACCOUNTS_OF_AN_ADDRESS", 5)
+    monkeypatch.setattr(attempts, "SPRAYED_ACCOUNTS", 5)
     for number in range(5):
-        try_in(client, PAGES[0], f"nobody-{number}", "wrong")
-    statuses = [try_in(client, PAGES[0], "mo", "wrong").status_code for _attempt in range(3)]
+        sign_in(client, PAGES[0], f"nobody-{number}", "wrong")
+    statuses = [sign_in(client, PAGES[0], "mo", "wrong").status_code for _attempt in range(3)]
     assert statuses == [200, 200, 429]
-    assert try_in(client, PAGES[0], "mo", PASSWORD, "203.0.113.8").status_code == 302
+    assert sign_in(client, PAGES[0], "mo", PASSWORD, "203.0.113.8").status_code == 302
 
 
-def test_known_and_unknown_names_get_the_same_answers(client: Client, moderator: Any, low_limits: None) -> None:
-    def answers(name: str) -> list[tuple[int, str]]:
-        found = [try_in(Client(), PAGES[0], name, "wrong", "198.51.100.1") for _attempt in range(3)]
-        return [(each.status_code, str(each.context["form"].non_field_errors())) for each in found]
+def test_existing_and_unknown_names_get_the_same_responses(client: Client, moderator: Any, low_limits: None) -> None:
+    def responses(name: str) -> list[tuple[int, str]]:
+        attempts = [sign_in(Client(), PAGES[0], name, "wrong", "198.51.100.1") for _attempt in range(3)]
+        return [(each.status_code, str(each.context["form"].non_field_errors())) for each in attempts]
 
-    assert answers("mo") == answers("nobody-there")
-    assert [status for status, _text in answers("mo")] == [429] * 3
+    assert responses("mo") == responses("nobody-there")
+    assert [status for status, _text in responses("mo")] == [429] * 3
 
 
-def test_an_unknown_name_costs_as_much_hashing_as_a_known_one(
+def test_an_unknown_name_takes_as_much_hashing_as_an_existing_one(
     client: Client, moderator: Any, monkeypatch: pytest.MonkeyPatch, low_limits: None
 ) -> None:
     from django.contrib.auth.hashers import MD5PasswordHasher
@@ -155,13 +153,13 @@ def test_an_unknown_name_costs_as_much_hashing_as_a_known_one(
     monkeypatch.setattr(
         MD5PasswordHasher, "encode", lambda self, *args: (hashed.append("once"), encode(self, *args))[1]
     )
-    found = Counter()
+    hashes_per_status = Counter()
     for name in ("mo", "nobody-there"):
         for _attempt in range(2):
             hashed.clear()
-            status = try_in(Client(), PAGES[0], name, "wrong").status_code
-            found[status, len(hashed)] += 1
-    assert found == {(200, 1): 2, (429, 0): 2}
+            status = sign_in(Client(), PAGES[0], name, "wrong").status_code
+            hashes_per_status[status, len(hashed)] += 1
+    assert hashes_per_status == {(200, 1): 2, (429, 0): 2}
 
 
 @pytest.mark.parametrize(
@@ -177,44 +175,44 @@ def test_an_ipv6_address_counts_as_its_64_bit_network(first: str, second: str, s
     assert (attempts.network(first) == attempts.network(second)) is same
 
 
-def test_counts_that_are_over_are_deleted(client: Client, db: None) -> None:
+def test_expired_counters_are_deleted(client: Client, db: None) -> None:
     with time_machine.travel(NOW, tick=False) as clock:
         for number in range(20):
-            try_in(client, PAGES[0], f"nobody-{number}", "wrong")
+            sign_in(client, PAGES[0], f"nobody-{number}", "wrong")
         assert AttemptCount.objects.count() == 40
         clock.shift(timedelta(minutes=21))
-        try_in(client, PAGES[0], "nobody", "wrong")
+        sign_in(client, PAGES[0], "nobody", "wrong")
         assert AttemptCount.objects.count() == 2
 
 
-def test_unknown_names_from_one_address_do_not_fill_the_log(client: Client, moderator: Any) -> None:
+def test_unknown_names_do_not_flood_the_audit_log(client: Client, moderator: Any) -> None:
     for number in range(40):
-        try_in(client, PAGES[0], f"nobody-{number}", "wrong")
+        sign_in(client, PAGES[0], f"nobody-{number}", "wrong")
     failed = AuditEntry.objects.filter(action=Action.SIGN_IN_FAILED)
     assert failed.count() == attempts.MAX_UNKNOWN_NAMES_RECORDED
-    try_in(client, PAGES[0], "mo", "wrong")
+    sign_in(client, PAGES[0], "mo", "wrong")
     assert failed.latest("pk").detail["account"] == "mo"
 
 
-def test_the_right_password_counts_as_no_failure(client: Client, moderator: Any, low_limits: None) -> None:
+def test_a_right_password_is_not_counted_as_a_failure(client: Client, moderator: Any, low_limits: None) -> None:
     for _time in range(4):
-        assert try_in(Client(), PAGES[0], "mo", PASSWORD).status_code == 302
+        assert sign_in(Client(), PAGES[0], "mo", PASSWORD).status_code == 302
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("known_device", [False, True])
-def test_of_64_attempts_at_one_time_ten_are_tried(
-    client: Client, moderator: Any, monkeypatch: pytest.MonkeyPatch, known_device: bool
+@pytest.mark.parametrize("on_known_device", [False, True])
+def test_ten_of_64_concurrent_attempts_are_checked(
+    client: Client, moderator: Any, monkeypatch: pytest.MonkeyPatch, on_known_device: bool
 ) -> None:
     cookie = ""
-    if known_device:
-        try_in(client, PAGES[0], "mo", PASSWORD)
+    if on_known_device:
+        sign_in(client, PAGES[0], "mo", PASSWORD)
         cookie = client.cookies["device"].value
-    tried: list[float] = []
+    checked: list[float] = []
 
     def authenticate(*_args: Any, **_credentials: Any) -> None:
-        # As slow as the real hasher.
-        tried.append(time.monotonic())
+        # About as slow as the real hasher.
+        checked.append(time.monotonic())
         time.sleep(0.2)
 
     monkeypatch.setattr(RoleBackend, "authenticate", authenticate)
@@ -227,7 +225,7 @@ def test_of_64_attempts_at_one_time_ten_are_tried(
             browser.cookies["device"] = cookie
         start.wait()
         try:
-            statuses.append(try_in(browser, PAGES[0], "mo", "wrong").status_code)
+            statuses.append(sign_in(browser, PAGES[0], "mo", "wrong").status_code)
         finally:
             connection.close()
 
@@ -236,5 +234,5 @@ def test_of_64_attempts_at_one_time_ten_are_tried(
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(tried) == 10
+    assert len(checked) == 10
     assert Counter(statuses) == {200: 10, 429: 54}

@@ -1,4 +1,4 @@
-"""Somebody can always administer the console: no change takes the last admin who can sign in away."""
+"""No change can remove the last admin who can sign in."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from django.db import connection, transaction
 from django.test import Client
 from django.urls import reverse
 
-from moderation.accounts.models import LastAdmin, User
+from moderation.accounts.models import LastAdminError, User
 
 pytestmark = pytest.mark.django_db
 
-SENTENCE = "Somebody has to be an administrator who can sign in."
+MESSAGE = "At least one administrator must be able to sign in."
 
 
 def demote(user: User) -> None:
@@ -60,43 +60,43 @@ def delete_all(user: User) -> None:
     User.objects.all().delete()
 
 
-WAYS = [demote, demote_by_name, deactivate, take_password, empty_password, update, bulk_update, delete, delete_all]
+REMOVALS = [demote, demote_by_name, deactivate, take_password, empty_password, update, bulk_update, delete, delete_all]
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_the_last_admin_stays(administrator: User, make_user: Any, way: Callable[[User], None]) -> None:
+@pytest.mark.parametrize("remove", REMOVALS)
+def test_the_last_admin_cannot_be_removed(administrator: User, make_user: Any, remove: Callable[[User], None]) -> None:
     make_user("mo", "moderator")
     make_user("away", "admin", is_active=False)
-    with pytest.raises(LastAdmin), transaction.atomic():
-        way(User.objects.get(pk=administrator.pk))
+    with pytest.raises(LastAdminError), transaction.atomic():
+        remove(User.objects.get(pk=administrator.pk))
     assert User.objects.get(pk=administrator.pk).is_usable_admin
 
 
-@pytest.mark.parametrize("way", WAYS[:-1])
-def test_one_of_two_admins_may_go(administrator: User, make_user: Any, way: Callable[[User], None]) -> None:
+@pytest.mark.parametrize("remove", REMOVALS[:-1])
+def test_one_of_two_admins_can_be_removed(administrator: User, make_user: Any, remove: Callable[[User], None]) -> None:
     make_user("zhao", "admin")
-    way(User.objects.get(pk=administrator.pk))
+    remove(User.objects.get(pk=administrator.pk))
     assert not User.objects.filter(pk=administrator.pk, role="admin", is_active=True, password__regex="^[^!]").exists()
 
 
-def test_an_admin_who_never_could_sign_in_may_be_changed(moderator: User) -> None:
+def test_an_admin_without_a_password_can_be_changed(moderator: User) -> None:
     user = User.objects.create(username="made", role="admin")
     demote(user)
     assert User.objects.get(pk=user.pk).role == "moderator"
 
 
-def test_admin_says_why_the_last_one_keeps_the_password(client: Client, administrator: User) -> None:
+def test_the_password_page_explains_why_the_last_admin_keeps_a_password(client: Client, administrator: User) -> None:
     client.force_login(administrator)
     form = {"usable_password": "false", "unset-password": "1"}
     address = reverse("admin:auth_user_password_change", args=[administrator.pk])
-    assert SENTENCE in client.post(address, form, follow=True).content.decode()
+    assert MESSAGE in client.post(address, form, follow=True).content.decode()
     assert User.objects.get(pk=administrator.pk).is_usable_admin
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("turn", range(3))
-@pytest.mark.parametrize("what", ["demote", "delete"])
-def test_of_two_admins_who_unmake_each_other_one_wins(make_user: Any, what: str, turn: int) -> None:
+@pytest.mark.parametrize("repetition", range(3))
+@pytest.mark.parametrize("change", ["demote", "delete"])
+def test_two_admins_who_remove_each_other_leave_one(make_user: Any, change: str, repetition: int) -> None:
     pair = [make_user(f"admin-{number}", "admin") for number in range(2)]
     browsers = [Client(raise_request_exception=False), Client(raise_request_exception=False)]
     for browser, user in zip(browsers, pair, strict=True):
@@ -104,9 +104,9 @@ def test_of_two_admins_who_unmake_each_other_one_wins(make_user: Any, what: str,
     start = threading.Barrier(2)
     statuses: list[int] = []
 
-    def unmake(number: int) -> None:
+    def remove_other(number: int) -> None:
         other = pair[1 - number]
-        page = "delete" if what == "delete" else "change"
+        page = "delete" if change == "delete" else "change"
         fields = {
             "username": other.username,
             "role": "moderator",
@@ -121,7 +121,7 @@ def test_of_two_admins_who_unmake_each_other_one_wins(make_user: Any, what: str,
         finally:
             connection.close()
 
-    threads = [threading.Thread(target=unmake, args=(number,)) for number in range(2)]
+    threads = [threading.Thread(target=remove_other, args=(number,)) for number in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -1,4 +1,4 @@
-"""Signing in and out."""
+"""Sign-in and sign-out."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from django.urls import reverse
 PASSWORD = "correct horse battery staple"
 
 
-def test_signing_in_leads_home(client: Client, moderator: Any) -> None:
+def test_a_sign_in_redirects_home(client: Client, moderator: Any) -> None:
     answer = client.post(reverse("login"), {"username": "mo", "password": PASSWORD})
     assert answer.status_code == 302
     assert answer["Location"] == "/"
 
 
-def test_signing_in_leads_to_the_page_that_was_asked_for(client: Client, moderator: Any) -> None:
+def test_a_sign_in_redirects_to_the_requested_page(client: Client, moderator: Any) -> None:
     assert client.get(reverse("recalls"))["Location"] == "/accounts/login/?next=/recalls/"
     answer = client.post(reverse("login"), {"username": "mo", "password": PASSWORD, "next": "/recalls/"})
     assert answer["Location"] == "/recalls/"
 
 
-def test_it_never_leads_to_another_site(client: Client, moderator: Any) -> None:
+def test_a_sign_in_never_redirects_to_another_site(client: Client, moderator: Any) -> None:
     form = {"username": "mo", "password": PASSWORD, "next": "https://evil.example/"}
     assert client.post(reverse("login"), form)["Location"] == "/"
 
 
-def test_a_wrong_password_is_named_and_signs_nobody_in(client: Client, moderator: Any) -> None:
+def test_a_wrong_password_shows_an_error(client: Client, moderator: Any) -> None:
     answer = client.post(reverse("login"), {"username": "mo", "password": "wrong"})
     assert answer.status_code == 200
     assert "correct username and password" in answer.content.decode()
@@ -41,7 +41,7 @@ def test_the_language_can_be_chosen_before_signing_in(client: Client, db: None) 
     assert '<html lang="zh-hans"' in client.get(reverse("login")).content.decode()
 
 
-def test_signing_out_takes_a_post(client: Client, moderator: Any) -> None:
+def test_a_sign_out_requires_a_post(client: Client, moderator: Any) -> None:
     client.force_login(moderator)
     assert client.get(reverse("logout")).status_code == 405
     assert client.post(reverse("logout"))["Location"] == "/accounts/login/"
@@ -49,5 +49,5 @@ def test_signing_out_takes_a_post(client: Client, moderator: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["preferences", "password_change"])
-def test_a_visitor_is_sent_to_the_sign_in(client: Client, db: None, name: str) -> None:
+def test_a_visitor_is_redirected_to_the_sign_in(client: Client, db: None, name: str) -> None:
     assert client.get(reverse(name))["Location"].startswith("/accounts/login/?next=")

@@ -1,4 +1,4 @@
-"""How somebody likes to see the console."""
+"""Preferences and the change of a password."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from moderation.audit.models import Action, AuditEntry
 CHOSEN = {"language": "zh-hans", "timezone": "Asia/Shanghai", "media": "grey", "theme": "dark"}
 
 
-def test_choices_are_kept_and_take_effect(client: Client, moderator: Any) -> None:
+def test_preferences_are_saved_and_take_effect(client: Client, moderator: Any) -> None:
     client.force_login(moderator)
     assert client.post(reverse("preferences"), CHOSEN).status_code == 302
     page = client.get(reverse("preferences")).content.decode()
@@ -23,17 +23,17 @@ def test_choices_are_kept_and_take_effect(client: Client, moderator: Any) -> Non
     assert moderator.media == "grey"
 
 
-def test_a_zone_that_is_none_is_named_and_nothing_is_kept(client: Client, moderator: Any) -> None:
+def test_an_unknown_time_zone_is_refused_by_name(client: Client, moderator: Any) -> None:
     client.force_login(moderator)
     answer = client.post(reverse("preferences"), {**CHOSEN, "timezone": "Mars/Olympus"})
     page = answer.content.decode()
-    assert "“Mars/Olympus” is no time zone" in page
+    assert "does not know the time zone “Mars/Olympus”" in page
     assert 'data-theme="system"' in page
     moderator.refresh_from_db()
     assert (moderator.timezone, moderator.theme) == ("", "system")
 
 
-def test_the_browsers_zone_is_proposed_and_not_saved_unasked(client: Client, moderator: Any) -> None:
+def test_the_browsers_time_zone_is_preselected_but_not_saved(client: Client, moderator: Any) -> None:
     client.force_login(moderator)
     page = client.get(reverse("preferences"), {"timezone": "Asia/Tokyo"}).content.decode()
     assert 'value="Asia/Tokyo" list="zones"' in page or 'name="timezone" value="Asia/Tokyo"' in page
@@ -41,7 +41,7 @@ def test_the_browsers_zone_is_proposed_and_not_saved_unasked(client: Client, mod
     assert moderator.timezone == ""
 
 
-def test_the_language_button_is_remembered_with_the_user(client: Client, moderator: Any) -> None:
+def test_the_language_menu_saves_the_language_of_the_user(client: Client, moderator: Any) -> None:
     client.force_login(moderator)
     client.post(reverse("set-language"), {"language": "zh-hans", "next": "/"})
     moderator.refresh_from_db()
@@ -49,14 +49,14 @@ def test_the_language_button_is_remembered_with_the_user(client: Client, moderat
 
 
 @pytest.mark.parametrize("language", ["fr", "../../etc", ""])
-def test_a_language_that_the_console_lacks_is_not_remembered(client: Client, moderator: Any, language: str) -> None:
+def test_an_unsupported_language_is_not_saved(client: Client, moderator: Any, language: str) -> None:
     client.force_login(moderator)
     client.post(reverse("set-language"), {"language": language, "next": "/"})
     moderator.refresh_from_db()
     assert moderator.language == ""
 
 
-def test_a_new_password_is_asked_for_twice_and_then_valid(client: Client, moderator: Any) -> None:
+def test_a_new_password_has_to_be_typed_twice(client: Client, moderator: Any) -> None:
     client.force_login(moderator)
     form = {"old_password": "correct horse battery staple", "new_password1": "noble metal raven 7", "new_password2": ""}
     assert client.post(reverse("password_change"), form).status_code == 200
@@ -83,12 +83,12 @@ def test_guesses_at_the_current_password_are_recorded_and_limited(client: Client
     assert moderator.check_password("correct horse battery staple")
     refused = AuditEntry.objects.filter(action=Action.PASSWORD_REFUSED)
     assert [(entry.actor, entry.detail["account"]) for entry in refused] == [("mo", "mo")] * 10
-    # Whoever has the session keeps its owner from nothing else.
+    # The limit on the session does not affect a new sign-in.
     form = {"username": "mo", "password": "correct horse battery staple"}
     assert Client().post(reverse("login"), form).status_code == 302
 
 
-def test_the_right_current_password_is_no_failure(client: Client, moderator: Any) -> None:
+def test_a_right_current_password_is_not_counted_as_a_failure(client: Client, moderator: Any) -> None:
     client.force_login(moderator)
     for _time in range(12):
         form = {"old_password": "correct horse battery staple", "new_password1": "a", "new_password2": "b"}
@@ -96,7 +96,7 @@ def test_the_right_current_password_is_no_failure(client: Client, moderator: Any
     assert not AuditEntry.objects.filter(action=Action.PASSWORD_REFUSED).exists()
 
 
-def test_admins_own_form_for_the_password_leads_to_the_console(client: Client, lead: Any) -> None:
+def test_the_password_page_of_admin_redirects_to_the_console(client: Client, lead: Any) -> None:
     client.force_login(lead)
-    for ask in (client.get, client.post):
-        assert ask(reverse("admin:password_change"))["Location"] == reverse("password_change")
+    for request in (client.get, client.post):
+        assert request(reverse("admin:password_change"))["Location"] == reverse("password_change")

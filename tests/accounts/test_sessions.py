@@ -1,4 +1,4 @@
-"""A session lasts while somebody uses it, and not because a page asks for its news."""
+"""A session is extended by use, and not by the polling of an open page."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def browser(client: Client, moderator: Any, clock: Any) -> Client:
     return client
 
 
-def test_a_session_in_use_is_renewed(browser: Client, clock: Any) -> None:
+def test_a_session_in_use_is_extended(browser: Client, clock: Any) -> None:
     for _time in range(6):
         clock.shift(timedelta(hours=8))
         answer = browser.get("/recalls/")
@@ -36,12 +36,12 @@ def test_a_session_in_use_is_renewed(browser: Client, clock: Any) -> None:
         assert answer.cookies["sessionid"]["max-age"] == 12 * 3600
 
 
-def test_an_unused_session_ends_after_twelve_hours(browser: Client, clock: Any) -> None:
+def test_an_unused_session_expires_after_twelve_hours(browser: Client, clock: Any) -> None:
     clock.shift(timedelta(hours=12, seconds=1))
     assert browser.get("/recalls/").status_code == 302
 
 
-def test_news_that_a_page_asks_for_keeps_no_session(browser: Client, private: Any, clock: Any) -> None:
+def test_polling_does_not_extend_a_session(browser: Client, private: Any, clock: Any) -> None:
     for _time in range(2):
         clock.shift(timedelta(hours=5))
         address = f"/conversations/{private.pk}/news/"
@@ -52,7 +52,7 @@ def test_news_that_a_page_asks_for_keeps_no_session(browser: Client, private: An
     assert browser.get("/recalls/").status_code == 302
 
 
-def test_a_session_ends_after_a_week_however_it_is_used(browser: Client, clock: Any) -> None:
+def test_a_session_in_use_expires_after_a_week(browser: Client, clock: Any) -> None:
     for _time in range(20):
         clock.shift(timedelta(hours=8))
         assert browser.get("/recalls/").status_code == 200
@@ -60,7 +60,7 @@ def test_a_session_ends_after_a_week_however_it_is_used(browser: Client, clock: 
     assert browser.get("/recalls/").status_code == 302
 
 
-def test_a_session_is_written_once_an_hour(browser: Client, clock: Any) -> None:
+def test_the_use_of_a_session_is_stored_once_an_hour(browser: Client, clock: Any) -> None:
     assert "sessionid" not in browser.get("/recalls/").cookies
     clock.shift(timedelta(minutes=61))
     assert "sessionid" in browser.get("/recalls/").cookies

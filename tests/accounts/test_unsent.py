@@ -1,4 +1,4 @@
-"""What is posted after the session has ended is kept for the same person, and shown again after signing in."""
+"""A form that is posted after the session has ended is stored for the same user and restored after the sign-in."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def sign_in(client: Client, name: str = "mo", to: str = "/") -> Any:
 
 
 def end_session(client: Client) -> None:
-    """As time does: the browser still has its cookies."""
+    """End the session on the server; the browser keeps its cookies."""
     client.session.flush()
 
 
@@ -39,8 +39,8 @@ def form(**fields: Any) -> dict[str, Any]:
     }
 
 
-def led_to(answer: Any) -> str:
-    """Where the sign-in leads to which `answer` sends."""
+def next_page(answer: Any) -> str:
+    """Page to which the sign-in redirects, from the redirect to the sign-in."""
     from urllib.parse import parse_qs, urlsplit
 
     parts = urlsplit(answer["Location"])
@@ -48,7 +48,7 @@ def led_to(answer: Any) -> str:
     return parse_qs(parts.query)["next"][0]
 
 
-def test_a_recall_typed_on_a_conversations_page_is_there_again(
+def test_a_recall_typed_on_a_conversation_page_is_restored(
     client: Client, moderator: Any, private: Any, reason: Any, make_message: Any
 ) -> None:
     for stamp in STAMPS:
@@ -58,7 +58,7 @@ def test_a_recall_typed_on_a_conversations_page_is_there_again(
     page = f"http://testserver/conversations/{private.pk}/?at={STAMPS[0]}"
     fields = form(reason=reason.code, csrfmiddlewaretoken="secret")
     answer = client.post(reverse("recall-new"), fields, headers={"referer": page})
-    address = led_to(answer)
+    address = next_page(answer)
     assert address.startswith(f"/conversations/{private.pk}/?at={STAMPS[0]}&unsent=")
     assert "4711" not in UnsentForm.objects.get().content
     assert "what you typed is kept" in client.get(answer["Location"]).content.decode()
@@ -69,29 +69,31 @@ def test_a_recall_typed_on_a_conversations_page_is_there_again(
     assert "See ticket 4711." in text
     assert f'<option value="{reason.code}" selected>' in text
     assert {row.message.timestamp for row in shown.context["rows"] if row.checked} == {int(each) for each in STAMPS}
-    # Nothing was sent by itself, and it is shown once.
+    # Nothing was sent, and the form is restored only once.
     assert not Recall.objects.exists()
     assert "4711" not in client.get(address).content.decode()
     assert not UnsentForm.objects.exists()
 
 
-def test_nobody_else_is_shown_it(client: Client, moderator: Any, lead: Any, private: Any) -> None:
+def test_another_user_does_not_see_the_form(client: Client, moderator: Any, lead: Any, private: Any) -> None:
     sign_in(client)
     end_session(client)
-    address = led_to(client.post(reverse("recall-new"), form()))
+    address = next_page(client.post(reverse("recall-new"), form()))
     sign_in(client, lead.get_username())
     assert "4711" not in client.get(address).content.decode()
     assert UnsentForm.objects.exists()
 
 
 @pytest.mark.parametrize("step", [{}, {"confirm": "1"}, {"edit": "1"}])
-def test_a_reviewed_recall_becomes_the_form_again_and_is_not_sent(
+def test_a_reviewed_recall_is_restored_as_a_form_and_not_sent(
     client: Client, moderator: Any, step: dict[str, str]
 ) -> None:
     sign_in(client)
     end_session(client)
     fields = {**form(**step), "typed_count": "3"}
-    address = led_to(client.post(reverse("recall-new"), fields, headers={"referer": "http://testserver/recalls/new/"}))
+    address = next_page(
+        client.post(reverse("recall-new"), fields, headers={"referer": "http://testserver/recalls/new/"})
+    )
     sign_in(client)
     text = client.get(address).content.decode()
     assert "See ticket 4711." in text
@@ -99,10 +101,10 @@ def test_a_reviewed_recall_becomes_the_form_again_and_is_not_sent(
     assert not Recall.objects.exists()
 
 
-def test_the_form_of_an_address_without_a_page_is_one_level_up(client: Client, moderator: Any) -> None:
+def test_a_form_without_its_own_page_is_restored_one_level_up(client: Client, moderator: Any) -> None:
     sign_in(client)
     end_session(client)
-    address = led_to(client.post("/recalls/00000000-0000-0000-0000-000000000001/settle/", {"note": "left"}))
+    address = next_page(client.post("/recalls/00000000-0000-0000-0000-000000000001/settle/", {"note": "left"}))
     assert address.startswith("/recalls/00000000-0000-0000-0000-000000000001/?unsent=")
 
 
@@ -113,24 +115,24 @@ def test_the_form_of_an_address_without_a_page_is_one_level_up(client: Client, m
         ("/accounts/preferences/", {"timezone": "Asia/Tokyo"}, 'value="Asia/Tokyo"'),
     ],
 )
-def test_other_forms_are_filled_in_again(
+def test_other_forms_are_restored(
     client: Client, moderator: Any, private: Any, address: str, fields: dict[str, str], shown: str
 ) -> None:
     sign_in(client)
     end_session(client)
-    page = led_to(client.post(address, fields))
+    page = next_page(client.post(address, fields))
     sign_in(client)
     assert shown in client.get(page).content.decode()
 
 
-def test_erasing_is_filled_in_again_but_for_the_id_that_confirms_it(
+def test_an_erasure_is_restored_without_its_confirmation(
     client: Client, administrator: Any, private: Any, make_message: Any
 ) -> None:
     make_message(private, int(STAMPS[0]))
     sign_in(client, "ada")
     end_session(client)
     address = "/senders/default/erase/?id=user-a"
-    page = led_to(client.post(address, {"reason": "REQ-12", "typed": "user-a"}))
+    page = next_page(client.post(address, {"reason": "REQ-12", "typed": "user-a"}))
     assert page.startswith("/senders/default/erase/?id=user-a&unsent=")
     sign_in(client, "ada")
     text = client.get(page).content.decode()
@@ -138,19 +140,19 @@ def test_erasing_is_filled_in_again_but_for_the_id_that_confirms_it(
     assert 'name="typed" value=' not in text
 
 
-def test_no_secret_is_kept(client: Client, administrator: Any) -> None:
+def test_secrets_are_not_stored(client: Client, administrator: Any) -> None:
     sign_in(client, "ada")
     end_session(client)
     secrets = {"old_password": "a1", "new_password1": "b1", "password2": "c", "new_appkey": "d", "new_secret_keys": "e"}
     client.post("/accounts/password/", secrets)
     assert not UnsentForm.objects.exists()
-    page = led_to(client.post("/admin/applications/application/add/", {**secrets, "name": "Second"}))
+    page = next_page(client.post("/admin/applications/application/add/", {**secrets, "name": "Second"}))
     assert "unsent=" in page
     assert unsent.unseal(UnsentForm.objects.get().content) == "name=Second"
 
 
-def test_nothing_is_kept_of_a_browser_with_which_nobody_signed_in(client: Client, moderator: Any) -> None:
-    assert led_to(client.post(reverse("recall-new"), form())) == "/recalls/new/"
+def test_a_form_from_an_unknown_browser_is_not_stored(client: Client, moderator: Any) -> None:
+    assert next_page(client.post(reverse("recall-new"), form())) == "/recalls/new/"
     assert not UnsentForm.objects.exists()
 
 
@@ -160,7 +162,7 @@ def test_unsent_forms_are_bounded_in_size_number_and_time(client: Client, modera
         end_session(client)
         client.post(reverse("recall-new"), form(note="x" * unsent.MAX_BYTES))
         assert not UnsentForm.objects.exists()
-        pages = [led_to(client.post(reverse("recall-new"), form(note=f"note {number}"))) for number in range(7)]
+        pages = [next_page(client.post(reverse("recall-new"), form(note=f"note {number}"))) for number in range(7)]
         assert UnsentForm.objects.count() == unsent.MAX_FORMS
         clock.shift(timedelta(minutes=61))
         sign_in(client)
@@ -169,18 +171,18 @@ def test_unsent_forms_are_bounded_in_size_number_and_time(client: Client, modera
         client.post(reverse("recall-new"), form())
         assert UnsentForm.objects.count() == 1
         clock.shift(timedelta(minutes=61))
-        # As the worker does.
+        # The worker does this.
         unsent.prune()
         assert not UnsentForm.objects.exists()
 
 
 @pytest.mark.parametrize("text", ["x", "-1", "9" * 19, "1; DROP"])
-def test_a_number_that_names_nothing_shows_the_empty_form(client: Client, moderator: Any, text: str) -> None:
+def test_an_invalid_number_shows_the_empty_form(client: Client, moderator: Any, text: str) -> None:
     sign_in(client)
     assert client.get(reverse("recall-new"), {"unsent": text}).status_code == 200
 
 
-def test_a_console_in_a_folder_keeps_it_as_well(client: Client, moderator: Any) -> None:
+def test_a_console_below_a_path_restores_forms(client: Client, moderator: Any) -> None:
     sign_in(client)
     end_session(client)
     page = "http://testserver/console/recalls/new/"
@@ -192,22 +194,22 @@ def test_a_console_in_a_folder_keeps_it_as_well(client: Client, moderator: Any) 
         assert "See ticket 4711." in client.get(address, SCRIPT_NAME="/console").content.decode()
 
 
-def test_a_page_of_another_site_is_never_led_to(client: Client, moderator: Any) -> None:
+def test_a_referer_of_another_site_is_ignored(client: Client, moderator: Any) -> None:
     sign_in(client)
     end_session(client)
     answer = client.post(reverse("recall-new"), form(), headers={"referer": "https://evil.example/x"})
-    assert led_to(answer).startswith("/recalls/new/?unsent=")
+    assert next_page(answer).startswith("/recalls/new/?unsent=")
 
 
 @pytest.mark.parametrize("name", ["conversation-filter", "conversation-select"])
-def test_a_request_of_a_script_is_not_kept(client: Client, moderator: Any, private: Any, name: str) -> None:
+def test_a_request_by_a_script_is_not_stored(client: Client, moderator: Any, private: Any, name: str) -> None:
     sign_in(client)
     end_session(client)
     answer = client.post(reverse(name, args=[private.pk]), {"q": "spam", "timestamps": STAMPS[0]})
     assert (answer.status_code, UnsentForm.objects.count()) == (302, 0)
 
 
-def test_signing_in_leads_to_a_page_whatever_address_is_given(client: Client, moderator: Any) -> None:
+def test_a_sign_in_redirects_to_a_page_for_any_address(client: Client, moderator: Any) -> None:
     for address, page in (
         ("/recalls/00000000-0000-0000-0000-000000000001/retry/", "/recalls/00000000-0000-0000-0000-000000000001/"),
         ("http://testserver/accounts/language/?next=x", "/"),
@@ -217,6 +219,6 @@ def test_signing_in_leads_to_a_page_whatever_address_is_given(client: Client, mo
         ("", "/"),
     ):
         assert sign_in(client, to=address)["Location"] == page
-        # Somebody who is signed in already is led on as well.
+        # A signed-in user is redirected, too.
         assert client.get("/accounts/login/", {"next": address})["Location"] == page
         client.logout()

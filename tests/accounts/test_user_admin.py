@@ -1,4 +1,4 @@
-"""Accounts and pseudonyms in Django admin: a role and nothing that could disagree with it."""
+"""Accounts and pseudonyms in Django admin."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_new_account_has_a_role_and_a_password(admin: Client) -> None:
 
 
 @pytest.mark.parametrize("name", [COMMAND_LINE, NOBODY, WORKER])
-def test_nobody_is_called_as_the_log_calls_whoever_has_no_account(admin: Client, moderator: User, name: str) -> None:
+def test_an_account_cannot_have_a_reserved_actor_name(admin: Client, moderator: User, name: str) -> None:
     data = {"username": name, "role": "auditor", "password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
     for page in (admin.post(ADD, data), admin.post(address(moderator), form(moderator, username=name))):
         assert "username" in page.context["adminform"].form.errors
@@ -63,21 +63,21 @@ LOOK_ALIKES = pytest.mark.parametrize("name", ["ada", "Ada", "ａｄａ", "Ａ�
 
 
 @LOOK_ALIKES
-def test_a_new_name_that_looks_like_somebody_elses_is_refused(admin: Client, name: str) -> None:
+def test_a_new_name_that_looks_like_an_existing_one_is_refused(admin: Client, name: str) -> None:
     data = {"username": name, "role": "auditor", "password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
     assert "A user with that username already exists." in admin.post(ADD, data).content.decode()
     assert User.objects.count() == 1
 
 
 @LOOK_ALIKES
-def test_nobody_is_renamed_to_look_like_somebody_else(admin: Client, moderator: User, name: str) -> None:
+def test_a_changed_name_that_looks_like_an_existing_one_is_refused(admin: Client, moderator: User, name: str) -> None:
     answer = admin.post(address(moderator), form(moderator, username=name))
     assert "A user with that username already exists." in answer.content.decode()
     moderator.refresh_from_db()
     assert moderator.username == "mo"
 
 
-def test_a_name_may_change_its_case_and_one_that_is_alike_from_before_can_be_deactivated(
+def test_a_name_can_change_case_and_an_existing_look_alike_can_be_deactivated(
     admin: Client, moderator: User, make_user: Callable[..., User]
 ) -> None:
     assert admin.post(address(moderator), form(moderator, username="ＭＯ")).status_code == 302
@@ -92,7 +92,7 @@ def test_a_name_may_change_its_case_and_one_that_is_alike_from_before_can_be_dea
 
 
 @LOOK_ALIKES
-def test_the_command_makes_nobody_who_looks_like_somebody_else(administrator: User, name: str) -> None:
+def test_createsuperuser_refuses_a_look_alike_name(administrator: User, name: str) -> None:
     with pytest.raises(CommandError, match="already"):
         call_command("createsuperuser", "--no-input", username=name, email="")
     assert User.objects.count() == 1
@@ -104,13 +104,13 @@ def test_a_weak_password_is_refused(admin: Client) -> None:
     assert not User.objects.filter(username="new").exists()
 
 
-def test_a_role_is_changed_and_with_it_the_way_into_the_admin(admin: Client, moderator: User) -> None:
+def test_a_new_role_changes_access_to_the_admin(admin: Client, moderator: User) -> None:
     assert admin.post(address(moderator), form(moderator, role="lead", timezone="Asia/Shanghai")).status_code == 302
     moderator.refresh_from_db()
     assert (moderator.role, moderator.is_staff, moderator.timezone) == ("lead", True, "Asia/Shanghai")
 
 
-def test_who_was_made_a_superuser_and_then_a_moderator_may_what_moderators_may(admin: Client) -> None:
+def test_a_superuser_who_becomes_a_moderator_has_the_permissions_of_a_moderator(admin: Client) -> None:
     made = User.objects.create_superuser("root", password=NEW_PASSWORD)
     assert made.is_superuser
     admin.post(address(made), form(made, role="moderator"))
@@ -125,7 +125,7 @@ def test_a_time_zone_that_does_not_exist_is_refused(admin: Client, moderator: Us
     assert "timezone" in response.context["adminform"].form.errors
 
 
-def test_nothing_that_could_disagree_with_the_role_is_offered(admin: Client, moderator: User) -> None:
+def test_the_form_offers_nothing_that_could_contradict_the_role(admin: Client, moderator: User) -> None:
     for page in (admin.get(address(moderator)), admin.get(ADD)):
         for name in ("is_staff", "is_superuser", "groups", "user_permissions"):
             assert f'name="{name}"' not in page.content.decode()
@@ -140,7 +140,7 @@ def test_groups_have_no_page() -> None:
         reverse("admin:auth_group_changelist")
 
 
-def test_nobody_locks_themselves_out(admin: Client, administrator: User) -> None:
+def test_admins_cannot_lock_themselves_out(admin: Client, administrator: User) -> None:
     admin.post(address(administrator), form(administrator, role="moderator", is_active=""))
     administrator.refresh_from_db()
     assert administrator.role == "admin"
@@ -149,7 +149,7 @@ def test_nobody_locks_themselves_out(admin: Client, administrator: User) -> None
     assert admin.post(url, {"post": "yes"}).status_code == 403
 
 
-def test_somebody_who_has_recalled_is_deactivated_not_deleted(
+def test_an_account_with_recalls_can_be_deactivated_but_not_deleted(
     admin: Client, moderator: User, lead: User, group: Any, reason: Any
 ) -> None:
     from recall.models import Recall
@@ -166,7 +166,7 @@ def test_somebody_who_has_recalled_is_deactivated_not_deleted(
     assert not moderator.is_active
 
 
-def test_a_password_is_set_by_an_administrator(admin: Client, moderator: User) -> None:
+def test_an_administrator_can_set_a_password(admin: Client, moderator: User) -> None:
     url = reverse("admin:auth_user_password_change", args=[moderator.pk])
     data = {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD, "usable_password": "true"}
     assert admin.post(url, data).status_code == 302
@@ -174,7 +174,7 @@ def test_a_password_is_set_by_an_administrator(admin: Client, moderator: User) -
     assert moderator.check_password(NEW_PASSWORD)
 
 
-def test_an_auditor_reads_accounts_without_their_passwords(client: Client, auditor: User, moderator: User) -> None:
+def test_an_auditor_sees_accounts_without_their_passwords(client: Client, auditor: User, moderator: User) -> None:
     client.force_login(auditor)
     page = client.get(address(moderator)).content.decode()
     assert "pbkdf2" not in page
@@ -193,18 +193,18 @@ def pseudonym(user: User, application: Any, **fields: str) -> dict[str, Any]:
     }
 
 
-def test_a_lead_gives_a_moderator_a_pseudonym(client: Client, lead: User, moderator: User, application: Any) -> None:
+def test_a_lead_can_give_a_moderator_a_pseudonym(client: Client, lead: User, moderator: User, application: Any) -> None:
     client.force_login(lead)
     url = reverse("admin:accounts_pseudonym_add")
     assert client.post(url, pseudonym(moderator, application)).status_code == 302
     given = Pseudonym.objects.get()
     assert (given.user, given.recaller_id, given.recaller_data) == (moderator, "support-1", {"name": "客服"})
-    # One for each application.
+    # Each application allows one pseudonym per moderator.
     assert client.post(url, pseudonym(moderator, application)).status_code == 200
     assert Pseudonym.objects.count() == 1
 
 
-def test_a_pseudonym_that_is_no_object_is_refused(
+def test_recaller_data_that_is_not_an_object_is_refused(
     client: Client, lead: User, moderator: User, application: Any
 ) -> None:
     client.force_login(lead)
@@ -216,6 +216,8 @@ def test_a_pseudonym_that_is_no_object_is_refused(
 
 
 @pytest.mark.parametrize(("role", "status"), [("moderator", 302), ("lead", 403), ("auditor", 200), ("admin", 200)])
-def test_who_sees_the_accounts(client: Client, make_user: Callable[..., User], role: str, status: int) -> None:
+def test_the_list_of_accounts_is_shown_to_permitted_roles(
+    client: Client, make_user: Callable[..., User], role: str, status: int
+) -> None:
     client.force_login(make_user("somebody", role))
     assert client.get("/admin/accounts/user/").status_code == status

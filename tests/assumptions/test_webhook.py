@@ -104,7 +104,7 @@ def test_messages_come_into_the_archive_under_this_behaviour(
 
 
 def test_a_recall_that_the_webhook_tells_of_is_learned(goeasy: Sandbox, client_of: Client) -> None:
-    goeasy.behaviour = Behaviour(webhook_tells_recalls=True)
+    goeasy.behaviour = Behaviour(webhook_reports_recalls=True)
     say(client_of, "one")
     wait_until(lambda: Message.objects.exists())
     message = Message.objects.get()

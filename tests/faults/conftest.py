@@ -1,4 +1,4 @@
-"""A database that is really written to, a GoEasy that asks it, and processes to kill."""
+"""Fixtures for fault tests: a real database, a sandbox that checks it, and processes to kill."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ VICTIM = "console-victim"
 
 
 def database_url() -> str:
-    """The test database's URL, for another process."""
+    """URL of the test database, for another process."""
     database = connection.settings_dict
     if connection.vendor == "sqlite":
         return f"sqlite:///{database['NAME']}"
@@ -52,10 +52,10 @@ def environment(sandbox: Any) -> dict[str, str]:
 
 @pytest.fixture
 def witness(sandbox: Any) -> Witness:
-    """What the database said when calls arrived at the sandbox."""
-    seen = Witness()
-    sandbox.on_call = seen.see
-    return seen
+    """Check of the database for each call that arrives at the sandbox."""
+    witness = Witness()
+    sandbox.on_call = witness.observe
+    return witness
 
 
 class Victims:
@@ -65,7 +65,7 @@ class Victims:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.victim"],
             cwd=ROOT,
-            # PostgreSQL's name for its connections.
+            # Names its connections in pg_stat_activity.
             env={**environment, "PGAPPNAME": VICTIM},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -78,7 +78,7 @@ class Victims:
         return self.process.stdout.readline().strip()
 
     def __call__(self, **order: Any) -> int:
-        """Have it done; the exit status, KILLED when it was killed."""
+        """Run an order; return the exit status, or KILLED."""
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(order) + "\n")
         self.process.stdin.flush()
@@ -93,19 +93,19 @@ def victims(environment: dict[str, str]) -> Iterator[Victims]:
     running.process.wait()
 
 
-def wait_for_the_dead() -> None:
-    """Until PostgreSQL has noticed that a process is gone: it may still commit what that process told it last."""
+def wait_for_killed_connections() -> None:
+    """Wait until PostgreSQL has closed the connections of a killed process, which it may still commit for."""
     if connection.vendor == "postgresql":
-        asked = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND datname = current_database()"
+        query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND datname = current_database()"
         with connection.cursor() as cursor:
-            cursor.execute(asked, [VICTIM])
+            cursor.execute(query, [VICTIM])
             while cursor.fetchone() != (0,):
                 time.sleep(0.005)
-                cursor.execute(asked, [VICTIM])
+                cursor.execute(query, [VICTIM])
 
 
 class Life:
-    """One recall, from being asked for to its end, whatever is killed on the way."""
+    """One recall from its request to its end, whichever process is killed."""
 
     def __init__(self, application: Any, calls: int) -> None:
         self.conversation = Conversation.objects.open(application, Group(f"group-{uuid.uuid4().hex[:12]}"))
@@ -114,18 +114,18 @@ class Life:
 
     @property
     def order(self) -> dict[str, Any]:
-        """What a victim needs to know of it."""
+        """Fields of an order for a victim."""
         return {
             "conversation": self.conversation.pk,
             "timestamps": self.timestamps,
             "submission": str(self.submission),
         }
 
-    def found(self) -> Recall | None:
+    def existing_recall(self) -> Recall | None:
         return Recall.objects.filter(submission=self.submission).first()
 
     def request(self, moderator: Any, reason: Any) -> Recall:
-        """Ask for it, as the form that comes in once more does."""
+        """Request the recall; a repeated request returns the same one, as a form that is sent again does."""
         return services.request_recall(
             conversation=self.conversation,
             actor=moderator,
@@ -137,9 +137,9 @@ class Life:
             grace_seconds=0,
         )
 
-    def survive(self, recall: Recall, witness: Witness) -> None:
-        """Let what a killed process held run out, and another go on to the end."""
-        wait_for_the_dead()
+    def finish(self, recall: Recall, witness: Witness) -> None:
+        """Expire the leases of a killed process and finish the recall in this one."""
+        wait_for_killed_connections()
         batches = RecallBatch.objects.filter(recall=recall, state=RecallBatch.State.SENDING)
         attempts = RecallAttempt.objects.filter(batch__in=batches, outcome="open")
         open_attempts = list(attempts.values_list("pk", flat=True))
@@ -152,10 +152,10 @@ class Life:
         assert recall.state == Recall.State.FINISHED
         states = set(recall.batches.values_list("state", flat=True))
         assert states <= {RecallBatch.State.ACCEPTED, RecallBatch.State.UNKNOWN}
-        witness.follow(recall, open_attempts)
+        witness.record_outcomes(recall, open_attempts)
 
 
 @pytest.fixture
 def live(connected: Any, reason: Any, moderator: Any) -> Callable[..., Life]:
-    """A function that begins a recall's life."""
+    """A function that prepares a recall (`Life`)."""
     return lambda calls=6: Life(connected, calls)

@@ -1,4 +1,4 @@
-"""The database goes away in the middle of a recall: no call leaves without intent, and it ends by itself afterwards."""
+"""A database outage during a recall: no call leaves without intent, and the recall finishes afterwards."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @contextmanager
-def away() -> Iterator[None]:
-    """Nobody can write to the test's database; on PostgreSQL nobody is connected to it, and nobody can connect."""
+def outage() -> Iterator[None]:
+    """Block writes to the test database; on PostgreSQL, close all connections and refuse new ones."""
     if connection.vendor == "sqlite":
         other = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None, timeout=30)
         other.execute("BEGIN IMMEDIATE")
@@ -40,7 +40,7 @@ def away() -> Iterator[None]:
     server = {field.lower(): database[field] for field in ("HOST", "PORT", "USER", "PASSWORD")}
     with psycopg.connect(**server, dbname="postgres", autocommit=True) as other:
         other.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
-        # As a restart of the server does.
+        # As a restart of the server would.
         other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
         try:
             yield
@@ -48,26 +48,26 @@ def away() -> Iterator[None]:
             other.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
 
 
-def go_away(
-    seconds: float, run: Start, live: Callable[..., Life], who: Any, reason: Any, sandbox: Any, witness: Witness
+def recall_during_outage(
+    seconds: float, run: Start, live: Callable[..., Life], moderator: Any, reason: Any, sandbox: Any, witness: Witness
 ) -> Recall:
-    """Have the database away for `seconds` while a worker sends; the recall, finished."""
+    """Interrupt the database for `seconds` while a worker sends; return the finished recall."""
     arrived = threading.Semaphore(0)
 
     witness.patience = seconds + 20
 
-    def see(call: dict[str, Any]) -> None:
+    def observe(call: dict[str, Any]) -> None:
         arrived.release()
-        witness.see(call)
+        witness.observe(call)
 
-    sandbox.on_call = see
+    sandbox.on_call = observe
     sandbox.set_faults([{"on": "recall", "kind": "latency", "ms": 50}])
-    recall = live(60).request(who, reason)
+    recall = live(60).request(moderator, reason)
     run(RECALL_VERIFY="false")
     for _call in range(10):
         assert arrived.acquire(timeout=30)
     connection.close()
-    with away():
+    with outage():
         time.sleep(seconds)
     with contextlib.suppress(Exception):
         connection.ensure_connection()
@@ -75,7 +75,7 @@ def go_away(
     return recall
 
 
-def test_away_for_three_seconds(
+def test_a_recall_survives_an_outage_of_three_seconds(
     start: Start,  # noqa: F811
     live: Callable[..., Life],
     moderator: Any,
@@ -83,12 +83,12 @@ def test_away_for_three_seconds(
     sandbox: Any,
     witness: Witness,
 ) -> None:
-    recall = go_away(3, start, live, moderator, reason, sandbox, witness)
-    ends_well(recall, witness)
+    recall = recall_during_outage(3, start, live, moderator, reason, sandbox, witness)
+    check_all_accepted(recall, witness)
 
 
 @pytest.mark.soak
-def test_away_for_ten_seconds(
+def test_a_recall_survives_an_outage_of_ten_seconds(
     start: Start,  # noqa: F811
     live: Callable[..., Life],
     moderator: Any,
@@ -96,15 +96,15 @@ def test_away_for_ten_seconds(
     sandbox: Any,
     witness: Witness,
 ) -> None:
-    recall = go_away(10, start, live, moderator, reason, sandbox, witness)
-    print(f"\n{connection.vendor}: the database away for 10 s in a recall of 60 calls")
+    recall = recall_during_outage(10, start, live, moderator, reason, sandbox, witness)
+    print(f"\n{connection.vendor}: a database outage of 10 s in a recall of 60 calls")
     for line in witness.figures():
         print(f"  {line}")
-    ends_well(recall, witness)
+    check_all_accepted(recall, witness)
 
 
-def ends_well(recall: Recall, witness: Witness) -> None:
-    """Every call was made once, with intent, and its outcome is in the record."""
+def check_all_accepted(recall: Recall, witness: Witness) -> None:
+    """Check that every call was made once, with intent, and is recorded as accepted."""
     witness.check()
     assert witness.received == 60
     assert set(recall.batches.values_list("state", flat=True)) == {RecallBatch.State.ACCEPTED}

@@ -1,6 +1,6 @@
-"""SIGKILL, at seven named points and at any moment: the record says truly what was sent and what is not known.
+"""SIGKILL at seven named points and at random moments: the record shows what was sent and what is unknown.
 
-A few runs of each here; `make soak` makes 50 of each and a thousand at random, and prints the figures.
+These tests make a few runs; `make soak` makes 50 at each point and 1,000 at random, and prints the figures.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.faults.witness import Witness
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-# At which of its occurrences a process may die there, in a recall of six calls.
+# How often each point occurs in a recall of six calls, at most.
 SENDING = {
     "before the intent is committed": 2,
     "after the intent is committed": 2,
@@ -31,43 +31,46 @@ POINTS = [*SENDING, "while a recall is being split", "while a lease is taken ove
 
 
 class Killing:
-    """Kills processes, and has another one go on."""
+    """Kills a process during a recall and lets another one finish it."""
 
-    def __init__(self, victims: Victims, live: Callable[..., Life], witness: Witness, who: Any, reason: Any) -> None:
-        self.victims, self.live, self.witness, self.who, self.reason = victims, live, witness, who, reason
+    def __init__(
+        self, victims: Victims, live: Callable[..., Life], witness: Witness, moderator: Any, reason: Any
+    ) -> None:
+        self.victims, self.live, self.witness = victims, live, witness
+        self.moderator, self.reason = moderator, reason
 
     def at(self, point: str) -> None:
-        """One life, in which a process is killed at `point`."""
+        """Run a recall in which a process is killed at `point`."""
         life = self.live()
         if point == "while a recall is being split":
-            assert self.victims(do=["request", "send"], point=point, nth=1, **life.order) == KILLED
-            assert life.found() is None, "all of it, or nothing"
-            recall = life.request(self.who, self.reason)
-            assert self.victims(do=["send"], **life.order) == 0
+            assert self.victims(steps=["request", "send"], point=point, nth=1, **life.order) == KILLED
+            assert life.existing_recall() is None, "the request is atomic"
+            recall = life.request(self.moderator, self.reason)
+            assert self.victims(steps=["send"], **life.order) == 0
         else:
-            recall = life.request(self.who, self.reason)
+            recall = life.request(self.moderator, self.reason)
             first = "after the request is written" if point == "while a lease is taken over" else point
             nth = random.randint(1, SENDING[first])  # noqa: S311 - no secret
-            assert self.victims(do=["send"], point=first, nth=nth, **life.order) == KILLED
+            assert self.victims(steps=["send"], point=first, nth=nth, **life.order) == KILLED
         if point == "while a lease is taken over":
             RecallBatch.objects.filter(state="sending").update(lease_until="2001-01-01T00:00:00Z")
-            assert self.victims(do=["recover"], point=point, nth=1) == KILLED
-        life.survive(recall, self.witness)
+            assert self.victims(steps=["recover"], point=point, nth=1) == KILLED
+        life.finish(recall, self.witness)
 
     def at_any_moment(self, longest: float) -> None:
-        """One life, in which a process that asks for a recall and sends it is killed within `longest` seconds."""
+        """Run a recall in which the process is killed at a random moment within `longest` seconds."""
         life = self.live()
         moment = random.uniform(0, longest)  # noqa: S311 - no secret
-        self.victims(do=["request", "send"], kill_after=moment, **life.order)
-        life.survive(life.found() or life.request(self.who, self.reason), self.witness)
+        self.victims(steps=["request", "send"], kill_after=moment, **life.order)
+        life.finish(life.existing_recall() or life.request(self.moderator, self.reason), self.witness)
 
-    def whole_life(self) -> float:
-        """Seconds that a life takes when nobody is killed."""
+    def duration(self) -> float:
+        """Seconds that a recall takes when no process is killed."""
         life = self.live()
         started = time.monotonic()
-        assert self.victims(do=["request", "send"], **life.order) == 0
+        assert self.victims(steps=["request", "send"], **life.order) == 0
         took = time.monotonic() - started
-        recall = life.found()
+        recall = life.existing_recall()
         assert recall is not None
         assert recall.state == Recall.State.FINISHED
         return took
@@ -81,7 +84,7 @@ def killing(
     return Killing(victims, live, witness, moderator, reason)
 
 
-def test_killed_at_any_of_the_named_points_the_record_is_true(killing: Killing, witness: Witness) -> None:
+def test_the_record_is_right_after_a_kill_at_each_named_point(killing: Killing, witness: Witness) -> None:
     for point in POINTS:
         for _run in range(2):
             killing.at(point)
@@ -90,15 +93,14 @@ def test_killed_at_any_of_the_named_points_the_record_is_true(killing: Killing, 
     assert witness.left_open > 0
 
 
-def test_killed_at_any_moment_the_record_is_true(killing: Killing, witness: Witness) -> None:
-    longest = 1.2 * killing.whole_life()
+def test_the_record_is_right_after_a_kill_at_a_random_moment(killing: Killing, witness: Witness) -> None:
+    longest = 1.2 * killing.duration()
     for _run in range(20):
         killing.at_any_moment(longest)
     witness.check()
 
 
-def test_a_call_without_intent_would_be_noticed(killing: Killing, witness: Witness, sandbox: Any) -> None:
-    """The witness is no rubber stamp."""
+def test_the_witness_detects_a_call_without_intent(killing: Killing, witness: Witness, sandbox: Any) -> None:
     life = killing.live()
     with life.conversation.application.client() as client:
         client.recall(target=life.conversation.target, timestamps=life.timestamps[:20])
@@ -108,26 +110,26 @@ def test_a_call_without_intent_would_be_noticed(killing: Killing, witness: Witne
 
 
 @pytest.mark.soak
-def test_fifty_kills_at_each_of_the_named_points(killing: Killing, witness: Witness) -> None:
+def test_the_record_is_right_after_fifty_kills_at_each_point(killing: Killing, witness: Witness) -> None:
     for point in POINTS:
         for _run in range(50):
             killing.at(point)
-    told(f"{50 * len(POINTS)} kills at {len(POINTS)} named points", witness)
+    print_figures(f"{50 * len(POINTS)} kills at {len(POINTS)} named points", witness)
     witness.check()
 
 
 @pytest.mark.soak
-def test_a_thousand_kills_at_any_moment(killing: Killing, witness: Witness) -> None:
-    longest = 1.2 * killing.whole_life()
+def test_the_record_is_right_after_a_thousand_random_kills(killing: Killing, witness: Witness) -> None:
+    longest = 1.2 * killing.duration()
     for _run in range(1_000):
         killing.at_any_moment(longest)
-    told("1,000 kills at random moments", witness)
+    print_figures("1,000 kills at random moments", witness)
     witness.check()
 
 
-def told(what: str, witness: Witness) -> None:
+def print_figures(title: str, witness: Witness) -> None:
     """Print the figures (`make soak` shows what is printed)."""
-    print(f"\n{connection.vendor}: {what}")
+    print(f"\n{connection.vendor}: {title}")
     outcomes = RecallAttempt.objects.order_by().values_list("outcome", flat=True)
     print(f"  attempts: { {outcome: list(outcomes).count(outcome) for outcome in sorted(set(outcomes))} }")
     for line in witness.figures():

@@ -1,4 +1,4 @@
-"""What networks do to a call, seen from the recall: each ends in the right state, and the key is in no log."""
+"""Network failures during a recall: each ends in the right state, and the key is in no log."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def elsewhere() -> Iterator[Server]:
-    """Another host, to which nothing must ever be sent."""
+    """Another host, which must never be contacted."""
     running = Server()
     yield running
     running.listener.close()
@@ -38,28 +38,28 @@ def elsewhere() -> Iterator[Server]:
 
 @pytest.fixture
 def recall(live: Callable[..., Life], server: Server, moderator: Any, reason: Any, settings: Any) -> Recall:
-    """A recall of one call, asked for while all is well, of an application with the canary for a key."""
+    """A recall of one call, of an application whose key is KEY."""
     life = live(1)
     settings.GOEASY_APPKEY = KEY
-    asked = life.request(moderator, reason)
+    recall = life.request(moderator, reason)
     server.requests.clear()
     settings.GOEASY_REST_HOST = server.url
     settings.GOEASY_READ_TIMEOUT = 0.6
     settings.GOEASY_CONNECT_TIMEOUT = 0.6
-    return asked
+    return recall
 
 
 def late(connection: socket.socket, request: bytes) -> bytes:
-    """The answer, after the read time-out."""
+    """Answer after the read time-out."""
     connection.settimeout(3)
-    # Until the other side has hung up.
+    # Until the client closes the connection.
     with contextlib.suppress(OSError):
         connection.recv(1)
     return http(OK)
 
 
 def flood(connection: socket.socket, request: bytes) -> None:
-    """Ten megabytes of HTML."""
+    """Send ten megabytes of HTML."""
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 10000000\r\n\r\n")
     for _part in range(1_000):
         connection.sendall(b"<p>busy</p>" + b" " * 9_989)
@@ -67,23 +67,23 @@ def flood(connection: socket.socket, request: bytes) -> None:
 
 HALF = http(OK)[:-9]
 GARBAGE = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n" + b"\x00\xff" * 40 + b"\r\n0\r\n\r\n"
-# What the server does, and the `problem` that the attempt names.
+# What the server does, and the `problem` of the attempt.
 WITHOUT_ANSWER: dict[str, tuple[Callable[[Server, Server], object], str]] = {
     "reset after the request": (lambda server, _other: setattr(server, "handler", lambda c, r: reset(c)), "connection"),
     "closed after the request": (lambda server, _other: setattr(server, "handler", lambda c, r: None), "connection"),
-    "half an answer": (lambda server, _other: server.hangs_up_after(HALF), "broken_answer"),
+    "half an answer": (lambda server, _other: server.closes_after(HALF), "broken_answer"),
     "an answer after the time-out": (lambda server, _other: setattr(server, "handler", late), "read_timeout"),
     "10 MB of HTML": (lambda server, _other: setattr(server, "handler", flood), "oversize"),
     "a redirect to another host": (
-        lambda server, other: server.says(http(b"", "307 Temporary Redirect", f"Location: {other.url}/v2/im")),
+        lambda server, other: server.answers_with(http(b"", "307 Temporary Redirect", f"Location: {other.url}/v2/im")),
         "",
     ),
-    "chunked garbage": (lambda server, _other: server.says(GARBAGE), ""),
+    "chunked garbage": (lambda server, _other: server.answers_with(GARBAGE), ""),
 }
 
 
 @pytest.mark.parametrize("fault", WITHOUT_ANSWER)
-def test_no_answer_is_unknown_is_not_sent_again_and_tells_no_key(
+def test_a_call_without_an_answer_is_unknown_and_not_sent_again(
     recall: Recall, server: Server, elsewhere: Server, caplog: pytest.LogCaptureFixture, fault: str
 ) -> None:
     arrange, problem = WITHOUT_ANSWER[fault]
@@ -94,19 +94,19 @@ def test_no_answer_is_unknown_is_not_sent_again_and_tells_no_key(
     (attempt,) = recall.batches.get().attempts.all()
     assert (recall.state, recall.batches.get().state, attempt.outcome) == ("finished", "unknown", "unknown")
     assert problem in attempt.problem
-    assert len(server.requests) == 1, "sent once, and never again by itself"
+    assert len(server.requests) == 1, "sent exactly once"
     assert elsewhere.requests == []
-    # A redirect is an answer, though it tells nothing of the recall.
-    told = AuditEntry.objects.get(action__in=["recall.answered", "recall.unanswered"])
-    assert told.detail["outcome"] == "unknown"
-    has_no_key(caplog, recall)
-    # Once all is well it still needs history, or a person.
-    server.says(http(OK))
+    # A redirect is an answer, but an inconclusive one.
+    entry = AuditEntry.objects.get(action__in=["recall.answered", "recall.unanswered"])
+    assert entry.detail["outcome"] == "unknown"
+    check_no_key(caplog, recall)
+    # It is not sent again when the server works: history or a person has to decide.
+    server.answers_with(http(OK))
     engine.send_recall(recall.pk)
     assert len(server.requests) == 1
 
 
-def test_dropped_before_anything_was_sent_it_is_tried_again_and_then_waits_for_a_person(
+def test_a_call_that_never_left_is_retried_and_then_stops(
     recall: Recall, settings: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outcomes, "MAX_ATTEMPTS", 3)
@@ -118,11 +118,11 @@ def test_dropped_before_anything_was_sent_it_is_tried_again_and_then_waits_for_a
     recall.refresh_from_db()
     assert (recall.state, recall.stop_reason, recall.batches.get().state) == ("stopped", "unreachable", "pending")
     assert [attempt.outcome for attempt in recall.batches.get().attempts.all()] == ["not_sent"] * 3
-    has_no_key(caplog, recall)
+    check_no_key(caplog, recall)
 
 
-def has_no_key(caplog: pytest.LogCaptureFixture, recall: Recall) -> None:
-    """Neither the logs, from whatever library, nor any row of the recall hold the key or most of it."""
+def check_no_key(caplog: pytest.LogCaptureFixture, recall: Recall) -> None:
+    """Check that neither the logs of any library nor any row of the recall contain the key."""
     secret = KEY[3:]
     for record in caplog.records:
         assert secret not in record.getMessage()

@@ -1,4 +1,4 @@
-"""Real worker processes: told to end, sharing the limits, one after the other."""
+"""Real worker processes: SIGTERM, shared limits, and a second worker that continues."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Start = Callable[..., "subprocess.Popen[bytes]"]
 
 @pytest.fixture
 def start(environment: dict[str, str]) -> Iterator[Start]:
-    """A function that starts a worker process, with more settings."""
+    """A function that starts a worker process with additional settings."""
     running = []
 
     def worker(**settings: str) -> subprocess.Popen[bytes]:
@@ -40,7 +40,7 @@ def start(environment: dict[str, str]) -> Iterator[Start]:
 def wait_until(condition: Callable[[], object], seconds: float = 40) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
+        assert time.monotonic() < deadline, "the condition was not met in time"
         time.sleep(0.02)
 
 
@@ -48,20 +48,20 @@ def is_finished(recall: Recall) -> bool:
     return Recall.objects.get(pk=recall.pk).state == Recall.State.FINISHED
 
 
-def test_told_to_end_a_worker_finishes_what_is_under_way_and_another_does_the_rest(
+def test_a_terminated_worker_finishes_its_calls_and_another_continues(
     start: Start, live: Callable[..., Life], moderator: Any, reason: Any, sandbox: Any, witness: Witness
 ) -> None:
     sandbox.set_faults([{"on": "recall", "kind": "latency", "ms": 300}])
     recall = live(40).request(moderator, reason)
     first = start(GOEASY_READ_TIMEOUT="5")
     wait_until(lambda: witness.received >= 10)
-    told = time.monotonic()
+    terminated_at = time.monotonic()
     first.send_signal(signal.SIGTERM)
     assert first.wait(timeout=15) == 0
-    assert time.monotonic() - told < 5, "within the read time-out"
+    assert time.monotonic() - terminated_at < 5, "within the read time-out"
     sent = witness.received
     states = list(recall.batches.values_list("state", flat=True))
-    # Nothing is left open, and nothing left after it had ended.
+    # No call is open, and none left after the process had ended.
     assert states.count(RecallBatch.State.ACCEPTED) == sent < 40
     assert states.count(RecallBatch.State.PENDING) == 40 - sent
     assert not CallSlot.objects.exclude(held_by="").exists()
@@ -73,7 +73,7 @@ def test_told_to_end_a_worker_finishes_what_is_under_way_and_another_does_the_re
     witness.check()
 
 
-def test_two_workers_keep_to_one_limit_of_calls_at_once(
+def test_two_workers_share_the_limit_of_concurrent_calls(
     start: Start, live: Callable[..., Life], moderator: Any, reason: Any, sandbox: Any, witness: Witness
 ) -> None:
     sandbox.set_faults([{"on": "recall", "kind": "latency", "ms": 100}])
@@ -86,7 +86,7 @@ def test_two_workers_keep_to_one_limit_of_calls_at_once(
     witness.check()
 
 
-def test_two_workers_keep_to_one_limit_of_calls_a_second(
+def test_two_workers_share_the_limit_of_calls_per_second(
     start: Start, live: Callable[..., Life], moderator: Any, reason: Any, sandbox: Any, witness: Witness
 ) -> None:
     for _worker in range(2):

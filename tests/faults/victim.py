@@ -1,8 +1,7 @@
-"""Processes that are killed: at a named point of their work, or at any moment.
+"""Processes that are killed at a named point of their work or at a random moment.
 
-`python -m tests.faults.victim` reads one order a line (JSON) and forks a child for each, so that a thousand of them
-need not import Django a thousand times. The child does real work on the database of DATABASE_URL; the program is
-not changed for it: what is patched is patched in the child alone.
+`python -m tests.faults.victim` reads one order per line (JSON) and forks a child for each, so that Django is imported
+only once. The child does real work on the database of DATABASE_URL; only the child is patched.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from uuid import UUID
 
 
 def points() -> dict[str, tuple[object, str, bool]]:
-    """The points at which a child dies: after the named function has returned, or (False) as it begins."""
+    """Points at which a child can be killed: after the named function returns, or (False) when it starts."""
     from moderation.goeasy.client import Client
     from recall import engine, outcomes, services
 
@@ -37,13 +36,13 @@ def points() -> dict[str, tuple[object, str, bool]]:
 
 
 def arm(point: str, nth: int) -> None:
-    """Have this process die when it comes to `point` for the `nth` time."""
+    """Let this process kill itself when it reaches `point` for the `nth` time."""
     owner, name, after = points()[point]
     original: Callable[..., Any] = getattr(owner, name)
     left = nth
 
     @wraps(original)
-    def deadly(*args: Any, **kwargs: Any) -> Any:
+    def kill_at_point(*args: Any, **kwargs: Any) -> Any:
         nonlocal left
         left -= 1
         if not after and left <= 0:
@@ -53,17 +52,17 @@ def arm(point: str, nth: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return result
 
-    setattr(owner, name, deadly)
+    setattr(owner, name, kill_at_point)
 
 
 def work(order: dict[str, Any]) -> None:
-    """Do what is ordered: ask for a recall (`request`), send it (`send`), look for what was left open (`recover`)."""
+    """Carry out an order: request a recall (`request`), send it (`send`), recover orphaned attempts (`recover`)."""
     from moderation.accounts.models import User
     from moderation.archive.models import Conversation
     from recall import engine, outcomes, services
     from recall.models import Recall, RecallReason
 
-    if "request" in order["do"]:
+    if "request" in order["steps"]:
         services.request_recall(
             conversation=Conversation.objects.get(pk=order["conversation"]),
             actor=User.objects.all()[0],
@@ -74,18 +73,18 @@ def work(order: dict[str, Any]) -> None:
             submission=UUID(order["submission"]),
             grace_seconds=0,
         )
-    if "send" in order["do"]:
+    if "send" in order["steps"]:
         engine.send_recall(Recall.objects.get(submission=order["submission"]).pk)
-    if "recover" in order["do"]:
+    if "recover" in order["steps"]:
         outcomes.recover_orphans()
 
 
 def main() -> None:
-    """Fork a child for each order; tell how it ended."""
+    """Fork a child for each order and print its exit status."""
     import django
 
     django.setup()
-    # Everything that a child needs is here before it is forked.
+    # Import everything before forking.
     points()
     print("ready", flush=True)
     for line in sys.stdin:

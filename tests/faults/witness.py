@@ -1,4 +1,4 @@
-"""A GoEasy that asks the console's database, at the moment a recall arrives, whether its intent is committed."""
+"""Check of the database, at the moment a recall arrives at the sandbox, for a committed intent."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ GROUP = "groupId"
 
 @dataclass
 class Witness:
-    """What arrived, and what the database said of it then. Give `see` to a sandbox as its `on_call`."""
+    """Counts of received calls and of their intents. Set `observe` as the sandbox's `on_call`."""
 
     patience: float = 0
     received: int = 0
     with_intent: int = 0
-    # How often each (group, timestamp) arrived.
+    # Number of arrivals by (group, timestamp).
     arrivals: Counter[tuple[str, int]] = field(default_factory=Counter)
-    # The attempts (ids) whose calls have arrived.
+    # Ids of attempts whose calls have arrived.
     covered: set[int | None] = field(default_factory=set)
     left_open: int = 0
     ended_unknown: int = 0
     undecided: int = 0
 
-    def see(self, call: dict[str, Any]) -> None:
-        """Note a call, and whether what it says is what a committed attempt and its audit entry say."""
-        # What broke off before its body was whole is no recall to anybody.
+    def observe(self, call: dict[str, Any]) -> None:
+        """Count a call, and whether it matches a committed attempt and its audit entry."""
+        # A call whose body is incomplete has no effect.
         if call["endpoint"] != "recall" or GROUP not in call["body"]:
             return
         group, timestamps = call["body"][GROUP], call["body"]["messages"]
-        attempt = self.ask(group, timestamps)
+        attempt = self.find_attempt(group, timestamps)
         self.received += 1
         # One intent covers one call.
         self.with_intent += attempt is not None and attempt not in self.covered
         self.covered.add(attempt)
         self.arrivals.update((group, timestamp) for timestamp in timestamps)
 
-    def ask(self, group: str, timestamps: list[int]) -> int | None:
-        """Ask the database, again and again for `patience` seconds while it is away."""
+    def find_attempt(self, group: str, timestamps: list[int]) -> int | None:
+        """`matching_attempt()`, retried for `patience` seconds while the database is unreachable."""
         deadline = time.monotonic() + self.patience
         while True:
             try:
-                return intended(group, timestamps)
+                return matching_attempt(group, timestamps)
             except (OperationalError, InterfaceError):
                 if time.monotonic() > deadline:
                     return None
@@ -60,38 +60,38 @@ class Witness:
 
     @property
     def sent_again(self) -> int:
-        """How many timestamps arrived more than once."""
+        """Number of timestamps that arrived more than once."""
         return sum(1 for times in self.arrivals.values() if times > 1)
 
-    def follow(self, recall: Recall, open_attempts: list[int]) -> None:
-        """Note what became of a recall of which a killed process left `open_attempts` (ids)."""
+    def record_outcomes(self, recall: Recall, open_attempts: list[int]) -> None:
+        """Count the outcomes of a recall of which a killed process left `open_attempts` (ids)."""
         attempts = RecallAttempt.objects.filter(pk__in=open_attempts)
         self.left_open += len(open_attempts)
         self.ended_unknown += attempts.filter(outcome=RecallAttempt.Outcome.UNKNOWN).count()
         self.undecided += recall.batches.filter(state=RecallBatch.State.SENDING).count()
 
     def figures(self) -> list[str]:
-        """What issue and architecture ask for, a line each."""
+        """The measured figures, one per line."""
         return [
             f"calls received {self.received}, with a committed intent {self.with_intent}, "
             f"ratio {self.with_intent / max(1, self.received):.3f}",
             f"attempts left open {self.left_open}, ended as unknown {self.ended_unknown}",
-            f"timestamps sent again without a look at history {self.sent_again}",
+            f"timestamps sent again without reading history {self.sent_again}",
             f"calls neither final nor unsent {self.undecided}",
         ]
 
     def check(self) -> None:
-        """Raise AssertionError unless every figure is what it must be."""
+        """Raise AssertionError unless every figure is right."""
         assert self.with_intent == self.received, self.figures()
         assert self.ended_unknown == self.left_open, self.figures()
         assert self.sent_again == self.undecided == 0, self.figures()
 
 
-def intended(group: str, timestamps: list[int]) -> int | None:
-    """The open attempt (its id) that names exactly these timestamps of the group, as its audit entry does.
+def matching_attempt(group: str, timestamps: list[int]) -> int | None:
+    """Id of the open attempt with exactly these timestamps of the group, which its audit entry names, too.
 
-    Open, or called unknown already: here a lease runs out at once, and a busy machine may read what a killed process
-    had sent only after that.
+    An attempt that is already unknown counts, too: leases are expired at once here, and a busy machine may receive the
+    call of a killed process only after that.
     """
     attempts = RecallAttempt.objects.filter(
         Q(outcome=RecallAttempt.Outcome.OPEN) | Q(outcome=RecallAttempt.Outcome.UNKNOWN, problem=LOST),
@@ -99,12 +99,12 @@ def intended(group: str, timestamps: list[int]) -> int | None:
     ).select_related("batch")
     for attempt in attempts:
         items = attempt.batch.items.order_by("position").values_list("timestamp", flat=True)
-        told = AuditEntry.objects.filter(
+        entry = AuditEntry.objects.filter(
             action="recall.sending",
             recall=attempt.batch.recall_id,
             batch=attempt.batch.index,
             attempt=attempt.number,
         ).first()
-        if list(items) == timestamps and told and told.timestamps == timestamps and told.group_id == group:
+        if list(items) == timestamps and entry and entry.timestamps == timestamps and entry.group_id == group:
             return attempt.pk
     return None

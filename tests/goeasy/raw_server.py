@@ -1,4 +1,4 @@
-"""A server that does on the wire what servers and networks do: anything."""
+"""A scriptable TCP server for the client's tests: it sends any bytes and breaks connections."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ Handler = Callable[[socket, bytes], bytes | None]
 
 
 def http(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
-    """An HTTP answer that says how long it is."""
+    """An HTTP response with a Content-Length."""
     head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join(head).encode() + b"\r\n\r\n" + body
 
 
 class Server:
-    """Takes connections, keeps what was asked, and answers each request with what `handler` returns (None: hangs
-    up). Keeps connections open as HTTP/1.1 does.
+    """Records requests and answers each with the bytes that `handler` returns; None closes the connection.
+
+    Connections stay open between requests, as in HTTP/1.1.
     """
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
@@ -34,13 +35,13 @@ class Server:
         self.handler: Handler = lambda connection, request: http(OK)
         self.requests: list[bytes] = []
         self.connections = 0
-        self.hung_up = threading.Event()
+        self.disconnected = threading.Event()
         threading.Thread(target=self.accept, daemon=True).start()
 
-    def says(self, answer: bytes) -> None:
+    def answers_with(self, answer: bytes) -> None:
         self.handler = lambda connection, request: answer
 
-    def hangs_up_after(self, answer: bytes) -> None:
+    def closes_after(self, answer: bytes) -> None:
         def handler(connection: socket, request: bytes) -> None:
             connection.sendall(answer)
 
@@ -53,9 +54,9 @@ class Server:
             except OSError:
                 return
             self.connections += 1
-            threading.Thread(target=self.converse, args=(connection,), daemon=True).start()
+            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
 
-    def converse(self, connection: socket) -> None:
+    def serve(self, connection: socket) -> None:
         with contextlib.suppress(OSError):
             connection.settimeout(5)
             if self.context:
@@ -67,7 +68,7 @@ class Server:
                     if answer is None:
                         return
                     connection.sendall(answer)
-                self.hung_up.set()
+                self.disconnected.set()
 
     @property
     def body(self) -> bytes:
@@ -98,6 +99,6 @@ def read_request(connection: socket) -> bytes:
 
 
 def reset(connection: socket) -> None:
-    """Close the connection with a reset."""
+    """Close the connection with a TCP reset."""
     connection.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()

@@ -1,4 +1,4 @@
-"""What holds for every input of the GoEasy client."""
+"""Properties of the GoEasy client that hold for every input."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ bodies = st.one_of(
 
 
 @given(st.integers(100, 999), bodies)
-def test_every_answer_is_read_and_judged_and_nothing_else_is_raised(status: int, body: bytes):
+def test_any_answer_is_parsed_and_judged_without_an_exception(status: int, body: bytes):
     answer = parse_answer(status, body, latency_ms=1, appkey=KEY)
 
     assert answer.http_status == status
-    assert answer.nonsense == (answer.code is None)
+    assert answer.is_malformed == (answer.code is None)
     assert answer.code is None or (isinstance(answer.code, int) and abs(answer.code) < 10**9)
     assert len(answer.content) <= 2_000
     assert "\x00" not in answer.content
@@ -81,7 +81,7 @@ def test_every_answer_is_read_and_judged_and_nothing_else_is_raised(status: int,
 
 
 @given(codes, json_values)
-def test_a_code_that_is_a_whole_number_is_read(code: Any, content: Any):
+def test_an_integer_code_is_read(code: Any, content: Any):
     answer = parse_answer(500, encoded({"code": code, "content": content}), latency_ms=1)
 
     whole = isinstance(code, int) and not isinstance(code, bool) and abs(code) < 10**9
@@ -94,7 +94,7 @@ def test_a_code_that_is_a_whole_number_is_read(code: Any, content: Any):
 
 
 @given(st.integers(0, 5_000), anything, st.booleans())
-def test_an_echoed_key_is_masked_wherever_it_stands(place: int, tail: str, as_json: bool):
+def test_an_echoed_key_is_masked_anywhere(place: int, tail: str, as_json: bool):
     text = "x" * place + KEY + tail
     body = encoded({"code": 400, "content": text}) if as_json else text.encode("utf-8", "replace")
 
@@ -102,39 +102,39 @@ def test_an_echoed_key_is_masked_wherever_it_stands(place: int, tail: str, as_js
 
 
 @given(st.lists(json_values, max_size=6), json_values, st.data())
-def test_raw_slices_are_the_answers_own_text(elements: list[Any], other: Any, data: st.DataObject):
+def test_raw_elements_are_slices_of_the_answer(elements: list[Any], other: Any, data: st.DataObject):
     text = json.dumps(
         {"before": other, "content": elements, "after": {"content": [other]}},
         indent=data.draw(st.sampled_from([None, 0, 2, "\t"])),
         ensure_ascii=data.draw(st.booleans()),
         separators=data.draw(st.sampled_from([(",", ":"), (" , ", " : "), ("\r\n,", ":\n")])),
     )
-    found = history_elements(text)
+    elements_read = history_elements(text)
 
-    assert found is not None
-    raws = [raw for raw, _value in found]
+    assert elements_read is not None
+    raws = [raw for raw, _value in elements_read]
     assert encoded(json.loads("[" + ",".join(raws) + "]")) == encoded(json.loads(text)["content"])
-    assert [encoded(value) for _raw, value in found] == [encoded(json.loads(raw)) for raw in raws]
+    assert [encoded(value) for _raw, value in elements_read] == [encoded(json.loads(raw)) for raw in raws]
     at = 0
     for raw in raws:
         at = text.index(raw, at) + len(raw)
 
 
 @given(bodies)
-def test_elements_of_anything_are_those_that_json_sees(body: bytes):
+def test_the_elements_are_those_that_json_reads(body: bytes):
     text = body.decode("utf-8", "replace")
     try:
         content = json.loads(text).get("content")
     except (ValueError, RecursionError, AttributeError):
         content = None
 
-    found = history_elements(text)
+    elements_read = history_elements(text)
 
     if isinstance(content, list):
-        assert found is not None
-        assert encoded([value for _raw, value in found]) == encoded(content)
+        assert elements_read is not None
+        assert encoded([value for _raw, value in elements_read]) == encoded(content)
     else:
-        assert found is None
+        assert elements_read is None
 
 
 @pytest.mark.parametrize(
@@ -146,12 +146,12 @@ def test_elements_of_anything_are_those_that_json_sees(body: bytes):
     ],
     ids=["array", "object", "payload"],
 )
-def test_an_element_nested_to_hurt_costs_the_page_nothing_else(element: str):
-    found = history_elements(f'{{"code":200,"content":[{{"timestamp":1}}, {element} ,{{"timestamp":2}}]}}')
+def test_a_deeply_nested_element_affects_no_other(element: str):
+    elements_read = history_elements(f'{{"code":200,"content":[{{"timestamp":1}}, {element} ,{{"timestamp":2}}]}}')
 
-    assert found is not None
-    assert [raw for raw, _value in found] == ['{"timestamp":1}', element, '{"timestamp":2}']
-    assert [value for _raw, value in found][::2] == [{"timestamp": 1}, {"timestamp": 2}]
+    assert elements_read is not None
+    assert [raw for raw, _value in elements_read] == ['{"timestamp":1}', element, '{"timestamp":2}']
+    assert [value for _raw, value in elements_read][::2] == [{"timestamp": 1}, {"timestamp": 2}]
 
 
 @pytest.mark.parametrize(
@@ -167,8 +167,8 @@ def test_an_element_nested_to_hurt_costs_the_page_nothing_else(element: str):
     ],
     ids=["string", "brackets", "comma", "no comma", "more", "names", "crossed"],
 )
-def test_what_is_no_json_has_no_elements(text: str):
-    # A second look from each quote would take hours.
+def test_invalid_json_has_no_elements(text: str):
+    # Rescanning from each quote would take hours.
     assert history_elements(text) is None
 
 
@@ -185,12 +185,12 @@ no_timestamps = st.one_of(
 
 
 @given(st.lists(timestamps, min_size=1, max_size=20, unique=True))
-def test_good_timestamps_pass_unchanged_and_in_order(values: list[int]):
+def test_valid_timestamps_pass_unchanged_and_in_order(values: list[int]):
     assert check_timestamps(iter(values), now_ms=NOW) == tuple(values)
 
 
 @given(st.lists(timestamps, max_size=19, unique=True), no_timestamps, st.randoms(use_true_random=False))
-def test_one_bad_timestamp_is_enough_to_refuse(values: list[int], bad: object, random: Any):
+def test_one_invalid_timestamp_is_refused(values: list[int], bad: object, random: Any):
     mixed: list[object] = [*values, bad]
     random.shuffle(mixed)
 
@@ -201,13 +201,13 @@ def test_one_bad_timestamp_is_enough_to_refuse(values: list[int], bad: object, r
 
 
 @given(st.lists(timestamps, min_size=1, max_size=19, unique=True), st.data())
-def test_a_timestamp_given_twice_is_refused(values: list[int], data: st.DataObject):
+def test_a_repeated_timestamp_is_refused(values: list[int], data: st.DataObject):
     with pytest.raises(InvalidCall, match="twice"):
         check_timestamps([*values, data.draw(st.sampled_from(values))], now_ms=NOW)
 
 
 @given(st.integers(1, 40), st.integers(1, 40))
-def test_no_more_than_the_limit_pass(count: int, limit: int):
+def test_timestamps_over_the_limit_are_refused(count: int, limit: int):
     values = range(NOW, NOW + count)
     if count <= limit:
         assert len(check_timestamps(values, now_ms=NOW, limit=limit)) == count
@@ -217,7 +217,7 @@ def test_no_more_than_the_limit_pass(count: int, limit: int):
 
 
 @given(anything, st.none() | json_values)
-def test_a_recaller_is_refused_or_fits(recaller_id: str, data: Any):
+def test_a_recaller_is_refused_or_within_the_limits(recaller_id: str, data: Any):
     try:
         field = Recaller(recaller_id, data).as_field()
     except InvalidCall as refused:
@@ -243,7 +243,7 @@ ids = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"
     st.lists(timestamps, min_size=1, max_size=20, unique=True),
     st.none() | st.builds(Recaller, st.sampled_from(["", "Support"]), st.sampled_from([None, {}, {"name": "监督"}])),
 )
-def test_a_recall_body_has_the_documented_fields_and_no_others(target: Any, values: list[int], recaller: Any):
+def test_a_recall_body_has_exactly_the_documented_fields(target: Any, values: list[int], recaller: Any):
     body = recall_body(appkey=KEY, target=target, timestamps=values, recaller=recaller)
 
     said = [] if recaller is None or recaller.as_field() is None else ["recaller"]
@@ -254,13 +254,13 @@ def test_a_recall_body_has_the_documented_fields_and_no_others(target: Any, valu
 
 
 @given(anything)
-def test_a_retry_after_is_seconds_or_nothing(value: str):
+def test_a_retry_after_is_seconds_or_none(value: str):
     seconds = parse_retry_after(value)
     assert seconds is None or 0 <= seconds < 10**12
 
 
 @given(anything | st.sampled_from(["hangzhou", "a.b", "http://[::1]:80/x/", "http://h:99999", "https://u:p@h.example"]))
-def test_a_base_url_is_refused_or_one_that_can_be_called(value: str):
+def test_a_base_url_is_refused_or_usable(value: str):
     try:
         url = base_url(value)
     except ValueError:
@@ -271,13 +271,13 @@ def test_a_base_url_is_refused_or_one_that_can_be_called(value: str):
     assert base_url(url) == url
 
 
-class Parrot:
-    """A server that says the same bytes to everybody, whatever they are, and hangs up."""
+class FixedServer:
+    """Server that sends the same bytes to every client and closes the connection."""
 
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        self.says = b""
+        self.answer = b""
         threading.Thread(target=self.run, daemon=True).start()
 
     def run(self) -> None:
@@ -289,14 +289,14 @@ class Parrot:
             with connection, contextlib.suppress(OSError):
                 connection.settimeout(2)
                 connection.recv(65536)
-                connection.sendall(self.says)
+                connection.sendall(self.answer)
 
 
 @pytest.fixture(scope="module")
-def parrot() -> Iterator[Parrot]:
-    parrot = Parrot()
-    yield parrot
-    parrot.listener.close()
+def fixed_server() -> Iterator[FixedServer]:
+    fixed_server = FixedServer()
+    yield fixed_server
+    fixed_server.listener.close()
 
 
 lines = st.sampled_from(
@@ -327,15 +327,15 @@ chunked = st.binary(max_size=8).map(lambda body: b"%x\r\n%b\r\n0\r\n\r\n" % (len
     st.binary(max_size=64) | st.tuples(lines, headers, st.just(b"\r\n"), bodies | chunked).map(b"".join),
     st.booleans(),
 )
-def test_whatever_a_server_says_ends_in_an_answer_or_an_error_of_the_tree(parrot: Parrot, says: bytes, reads: bool):
-    parrot.says = says
-    with Client(appkey=KEY, rest_host=parrot.url, connect_timeout=2, read_timeout=2) as client:
+def test_any_response_becomes_an_answer_or_a_known_error(fixed_server: FixedServer, answer: bytes, reads: bool):
+    fixed_server.answer = answer
+    with Client(appkey=KEY, rest_host=fixed_server.url, connect_timeout=2, read_timeout=2) as client:
         try:
             result: Answer | HistoryPage = (
                 client.history(target=Group("g")) if reads else client.recall(target=Group("g"), timestamps=[NOW])
             )
         except (Refused, NoAnswer) as error:
-            # The request left: whatever went wrong, it is never called unsent.
+            # The request left, so no error may be a NotSent.
             assert error.latency_ms is not None
             assert KEY not in str(error)
         else:

@@ -1,4 +1,4 @@
-"""The fields of GoEasy's messages, in each of the forms in which they are written."""
+"""Readers for the fields of GoEasy's messages, in each of their formats."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from moderation.goeasy.fields import (
     [("u", "u"), ("", ""), (10086, "10086"), (0, "0"), (-5, "-5"), (10086.0, "10086"), (2**70, str(2**70))]
     + [(value, "") for value in (None, True, False, 1.5, [], {}, ["u"], float("nan"), float("inf"))],
 )
-def test_an_id_is_text_or_a_whole_number(value: object, text: str) -> None:
+def test_an_id_can_be_text_or_a_whole_number(value: object, text: str) -> None:
     assert text_of(value) == text
 
 
@@ -47,22 +47,22 @@ def test_a_number_is_read_in_each_of_its_forms(value: object, number: float | No
 
 
 @pytest.mark.parametrize("value", [{"a": 1}, '{"a": 1}', ' {"a":1} '])
-def test_an_object_may_be_json_text(value: object) -> None:
+def test_an_object_can_be_json_text(value: object) -> None:
     assert object_of(value) == {"a": 1}
 
 
 @pytest.mark.parametrize("value", [None, "", "{", "[1]", '["a"]', "shop-9", 5, [], True, '{"a":' * 5000])
-def test_a_value_that_is_no_object_reads_as_an_empty_one(value: object) -> None:
+def test_a_value_that_is_not_an_object_reads_as_an_empty_object(value: object) -> None:
     assert object_of(value) == {}
 
 
 @pytest.mark.parametrize("value", [1795718732695, "1795718732695", 1795718732695.0, "1795718732695.0"])
-def test_a_timestamp_may_be_digits(value: object) -> None:
+def test_a_timestamp_can_be_digits(value: object) -> None:
     assert timestamp_of({"timestamp": value}) == 1795718732695
 
 
 @pytest.mark.parametrize("value", [None, True, "", "soon", 0, -1, 1.5, 2**63, "9" * 19 + "9", [], {}])
-def test_a_value_that_is_no_time_reads_as_none(value: object) -> None:
+def test_an_invalid_timestamp_reads_as_none(value: object) -> None:
     assert timestamp_of({"timestamp": value}) is None
 
 
@@ -94,9 +94,7 @@ def test_a_value_that_is_no_time_reads_as_none(value: object) -> None:
     ],
     ids=str,
 )
-def test_a_recall_is_marked_in_several_ways_and_an_unknown_mark_is_neither(
-    fields: dict[str, Any], mark: bool | None
-) -> None:
+def test_recall_marks_are_read_and_unknown_marks_are_none(fields: dict[str, Any], mark: bool | None) -> None:
     assert recall_mark(fields) is mark
 
 
@@ -126,7 +124,7 @@ ANYTHING = st.recursive(
 
 
 @given(ANYTHING)
-def test_reading_a_field_never_fails(value: Any) -> None:
+def test_reading_a_field_never_raises(value: Any) -> None:
     text_of(value)
     whole_number(value)
     decimal_number(value)

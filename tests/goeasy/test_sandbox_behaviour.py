@@ -1,4 +1,4 @@
-"""The sandbox's switches: what each changes on the wire, and what is no switch."""
+"""The sandbox's behaviour switches and their effect on the wire."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def post(sandbox: Sandbox, **fields: Any) -> requests.Response:
 
 def history(sandbox: Sandbox, **query: Any) -> list[dict[str, Any]]:
     answer = requests.get(f"{sandbox.url}/v2/im/history", params={"appkey": sandbox.appkey, **PAIR, **query}, timeout=5)
-    found: list[dict[str, Any]] = answer.json()["content"]
-    return found
+    messages: list[dict[str, Any]] = answer.json()["content"]
+    return messages
 
 
 def times(messages: list[dict[str, Any]]) -> list[int]:
@@ -61,7 +61,7 @@ def times(messages: list[dict[str, Any]]) -> list[int]:
         ({"history_oldest_first": True}, {"limit": 2}, [3, 4]),
     ],
 )
-def test_a_page_follows_the_behaviour_switches(
+def test_switches_change_the_pages_of_history(
     goeasy: Sandbox, behaviour: dict[str, Any], query: dict[str, Any], seen: list[int]
 ) -> None:
     goeasy.behaviour = Behaviour.parse(behaviour)
@@ -78,7 +78,7 @@ def test_a_page_follows_the_behaviour_switches(
         ("recaller", {}),
     ],
 )
-def test_a_recalled_message_is_marked_as_the_switch_says(goeasy: Sandbox, mark: str, members: dict[str, Any]) -> None:
+def test_a_switch_changes_the_mark_of_recalled_messages(goeasy: Sandbox, mark: str, members: dict[str, Any]) -> None:
     goeasy.behaviour = Behaviour(history_marks_recalled_as=mark, recalled_stripped=True)
     message = history(goeasy)[1]
     assert {name: value for name, value in message.items() if name in {"recalled", "rc"}} == members
@@ -86,7 +86,7 @@ def test_a_recalled_message_is_marked_as_the_switch_says(goeasy: Sandbox, mark: 
     assert "payload" not in message
 
 
-def test_messages_take_the_form_that_the_switches_say(goeasy: Sandbox) -> None:
+def test_switches_change_the_format_of_messages(goeasy: Sandbox) -> None:
     goeasy.behaviour = Behaviour(timestamps_as_text=True, numeric_ids=True, payload_as_text=True)
     message = history(goeasy)[0]
     assert (message["timestamp"], message["senderId"], message["receiverId"]) == (str(T + 4), 1001, 1002)
@@ -95,7 +95,7 @@ def test_messages_take_the_form_that_the_switches_say(goeasy: Sandbox) -> None:
     assert {"ts", "s", "i", "mt", "p"} <= set(history(goeasy)[0])
 
 
-def test_a_mark_shows_after_its_delay(goeasy: Sandbox) -> None:
+def test_a_recall_mark_shows_after_its_delay(goeasy: Sandbox) -> None:
     goeasy.behaviour = Behaviour(mark_delay=60.0)
     post(goeasy, messages=[T + 4])
     assert "recalled" not in history(goeasy)[0]
@@ -113,7 +113,7 @@ def test_a_mark_shows_after_its_delay(goeasy: Sandbox) -> None:
         ({"recall_ignores_older_than": 60.0}, 200, 200, False),
     ],
 )
-def test_a_recall_is_answered_as_the_switch_says(
+def test_switches_change_the_answer_to_a_recall(
     goeasy: Sandbox, behaviour: dict[str, Any], status: int, code: int, effect: bool
 ) -> None:
     goeasy.behaviour = Behaviour.parse(behaviour)
@@ -122,13 +122,13 @@ def test_a_recall_is_answered_as_the_switch_says(
     assert bool(goeasy.messages(CONVERSATION)[0].get("recalled")) is effect
 
 
-def test_a_recall_again_has_a_code_of_its_own(goeasy: Sandbox) -> None:
+def test_a_second_recall_can_have_its_own_code(goeasy: Sandbox) -> None:
     goeasy.behaviour = Behaviour(recall_again_code=409)
     assert post(goeasy, messages=[T + 4]).json()["code"] == 200
     assert post(goeasy, messages=[T + 4]).json()["code"] == 409
 
 
-def test_behaviours_are_set_and_shown_over_http(goeasy: Sandbox) -> None:
+def test_switches_can_be_set_and_shown_over_http(goeasy: Sandbox) -> None:
     address = f"{goeasy.url}/sandbox/behaviour"
     assert requests.post(address, json={"page_cap": 20}, timeout=5).status_code == 200
     assert requests.post(address, json={"numeric_ids": True}, timeout=5).status_code == 200
@@ -142,19 +142,19 @@ def test_behaviours_are_set_and_shown_over_http(goeasy: Sandbox) -> None:
     "wrong",
     [{"page_cap": 0}, {"page_cap": 31}, {"page_cap": True}, {"numeric_ids": 1}, {"webhook_as": "xml"}, {"nothing": 1}],
 )
-def test_an_unknown_behaviour_is_refused_with_a_sentence(goeasy: Sandbox, wrong: dict[str, Any]) -> None:
+def test_an_invalid_switch_is_refused_by_name(goeasy: Sandbox, wrong: dict[str, Any]) -> None:
     answer = requests.post(f"{goeasy.url}/sandbox/behaviour", json=wrong, timeout=5)
     assert answer.status_code == 400
     assert next(iter(wrong)) in answer.json()["content"]
     assert goeasy.behaviour == Behaviour()
 
 
-def test_an_option_that_cannot_be_is_a_sentence(tmp_path: Path) -> None:
+def test_an_invalid_option_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="page_cap is a whole number from 1 to 30"):
         call_command("goeasy_sandbox", "--port", "0", "--data", str(tmp_path / "s.db"), "--page-cap", "50")
 
 
-def test_help_lists_every_switch(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_lists_every_switch(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         call_command("goeasy_sandbox", "--help", stdout=StringIO())
     help_text = capsys.readouterr().out

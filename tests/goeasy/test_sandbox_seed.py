@@ -1,4 +1,4 @@
-"""The demo's conversations hold what they promise."""
+"""The demo conversations have the content that the demo and the tests rely on."""
 
 from __future__ import annotations
 
@@ -15,49 +15,49 @@ from moderation.goeasy.sandbox.seed import DEMO_CONVERSATIONS, SPAM_SENDER, TOWN
 
 NOW = 1_795_400_000_000
 MEDIA = "http://127.0.0.1:8001/sandbox/media"
-Made = list[tuple[dict[str, str], list[dict[str, Any]]]]
+Conversations = list[tuple[dict[str, str], list[dict[str, Any]]]]
 
 
 @pytest.fixture(scope="module")
-def made() -> Made:
+def conversations() -> Conversations:
     return list(demo(now_ms=NOW, media_base=MEDIA))
 
 
-def square_of(made: Made) -> list[dict[str, Any]]:
-    return next(messages for conversation, messages in made if conversation.get("group_id") == TOWN_SQUARE)
+def town_square(conversations: Conversations) -> list[dict[str, Any]]:
+    return next(messages for conversation, messages in conversations if conversation.get("group_id") == TOWN_SQUARE)
 
 
-def everything(made: Made) -> list[dict[str, Any]]:
-    return [message for _conversation, messages in made for message in messages]
+def all_messages(conversations: Conversations) -> list[dict[str, Any]]:
+    return [message for _conversation, messages in conversations for message in messages]
 
 
-def test_it_is_the_same_every_time(made: Made) -> None:
-    assert list(demo(now_ms=NOW, media_base=MEDIA)) == made
+def test_the_content_is_deterministic(conversations: Conversations) -> None:
+    assert list(demo(now_ms=NOW, media_base=MEDIA)) == conversations
 
 
-def test_there_are_enough_conversations_and_messages_of_both_kinds(made: Made) -> None:
-    assert len(made) >= 14
-    assert {conversation["kind"] for conversation, _ in made} == {"private", "group"}
-    assert len(everything(made)) >= 2_400
-    assert len(square_of(made)) >= 1_200
+def test_both_kinds_have_enough_conversations_and_messages(conversations: Conversations) -> None:
+    assert len(conversations) >= 14
+    assert {conversation["kind"] for conversation, _ in conversations} == {"private", "group"}
+    assert len(all_messages(conversations)) >= 2_400
+    assert len(town_square(conversations)) >= 1_200
     named = [
         Group(conversation["group_id"])
         if conversation["kind"] == "group"
         else Private(conversation["user_a"], conversation["user_b"])
-        for conversation, _ in made
+        for conversation, _ in conversations
     ]
     assert named == DEMO_CONVERSATIONS
 
 
-def test_every_type_of_message_is_there(made: Made) -> None:
-    types = Counter(message["type"] for message in everything(made))
+def test_every_message_type_occurs(conversations: Conversations) -> None:
+    types = Counter(message["type"] for message in all_messages(conversations))
     assert set(types) == {"text", "image", "audio", "video", "file", "order", "location", "red-packet"}
 
 
-def test_the_spam_wave_runs_through_six_conversations_within_minutes(made: Made) -> None:
+def test_the_spam_wave_hits_six_conversations_within_minutes(conversations: Conversations) -> None:
     waves = {
         json.dumps(conversation): [m["timestamp"] for m in messages if m["senderId"] == SPAM_SENDER]
-        for conversation, messages in made
+        for conversation, messages in conversations
     }
     hit = {name: times for name, times in waves.items() if times}
     assert len(hit) == 6
@@ -65,23 +65,25 @@ def test_the_spam_wave_runs_through_six_conversations_within_minutes(made: Made)
     square = hit.pop(json.dumps({"kind": "group", "group_id": TOWN_SQUARE}))
     assert 40 <= len(square) <= 50
     assert all(max(times) - min(times) < 10 * 60_000 for times in (square, *hit.values()))
-    senders = [m["senderData"] for m in square_of(made) if m["senderId"] == SPAM_SENDER]
+    senders = [m["senderData"] for m in town_square(conversations) if m["senderId"] == SPAM_SENDER]
     assert {data["name"] for data in senders} == {"稳赚小助手"}
 
 
-def test_two_messages_share_a_millisecond_and_some_are_recalled(made: Made) -> None:
-    twins = [time for time, count in Counter(m["timestamp"] for m in square_of(made)).items() if count == 2]
-    assert any(len({m["senderId"] for m in square_of(made) if m["timestamp"] == time}) == 2 for time in twins)
-    recalled = [message for message in everything(made) if message.get("recalled")]
+def test_two_messages_share_a_millisecond_and_some_are_recalled(conversations: Conversations) -> None:
+    twins = [time for time, count in Counter(m["timestamp"] for m in town_square(conversations)).items() if count == 2]
+    assert any(
+        len({m["senderId"] for m in town_square(conversations) if m["timestamp"] == time}) == 2 for time in twins
+    )
+    recalled = [message for message in all_messages(conversations) if message.get("recalled")]
     assert len(recalled) > 5
     assert all(message["recaller"]["id"] for message in recalled)
-    assert len({message["messageId"] for message in everything(made)}) == len(everything(made))
+    assert len({message["messageId"] for message in all_messages(conversations)}) == len(all_messages(conversations))
 
 
-def test_ids_and_texts_are_as_odd_as_real_ones(made: Made) -> None:
-    ids = " ".join(json.dumps(conversation, ensure_ascii=False) for conversation, _ in made)
+def test_ids_and_texts_are_as_irregular_as_real_ones(conversations: Conversations) -> None:
+    ids = " ".join(json.dumps(conversation, ensure_ascii=False) for conversation, _ in conversations)
     assert all(mark in ids for mark in (":", "/", "user 42", "🐼"))
-    payloads = [message["payload"] for message in everything(made)]
+    payloads = [message["payload"] for message in all_messages(conversations)]
     texts = [payload["text"] for payload in payloads if isinstance(payload, dict) and "text" in payload]
     assert any("<script>" in text for text in texts)
     assert any("\u202e" in text for text in texts)
@@ -91,19 +93,19 @@ def test_ids_and_texts_are_as_odd_as_real_ones(made: Made) -> None:
     assert sum(not string.startswith("{") for string in strings) > 2
     assert all(
         ("senderData" in message) is (conversation["kind"] == "group")
-        for conversation, messages in made
+        for conversation, messages in conversations
         for message in messages
     )
 
 
-def test_nobody_talks_in_a_private_conversation_but_its_two_sides(made: Made) -> None:
-    for conversation, messages in made:
+def test_private_messages_come_from_the_two_users(conversations: Conversations) -> None:
+    for conversation, messages in conversations:
         if conversation["kind"] == "private":
             assert {message["senderId"] for message in messages} <= {conversation["user_a"], conversation["user_b"]}
 
 
-def test_attachments_are_where_the_sandbox_serves_them_but_for_one_that_is_not_what_its_type_says(made: Made) -> None:
-    attached = [m for m in everything(made) if m["type"] in {"image", "audio", "file", "video"}]
+def test_the_sandbox_serves_every_attachment_but_the_malformed_one(conversations: Conversations) -> None:
+    attached = [m for m in all_messages(conversations) if m["type"] in {"image", "audio", "file", "video"}]
     (wrong,) = [m for m in attached if "url" not in m["payload"].get("video", m["payload"])]
     assert wrong["type"] == "image"
     endings = {
@@ -115,13 +117,13 @@ def test_attachments_are_where_the_sandbox_serves_them_but_for_one_that_is_not_w
     assert [serve(f"x.{ending}")[0] for ending in ("png", "wav", "pdf", "mp4")] == [200, 200, 200, 404]
 
 
-def test_everything_lies_within_the_last_twenty_hours_the_newest_a_minute_ago(made: Made) -> None:
-    times = [message["timestamp"] for message in everything(made)]
+def test_all_times_lie_within_the_last_twenty_hours(conversations: Conversations) -> None:
+    times = [message["timestamp"] for message in all_messages(conversations)]
     assert min(times) >= NOW - 20 * 3600 * 1000
     assert max(times) == NOW - 60_000
 
 
-def test_a_sandbox_starts_with_it_and_does_not_add_it_twice(tmp_path: Any) -> None:
+def test_a_sandbox_is_seeded_only_once(tmp_path: Any) -> None:
     square = {"kind": "group", "group_id": TOWN_SQUARE}
     with Sandbox(data=tmp_path / "s.sqlite3", seed="demo") as first:
         count = len(first.messages(square))

@@ -1,4 +1,4 @@
-"""A console of its own: a folder with the code, a .env, and a database on the engine under test."""
+"""Separate consoles for tests: a folder with the code, a .env, and a database on the engine under test."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from django.db import connection
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CODE = ("manage.py", "moderation", "recall", "templates")
-PEOPLE = """
+CREATE_ROWS = """
 from moderation.accounts.models import User
 from moderation.archive.models import Application
 User.objects.create_user("ada", password="correct horse battery staple", role="admin")
@@ -29,14 +29,14 @@ application.save()
 """
 
 
-def kept() -> dict[str, str]:
-    """What a console is given of the environment of the tests."""
+def base_environment() -> dict[str, str]:
+    """Variables of the tests' environment that a console needs."""
     return {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
 
 
 @dataclass
 class Console:
-    """Its folder, and the settings that it was given in .env."""
+    """A console: its folder and the settings in its .env."""
 
     folder: Path
     settings: dict[str, str]
@@ -46,33 +46,38 @@ class Console:
         return self.folder / "data"
 
     def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a command in its folder, with no setting but those of its .env and `environment`."""
+        """Run a command in the folder, with the settings of .env and `environment` only."""
         return subprocess.run(
-            command, cwd=self.folder, env={**kept(), **environment}, capture_output=True, text=True, check=False
+            command,
+            cwd=self.folder,
+            env={**base_environment(), **environment},
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start a command of manage.py in the same way, and leave it running."""
+        """Start a command of manage.py in the same way, in the background."""
         command = [".venv/bin/python", "manage.py", *arguments]
-        return subprocess.Popen(command, cwd=self.folder, env=kept(), stderr=subprocess.DEVNULL)
+        return subprocess.Popen(command, cwd=self.folder, env=base_environment(), stderr=subprocess.DEVNULL)
 
     def manage(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return self.run(".venv/bin/python", "manage.py", *arguments, **environment)
 
     def write_env(self, **changes: str) -> None:
-        """Write its .env: its settings with `changes`."""
+        """Update the settings and write .env."""
         self.settings = {**self.settings, **changes}
         lines = [f"{name}={value}\n" for name, value in self.settings.items()]
         (self.folder / ".env").write_text("".join(lines))
 
 
 def install(folder: Path, database: str, **settings: str) -> Console:
-    """The code and a .env, without a database's tables yet."""
+    """Install the code and a .env; the database has no tables yet."""
     folder.mkdir()
     for name in CODE:
         source = ROOT / name
         if source.is_dir():
-            # With what Python compiled already: times of files are copied, too.
+            # Compiled files stay valid: times are copied, too.
             shutil.copytree(source, folder / name)
         else:
             shutil.copy(source, folder / name)
@@ -83,12 +88,12 @@ def install(folder: Path, database: str, **settings: str) -> Console:
     return console
 
 
-def use(console: Console) -> None:
-    """Make tables, an account, and an application whose key is stored."""
-    done = console.manage("migrate", "--verbosity", "0")
-    assert done.returncode == 0, done.stderr
-    done = console.manage("shell", "--verbosity", "0", "--command", PEOPLE)
-    assert done.returncode == 0, done.stderr
+def populate(console: Console) -> None:
+    """Create the tables, an account, and an application with a stored key."""
+    result = console.manage("migrate", "--verbosity", "0")
+    assert result.returncode == 0, result.stderr
+    result = console.manage("shell", "--verbosity", "0", "--command", CREATE_ROWS)
+    assert result.returncode == 0, result.stderr
 
 
 @contextmanager
@@ -97,15 +102,20 @@ def databases(count: int, options: str = "") -> Iterator[list[str]]:
     if connection.vendor == "sqlite":
         yield [""] * count
         return
-    given: dict[str, Any] = connection.settings_dict
-    server = {"host": given["HOST"], "port": given["PORT"], "user": given["USER"], "password": given["PASSWORD"]}
+    database: dict[str, Any] = connection.settings_dict
+    server = {
+        "host": database["HOST"],
+        "port": database["PORT"],
+        "user": database["USER"],
+        "password": database["PASSWORD"],
+    }
     names = [f"console_{uuid.uuid4().hex[:12]}" for _ in range(count)]
     with psycopg.connect(dbname="postgres", autocommit=True, **server) as admin:
         for name in names:
             admin.execute(f"CREATE DATABASE {name} {options}")
         try:
-            where = "{USER}:{PASSWORD}@{HOST}:{PORT}".format_map(given)
-            yield [f"postgres://{where}/{name}" for name in names]
+            server_url = "{USER}:{PASSWORD}@{HOST}:{PORT}".format_map(database)
+            yield [f"postgres://{server_url}/{name}" for name in names]
         finally:
             for name in names:
                 admin.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -1,4 +1,4 @@
-"""The file of a backup: what was changed, cut, or encrypted with another passphrase is refused, in bounded memory."""
+"""The backup file: changed or cut files and wrong passphrases are refused, in bounded memory."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ PASSPHRASE = "correct horse battery staple"
 
 @pytest.fixture(autouse=True)
 def cheap_scrypt(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The key derivation is slow on purpose; only one test here is about it."""
+    """Make the key derivation fast: it is slow on purpose."""
     scrypt = container.Scrypt
     monkeypatch.setattr(container, "Scrypt", lambda **fields: scrypt(**{**fields, "n": 2}))
 
 
 def write(folder: Path, passphrase: str, *contents: bytes, **manifest: Any) -> Path:
-    """A backup with these members."""
+    """Write a backup with these members."""
     members = {}
     for number, content in enumerate(contents):
         members[f"member-{number}"] = folder / f"source-{number}"
@@ -56,25 +56,25 @@ def test_a_written_backup_is_read_back(tmp_path: Path, passphrase: str, size: in
     assert size < 100 or (content[:1000] in path.read_bytes()) == (not passphrase)
 
 
-def test_tar_reads_a_backup_without_a_passphrase(tmp_path: Path) -> None:
+def test_tar_can_read_an_unencrypted_backup(tmp_path: Path) -> None:
     path = write(tmp_path, "", b"abc")
     listed = subprocess.run(["tar", "-tf", path], capture_output=True, text=True, check=True).stdout
     assert listed.splitlines() == ["manifest.json", "member-0"]
 
 
 @pytest.mark.parametrize("passphrase", ["", PASSPHRASE])
-def test_every_changed_byte_is_noticed(tmp_path: Path, passphrase: str) -> None:
+def test_every_changed_byte_is_detected(tmp_path: Path, passphrase: str) -> None:
     path = write(tmp_path, passphrase, b"abc" * 100)
     whole = path.read_bytes()
-    chance = random.Random(1)
-    for position in {0, len(whole) - 1, *range(0, 150, 7), *(chance.randrange(len(whole)) for _ in range(150))}:
-        path.write_bytes(whole[:position] + bytes([whole[position] ^ chance.randrange(1, 256)]) + whole[position + 1 :])
+    rng = random.Random(1)
+    for position in {0, len(whole) - 1, *range(0, 150, 7), *(rng.randrange(len(whole)) for _ in range(150))}:
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ rng.randrange(1, 256)]) + whole[position + 1 :])
         with pytest.raises(BackupError):
             unpack(path, passphrase, tmp_path / "new")
 
 
 @pytest.mark.parametrize("passphrase", ["", PASSPHRASE])
-def test_every_cut_is_noticed(tmp_path: Path, passphrase: str) -> None:
+def test_every_truncation_is_detected(tmp_path: Path, passphrase: str) -> None:
     path = write(tmp_path, passphrase, os.urandom(2 * container.CHUNK))
     whole = path.read_bytes()
     header = whole.index(b"\n") + 1 if passphrase else 0
@@ -88,7 +88,7 @@ def test_every_cut_is_noticed(tmp_path: Path, passphrase: str) -> None:
         unpack(path, passphrase, tmp_path / "new")
 
 
-def test_chunks_that_changed_places_are_noticed(tmp_path: Path) -> None:
+def test_reordered_chunks_are_detected(tmp_path: Path) -> None:
     path = write(tmp_path, PASSPHRASE, os.urandom(3 * container.CHUNK))
     whole = path.read_bytes()
     start, chunk = whole.index(b"\n") + 1, container.CHUNK + container.TAG
@@ -99,28 +99,29 @@ def test_chunks_that_changed_places_are_noticed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"), [("another passphrase", "The passphrase is wrong."), ("", "The backup is encrypted: give its")]
+    ("given", "message"),
+    [("another passphrase", "The passphrase is wrong."), ("", "The backup is encrypted. Give its")],
 )
-def test_a_wrong_passphrase_is_not_reported_as_damage(tmp_path: Path, given: str, said: str) -> None:
+def test_a_wrong_passphrase_is_not_reported_as_damage(tmp_path: Path, given: str, message: str) -> None:
     path = write(tmp_path, PASSPHRASE, b"abc")
-    with pytest.raises(BackupError, match=said):
+    with pytest.raises(BackupError, match=message):
         unpack(path, given, tmp_path / "new")
     assert not (tmp_path / "new" / "member-0").exists()
 
 
-def test_a_passphrase_is_the_same_however_its_letters_are_composed(tmp_path: Path) -> None:
+def test_a_passphrase_is_normalised(tmp_path: Path) -> None:
     path = write(tmp_path, "caf\u00e9 caf\u00e9 caf\u00e9", b"abc")
     assert unpack(path, "cafe\u0301 cafe\u0301 cafe\u0301", tmp_path / "new")["format"] == 1
 
 
 @pytest.mark.parametrize("passphrase", ["", PASSPHRASE])
-def test_a_newer_format_is_refused_as_such(tmp_path: Path, passphrase: str) -> None:
+def test_a_newer_format_is_refused(tmp_path: Path, passphrase: str) -> None:
     path = write(tmp_path, passphrase, b"abc", format=2)
     with pytest.raises(BackupError, match="made by a newer version"):
         unpack(path, passphrase, tmp_path / "new")
 
 
-def test_a_newer_encryption_is_refused_as_such(tmp_path: Path) -> None:
+def test_a_newer_encryption_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "console.backup"
     path.write_bytes(b"moderation-console-backup 2 something else\n" + bytes(100))
     with pytest.raises(BackupError, match="made by a newer version"):
@@ -141,14 +142,14 @@ def test_a_member_that_the_manifest_does_not_list_is_refused(tmp_path: Path, nam
     assert sorted(file.name for file in tmp_path.iterdir()) == ["console.backup", "new"]
 
 
-def test_nothing_is_left_of_a_backup_that_cannot_be_written(tmp_path: Path) -> None:
+def test_a_failed_backup_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         container.write(tmp_path / "console.backup", {"gone": tmp_path / "gone"}, {"format": 1}, "")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("passphrase", ["", PASSPHRASE])
-def test_memory_does_not_grow_with_the_backup(tmp_path: Path, passphrase: str) -> None:
+def test_memory_use_is_bounded(tmp_path: Path, passphrase: str) -> None:
     source = tmp_path / "large"
     with open(source, "wb") as file:
         file.truncate(64 * 1024 * 1024)
@@ -163,7 +164,7 @@ def test_memory_does_not_grow_with_the_backup(tmp_path: Path, passphrase: str) -
     assert peak < 16 * 1024 * 1024
 
 
-def test_a_manifest_that_nests_too_deeply_is_damaged() -> None:
+def test_a_deeply_nested_manifest_is_refused() -> None:
     for depth in (101, 900, 200_000):
         manifest = f'{{"format": 1, "members": {"[" * depth}{"]" * depth}}}'.encode()
         member = tarfile.TarInfo("manifest.json")

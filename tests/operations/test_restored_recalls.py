@@ -1,4 +1,4 @@
-"""Recalls that were under way when a backup was made: after a restore nothing of them is sent by itself."""
+"""Recalls that were in progress when a backup was made are not sent again after a restore."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 from moderation.goeasy.client import Client, Private
 
-from .consoles import Console, databases, install, use
+from .consoles import Console, databases, install, populate
 
 FIRST = 1_700_000_000_000
 PAIR = {"kind": "private", "user_a": "user-a", "user_b": "user-b"}
-# Each of four recalls: waiting, with one call of two being sent, stopped, and finished.
-ASK = f"""
+# Create four recalls: waiting, sending the first of two calls, stopped, and finished.
+CREATE_RECALLS = f"""
 import uuid
 from django.utils import timezone
 from moderation.accounts.models import User
@@ -41,7 +41,7 @@ finished.batches.update(state="accepted")
 sending.batches.filter(index=0).update(state="sending", claimed_by="w", lease_until=timezone.now(), attempt_count=1)
 RecallAttempt.objects.create(batch=sending.batches.get(index=0), number=1, started_at=timezone.now())
 """
-LOOK = """
+DUMP_RECALLS = """
 import json
 from recall.models import Recall
 print(json.dumps([
@@ -63,57 +63,57 @@ UNKNOWN, GONE, VISIBLE = (["unknown", settlement, settlement != ""] for settleme
 
 
 def run(console: Console, script: str) -> str:
-    done = console.manage("shell", "-v", "0", "-c", script)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    result = console.manage("shell", "-v", "0", "-c", script)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
-def look(console: Console) -> list[list[Any]]:
-    """State, stop reason, batches (state, settlement, whether history is not read any more) and outcomes of each."""
-    found: list[list[Any]] = json.loads(run(console, LOOK))
-    return found
+def recall_states(console: Console) -> list[list[Any]]:
+    """For each recall: state, stop reason, batches (state, settlement, whether the check is finished) and outcomes."""
+    states: list[list[Any]] = json.loads(run(console, DUMP_RECALLS))
+    return states
 
 
-def work(console: Console, until: Callable[[list[list[Any]]], bool], seconds: float = 60) -> None:
-    """Have a worker work until what `look()` finds is as it should be."""
+def run_worker(console: Console, until: Callable[[list[list[Any]]], bool], seconds: float = 60) -> None:
+    """Run a worker until `recall_states()` fulfils a condition."""
     with console.start("worker") as worker:
         try:
             deadline = time.monotonic() + seconds
-            while not until(look(console)):
-                assert time.monotonic() < deadline, look(console)
+            while not until(recall_states(console)):
+                assert time.monotonic() < deadline, recall_states(console)
                 time.sleep(0.5)
         finally:
             worker.terminate()
 
 
-def test_what_was_under_way_is_not_sent_again_after_a_restore(tmp_path: Path, sandbox: Any) -> None:
-    stamps = [FIRST + 1000 * number + each for number in range(4) for each in range(25)]
-    messages = [{"timestamp": at, "senderId": "user-a", "type": "text", "payload": {"text": "x"}} for at in stamps]
+def test_a_restored_recall_in_progress_is_not_sent_again(tmp_path: Path, sandbox: Any) -> None:
+    timestamps = [FIRST + 1000 * number + each for number in range(4) for each in range(25)]
+    messages = [{"timestamp": at, "senderId": "user-a", "type": "text", "payload": {"text": "x"}} for at in timestamps]
     sandbox.add_messages(PAIR, messages)
     settings = {"GOEASY_APPKEY": sandbox.appkey, "GOEASY_REST_HOST": sandbox.url, "GOEASY_ALLOWED_HOSTS": "127.0.0.1"}
     with databases(2) as (first, second):
         old = install(tmp_path / "old", first, **settings, RECALL_VERIFY_AFTER="0")
-        use(old)
-        run(old, ASK)
-        done = old.manage("backup", str(tmp_path / "console.backup"))
-        assert done.returncode == 0, done.stderr
-        # Since then the first call of the one that waited was sent.
+        populate(old)
+        run(old, CREATE_RECALLS)
+        result = old.manage("backup", str(tmp_path / "console.backup"))
+        assert result.returncode == 0, result.stderr
+        # After the backup the first call of the waiting recall is sent.
         with Client(appkey=sandbox.appkey, rest_host=sandbox.url) as client:
-            client.recall(target=Private("user-a", "user-b"), timestamps=stamps[:20])
+            client.recall(target=Private("user-a", "user-b"), timestamps=timestamps[:20])
         assert len(sandbox.calls("recall")) == 1
 
         new = install(tmp_path / "new", second, **{**old.settings, "DATABASE_URL": second})
-        done = new.manage("restore", str(tmp_path / "console.backup"), "--json")
-        assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout)["recalls_stopped"] == 3
-        waiting, sending, stopped, finished = look(new)
+        result = new.manage("restore", str(tmp_path / "console.backup"), "--json")
+        assert result.returncode == 0, result.stderr
+        assert json.loads(result.stdout)["recalls_stopped"] == 3
+        waiting, sending, stopped, finished = recall_states(new)
         assert waiting == ["stopped", "restored", [UNKNOWN, UNKNOWN], []]
         assert sending == ["stopped", "restored", [UNKNOWN, UNKNOWN], ["unknown"]]
         assert stopped == ["stopped", "restored", [UNKNOWN, UNKNOWN], []]
         assert finished == ["finished", "", [["accepted", "", True]] * 2, []]
         log = [json.loads(line) for line in new.manage("export_audit").stdout.splitlines()]
-        told = [entry for entry in log if entry["action"] == "recall.stopped"]
-        assert [(entry["detail"]["was"], len(entry["timestamps"])) for entry in told] == [
+        stop_entries = [entry for entry in log if entry["action"] == "recall.stopped"]
+        assert [(entry["detail"]["was"], len(entry["timestamps"])) for entry in stop_entries] == [
             ("waiting", 25),
             ("sending", 25),
             ("stopped", 25),
@@ -121,13 +121,13 @@ def test_what_was_under_way_is_not_sent_again_after_a_restore(tmp_path: Path, sa
         (lost,) = (entry for entry in log if entry["action"] == "recall.unanswered")
         assert (lost["detail"]["problem"], len(lost["timestamps"])) == ("restored", 20)
 
-        # A worker sends nothing; it reads history.
-        work(new, lambda found: all(is_read for *_, batches, _attempts in found for *_, is_read in batches))
+        # A worker sends nothing, but reads history.
+        run_worker(new, lambda states: all(is_read for *_, batches, _attempts in states for *_, is_read in batches))
         assert len(sandbox.calls("recall")) == 1
-        seen = look(new)
+        seen = recall_states(new)
         assert seen[0] == ["stopped", "restored", [GONE, VISIBLE], []]
         assert seen[1][2] == seen[2][2] == [VISIBLE, VISIBLE]
-        # A person has what is still there sent, and that alone.
+        # A person sends again only what is still visible.
         assert run(new, RETRY).strip() == "1"
-        work(new, lambda found: found[0][0] == "finished")
-        assert [call["body"]["messages"] for call in sandbox.calls("recall")] == [stamps[:20], stamps[20:25]]
+        run_worker(new, lambda states: states[0][0] == "finished")
+        assert [call["body"]["messages"] for call in sandbox.calls("recall")] == [timestamps[:20], timestamps[20:25]]

@@ -21,7 +21,7 @@ SILENCE = NoAnswer("silence", kind="read_timeout")
 
 
 def refused(status: int, code: int | None = None) -> Refused:
-    return Refused(Answer(status, code, "", 5, nonsense=code is None))
+    return Refused(Answer(status, code, "", 5, is_malformed=code is None))
 
 
 @pytest.fixture

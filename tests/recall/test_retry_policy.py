@@ -11,7 +11,7 @@ from recall.outcomes import FIRST_WAIT, LONGEST_WAIT, MAX_ATTEMPTS, Withdrawn, w
 
 
 def refused(status: int, code: int | None = None, retry_after: float | None = None) -> Refused:
-    return Refused(Answer(status, code, "", 5, nonsense=code is None), retry_after=retry_after)
+    return Refused(Answer(status, code, "", 5, is_malformed=code is None), retry_after=retry_after)
 
 
 @pytest.mark.parametrize(
@@ -19,8 +19,8 @@ def refused(status: int, code: int | None = None, retry_after: float | None = No
     [
         NoAnswer("silence", kind="read_timeout"),
         NoAnswer("half", kind="broken_answer", http_status=200),
-        Unclear(Answer(500, None, "", 5, nonsense=True)),
-        Unclear(Answer(200, 503, "", 5, nonsense=False)),
+        Unclear(Answer(500, None, "", 5, is_malformed=True)),
+        Unclear(Answer(200, 503, "", 5, is_malformed=False)),
         refused(503, 400),
         refused(401, 401),
         refused(403),

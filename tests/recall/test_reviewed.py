@@ -72,7 +72,7 @@ def test_a_recall_that_nobody_reviewed_is_shown_instead_of_carried_out(
 ) -> None:
     answer = signed_in.post(NEW, form(confirm="1"))
     assert answer.status_code == 200
-    assert "Nothing was done: look at how things stand, then decide." in page_of(answer)
+    assert "Nothing was changed. Check the current state, then decide." in page_of(answer)
     assert not Recall.objects.exists()
     # That page is a review, and may be confirmed.
     assert (
@@ -86,7 +86,7 @@ def test_a_sweep_that_nobody_reviewed_is_shown_instead_of_carried_out(
 ) -> None:
     answer = signed_in.post(SWEEP, sweep_form(confirm="1", typed_count="3"))
     assert answer.status_code == 200
-    assert "Nothing was done: look at how things stand, then decide." in page_of(answer)
+    assert "Nothing was changed. Check the current state, then decide." in page_of(answer)
     assert not Sweep.objects.exists()
 
 
@@ -392,7 +392,7 @@ def test_a_decision_without_its_page_does_nothing(signed_in: Client, stopped: Re
     stopped.batches.filter(index=0).update(state="unknown", checks=6)
     data = {"decision": "leave", "note": "why"}
     answer = signed_in.post(reverse(name, args=[stopped.pk]), data, follow=True)
-    assert "Nothing was done: look at how things stand, then decide." in page_of(answer)
+    assert "Nothing was changed. Check the current state, then decide." in page_of(answer)
     stopped.refresh_from_db()
     assert stopped.state == "stopped"
 

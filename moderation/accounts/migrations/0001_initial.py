@@ -46,7 +46,7 @@ class Migration(migrations.Migration):
                 ('language', models.CharField(blank=True, choices=[('en', 'English'), ('zh-hans', 'Simplified Chinese')], default='', max_length=16, verbose_name='language')),
                 ('timezone', models.CharField(blank=True, default='', max_length=64, verbose_name='time zone')),
                 ('media', models.CharField(choices=[('plain', 'as it is'), ('blur', 'blurred until hovered or focused'), ('grey', 'in shades of grey'), ('blur-grey', 'blurred and in shades of grey')], default='blur', max_length=16, verbose_name='media')),
-                ('theme', models.CharField(choices=[('system', 'as the system has it'), ('light', 'light'), ('dark', 'dark')], default='system', max_length=16, verbose_name='theme')),
+                ('theme', models.CharField(choices=[('system', 'same as the system'), ('light', 'light'), ('dark', 'dark')], default='system', max_length=16, verbose_name='theme')),
                 ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
                 ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
             ],

@@ -1,9 +1,9 @@
-"""Readers who open more than is usual, for home."""
+"""Template tag for the reader alarms on home."""
 
 from django import template
 
 from moderation.accounts.models import ReaderAlarm
-from moderation.accounts.readers import alarms_of_late
+from moderation.accounts.readers import recent_alarms
 
 register = template.Library()
 
@@ -11,4 +11,4 @@ register = template.Library()
 @register.simple_tag
 def reader_alarms() -> list[ReaderAlarm]:
     """Alarms of the last day, the latest first."""
-    return alarms_of_late()
+    return recent_alarms()

@@ -31,7 +31,7 @@ from moderation.archive.names import Writer, titled, writer_of
 from moderation.archive.templatetags.moments import local
 from moderation.ingestion import unreadable
 from moderation.ingestion.backfill import Reading, catch_up, read_before, read_latest
-from moderation.requests import SignedIn
+from moderation.request_types import AuthenticatedRequest
 from recall.forms import TIMESTAMP_PROBLEMS, RecallForm
 from recall.models import MAX_TIMESTAMPS, Named, RecallBatch, RecallItem, named_by
 from recall.progress import progress_of
@@ -108,7 +108,7 @@ class Window:
 @login_required
 @permission_required("archive.view_conversation", raise_exception=True)
 @require_http_methods(["GET", "HEAD", "POST"])
-def conversation(request: SignedIn, pk: int) -> HttpResponse:
+def conversation(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     """The page; with htmx only the older (`?before=`) or newer (`?after=`) messages. `?at=` shows around a time.
 
     POST is the same page for a browser without script that turns pages: what it had ticked and typed is kept.
@@ -119,7 +119,7 @@ def conversation(request: SignedIn, pk: int) -> HttpResponse:
         return redirect(f"{request.path}?at={day}")
     window = _with_mark(found, asked) if request.htmx else _marked(found, asked)
     # What was typed when the session ended is as good as what is posted now.
-    typed = unsent.typed_again(request, request.path, reverse("recall-new")) or request.POST
+    typed = unsent.pop_fields(request, request.path, reverse("recall-new")) or request.POST
     kept = set(parse_timestamps(typed.getlist("timestamps"), now_ms=_now()).timestamps[:MAX_TIMESTAMPS])
     context = {
         "conversation": found,
@@ -287,7 +287,7 @@ def _kept(conversation: Conversation, messages: list[Message]) -> dict[str, Any]
     }
 
 
-def _beside(request: SignedIn, conversation: Conversation, typed: QueryDict) -> dict[str, Any]:
+def _beside(request: AuthenticatedRequest, conversation: Conversation, typed: QueryDict) -> dict[str, Any]:
     """The panes beside the timeline: recent conversations, the form, the conversation's recalls."""
     recent = Conversation.objects.select_related("application").order_by("-last_timestamp", "-id")[:RECENT]
     found = conversation.recall_set.select_related("actor", "reason").order_by("-created_at")
@@ -313,7 +313,7 @@ def _beside(request: SignedIn, conversation: Conversation, typed: QueryDict) -> 
 @login_required
 @permission_required("archive.view_conversation", raise_exception=True)
 @require_safe
-def conversation_news(request: SignedIn, pk: int) -> HttpResponse:
+def conversation_news(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     """How many messages have arrived since `?mark=` whose place is after `?from=` (ms).
 
     204 when that is what the page shows (`?seen=`).
@@ -339,7 +339,7 @@ def conversation_news(request: SignedIn, pk: int) -> HttpResponse:
 @login_required
 @permission_required("recall.add_recall", raise_exception=True)
 @require_http_methods(["GET", "HEAD", "POST"])
-def select_messages(request: SignedIn, pk: int) -> HttpResponse:
+def select_messages(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     """Archived messages to select: of a `sender`, of a time span (`since`, `until`: the person's own time), or both;
     by POST, those at pasted `timestamps`. At most 5,000, the newest. What is recalled already is only counted, and
     so is what a recall of ours names, unless it was pasted: then somebody means it.

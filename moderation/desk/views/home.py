@@ -18,7 +18,7 @@ from moderation.archive.names import titled
 from moderation.audit import alarms
 from moderation.audit.request_context import forwarding_is_ignored
 from moderation.operations.views import worker_is_alive
-from moderation.requests import SignedIn
+from moderation.request_types import AuthenticatedRequest
 from recall.models import BEING_CHECKED, LOOKED_FOR, NEEDS_A_PERSON, Recall, RecallBatch, Sweep
 from recall.progress import progress_of_sweeps, with_progress
 
@@ -29,7 +29,7 @@ CHECK_IS_OVERDUE = timedelta(minutes=2)
 @login_required
 @permission_required("recall.view_recall", raise_exception=True)
 @require_safe
-def home(request: SignedIn) -> HttpResponse:
+def home(request: AuthenticatedRequest) -> HttpResponse:
     """Recalls that need a person, recalls under way or being checked, recent conversations, and GoEasy's troubles."""
     recalls = Recall.objects.select_related("conversation__application", "actor", "reason").order_by("-created_at")
     # What history is about to tell needs nobody yet; unless it has not for a while.

@@ -16,7 +16,7 @@ from moderation.archive.events import Searched
 from moderation.archive.models import Conversation, Kind, Message
 from moderation.archive.names import titled
 from moderation.audit.services import record
-from moderation.requests import SignedIn
+from moderation.request_types import AuthenticatedRequest
 from moderation.search import people
 from recall.models import Recall, RecallItem
 
@@ -31,7 +31,7 @@ TIMESTAMP = re.compile("[0-9]{13}")
 @login_required
 @permission_required("archive.view_conversation", raise_exception=True)
 @require_safe
-def jump(request: SignedIn) -> HttpResponse:
+def jump(request: AuthenticatedRequest) -> HttpResponse:
     """Open what an id or a name names: at once when it names one thing, else as a list to choose from.
 
     A person is one thing, with all conversations: their page lists these.

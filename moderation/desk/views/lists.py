@@ -24,7 +24,7 @@ from moderation.archive.rows import in_parts
 from moderation.archive.timeline import read_key
 from moderation.audit.services import record
 from moderation.goeasy.client import MAX_ID_LENGTH
-from moderation.requests import SignedIn
+from moderation.request_types import AuthenticatedRequest
 from moderation.search import people
 from moderation.search import query as search
 from moderation.search.forms import MessageFilter
@@ -55,7 +55,7 @@ class Hit:
 @login_required
 @permission_required("archive.view_conversation", raise_exception=True)
 @require_safe
-def conversation_list(request: SignedIn) -> HttpResponse:
+def conversation_list(request: AuthenticatedRequest) -> HttpResponse:
     """Conversations, the latest message first, narrowed by id, name, kind and application; paged by key (`after`).
 
     What is searched for is looked for in messages, too (newest first, `before`), and there alone when a filter asks
@@ -103,7 +103,7 @@ def _people(form: MessageFilter, all_applications: list[Application]) -> list[Se
     return [sender for sender in matching if not applications or sender.application in applications]
 
 
-def _with(request: SignedIn, **changes: str) -> str:
+def _with(request: AuthenticatedRequest, **changes: str) -> str:
     """The query string with these values in it."""
     query = request.GET.copy()
     for name, value in changes.items():
@@ -111,7 +111,7 @@ def _with(request: SignedIn, **changes: str) -> str:
     return query.urlencode()
 
 
-def _messages(request: SignedIn, wanted: search.Wanted) -> dict[str, object]:
+def _messages(request: AuthenticatedRequest, wanted: search.Wanted) -> dict[str, object]:
     """A page of the messages that are `wanted`, as the template of hits has it."""
     found = search.find(wanted, before=read_key(request.GET.get("before", "")), limit=PAGE_SIZE)
     hits = [Hit(message, _pieces(payloads.read(message.raw), wanted)) for message in with_writers(found.messages())]
@@ -161,7 +161,7 @@ def _older_than(key: str, conversations: QuerySet[Conversation]) -> QuerySet[Con
 @login_required
 @permission_required("archive.open_conversation", raise_exception=True)
 @require_http_methods(["GET", "HEAD", "POST"])
-def open_conversation(request: SignedIn) -> HttpResponse:
+def open_conversation(request: AuthenticatedRequest) -> HttpResponse:
     """Open a conversation by its ids, known to the archive or not. The query string may fill the form."""
     if request.method == "POST":
         form = ConversationForm(request.POST)
@@ -176,7 +176,7 @@ def open_conversation(request: SignedIn) -> HttpResponse:
 @login_required
 @permission_required("recall.add_recall", raise_exception=True)
 @require_safe
-def ticked_messages(request: SignedIn) -> HttpResponse:
+def ticked_messages(request: AuthenticatedRequest) -> HttpResponse:
     """On to the recall of the ticked messages (`?message=`, ids); by conversation when they are of several."""
     pks = [int(text) for text in request.GET.getlist("message") if text.isascii() and text.isdigit() and len(text) < 19]
     found = Message.objects.filter(pk__in=pks[: 2 * PAGE_SIZE]).order_by("conversation_id", "timestamp")
@@ -204,7 +204,7 @@ def _recall_address(conversation: Conversation, messages: list[Message]) -> str:
 @login_required
 @permission_required("archive.view_conversation", raise_exception=True)
 @require_POST
-def filter_messages(request: SignedIn, pk: int) -> JsonResponse:
+def filter_messages(request: AuthenticatedRequest, pk: int) -> JsonResponse:
     """The ids of those of a conversation's `messages` (ids with commas between them) that hold `q`: their text, their
     sender's name or id, or their timestamp. With `loosely`, white space and signs are ignored.
 
@@ -230,7 +230,7 @@ def filter_messages(request: SignedIn, pk: int) -> JsonResponse:
 @login_required
 @permission_required("archive.view_message", raise_exception=True)
 @require_safe
-def sender_page(request: SignedIn, slug: str) -> HttpResponse:
+def sender_page(request: AuthenticatedRequest, slug: str) -> HttpResponse:
     """What a user of an application (`?id=`, any text) wrote, newest first; where, when, and under which names."""
     application = get_object_or_404(Application, slug=slug)
     if not (user_id := request.GET.get("id", "").replace("\0", "")[:255]):

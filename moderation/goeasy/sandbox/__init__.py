@@ -1,4 +1,4 @@
-"""A GoEasy to run at home: real HTTP, strict where the documentation is strict, faulty on request."""
+"""A local GoEasy for tests and demos: real HTTP, strict where the documentation is strict, faulty on request."""
 
 from moderation.goeasy.sandbox.behaviour import Behaviour
 from moderation.goeasy.sandbox.server import Sandbox

@@ -1,4 +1,4 @@
-"""Faults that the sandbox makes on request."""
+"""Faults that the sandbox produces on request."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-# The options of each kind.
+# Options of each kind of fault.
 KINDS: dict[str, set[str]] = {
     "latency": {"ms"},
     "status": {"status", "retry_after"},
@@ -17,8 +17,8 @@ KINDS: dict[str, set[str]] = {
     "half": set(),
     "redirect": {"to"},
 }
-NEEDED = {"latency": "ms", "redirect": "to"}
-# The smallest and the largest number that an option takes.
+REQUIRED = {"latency": "ms", "redirect": "to"}
+# Minimum and maximum of numeric options.
 RANGES = {
     "ms": (0, 10 * 60 * 1000),
     "status": (200, 599),
@@ -32,13 +32,13 @@ ENDPOINTS = {"recall", "history", "send", "*"}
 
 @dataclass
 class Rule:
-    """One fault: for which endpoint, what, and for how many of its calls.
+    """One fault: its endpoint, its kind, and the calls that it affects.
 
-    "latency" {ms} · "status" {status, retry_after?} · "refuse" {code, content?, status?, effect?}: that
-    answer, after the effect if there is one · "drop_before": the connection
-    closes and nothing happens · "drop_after": it closes after the effect · "html" {status?, effect?}: a page
-    instead of JSON · "half": half an answer after the effect · "redirect" {to}.
-    `after` calls pass before it, then it holds for `times` calls (for ever when None).
+    "latency" {ms} · "status" {status, retry_after?} · "refuse" {code, content?, status?, effect?}: that answer, after
+    the effect if `effect` is true · "drop_before": closes the connection without effect · "drop_after": closes it after
+    the effect · "html" {status?, effect?}: an HTML page instead of JSON · "half": half an answer after the effect ·
+    "redirect" {to}.
+    It skips `after` calls and then affects `times` calls (None: all).
     """
 
     on: str
@@ -49,9 +49,9 @@ class Rule:
 
 
 def parse_rules(data: Any) -> list[Rule]:
-    """The rules in {"rules": […]}; raises ValueError with a sentence for what is none.
+    """Parse {"rules": […]}. Raises ValueError with a message for an invalid rule.
 
-    Strict, because a rule that fails only when a call meets it would look like a dropped connection.
+    Strict, because a rule that failed only during a call would look like a dropped connection.
     """
     rules = data.get("rules") if isinstance(data, dict) else None
     if not isinstance(rules, list):
@@ -60,16 +60,16 @@ def parse_rules(data: Any) -> list[Rule]:
 
 
 def parse_rule(rule: Any) -> Rule:
-    """One rule; raises ValueError with a sentence."""
+    """Parse one rule. Raises ValueError with a message."""
     on, kind = (rule.get("on", "*"), rule.get("kind")) if isinstance(rule, dict) else (None, None)
-    # Tuples: what is asked for may be unhashable.
+    # Tuples, because a value from JSON may be unhashable.
     if on not in tuple(ENDPOINTS) or kind not in tuple(KINDS):
         raise ValueError(f"a rule has on ({', '.join(sorted(ENDPOINTS))}) and kind ({', '.join(KINDS)})")
     options = {name: value for name, value in rule.items() if name not in {"on", "kind", "times", "after"}}
     if unknown := set(options) - KINDS[kind]:
         raise ValueError(f"{kind} has no option {', '.join(sorted(unknown))}")
-    if kind in NEEDED and NEEDED[kind] not in options:
-        raise ValueError(f"{kind} needs {NEEDED[kind]}")
+    if kind in REQUIRED and REQUIRED[kind] not in options:
+        raise ValueError(f"{kind} needs {REQUIRED[kind]}")
     for name, value in rule.items():
         if name == "times" and value is None:
             continue
@@ -79,7 +79,7 @@ def parse_rule(rule: Any) -> Rule:
 
 
 class Faults:
-    """The faults in force."""
+    """The active faults."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -91,7 +91,7 @@ class Faults:
             self.rules = rules
 
     def take(self, endpoint: str) -> list[Rule]:
-        """The faults for this call of `endpoint`, counted down: any latency, and the first of the other kinds."""
+        """Faults for a call of `endpoint`, counted down: every latency, and the first of another kind."""
         taken: list[Rule] = []
         with self.lock:
             for rule in self.rules:

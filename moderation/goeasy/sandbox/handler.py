@@ -1,4 +1,4 @@
-"""The sandbox's HTTP: connections, faults on the way, and GoEasy's form of an answer."""
+"""HTTP layer of the sandbox: connections, faults, and answers in GoEasy's format."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from moderation.goeasy.answers import nests_too_deeply, text_of
+from moderation.goeasy.answers import json_text, nests_too_deeply
 from moderation.goeasy.sandbox import media, rules
 from moderation.goeasy.sandbox.faults import Rule
 
@@ -30,33 +30,33 @@ Reply = tuple[int, object]
 
 
 class Server(ThreadingHTTPServer):
-    """A thread a connection, kept alive between calls."""
+    """HTTP server with one thread per connection; connections are kept alive."""
 
     sandbox: Sandbox
     daemon_threads = True
     request_queue_size = 256
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no error of ours; anything else is a mistake that must not pass for a fault."""
+        """Ignore clients that went away; report anything else, so that a bug does not look like a requested fault."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection: reads a call, lets the sandbox's faults and rules at it, answers."""
+    """One connection: reads calls, applies faults and rules, answers."""
 
     server: Server
     protocol_version = "HTTP/1.1"
     server_version = "GoEasySandbox"
-    under_way: str | None = None
+    active_endpoint: str | None = None
 
     def setup(self) -> None:
         super().setup()
-        # Head and body leave in two writes: without this the second waits for the first to be acknowledged.
+        # Headers and body are two writes: without this the second would wait for an acknowledgement of the first.
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class has it so
-        """Addresses carry the key: nothing is logged."""
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+        """Log nothing: URLs contain the key."""
 
     def do_GET(self) -> None:
         self.answer()
@@ -64,12 +64,12 @@ class Handler(BaseHTTPRequestHandler):
     do_POST = do_PUT = do_DELETE = do_PATCH = do_GET  # noqa: N815 - http.server's names
 
     def answer(self) -> None:
-        """Answer one call, whatever it is."""
+        """Answer one request of any kind."""
         address = urlsplit(self.path)
         query = dict(parse_qsl(address.query, keep_blank_values=True))
         length = self.headers.get("Content-Length") or "0"
         if "Transfer-Encoding" in self.headers or not (length.isascii() and length.isdigit()):
-            self.send_error(411, "Content-Length must say how long the body is")
+            self.send_error(411, "Content-Length must state the length of the body")
             return
         if len(length) > 9 or int(length) > MAX_BODY:
             self.send_error(413, f"the body is at most {MAX_BODY} bytes")
@@ -82,13 +82,13 @@ class Handler(BaseHTTPRequestHandler):
         elif endpoint := ENDPOINTS.get((self.command, address.path)):
             self.call(endpoint, query, raw)
         else:
-            known = address.path in {path for _method, path in ENDPOINTS}
-            self.reply(405 if known else 404, "Method Not Allowed" if known else "Not Found")
+            exists = address.path in {path for _method, path in ENDPOINTS}
+            self.reply(405 if exists else 404, "Method Not Allowed" if exists else "Not Found")
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Refuse, in JSON too, what http.server or `answer` cannot read: where the next call begins is unknown."""
+        """Refuse an unreadable request, in JSON, and close the connection: where the next one starts is unknown."""
         self.close_connection = True
-        # http.server calls a method that it does not know 501.
+        # http.server answers an unknown method with 501.
         code, message = (405, "Method Not Allowed") if code == 501 else (code, message or "Bad Request")
         self.reply(code, message)
 
@@ -105,7 +105,7 @@ class Handler(BaseHTTPRequestHandler):
         sandbox = self.server.sandbox
         body = self.parse(raw) if self.command == "POST" else None
         fields = query if body is None else body if isinstance(body, dict) else {}
-        is_valid = sandbox.may(fields.get("appkey"))
+        is_valid = sandbox.is_allowed(fields.get("appkey"))
         shown = {**fields, "appkey": "valid" if is_valid else "invalid"} if "appkey" in fields else dict(fields)
         with sandbox.lock:
             sandbox.in_flight[endpoint] = sandbox.in_flight.get(endpoint, 0) + 1
@@ -121,33 +121,33 @@ class Handler(BaseHTTPRequestHandler):
                 "http_status": None,
             }
             sandbox.received.append(call)
-        self.under_way = endpoint
+        self.active_endpoint = endpoint
         try:
             if sandbox.on_call:
                 sandbox.on_call(call)
-            self.act(endpoint, call, fields, body, is_valid)
+            self.process(endpoint, call, fields, body, is_valid)
         finally:
-            self.leave()
+            self.finish_call()
 
-    def leave(self) -> None:
-        """Count the call as over. Done before its answer leaves: the client's next call may come at once."""
-        if self.under_way:
+    def finish_call(self) -> None:
+        """Count the call as finished, before the answer leaves: the client's next call may arrive at once."""
+        if self.active_endpoint:
             with self.server.sandbox.lock:
-                self.server.sandbox.in_flight[self.under_way] -= 1
-            self.under_way = None
+                self.server.sandbox.in_flight[self.active_endpoint] -= 1
+            self.active_endpoint = None
 
     def parse(self, raw: bytes) -> Any:
-        """The JSON body, or a Wrong that says what it is instead."""
+        """The parsed JSON body, or an InvalidRequest that says what is wrong with it."""
         if self.headers.get_content_type() != "application/json":
-            return rules.Wrong("Content-Type must be application/json")
+            return rules.InvalidRequest("Content-Type must be application/json")
         try:
-            text = text_of(raw)
-            return rules.Wrong("the body nests too deeply") if nests_too_deeply(text) else json.loads(text)
+            text = json_text(raw)
+            return rules.InvalidRequest("the body nests too deeply") if nests_too_deeply(text) else json.loads(text)
         except ValueError:
-            return rules.Wrong("the body is not JSON")
+            return rules.InvalidRequest("the body is not JSON")
 
-    def act(self, endpoint: str, call: dict[str, Any], fields: dict[str, Any], body: Any, is_valid: bool) -> None:
-        """Let the faults at the call, then the rules; answer."""
+    def process(self, endpoint: str, call: dict[str, Any], fields: dict[str, Any], body: Any, is_valid: bool) -> None:
+        """Apply the faults, then the rules, and answer."""
         fault: Rule | None = None
         for rule in self.server.sandbox.faults.take(endpoint):
             if rule.kind == "latency":
@@ -192,12 +192,12 @@ class Handler(BaseHTTPRequestHandler):
                 self.reply(code, content, status)
 
     def status_for(self, code: int) -> int:
-        """The HTTP status of an answer with this code in its body."""
+        """HTTP status for an answer with this code."""
         return 200 if self.server.sandbox.behaviour.http_200_always else code
 
     def apply(self, endpoint: str, fields: dict[str, Any], body: Any, is_valid: bool) -> Reply:
-        """What GoEasy would do with the call."""
-        if isinstance(body, rules.Wrong):
+        """Handle the call as GoEasy would; return code and content."""
+        if isinstance(body, rules.InvalidRequest):
             return 400, str(body)
         if self.command == "POST" and not isinstance(body, dict):
             return 400, "the body must be a JSON object"
@@ -206,23 +206,23 @@ class Handler(BaseHTTPRequestHandler):
         try:
             handle: Callable[[dict[str, Any]], Reply] = getattr(self.server.sandbox, endpoint)
             return handle(fields)
-        except rules.Wrong as wrong:
-            return 400, str(wrong)
+        except rules.InvalidRequest as error:
+            return 400, str(error)
 
     def refuse(self, call: dict[str, Any], options: dict[str, Any]) -> None:
-        """Answer with the code, the content and the HTTP status of a fault."""
+        """Answer with code, content and HTTP status of a “refuse” fault."""
         call["answer_code"] = code = int(options.get("code", 401))
         call["http_status"] = status = int(options.get("status", self.status_for(code)))
         self.reply(code, options.get("content", "Unauthorized"), status)
 
     def reply(self, code: int, content: object, status: int | None = None) -> None:
-        """Answer GoEasy's way: {"code", "content"}, the HTTP status following the code unless it is given."""
+        """Answer with {"code", "content"}; the HTTP status is the code unless it is given."""
         text = json.dumps({"code": code, "content": content}, ensure_ascii=False, separators=(",", ":"))
         self.reply_raw(status or code, "application/json;charset=UTF-8", text.encode("utf-8", "surrogatepass"))
 
     def reply_raw(self, status: int, content_type: str, body: bytes, headers: dict[str, str] | None = None) -> None:
         """Answer with these bytes."""
-        self.leave()
+        self.finish_call()
         self.send_response(status)
         for name, value in {"Content-Type": content_type, "Content-Length": str(len(body)), **(headers or {})}.items():
             self.send_header(name, value)
@@ -233,15 +233,15 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def drop(self) -> None:
-        """Close the connection without a word."""
-        self.leave()
+        """Close the connection without an answer."""
+        self.finish_call()
         self.close_connection = True
         self.connection.shutdown(socket.SHUT_RDWR)
 
     def half(self, code: int, content: object) -> None:
-        """Begin an answer and close the connection in the middle."""
+        """Send half an answer and close the connection."""
         body = json.dumps({"code": code, "content": content}).encode()
-        self.leave()
+        self.finish_call()
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

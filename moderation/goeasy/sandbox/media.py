@@ -1,4 +1,4 @@
-"""Attachments of the sandbox's messages, drawn or sounded on the spot: nothing is stored, everything is small."""
+"""Small attachments for the sandbox's messages, generated on request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import zlib
 
 
 def serve(name: str) -> tuple[int, str, bytes]:
-    """HTTP status, content type and body of the attachment `name`; what it shows depends on the name alone."""
+    """HTTP status, content type and body of the attachment `name`, which alone determines the content."""
     match name.rpartition(".")[2]:
         case "png":
             return 200, "image/png", png(name)
@@ -23,7 +23,7 @@ def serve(name: str) -> tuple[int, str, bytes]:
 
 
 def png(name: str, width: int = 320, height: int = 200) -> bytes:
-    """A picture of soft stripes, its colours taken from the name."""
+    """A picture of stripes in colours derived from the name."""
     seed = hashlib.sha256(name.encode()).digest()
     rows = bytearray()
     for y in range(height):

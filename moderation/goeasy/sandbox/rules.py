@@ -1,4 +1,4 @@
-"""GoEasy's documented rules of what may be sent to it, as the sandbox enforces them (goeasy-api.md)."""
+"""Validation of requests by GoEasy's documented rules (goeasy-api.md)."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ RECALL_FIELDS = {"appkey", "recaller", "userAId", "userBId", "groupId", "message
 SEND_FIELDS = {"appkey", "senderId", "senderData", "to", "type", "payload", "notification"}
 
 
-class Wrong(Exception):
-    """A rule is broken; the text says which."""
+class InvalidRequest(Exception):
+    """A request breaks a rule; the message says which."""
 
 
 def require(condition: object, reason: str) -> None:
-    """Raise Wrong with `reason` unless `condition` holds."""
+    """Raise InvalidRequest with `reason` unless `condition` holds."""
     if not condition:
-        raise Wrong(reason)
+        raise InvalidRequest(reason)
 
 
 def is_id(value: object) -> bool:
-    """Whether `value` can be a user's or a group's id."""
+    """Whether `value` is a valid id of a user or group."""
     return isinstance(value, str) and 0 < len(value) <= 255
 
 
 def conversation_of(fields: dict[str, Any]) -> dict[str, Any]:
-    """The conversation that a body or a query names: both users, or a group, and never both."""
+    """Conversation named by a body or a query: two users or a group, not both."""
     users = [fields.get("userAId"), fields.get("userBId")]
     if fields.get("groupId") is not None:
         require(users == [None, None], "groupId goes with neither userAId nor userBId")
@@ -38,7 +38,7 @@ def conversation_of(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_recall(body: dict[str, Any]) -> tuple[dict[str, Any], list[int], dict[str, Any] | None]:
-    """The conversation, the timestamps and the recaller of a recall's body."""
+    """Conversation, timestamps and recaller from the body of a recall."""
     require(not (unknown := set(body) - RECALL_FIELDS), f"unknown fields: {', '.join(sorted(unknown))}")
     conversation = conversation_of(body)
     timestamps = body.get("messages")
@@ -59,7 +59,7 @@ def check_recall(body: dict[str, Any]) -> tuple[dict[str, Any], list[int], dict[
 
 
 def check_history(query: dict[str, str]) -> tuple[dict[str, Any], int, int]:
-    """The conversation, the limit (default 10, at most 30) and the strictly-before cursor (ms) of a query."""
+    """Conversation, limit (default 10, at most 30) and exclusive upper bound (ms) from a history query."""
     conversation = conversation_of(query)
     numbers = {
         "limit": query.get("limit", "10"),
@@ -73,7 +73,7 @@ def check_history(query: dict[str, str]) -> tuple[dict[str, Any], int, int]:
 
 
 def check_send(body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The conversation and the message of a send's body."""
+    """Conversation and message from the body of a send."""
     require(not (unknown := set(body) - SEND_FIELDS), f"unknown fields: {', '.join(sorted(unknown))}")
     to = body.get("to")
     require(is_id(body.get("senderId")), "senderId is required")

@@ -1,6 +1,6 @@
-"""The demo's conversations: an ordinary day of an app in Chinese and English, with a spam wave running through it.
+"""Demo conversations: an ordinary day of an app in Chinese and English, with a spam wave.
 
-The same every time but for the hour: everything lies within the last 20 hours before it is made.
+The content is the same every time; its times lie within the 20 hours before it is generated.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from moderation.goeasy.client import Group, Private
 
 SPAM_SENDER = "promo-7731"
 TOWN_SQUARE = "g-town-square"
-HOURS_20 = 20 * 3600 * 1000
+DAY_LENGTH = 20 * 3600 * 1000
 MINUTE = 60 * 1000
 
 PEOPLE = {
@@ -182,7 +182,7 @@ SPAM = [
 ]
 
 Message = dict[str, Any]
-Made = tuple[dict[str, str], list[Message]]
+SeededConversation = tuple[dict[str, str], list[Message]]
 
 GROUPS: list[tuple[str, str, int, list[str]]] = [
     (TOWN_SQUARE, "town", 1_240, ["u-1001", "u-1002", "u-1003", "u-1004", "u-1006", "u-1007", "u-1011", "user 42"]),
@@ -203,7 +203,7 @@ PAIRS: list[tuple[str, str, str, int]] = [
     ("u-1008", "u-1012", "study", 30),
     (SPAM_SENDER, "u-1001", "small", 0),
 ]
-# Where the spam wave runs, and how many messages of it.
+# Number of spam messages by conversation.
 WAVE = {TOWN_SQUARE: 46, "g-guild-azure": 6, "g-second-hand": 5, "g-book-club": 4, "study/calculus 2": 3, "u-1001": 4}
 
 DEMO_CONVERSATIONS: list[Group | Private] = [
@@ -212,51 +212,51 @@ DEMO_CONVERSATIONS: list[Group | Private] = [
 ]
 
 
-def demo(*, now_ms: int, media_base: str) -> Iterator[Made]:
-    """Every conversation with its messages; `media_base` is the address under which attachments are found."""
-    chance = random.Random(7731)  # noqa: S311 - repeatable, not secret
+def demo(*, now_ms: int, media_base: str) -> Iterator[SeededConversation]:
+    """Yield every conversation with its messages; `media_base` is the base URL of attachments."""
+    rng = random.Random(7731)  # noqa: S311 - repeatable, not secret
     for name, topic, count, members in GROUPS:
-        messages = talk(chance, topic, count, members, now_ms)
-        messages += wave(chance, WAVE.get(name, 0), now_ms)
+        messages = talk(rng, topic, count, members, now_ms)
+        messages += wave(rng, WAVE.get(name, 0), now_ms)
         if name == TOWN_SQUARE:
-            messages += oddities(now_ms)
-        yield {"kind": "group", "group_id": name}, finished(chance, messages, media_base, in_group=True)
+            messages += unusual_messages(now_ms)
+        yield {"kind": "group", "group_id": name}, completed(rng, messages, media_base, in_group=True)
     for one, other, topic, count in PAIRS:
-        messages = talk(chance, topic, count, [one, other], now_ms)
+        messages = talk(rng, topic, count, [one, other], now_ms)
         if one == SPAM_SENDER:
-            messages += wave(chance, WAVE[other], now_ms)
+            messages += wave(rng, WAVE[other], now_ms)
         yield (
             {"kind": "private", "user_a": one, "user_b": other},
-            finished(chance, messages, media_base, in_group=False),
+            completed(rng, messages, media_base, in_group=False),
         )
 
 
-def talk(chance: random.Random, topic: str, count: int, members: list[str], now_ms: int) -> list[Message]:
-    """`count` text messages in the order in which people chat: what follows a line often follows it here too."""
+def talk(rng: random.Random, topic: str, count: int, members: list[str], now_ms: int) -> list[Message]:
+    """`count` text messages; lines of a topic often follow each other, as in a real chat."""
     lines, place, messages = TALK[topic], 0, []
-    times = sorted(chance.sample(range(now_ms - HOURS_20, now_ms - MINUTE), count))
+    times = sorted(rng.sample(range(now_ms - DAY_LENGTH, now_ms - MINUTE), count))
     for timestamp in times:
-        place = place + 1 if chance.random() < 0.8 else chance.randrange(len(lines))
+        place = place + 1 if rng.random() < 0.8 else rng.randrange(len(lines))
         text = lines[place % len(lines)]
         messages.append({"timestamp": timestamp, "senderId": members[place % len(members)], "payload": {"text": text}})
     return messages
 
 
-def wave(chance: random.Random, count: int, now_ms: int) -> list[Message]:
-    """The spammer's messages, all within eight minutes."""
+def wave(rng: random.Random, count: int, now_ms: int) -> list[Message]:
+    """`count` messages of the spammer within eight minutes."""
     begin = now_ms - 25 * MINUTE
     return [
         {
-            "timestamp": begin + number * 8 * MINUTE // max(count, 1) + chance.randrange(900),
+            "timestamp": begin + number * 8 * MINUTE // max(count, 1) + rng.randrange(900),
             "senderId": SPAM_SENDER,
-            "payload": {"text": chance.choice(SPAM).format(n=chance.randrange(3, 99))},
+            "payload": {"text": rng.choice(SPAM).format(n=rng.randrange(3, 99))},
         }
         for number in range(count)
     ]
 
 
-def oddities(now_ms: int) -> list[Message]:
-    """What a moderation console has to show without harm."""
+def unusual_messages(now_ms: int) -> list[Message]:
+    """Unusual and hostile messages that the console has to display safely."""
     twin = now_ms - 14 * MINUTE
     odd: list[tuple[int, str, Any]] = [
         (twin, "u-1003", {"text": "谁在三号楼？帮我看下快递"}),
@@ -269,14 +269,14 @@ def oddities(now_ms: int) -> list[Message]:
         (now_ms - MINUTE, "u-1001", {"text": "刚刚是不是有人在群里发广告？管理员在吗"}),
     ]
     messages: list[Message] = [
-        {"timestamp": at, "senderId": who, "type": "text", "payload": what} for at, who, what in odd
+        {"timestamp": at, "senderId": sender, "type": "text", "payload": payload} for at, sender, payload in odd
     ]
     wrong = {"timestamp": now_ms - 8 * MINUTE, "senderId": "u-1011", "type": "image", "payload": {"width": "wide"}}
     return [*messages, wrong]
 
 
-def finished(chance: random.Random, messages: list[Message], media_base: str, *, in_group: bool) -> list[Message]:
-    """The messages in order, every so often one with an attachment or of a type of the app's own, or recalled."""
+def completed(rng: random.Random, messages: list[Message], media_base: str, *, in_group: bool) -> list[Message]:
+    """Sort and complete the messages; some get an attachment or a custom type, and some are recalled."""
     messages.sort(key=lambda message: message["timestamp"])
     for number, message in enumerate(messages):
         spam = message["senderId"] == SPAM_SENDER
@@ -284,16 +284,16 @@ def finished(chance: random.Random, messages: list[Message], media_base: str, *,
             message["type"] = "text"
             if number % 23 == 11 and not spam and isinstance(message["payload"], dict):
                 message["type"], message["payload"] = attachment(number, media_base)
-            elif number % 89 == 17:  # the two other shapes of a text's payload
+            elif number % 89 == 17:  # the two other formats of a text payload
                 text = message["payload"]["text"]
                 message["payload"] = text if number % 2 else json.dumps({"text": text}, ensure_ascii=False)
         if number % 61 == 40 and not spam:
             message["recalled"] = True
             message["recaller"] = {"id": message["senderId"], "data": {"name": PEOPLE[message["senderId"]]}}
         if in_group:
-            who = message["senderId"]
-            message["senderData"] = {"name": PEOPLE[who], "avatar": f"{media_base}/avatar-{len(who)}.png"}
-        message["messageId"] = f"{chance.getrandbits(128):032x}"
+            sender = message["senderId"]
+            message["senderData"] = {"name": PEOPLE[sender], "avatar": f"{media_base}/avatar-{len(sender)}.png"}
+        message["messageId"] = f"{rng.getrandbits(128):032x}"
     return messages
 
 

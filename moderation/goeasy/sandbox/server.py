@@ -1,4 +1,4 @@
-"""The sandbox's server: GoEasy's REST endpoints, and `/sandbox/…` to arrange faults and to see what came in."""
+"""The sandbox: GoEasy's REST endpoints, and `/sandbox/…` to set faults and inspect calls."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from moderation.goeasy.sandbox import rules
 from moderation.goeasy.sandbox.behaviour import Behaviour
 from moderation.goeasy.sandbox.faults import Faults, parse_rules
 from moderation.goeasy.sandbox.handler import Handler, Reply, Server
-from moderation.goeasy.sandbox.shapes import shown
+from moderation.goeasy.sandbox.shapes import render_message
 from moderation.goeasy.sandbox.store import Store, conversation_key
 from moderation.goeasy.sandbox.webhook import Webhook
 
 
 class Sandbox:
-    """A GoEasy of one application. Runs in threads of its own between `start()` and `close()`, or in a `with`.
+    """A GoEasy with one application, served by its own threads between `start()` and `close()`, or within a `with`.
 
-    `appkey`, `rest_key` (both may do everything) and `subscribe_key` (may do nothing here) are its keys.
-    `on_call` is called with each call as it arrives, before anything else happens. `behaviour` is how it behaves where
-    the documentation says nothing; it may be replaced at any time.
+    `appkey` and `rest_key` may use every endpoint, `subscribe_key` none. `on_call` is called with each call when it
+    arrives, before anything else. `behaviour` may be replaced at any time.
     """
 
     def __init__(
@@ -45,7 +44,7 @@ class Sandbox:
         self.store = Store(data)
         self.faults = Faults()
         self.behaviour = behaviour or Behaviour()
-        # When (monotonic seconds) messages were recalled, by conversation and time; a restart shows them recalled.
+        # Monotonic time of each recall (seconds), by conversation and timestamp; not kept over a restart.
         self.recalled_at: dict[tuple[str, int], float] = {}
         self.received: list[dict[str, Any]] = []
         self.in_flight: dict[str, int] = {}
@@ -68,11 +67,11 @@ class Sandbox:
         self.close()
 
     def start(self) -> None:
-        """Serve from a thread."""
+        """Start to serve in a thread."""
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def close(self) -> None:
-        """Take no more calls, and let go of the file."""
+        """Stop serving and close the file."""
         self.server.shutdown()
         self.server.server_close()
         if self.webhook:
@@ -80,14 +79,14 @@ class Sandbox:
         self.store.close()
 
     def seed(self) -> None:
-        """Fill it with the demo's conversations."""
+        """Add the demo conversations."""
         from moderation.goeasy.sandbox.seed import demo
 
         for conversation, messages in demo(now_ms=time.time_ns() // 1_000_000, media_base=f"{self.url}/sandbox/media"):
             self.store.add(conversation, messages)
 
     def reset(self, seed: str | None = None) -> None:
-        """Forget messages, faults and calls."""
+        """Delete messages, faults and recorded calls."""
         self.store.clear()
         self.faults.set([])
         self.received.clear()
@@ -95,24 +94,24 @@ class Sandbox:
             self.seed()
 
     def calls(self, endpoint: str | None = None) -> list[dict[str, Any]]:
-        """The calls that arrived, in order, of one endpoint or of all."""
+        """Received calls in order, of one endpoint or of all."""
         with self.lock:
             return [call for call in self.received if endpoint in {None, call["endpoint"]}]
 
     def set_faults(self, faults: list[dict[str, Any]]) -> None:
-        """Replace the faults in force (`faults.Rule`)."""
+        """Replace the active faults (`faults.Rule`)."""
         self.faults.set(parse_rules({"rules": faults}))
 
     def clear_faults(self) -> None:
-        """Behave well again."""
+        """Remove all faults."""
         self.faults.set([])
 
     def add_messages(self, conversation: dict[str, Any], messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Put messages there as they are, with their timestamps (ms)."""
+        """Store messages as they are, with their timestamps (ms)."""
         return self.store.add(conversation, messages)
 
     def messages(self, conversation: dict[str, Any]) -> list[dict[str, Any]]:
-        """Everything of a conversation, newest first, recalled or not."""
+        """All messages of a conversation, newest first, recalled or not."""
         return self.store.history(conversation, limit=1_000_000, before=2**62)
 
     # The endpoints. Each returns (code, content); the HTTP status follows the code.
@@ -129,7 +128,7 @@ class Sandbox:
         for timestamp in timestamps:
             self.recalled_at.setdefault((conversation_key(conversation), timestamp), time.monotonic())
         changed = self.store.recall(conversation, timestamps, recaller)
-        if self.webhook and behaviour.webhook_tells_recalls:
+        if self.webhook and behaviour.webhook_reports_recalls:
             for message in changed:
                 self.webhook.put(message)
         code = behaviour.recall_code if changed else behaviour.recall_again_code
@@ -140,27 +139,27 @@ class Sandbox:
         behaviour = self.behaviour
         conversation, limit, before = rules.check_history(query)
 
-        def as_of_now(message: dict[str, Any]) -> dict[str, Any]:
-            """The message without the mark of its recall until that shows."""
+        def as_visible(message: dict[str, Any]) -> dict[str, Any]:
+            """The message, without the mark of a recall that does not show yet."""
             at = self.recalled_at.get((conversation_key(conversation), message["timestamp"]), 0.0)
             if not message.get("recalled") or time.monotonic() >= at + behaviour.mark_delay:
                 return message
             return {name: value for name, value in message.items() if name not in {"recalled", "recaller"}}
 
-        def is_left(message: dict[str, Any]) -> bool:
-            return not as_of_now(message).get("recalled")
+        def is_not_recalled(message: dict[str, Any]) -> bool:
+            return not as_visible(message).get("recalled")
 
         page = self.store.history(
             conversation,
             limit=min(limit, behaviour.page_cap),
             before=before + behaviour.cursor_inclusive,
-            **({"keep": is_left} if behaviour.history_drops_recalled else {}),
+            **({"keep": is_not_recalled} if behaviour.history_drops_recalled else {}),
         )
         if behaviour.history_filters_after_limit:
-            page = list(filter(is_left, page))
+            page = list(filter(is_not_recalled, page))
         if behaviour.history_oldest_first:
             page.reverse()
-        return 200, [shown(as_of_now(message), behaviour) for message in page]
+        return 200, [render_message(as_visible(message), behaviour) for message in page]
 
     def send(self, body: dict[str, Any]) -> Reply:
         """POST /v2/im/message."""
@@ -173,12 +172,12 @@ class Sandbox:
             self.webhook.put(kept)
         return 200, "OK"
 
-    def may(self, appkey: object) -> bool:
-        """Whether the key may use the REST API: a subscribe key may not."""
+    def is_allowed(self, appkey: object) -> bool:
+        """Whether the key may use the REST API; a subscribe key may not."""
         return isinstance(appkey, str) and appkey in {self.appkey, self.rest_key}
 
     def control(self, method: str, path: str, query: dict[str, str], body: Any) -> Reply | None:
-        """What `/sandbox/…` answers; None for an address that is none."""
+        """Answer to a `/sandbox/…` request; None if the path does not exist."""
         match method, path:
             case "GET", "/sandbox/faults":
                 return 200, [vars(rule) for rule in self.faults.rules]

@@ -1,4 +1,4 @@
-"""The form that messages take in history and in the webhook, as the sandbox's behaviour has it."""
+"""Format of messages in history and in the webhook, according to the behaviour switches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MARKS: dict[str, dict[str, Any]] = {
     "recaller": {},
 }
 IDS = ("senderId", "receiverId", "groupId")
-# As the vendor's SDK abbreviates on the wire.
+# Short names that the vendor's SDK uses on the wire.
 SHORT = {
     "senderId": "s",
     "messageId": "i",
@@ -31,50 +31,50 @@ SHORT = {
 }
 
 
-def shown(message: dict[str, Any], behaviour: Behaviour) -> dict[str, Any]:
-    """`message`, stored in the documented form, in the form that GoEasy sends."""
-    told = dict(message)
-    if told.pop("recalled", False):
-        told |= MARKS[behaviour.history_marks_recalled_as]
+def render_message(message: dict[str, Any], behaviour: Behaviour) -> dict[str, Any]:
+    """Convert a stored message, which has the documented format, to the format that GoEasy sends."""
+    rendered = dict(message)
+    if rendered.pop("recalled", False):
+        rendered |= MARKS[behaviour.history_marks_recalled_as]
         if behaviour.history_marks_recalled_as == "recaller":
-            told.setdefault("recaller", {"id": "somebody"})
+            rendered.setdefault("recaller", {"id": "somebody"})
         if behaviour.recalled_stripped:
-            told.pop("payload", None)
+            rendered.pop("payload", None)
     if behaviour.timestamps_as_text:
-        told["timestamp"] = str(told["timestamp"])
+        rendered["timestamp"] = str(rendered["timestamp"])
     if behaviour.numeric_ids:
-        told |= {name: int(told[name]) for name in IDS if is_digits(told.get(name))}
+        rendered |= {name: int(rendered[name]) for name in IDS if is_digits(rendered.get(name))}
     if behaviour.payload_as_text:
-        told |= {
-            name: json.dumps(told[name], ensure_ascii=False)
+        rendered |= {
+            name: json.dumps(rendered[name], ensure_ascii=False)
             for name in ("payload", "senderData")
-            if isinstance(told.get(name), dict)
+            if isinstance(rendered.get(name), dict)
         }
     if behaviour.abbreviated:
-        told = {SHORT.get(name, name): value for name, value in told.items()}
-    return told
+        rendered = {SHORT.get(name, name): value for name, value in rendered.items()}
+    return rendered
 
 
 def is_digits(value: object) -> bool:
-    """Whether an id could be a whole number."""
+    """Whether an id can be sent as a number."""
     return isinstance(value, str) and value.isascii() and value.isdigit() and not value.startswith("0")
 
 
-def delivered(messages: list[dict[str, Any]], behaviour: Behaviour) -> str:
-    """The webhook's `content` for these messages, as JSON text."""
-    told = [shown(message, behaviour) for message in messages]
+def webhook_content(messages: list[dict[str, Any]], behaviour: Behaviour) -> str:
+    """The webhook's `content` for these messages, as JSON."""
+    rendered = [render_message(message, behaviour) for message in messages]
     if behaviour.webhook_mixed_cs:
-        told.append(customer_service())
+        rendered.append(customer_service())
     if behaviour.webhook_mixed_pubsub:
-        told.append(pubsub())
-    value: Any = told
+        rendered.append(pubsub())
+    value: Any = rendered
     match behaviour.webhook_wraps:
-        case "object" if len(told) == 1:
-            value = told[0]
+        case "object" if len(rendered) == 1:
+            value = rendered[0]
         case "envelope":
-            value = {"type": "im", "messages": told}
+            value = {"type": "im", "messages": rendered}
         case "text":
-            value = [compact(message) for message in told]
+            value = [compact(message) for message in rendered]
     return compact(value)
 
 
@@ -84,7 +84,7 @@ def compact(value: Any) -> str:
 
 
 def customer_service() -> dict[str, Any]:
-    """What a customer wrote to a team; `to` is text there, and such messages cannot be recalled."""
+    """A customer-service message; its `to` is a string, and it cannot be recalled."""
     return {
         "type": "text",
         "messageId": secrets.token_hex(16),
@@ -99,5 +99,5 @@ def customer_service() -> dict[str, Any]:
 
 
 def pubsub() -> dict[str, Any]:
-    """What was published on a channel: no message of IM."""
+    """A PubSub message, which is not part of IM."""
     return {"channel": "live_room_7", "timestamp": time.time_ns() // 1_000_000, "content": '{"text":"弹幕"}'}

@@ -1,4 +1,4 @@
-"""What the sandbox remembers: messages, in one SQLite file that survives a restart."""
+"""Messages and settings of the sandbox, in one SQLite file that survives a restart."""
 
 from __future__ import annotations
 
@@ -22,66 +22,66 @@ CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 
 
 def conversation_key(conversation: dict[str, Any]) -> str:
-    """One key for a pair in either order, or for a group: {"kind": "private", "user_a", "user_b"} or "group_id"."""
+    """Key of {"kind": "private", "user_a", "user_b"}, the same in either order, or of {"kind": "group", "group_id"}."""
     if conversation["kind"] == "group":
         return json.dumps(["group", conversation["group_id"]])
     return json.dumps(["private", *sorted((conversation["user_a"], conversation["user_b"]))])
 
 
 class Store:
-    """Messages by conversation and time. Safe to use from many threads."""
+    """Thread-safe store of messages by conversation and time."""
 
     def __init__(self, path: Path | str) -> None:
         if str(path) != ":memory:":
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         self.lock = threading.Lock()
         self.connection = sqlite3.connect(str(path), check_same_thread=False, isolation_level=None)
-        # The sandbox may lose its last second to a power cut; GoEasy's effect, not its evidence, lives here.
+        # A power cut may lose the last second: the sandbox holds no evidence.
         self.connection.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; {SCHEMA}")
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self.lock:
             self.connection.close()
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Delete everything."""
         with self.lock:
             self.connection.executescript("DELETE FROM message; DELETE FROM setting;")
 
     def is_empty(self) -> bool:
-        """Whether there is no message at all."""
+        """Whether it has no messages."""
         with self.lock:
             return self.connection.execute("SELECT 1 FROM message LIMIT 1").fetchone() is None
 
     def setting(self, name: str, default: Any = None) -> Any:
-        """A remembered value."""
+        """Stored value of a setting."""
         with self.lock:
             row = self.connection.execute("SELECT value FROM setting WHERE name = ?", [name]).fetchone()
         return json.loads(row[0]) if row else default
 
     def set_setting(self, name: str, value: Any) -> None:
-        """Remember `value` under `name`."""
+        """Store a setting."""
         with self.lock:
             self.connection.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", [name, json.dumps(value)])
 
     def add(self, conversation: dict[str, Any], messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Keep messages as they are given, completed with what GoEasy adds; returns them as history tells them.
+        """Store messages, completed with the fields that GoEasy adds, and return them as history does.
 
-        Raises ValueError for a timestamp that is no whole number: history could not put it in order.
+        Raises ValueError for a timestamp that is not an integer: history could not sort it.
         """
         key = conversation_key(conversation)
-        kept = [completed(conversation, message) for message in messages]
-        if any(type(message["timestamp"]) is not int for message in kept):
+        stored = [completed(conversation, message) for message in messages]
+        if any(type(message["timestamp"]) is not int for message in stored):
             raise ValueError("a timestamp must be a whole number of milliseconds")
         with self.lock, self.connection:
             self.connection.execute("BEGIN")
             self.connection.executemany(
                 "INSERT INTO message (conversation, timestamp, data) VALUES (?, ?, ?)",
-                # As ASCII: SQLite takes no lone surrogate, and JSON may carry one.
-                [(key, message["timestamp"], json.dumps(message)) for message in kept],
+                # As ASCII: JSON may contain a lone surrogate, which SQLite refuses.
+                [(key, message["timestamp"], json.dumps(message)) for message in stored],
             )
-        return kept
+        return stored
 
     def history(
         self,
@@ -91,7 +91,7 @@ class Store:
         before: int,
         keep: Callable[[dict[str, Any]], bool] = lambda _message: True,
     ) -> list[dict[str, Any]]:
-        """The newest `limit` messages that `keep` leaves, sent strictly before `before` (ms), newest first."""
+        """The newest `limit` messages before `before` (ms, exclusive) that `keep` accepts, newest first."""
         with self.lock:
             rows = self.connection.execute(
                 "SELECT data FROM message WHERE conversation = ? AND timestamp < ? ORDER BY timestamp DESC, id DESC",
@@ -102,9 +102,9 @@ class Store:
     def recall(
         self, conversation: dict[str, Any], timestamps: Sequence[int], recaller: dict[str, Any] | None
     ) -> list[dict[str, Any]]:
-        """Mark every message at `timestamps` (ms) recalled; one that is recalled already keeps its recaller.
+        """Mark every message at `timestamps` (ms) as recalled and return those that changed.
 
-        Returns the messages that it marked.
+        A message that is already recalled keeps its recaller.
         """
         key, changed = conversation_key(conversation), []
         with self.lock, self.connection:
@@ -126,7 +126,7 @@ class Store:
 
 
 def completed(conversation: dict[str, Any], message: dict[str, Any]) -> dict[str, Any]:
-    """`message` with an id, a time and the receiver that history tells, where it names none."""
+    """`message` with an id, a time and a receiver where it has none."""
     full = {"messageId": uuid.uuid4().hex, "timestamp": time.time_ns() // 1_000_000, **message}
     if conversation["kind"] == "group":
         full.setdefault("groupId", conversation["group_id"])

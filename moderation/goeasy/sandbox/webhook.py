@@ -1,4 +1,4 @@
-"""The sandbox's webhook: signed as documented, three tries, then silence (goeasy-api.md, "Webhook")."""
+"""The sandbox's webhook: signed as documented, three attempts, then off (goeasy-api.md, "Webhook")."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from collections.abc import Callable
 from typing import Any
 
 from moderation.goeasy.sandbox.behaviour import Behaviour
-from moderation.goeasy.sandbox.shapes import delivered
+from moderation.goeasy.sandbox.shapes import webhook_content
 from moderation.goeasy.sandbox.store import Store
 from moderation.goeasy.signing import sign
 
-TRIES = 3
+MAX_ATTEMPTS = 3
 TIMEOUT = 3.0  # seconds
-# What is packed into one delivery comes within this time (seconds).
-PACKING = 0.2
+# Seconds to wait for more messages of the same delivery.
+PACKING_SECONDS = 0.2
 BOUNDARY = "goeasy-sandbox"
 ACKNOWLEDGEMENT = b'{"code":200,"content":"success"}'
 
 
 class Webhook:
-    """Delivers messages to one address from a thread of its own, in order, until it is refused three times."""
+    """Delivers messages in order to one URL from its own thread, until a delivery fails three times."""
 
     def __init__(self, url: str, secret_key: str, store: Store, behaviour: Callable[[], Behaviour]) -> None:
         self.url = url
@@ -40,29 +40,29 @@ class Webhook:
 
     @property
     def is_on(self) -> bool:
-        """Whether anything is delivered; off for good after three failures, until somebody turns it on."""
+        """Whether deliveries are sent; three failures turn it off until it is turned on again."""
         return bool(self.store.setting("webhook_on", True))
 
     def put(self, message: dict[str, Any]) -> None:
-        """Deliver `message` soon."""
+        """Queue `message` for delivery."""
         self.waiting.put(message)
 
     def close(self) -> None:
-        """Deliver what waits, then end."""
+        """Deliver what is queued, then stop."""
         self.waiting.put(None)
         self.thread.join(timeout=10)
 
     def _deliver_all(self) -> None:
         while (message := self.waiting.get()) is not None:
             messages, is_last = self._packed([message])
-            if self.is_on and not any(self._deliver(messages) for _ in range(TRIES)):
+            if self.is_on and not any(self._deliver(messages) for _ in range(MAX_ATTEMPTS)):
                 self.store.set_setting("webhook_on", False)
             if is_last:
                 return
 
     def _packed(self, messages: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], bool]:
-        """What travels together with `messages`; and whether nothing comes after it."""
-        until = time.monotonic() + PACKING
+        """Messages of one delivery, starting with `messages`; and whether it is the last one."""
+        until = time.monotonic() + PACKING_SECONDS
         while len(messages) < self.behaviour().webhook_packs:
             try:
                 message = self.waiting.get(timeout=max(0.0, until - time.monotonic()))
@@ -75,9 +75,9 @@ class Webhook:
 
     def _deliver(self, messages: list[dict[str, Any]]) -> bool:
         behaviour = self.behaviour()
-        content = delivered(messages, behaviour)
+        content = webhook_content(messages, behaviour)
         content_type, body = encoded(content, behaviour.webhook_as)
-        request = urllib.request.Request(  # noqa: S310 - the address that whoever started the sandbox gave
+        request = urllib.request.Request(  # noqa: S310 - the URL is an option of the sandbox
             self.url,
             data=body,
             headers={
@@ -93,7 +93,7 @@ class Webhook:
 
 
 def encoded(content: str, form: str) -> tuple[str, bytes]:
-    """Content type and body in which `content` travels."""
+    """Content type and body that carry `content`."""
     if form == "json":
         return "application/json", json.dumps({"content": content}).encode()
     if form == "multipart":

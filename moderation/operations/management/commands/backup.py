@@ -1,4 +1,4 @@
-"""`manage.py backup`: one file of everything that the console cannot be had back without."""
+"""`manage.py backup`: everything that is needed to restore the console, in one file."""
 
 import json
 from argparse import ArgumentParser
@@ -14,13 +14,13 @@ from moderation.operations.container import BackupError
 
 class Command(BaseCommand):
     help = (
-        "Writes the database, the key that signs the audit log, its checkpoint, and a fingerprint of the settings to "
-        "FILE, for its owner alone, while the console runs. With a passphrase the file is encrypted. .env is not in "
-        "it. Exit status: 0 written; 2 not written."
+        "Writes the database, the signing key and checkpoint of the audit log, and a fingerprint of the settings to "
+        "FILE, which only its owner can read, while the console runs. With a passphrase the file is encrypted. It does "
+        "not contain .env. Exit status: 0 written; 2 not written."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("file", metavar="FILE", help="file to write; it must not exist yet")
+        parser.add_argument("file", metavar="FILE", help="file to write; it must not exist")
         passphrase.add_arguments(parser)
         parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
@@ -28,7 +28,7 @@ class Command(BaseCommand):
         path = Path(options["file"]).absolute()
         try:
             secret = passphrase.read(options["passphrase_file"], ask=options["ask_passphrase"], is_new=True)
-            made = backup.make(path, secret)
+            made = backup.create(path, secret)
         except BackupError as problem:
             raise CommandError(str(problem), returncode=2) from None
         except OSError as problem:
@@ -39,7 +39,7 @@ class Command(BaseCommand):
             self.stderr.write(warning)
         if not secret:
             key = " and the signing key" if "public_key" in made["audit"] else ""
-            self.stderr.write(f"Not encrypted: whoever reads the file has the messages{key}.")
+            self.stderr.write(f"Not encrypted: anybody who can read the file has the messages{key}.")
         size = path.stat().st_size
         entries = made["audit"]["entries"]
         if options["json"]:

@@ -64,7 +64,7 @@ class Command(BaseCommand):
                 reason = options["reason"].strip()
                 counts = erasure.erase(asked, actor=actor.get_username(), reason=reason, with_notes=with_notes)
         except NotPossible as refusal:
-            self.fail(str(refusal.sentence), NOT_POSSIBLE)
+            self.fail(str(refusal.message), NOT_POSSIBLE)
         if options["json"]:
             self.stdout.write(json.dumps({"erased": not options["dry_run"], **counts}))
             return

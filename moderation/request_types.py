@@ -1,4 +1,4 @@
-"""The request of somebody who is signed in, as the views' types have it."""
+"""Type of a request by a signed-in user, for the views' annotations."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from moderation.accounts.models import User
 
 
-class SignedIn(HttpRequest):
-    """What a view behind `login_required` gets, after the middleware."""
+class AuthenticatedRequest(HttpRequest):
+    """Request that reaches a view behind `login_required`."""
 
     user: User
     htmx: HtmxDetails
