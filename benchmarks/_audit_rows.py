@@ -36,7 +36,7 @@ TIMESTAMPS, REQUEST = "[1700000000000, 1700000000001, 1700000000002]", '{"appkey
 
 def fill(rows: int, connection: Any) -> None:
     """Write `rows` entries and seals into an empty, migrated log; indexes are built afterwards, as they were."""
-    from moderation.audit import triggers
+    from moderation.audit.ledger import triggers
 
     is_postgresql = connection.vendor == "postgresql"
     how = {

@@ -56,7 +56,7 @@ def django() -> None:
 def write() -> None:
     """One writer: an entry a transaction, for SECONDS from when it is told to; prints how many."""
     django()
-    from moderation.audit.services import record
+    from tests.audit.entries import record
 
     record(**fields(0))
     print("ready", flush=True)
@@ -71,7 +71,7 @@ def write() -> None:
 def seal() -> None:
     """What the worker does, until killed."""
     django()
-    from moderation.audit.chain import Sealer
+    from moderation.audit.ledger.chain import Sealer
 
     sealer = Sealer()
     while True:
@@ -151,8 +151,9 @@ def verified(path: Path) -> float:
 
 def fill(until: int) -> None:
     """Bring the log to at least `until` sealed entries."""
-    from moderation.audit.chain import Sealer, head
-    from moderation.audit.services import entry, record_all
+    from moderation.audit.ledger.chain import Sealer, head
+    from moderation.audit.services import record_all
+    from tests.audit.entries import entry
 
     sealer = Sealer()
     sealer.seal()
@@ -175,7 +176,7 @@ def main(folder: Path) -> None:
     from django.core.management import call_command
     from django.db import connection
 
-    from moderation.audit.chain import Sealer, head
+    from moderation.audit.ledger.chain import Sealer, head
 
     call_command("migrate", verbosity=0)
     print(f"{connection.vendor}: {WRITERS} writers, an entry a transaction, {SECONDS} s, {ROUNDS} rounds")

@@ -23,7 +23,8 @@ WRITERS, ENTRIES_EACH = 8, 4
 
 def forge(count: int, folder: Path) -> None:
     """Raise AssertionError at a forgery that is not found."""
-    from moderation.audit import checkpoints, verifier
+    from moderation.audit import verifier
+    from moderation.audit.ledger import checkpoints
     from tests.audit.logs import checkpoint
     from tests.audit.mutations import campaign
 
@@ -47,8 +48,9 @@ def one_log(seed: int) -> int:
     """Write a log by WRITERS threads while two sealers work; returns its size. Raises what went wrong in one."""
     from django.db import connection, transaction
 
-    from moderation.audit.chain import Sealer
-    from moderation.audit.services import entry, record_all
+    from moderation.audit.ledger.chain import Sealer
+    from moderation.audit.services import record_all
+    from tests.audit.entries import entry
 
     problems: list[BaseException] = []
     end = threading.Event()
@@ -94,7 +96,8 @@ def write_logs(count: int, folder: Path) -> None:
     """Raise when one of `count` honest logs is not verified whole, as an export against its own checkpoint."""
     from django.db import connection
 
-    from moderation.audit import checkpoints, export, triggers, verifier
+    from moderation.audit import verifier
+    from moderation.audit.ledger import checkpoints, export, triggers
     from moderation.audit.models import AuditEntry
 
     assert not AuditEntry.objects.exists(), "this empties the log: give it a database whose log is empty"

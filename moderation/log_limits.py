@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from django.http import HttpRequest
 
-from moderation.audit.requests import address, origin
+from moderation.audit.request_context import address, request_origin
 
 # Seconds between two lines of the same source and kind.
 SECONDS = 60.0
@@ -94,4 +94,4 @@ def record_source(record: logging.LogRecord) -> str:
     if isinstance(request, HttpRequest):
         return address(request)
     match = ADDRESS.search(record.getMessage())
-    return match[1] if match else origin().get("address", "-")
+    return match[1] if match else request_origin().get("address", "-")

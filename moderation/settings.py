@@ -195,7 +195,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "moderation.audit.requests.remember_request",
+    "moderation.audit.request_context.remember_request",
     "moderation.middleware.serve_machine_endpoints",
     "django.middleware.security.SecurityMiddleware",
     "moderation.middleware.replace_nul",
@@ -320,8 +320,8 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(request_id)s: %(message)s"}},
     "filters": {
-        "request": {"()": "moderation.audit.requests.NameRequest"},
-        "one_line": {"()": "moderation.audit.requests.OneLine"},
+        "request": {"()": "moderation.audit.request_context.NameRequest"},
+        "one_line": {"()": "moderation.audit.request_context.OneLine"},
         "repeats": {"()": "moderation.log_limits.LimitRepeats"},
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["repeats", "request"]}},

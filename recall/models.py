@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from typing import TypedDict
 
 from django.conf import settings
 from django.db import models
@@ -25,11 +26,19 @@ MAX_TIMESTAMPS = 5_000
 MAX_NOTE_LENGTH = 2_000
 
 
+class RecallColumns(TypedDict):
+    """The columns of an audit entry that name a recall."""
+
+    app: str
+    conversation: dict[str, str]
+    recall: uuid.UUID
+
+
 class RecallReason(Recorded):
     """Why messages are taken back: a list that leads and admins maintain."""
 
     recorded_as = Action.REASON_CHANGED
-    told = ("code", "label_en", "label_zh", "position", "is_active")
+    audited_fields = ("code", "label_en", "label_zh", "position", "is_active")
 
     code = models.SlugField(_("code"), unique=True)
     label_en = models.CharField(_("label in English"), max_length=100)
@@ -175,6 +184,10 @@ class Recall(models.Model):
         if self.recaller_id or self.recaller_data:
             return Recaller(self.recaller_id, self.recaller_data)
         return None
+
+    def for_audit(self) -> RecallColumns:
+        """What every audit entry about it copies."""
+        return {"app": self.application.slug, "conversation": self.conversation.for_audit(), "recall": self.pk}
 
 
 # Of a batch: nobody knows what became of it, history still shows its messages, or GoEasy accepted it with an answer

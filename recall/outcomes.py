@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from moderation.applications.models import Application
 from moderation.audit.models import Action, AuditEntry
-from moderation.audit.requests import WORKER
+from moderation.audit.request_context import WORKER
 from moderation.audit.services import entry, record, record_all
 from moderation.goeasy.client import Answer
 from moderation.goeasy.errors import GoEasyError, InvalidCall, NotAllowed, NotSent, Refused

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from moderation.archive.rows import in_parts
 from moderation.audit.models import Action, AuditEntry
-from moderation.audit.requests import COMMAND_LINE
+from moderation.audit.request_context import COMMAND_LINE
 from moderation.audit.services import entry, record_all
 from recall.models import Recall, RecallAttempt, RecallBatch, RecallItem
 from recall.outcomes import UNSENT, ended

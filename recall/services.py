@@ -24,13 +24,13 @@ from moderation.archive.ingest import sha256
 from moderation.archive.models import Conversation, Message, Sender
 from moderation.archive.names import name_in, titled
 from moderation.archive.rows import in_parts
-from moderation.audit.models import Action, AuditEntry
-from moderation.audit.services import entry, record_all
+from moderation.audit.services import record, record_all
 from moderation.goeasy.client import MAX_TIMESTAMPS_PER_CALL, Group, Private, Recaller, masked, recall_body
 from moderation.ingestion.backfill import look_up
 from moderation.reviewed import Seen
 from recall import reviews
 from recall.decisions import MAY_BE_SENT_AGAIN, RETRIED_FROM, check, to_call_off, to_send_again, to_settle
+from recall.events import RecallCancelled, RecallRequested, RecallSettled
 from recall.models import (
     LOOKED_FOR,
     MAX_NOTE_LENGTH,
@@ -236,23 +236,18 @@ def create_recalls(
     _split(list(zip(recalls, calls, strict=True)))
     record_all(
         [
-            entry(
+            RecallRequested(
                 actor=actor.get_username(),
-                action=Action.REQUESTED,
-                app=recall.application.slug,
-                conversation=recall.conversation.for_audit(),
-                recall=recall.id,
+                **recall.for_audit(),
                 timestamps=draft.timestamps,
-                detail={
-                    "reason": reason.code,
-                    "recaller": (recaller.as_field() if recaller else None),
-                    "calls": len(planned),
-                    **({"sweep": str(sweep.pk)} if sweep else {}),
-                    **({"recaller_overridden": True} if recall.application_id in overridden else {}),
-                    # What was decided on, where a review showed it: a digest of that.
-                    **({"reviewed": seen.digest} if seen else {}),
-                },
-                private=_noted(note),
+                reason=reason.code,
+                recaller=recaller.as_field() if recaller else None,
+                recaller_overridden=recall.application_id in overridden,
+                calls=len(planned),
+                sweep=sweep.pk if sweep else None,
+                # What was decided on, where a review showed it: a digest of that.
+                reviewed=seen.digest if seen else None,
+                note=note,
             )
             for recall, draft, planned in zip(recalls, drafts, calls, strict=True)
         ]
@@ -381,7 +376,12 @@ def call_off(recalls: list[Recall], actor: User) -> int:
         Recall.objects.bulk_update(touched, ["state", "stop_reason", "finished_at"])
         record_all(
             [
-                _told(recall, actor, Action.CANCELLED, timestamps[recall.pk], {"batches": indexes[recall.pk]})
+                RecallCancelled(
+                    actor=actor.get_username(),
+                    **recall.for_audit(),
+                    timestamps=timestamps[recall.pk],
+                    batches=indexes[recall.pk],
+                )
                 for recall in touched
             ]
         )
@@ -439,8 +439,16 @@ def settle_unknown(recall: Recall, actor: User, *, send_again: bool, note: str, 
             check_at=None,
         )
         timestamps = _timestamps([recall], Q(batch__index__in=indexes))[recall.pk]
-        detail: dict[str, object] = {"batches": indexes, "send_again": send_again}
-        record_all([_told(recall, actor, Action.SETTLED, timestamps, detail, note)])
+        record(
+            RecallSettled(
+                actor=actor.get_username(),
+                **recall.for_audit(),
+                timestamps=timestamps,
+                batches=indexes,
+                send_again=send_again,
+                note=note,
+            )
+        )
         if send_again:
             resend([recall], Q(index__in=indexes), actor, note=note)
         settle([recall.pk])
@@ -485,10 +493,16 @@ def resend(recalls: list[Recall], which: Q, actor: User, *, note: str = "") -> i
             not_before=timezone.now(),
             sent_for=actor.get_username(),
         )
-        about = {recall.pk: {"again": True, "batches": indexes[recall.pk]} for recall in touched}
         record_all(
             [
-                _told(recall, actor, Action.REQUESTED, timestamps[recall.pk], about[recall.pk], note)
+                RecallRequested(
+                    actor=actor.get_username(),
+                    **recall.for_audit(),
+                    timestamps=timestamps[recall.pk],
+                    again=True,
+                    batches=indexes[recall.pk],
+                    note=note,
+                )
                 for recall in touched
             ]
         )
@@ -512,24 +526,3 @@ def _timestamps(recalls: Sequence[Recall], which: Q) -> dict[UUID, list[int]]:
     """The timestamps (ms, ascending) of those items of `recalls` that `which` is true of, by recall."""
     items = RecallItem.objects.filter(which, recall__in=recalls).order_by("timestamp")
     return _by_recall(items.values_list("recall_id", "timestamp"))
-
-
-def _noted(note: str) -> dict[str, str]:
-    """A note as the private part of an audit entry; an empty one is none."""
-    return {"note": note} if note else {}
-
-
-def _told(
-    recall: Recall, actor: User, action: Action, timestamps: list[int], detail: dict[str, object], note: str = ""
-) -> AuditEntry:
-    """An audit entry of what a person did about a recall, and what they noted."""
-    return entry(
-        actor=actor.get_username(),
-        action=action,
-        app=recall.application.slug,
-        conversation=recall.conversation.for_audit(),
-        recall=recall.id,
-        timestamps=timestamps,
-        detail=detail,
-        private=_noted(note),
-    )

@@ -19,12 +19,12 @@ from django.utils import timezone
 
 from moderation.applications.models import Application
 from moderation.archive.models import Conversation
-from moderation.audit.models import Action
-from moderation.audit.requests import WORKER
+from moderation.audit.request_context import WORKER
 from moderation.audit.services import record
 from moderation.goeasy.errors import NotAllowed
 from moderation.ingestion.backfill import Sight, known_timestamps, survey
 from recall import limits
+from recall.events import CallVerified
 from recall.models import NEEDS_A_PERSON, Evidence, Recall, RecallBatch, RecallItem
 from recall.outcomes import settle
 
@@ -176,19 +176,18 @@ def record_check(batch: RecallBatch, verdicts: dict[int, str], problem: str, che
             batch.items.filter(timestamp__in=timestamps).update(verification=found, verified_at=now)
         learn_elsewhere(batch, by_verdict[Verification.GONE], now)
         record(
-            actor=WORKER,
-            action=Action.VERIFIED,
-            app=batch.recall.application.slug,
-            conversation=batch.recall.conversation.for_audit(),
-            recall=batch.recall_id,
-            batch=batch.index,
-            attempt=batch.attempt_count,
-            timestamps=sorted(verdicts),
-            detail={
-                **{found.replace(" ", "_"): timestamps for found, timestamps in by_verdict.items()},
-                **({"settlement": settlement} if settlement else {}),
-                **({"problem": problem} if problem else {}),
-            },
+            CallVerified(
+                actor=WORKER,
+                **batch.recall.for_audit(),
+                batch=batch.index,
+                attempt=batch.attempt_count,
+                timestamps=sorted(verdicts),
+                gone=by_verdict.get(Verification.GONE),
+                still_visible=by_verdict.get(Verification.STILL_VISIBLE),
+                unknowable=by_verdict.get(Verification.UNKNOWABLE),
+                settlement=settlement or None,
+                problem=problem or None,
+            )
         )
     if batch.recall.stop_reason == Recall.StopReason.RESTORED:
         # This may have been the last call of it that was not known.
@@ -208,22 +207,24 @@ def learn_elsewhere(batch: RecallBatch, gone: list[int], now: datetime) -> None:
     for pk, timestamp in items.order_by("batch", "timestamp").values_list("batch", "timestamp"):
         learned[pk].append(timestamp)
     items.update(verification=Verification.GONE, verified_at=now)
-    for other in RecallBatch.objects.filter(pk__in=learned).select_related("recall__application").order_by("pk"):
+    others = RecallBatch.objects.filter(pk__in=learned).select_related("recall__application", "recall__conversation")
+    for other in others.order_by("pk"):
         settlement = other.settlement
         # Not in the place of what a person has decided.
         if settlement == settlements.VISIBLE and not other.items.exclude(verification=Verification.GONE).exists():
             settlement = settled_by_history(other, {Verification.GONE: learned[other.pk]})
             RecallBatch.objects.filter(pk=other.pk).update(settlement=settlement)
         record(
-            actor=WORKER,
-            action=Action.VERIFIED,
-            app=other.recall.application.slug,
-            conversation=conversation.for_audit(),
-            recall=other.recall_id,
-            batch=other.index,
-            attempt=other.attempt_count,
-            timestamps=learned[other.pk],
-            detail={"gone": learned[other.pk], "settlement": settlement, "seen_by_recall": str(batch.recall_id)},
+            CallVerified(
+                actor=WORKER,
+                **other.recall.for_audit(),
+                batch=other.index,
+                attempt=other.attempt_count,
+                timestamps=learned[other.pk],
+                gone=learned[other.pk],
+                settlement=settlement or None,
+                seen_by_recall=batch.recall_id,
+            )
         )
 
 

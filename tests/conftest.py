@@ -15,7 +15,7 @@ from django.db import connection
 from django.test import TransactionTestCase
 from hypothesis import settings
 
-from moderation.audit import triggers
+from moderation.audit.ledger import triggers
 
 settings.register_profile("quick", max_examples=50, deadline=None)
 # 50,000 cases in all: run once with HYPOTHESIS_PROFILE=thorough.

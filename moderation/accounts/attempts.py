@@ -22,9 +22,9 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import ngettext
 
 from moderation.accounts.devices import device_for
+from moderation.accounts.events import PasswordRefused
 from moderation.accounts.models import AttemptCount, User
-from moderation.audit.models import Action
-from moderation.audit.requests import address
+from moderation.audit.request_context import address
 from moderation.audit.services import record
 
 # A counter starts with the first attempt and is reset after WINDOW.
@@ -187,5 +187,5 @@ class LimitedPasswordChange(PasswordChangeForm):
             try:
                 return super().clean_old_password()
             except ValidationError:
-                record(actor=name, action=Action.PASSWORD_REFUSED, detail={"account": name})
+                record(PasswordRefused(actor=name, account=name))
                 raise

@@ -81,8 +81,8 @@ class User(Recorded, AbstractUser):
     """An account: sign-in, role and preferences."""
 
     recorded_as = Action.ACCOUNT_CHANGED
-    told = ("username", "role", "is_active", "is_superuser")
-    secret = ("password",)
+    audited_fields = ("username", "role", "is_active", "is_superuser")
+    secret_fields = ("password",)
 
     class Media(models.TextChoices):
         """How an image or video looks once it is shown."""
@@ -143,10 +143,10 @@ class User(Recorded, AbstractUser):
         """Whether `set_password` was called since the account was last saved."""
         return getattr(self, "_password", None) is not None
 
-    def is_told(self, update_fields: Iterable[str] | None) -> bool:
+    def is_audited(self, update_fields: Iterable[str] | None) -> bool:
         # A sign-in may rehash the same password (`AbstractBaseUser.check_password`); that is no change.
         is_renewed = update_fields is not None and set(update_fields) == {"password"} and not self.has_new_password
-        return not is_renewed and super().is_told(update_fields)
+        return not is_renewed and super().is_audited(update_fields)
 
 
 class Pseudonym(Recorded):
@@ -156,8 +156,8 @@ class Pseudonym(Recorded):
     """
 
     recorded_as = Action.PSEUDONYM_CHANGED
-    told = ("user__username", "application__slug", "recaller_id", "recaller_data")
-    told_app = "application__slug"
+    audited_fields = ("user__username", "application__slug", "recaller_id", "recaller_data")
+    audited_application = "application__slug"
 
     application = models.ForeignKey(Application, models.CASCADE, verbose_name=_("application"))
     user = models.ForeignKey(User, models.CASCADE, verbose_name=_("moderator"))

@@ -9,10 +9,11 @@ from django.db.models import Count
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from moderation.accounts.events import ReaderAlarmRaised
 from moderation.accounts.mail import mail_admins, mail_once
 from moderation.accounts.models import ReaderAlarm
 from moderation.audit.models import Action, AuditEntry
-from moderation.audit.requests import WORKER
+from moderation.audit.request_context import WORKER
 from moderation.audit.services import record
 
 HOUR = timedelta(hours=1)
@@ -61,8 +62,7 @@ def raise_alarm(reader: str, number: int, limit: int) -> None:
         values = {"at": now, "number": number, "mailed_at": None}
         _alarm, is_new = ReaderAlarm.objects.get_or_create(reader=reader, defaults=values)
         if is_new or ReaderAlarm.objects.filter(reader=reader, at__lte=now - HOUR).update(**values):
-            detail = {"reader": reader, "number": number, "limit": limit}
-            record(actor=WORKER, action=Action.READER_ALARM, detail=detail)
+            record(ReaderAlarmRaised(actor=WORKER, reader=reader, number=number, limit=limit))
 
 
 def mail_alarm(alarm: ReaderAlarm) -> None:

@@ -38,7 +38,7 @@ def role_allows(role: str, permission: str) -> bool:
     """Whether `role` has `permission` ("app.codename").
 
     An auditor reads and exports everything and changes nothing. No role can change the audit log: its admin refuses
-    that to everyone, and so does the database (`audit/triggers.py`).
+    that to everyone, and so does the database (`audit/ledger/triggers.py`).
     """
     match role:
         case Role.ADMIN:

@@ -10,8 +10,8 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 
-from moderation.audit.models import Action
-from moderation.audit.requests import NOBODY
+from moderation.accounts.events import SignedIn, SignedOut, SignInFailed
+from moderation.audit.request_context import NOBODY
 from moderation.audit.services import record
 
 
@@ -23,7 +23,7 @@ def connect() -> None:
 
 
 def record_sign_in(*, user: Any, request: Any = None, **_signal: Any) -> None:
-    record(actor=user.get_username(), action=Action.SIGNED_IN)
+    record(SignedIn(actor=user.get_username()))
     if request is not None:
         # `middleware.remember_device` reads it.
         request.signed_in_now = user
@@ -34,7 +34,7 @@ def record_sign_in(*, user: Any, request: Any = None, **_signal: Any) -> None:
 def record_sign_out(*, user: Any, **_signal: Any) -> None:
     # None if the session had already ended.
     if user is not None:
-        record(actor=user.get_username(), action=Action.SIGNED_OUT)
+        record(SignedOut(actor=user.get_username()))
 
 
 def record_login_failure(*, credentials: dict[str, Any], request: Any = None, **_signal: Any) -> None:
@@ -51,4 +51,4 @@ def record_login_failure(*, credentials: dict[str, Any], request: Any = None, **
 
 def record_failure(account: str | None, why: str) -> None:
     """Record a failed sign-in to `account`; None stands for an account that does not exist."""
-    record(actor=NOBODY, action=Action.SIGN_IN_FAILED, detail={"account": account, "why": why})
+    record(SignInFailed(actor=NOBODY, account=account, why=why))

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 from django.db import transaction
 
+from moderation.applications.events import KeysRotated
 from moderation.applications.models import Application
 from moderation.applications.secrecy import reseal, unseal
-from moderation.audit.models import Action
 from moderation.audit.services import record
 
 SEALED = ("appkey_sealed", "secret_keys_sealed")
@@ -46,8 +46,11 @@ def rotate(*, actor: str) -> Rotation:
                 # Not `save()`, which would record a changed key: the keys are what they were.
                 Application.objects.filter(pk=application.pk).update(**changed)
         if done.rotated:
-            counts = {"rotated": done.rotated, "unreadable": done.unreadable, "applications": done.applications}
-            record(actor=actor, action=Action.KEYS_ROTATED, detail=counts)
+            record(
+                KeysRotated(
+                    actor=actor, rotated=done.rotated, unreadable=done.unreadable, applications=done.applications
+                )
+            )
     return done
 
 

@@ -70,12 +70,12 @@ class Application(Recorded):
     """A GoEasy application. `default` is configured by the environment, which wins at every start."""
 
     recorded_as = Action.APPLICATION_CHANGED
-    told = (
+    audited_fields = (
         *("slug", "name", "rest_host_saved", "recaller_id", "recaller_data", "keep_days", "history_days"),
         *("media_origins", "verify_after_seconds"),
     )
-    secret = ("appkey_sealed", "secret_keys_sealed")
-    told_app = "slug"
+    secret_fields = ("appkey_sealed", "secret_keys_sealed")
+    audited_application = "slug"
 
     slug = models.SlugField(_("short name"), unique=True)
     name = models.CharField(_("name"), max_length=100)

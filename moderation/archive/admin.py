@@ -11,9 +11,11 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from moderation.applications.models import Application
+from moderation.archive.events import Searched
 from moderation.archive.models import Conversation, Kind, Message
 from moderation.archive.templatetags.moments import implausible
-from moderation.audit.services import record_search
+from moderation.audit.request_context import current_actor
+from moderation.audit.services import record
 from moderation.read_only_admin import FilterForm, ReadOnlyAdmin, moment, moment_ms, pretty_text, short, yes_no
 
 
@@ -46,7 +48,7 @@ class SearchedAdmin(ReadOnlyAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         names = self.filter_form.base_fields.keys()
         if asked := {name: values for name, values in request.GET.lists() if name in names and any(values)}:
-            record_search(f"admin: {self.opts.model_name}", **asked)
+            record(Searched(actor=current_actor(), page=f"admin: {self.opts.model_name}", asked=asked))
         return super().changelist_view(request, extra_context)
 
 

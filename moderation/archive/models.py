@@ -15,8 +15,9 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from moderation.applications.models import Application
+from moderation.archive.events import ConversationOpened
 from moderation.audit.models import Action
-from moderation.audit.requests import acting
+from moderation.audit.request_context import current_actor
 from moderation.audit.services import record, was_recorded_lately
 from moderation.characters import is_blank
 from moderation.goeasy.answers import json_value
@@ -168,11 +169,9 @@ class Conversation(models.Model):
 
     def _record(self, page: str) -> None:
         record(
-            actor=acting(),
-            action=Action.CONVERSATION_OPENED,
-            app=self.application.slug,
-            conversation=self.for_audit(),
-            detail={"page": page},
+            ConversationOpened(
+                actor=current_actor(), app=self.application.slug, conversation=self.for_audit(), page=page
+            )
         )
 
 

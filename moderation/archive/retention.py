@@ -10,9 +10,9 @@ from django.utils.translation import gettext as _
 
 from moderation.applications.models import Application
 from moderation.archive import signals
+from moderation.archive.events import ConversationHeld, ConversationReleased
 from moderation.archive.models import Conversation, Message
 from moderation.archive.moments import in_ms
-from moderation.audit.models import Action
 from moderation.audit.services import record
 from moderation.reviewed import Aspects, Changed, Seen, aspect, not_shown_error
 
@@ -108,13 +108,9 @@ def _set(conversation: Conversation, actor: str, note: str, seen: Seen | None, *
         conversation.held_by = actor if held else ""
         conversation.hold_note = note if held else ""
         conversation.save(update_fields=["held_at", "held_by", "hold_note"])
-        record(
-            actor=actor,
-            action=Action.HELD if held else Action.RELEASED,
-            app=conversation.application.slug,
-            conversation=conversation.for_audit(),
-            private={"note": note},
-        )
+        event = ConversationHeld if held else ConversationReleased
+        app, subject = conversation.application.slug, conversation.for_audit()
+        record(event(actor=actor, app=app, conversation=subject, note=note))
 
 
 def _hold_changed(conversation: Conversation) -> str:

@@ -19,10 +19,12 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from moderation.audit import alarms, export, jobs, problems, timeline
-from moderation.audit.chain import Sealer
-from moderation.audit.export import FORMATS
+from moderation.audit import alarms, entry_rows, jobs, timeline
+from moderation.audit.events import LogDownloaded
 from moderation.audit.filters import PAIR, AuditFilter, applications
+from moderation.audit.ledger import export, problems
+from moderation.audit.ledger.chain import Sealer
+from moderation.audit.ledger.export import FORMATS
 from moderation.audit.models import Action, AuditAlarm, AuditCheckpoint, AuditEntry, AuditJob, AuditSeal
 from moderation.audit.services import record
 from moderation.read_only_admin import (
@@ -59,10 +61,10 @@ def conversation_ids(entry: AuditEntry) -> str:
 
 def conversation_query(entry: AuditEntry) -> str:
     """The list's query string for the entries of this one's conversation."""
-    asked = {"conversation": conversation_ids(entry)}
+    query = {"conversation": conversation_ids(entry)}
     if entry.app:
-        asked["app" if entry.app in dict(applications()) else "other_apps"] = entry.app
-    return urlencode(asked)
+        query["app" if entry.app in dict(applications()) else "other_apps"] = entry.app
+    return urlencode(query)
 
 
 def number(entry: AuditEntry) -> str:
@@ -71,7 +73,7 @@ def number(entry: AuditEntry) -> str:
 
 
 def code_pill(entry: AuditEntry) -> SafeString | str:
-    """GoEasy's response code as a pill; empty for a step that has no answer to tell of."""
+    """GoEasy's response code as a pill; empty for a step without an answer."""
     if entry.response_code is not None:
         code = entry.response_code
         state = "accepted" if code == 200 else "unknown" if code == 408 or code >= 500 else "refused"
@@ -97,9 +99,9 @@ class AuditChangeList(KeyChangeList):
         keys: set[tuple[Any, ...]] = set()
         for branch in self.filter_form.branches(AuditEntry.objects.all(), before, after):
             keys.update(self.ordered(branch, before, after).values_list(*self.key)[:most])
-        found = [key[-1] for key in sorted(keys, reverse=not after)[:most]]
-        rows = {row.pk: row for row in self.root_queryset.filter(pk__in=found)}
-        return [rows[pk] for pk in found]
+        pks = [key[-1] for key in sorted(keys, reverse=not after)[:most]]
+        rows = {row.pk: row for row in self.root_queryset.filter(pk__in=pks)}
+        return [rows[pk] for pk in pks]
 
 
 @admin.register(AuditEntry)
@@ -226,7 +228,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         # The worker's sealer goes through the whole log; what this page waits for is what is new.
         Sealer.near_the_end().seal()
         narrowed: Any = form.narrow(AuditEntry.objects.all())
-        lines = export.lines(kind, narrowed, actor=request.user.get_username(), filters=form.asked())
+        lines = export.lines(kind, narrowed, actor=request.user.get_username(), filters=form.given())
         return StreamingHttpResponse(
             (line.encode(errors="backslashreplace") for line in export.with_mark(kind, lines)),
             content_type=FORMATS[kind].content_type,
@@ -237,7 +239,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         """Have a worker verify the log; what is under way already is shown instead."""
         if request.method != "POST" or not self.has_view_permission(request):
             raise PermissionDenied
-        job = jobs.under_way() or jobs.ask(AuditJob.Kind.VERIFICATION)
+        job = jobs.under_way() or jobs.request_job(AuditJob.Kind.VERIFICATION)
         return redirect("admin:audit_auditentry_job", job.pk)
 
     def prepare_view(self, request: HttpRequest) -> HttpResponse:
@@ -249,7 +251,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         if kind not in FORMATS or not form.is_valid():
             return HttpResponseRedirect(f"{reverse('admin:audit_auditentry_changelist')}?{request.GET.urlencode()}")
         # Not the query string as it is: its times are in the reader's zone, of which the worker knows nothing.
-        job = jobs.ask(AuditJob.Kind.EXPORT, format=kind, query=urlencode(form.asked(), doseq=True))
+        job = jobs.request_job(AuditJob.Kind.EXPORT, format=kind, query=urlencode(form.given(), doseq=True))
         return redirect("admin:audit_auditentry_job", job.pk)
 
     def job_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
@@ -283,7 +285,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         if request.method == "HEAD":
             return HttpResponse(content_type=FORMATS[job.format].content_type)
         file = job.file.open("rb")
-        record(actor=request.user.get_username(), action=Action.LOG_DOWNLOADED, detail={"job": str(job.pk)})
+        record(LogDownloaded(actor=request.user.get_username(), job=job.pk))
         return FileResponse(
             file, as_attachment=True, filename=file_name(job.format), content_type=FORMATS[job.format].content_type
         )
@@ -320,8 +322,10 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             "code": code_pill(entry),
             "times": [(timestamp, moment_ms(timestamp)) for timestamp in entry.timestamps or ()],
             "request_json": pretty(entry.request) if entry.request is not None else "",
+            "detail_rows": entry_rows.detail_rows(entry),
             "detail_json": pretty(entry.detail) if entry.detail else "",
             "private": (private := getattr(entry, "private", None)),
+            "private_rows": entry_rows.private_rows(entry),
             "private_json": pretty_text(private.content) if private and private.content else "",
             "seal": getattr(entry, "seal", None),
             "beside": beside(entry),
@@ -373,7 +377,7 @@ def integrity() -> dict[str, Any]:
 
 
 def key_problem(code: str) -> AuditAlarm | None:
-    """What a verification found of the signing key, if something is wrong with it."""
+    """What is wrong with the signing key, by a verification, if anything is."""
     return AuditAlarm(problem=code) if code in AuditAlarm.Problem.values else None
 
 

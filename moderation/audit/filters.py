@@ -15,18 +15,18 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext_lazy as _
 
 from moderation.audit.models import Action
-from moderation.audit.requests import COMMAND_LINE, NOBODY, WORKER
+from moderation.audit.request_context import COMMAND_LINE, NOBODY, WORKER
 from moderation.read_only_admin import FilterForm
 
 # Of an entry: what the list is sorted by.
 Key = dict[str, Any] | None
 NO_CODE = "none"
-# What GoEasy documents (200, 401), and what else is met often enough to deserve a box.
+# What GoEasy documents (200, 401), and what else occurs often enough to deserve a box.
 COMMON_CODES = ("200", "400", "401", "429", "500")
 # SQLite bounds how long a condition may be, and gunicorn an address (`gunicorn.conf.py`): as many pairs of UUIDs fit
 # into it with every box ticked, and what is too much fits, too, so that the form can say so.
-MOST_CONVERSATIONS = 50
-MOST_OF_CONVERSATIONS = 4000
+MAX_CONVERSATIONS = 50
+MAX_CONVERSATIONS_LENGTH = 4000
 # How `Conversation.ids` writes a pair: what a person copies from the console can be pasted into the filter.
 PAIR = " ↔ "
 
@@ -108,7 +108,7 @@ class AuditFilter(FilterForm):
         label=_("Conversation"),
         help_text=_("Ids of users or groups, one a line."),
         required=False,
-        max_length=MOST_OF_CONVERSATIONS,
+        max_length=MAX_CONVERSATIONS_LENGTH,
         widget=forms.Textarea(attrs={"rows": 2}),
     )
     since = time_field(_("From"), "")
@@ -130,8 +130,8 @@ class AuditFilter(FilterForm):
 
     def clean_conversation(self) -> list[str]:
         lines = [line.strip() for line in self.cleaned_data["conversation"].splitlines() if line.strip()]
-        if len(lines) > MOST_CONVERSATIONS:
-            raise forms.ValidationError(_("Give at most %(most)d ids."), params={"most": MOST_CONVERSATIONS})
+        if len(lines) > MAX_CONVERSATIONS:
+            raise forms.ValidationError(_("Give at most %(most)d ids."), params={"most": MAX_CONVERSATIONS})
         return lines
 
     def clean(self) -> dict[str, Any]:
@@ -174,13 +174,13 @@ class AuditFilter(FilterForm):
         ]
         for line in data["conversation"]:
             wanted[-1] += [Q(group_id=line), Q(user_a=line), Q(user_b=line)]
-            user_a, found, user_b = line.partition(PAIR)
-            if found:
+            user_a, is_pair, user_b = line.partition(PAIR)
+            if is_pair:
                 wanted[-1] += [Q(user_a=user_a, user_b=user_b), Q(user_a=user_b, user_b=user_a)]
         return [alternatives for alternatives in wanted if alternatives]
 
     def branches(self, rows: QuerySet[Any], before: Key, after: Key) -> list[QuerySet[Any]]:
-        """`narrow` as parts, which may overlap, such that the newest of each are found without sorting the rest.
+        """`narrow` as parts, which may overlap, such that the newest of each are read without sorting the rest.
 
         “The newest where x is a or b” has a database read the log from its end, or sort all that it finds; the newest
         of a and the newest of b are each at the end of an index.
@@ -189,11 +189,11 @@ class AuditFilter(FilterForm):
         for alternatives in others:
             rows = rows.filter(reduce(or_, alternatives))
         rows = self.narrow_further(rows, before, after)
-        # Without “a or b” beside each, or the index alone would not tell.
+        # Without “a or b” beside each, or the index alone would not do.
         return [rows.filter(alternative) for alternative in most]
 
-    def asked(self) -> dict[str, list[str]]:
+    def given(self) -> dict[str, list[str]]:
         """The valid form's filters as they were given, but times in UTC: whoever reads them may be in another zone."""
-        given = {name: values for name, values in self.data.lists() if name in self.fields and any(values)}  # type: ignore[attr-defined]
+        values_given = {name: values for name, values in self.data.lists() if name in self.fields and any(values)}  # type: ignore[attr-defined]
         times = {name: self.cleaned_data[name] for name in ("since", "until")}
-        return given | {name: [at.isoformat()] for name, at in times.items() if at}
+        return values_given | {name: [at.isoformat()] for name, at in times.items() if at}

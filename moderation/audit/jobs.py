@@ -13,27 +13,28 @@ from django.db import transaction
 from django.http import QueryDict
 from django.utils import timezone
 
-from moderation.audit import export, verification
-from moderation.audit.chain import Sealer
+from moderation.audit.events import LogVerified
 from moderation.audit.filters import AuditFilter
-from moderation.audit.models import Action, AuditEntry, AuditJob
-from moderation.audit.requests import acting, origin
+from moderation.audit.ledger import export, verification
+from moderation.audit.ledger.chain import Sealer
+from moderation.audit.models import AuditEntry, AuditJob
+from moderation.audit.request_context import current_actor, request_origin
 from moderation.audit.services import record
 
 log = logging.getLogger(__name__)
 
 # Seconds between two notes of how far a job is.
-TELL_EVERY = 1.0
-# Set when the worker is told to end: reading a long log to its end would keep it for minutes.
+SECONDS_BETWEEN_NOTES = 1.0
+# Set when the worker is to end: reading a long log to its end would keep it for minutes.
 stopping = threading.Event()
 
 
-def ask(kind: AuditJob.Kind, **fields: str) -> AuditJob:
+def request_job(kind: AuditJob.Kind, **fields: str) -> AuditJob:
     """Have a worker do a job for whoever's request is being answered."""
     from moderation.audit.tasks import work as task
 
     with transaction.atomic():
-        job = AuditJob.objects.create(kind=kind, actor=acting(), origin=origin(), **fields)
+        job = AuditJob.objects.create(kind=kind, actor=current_actor(), origin=request_origin(), **fields)
         task.enqueue(str(job.pk))
     return job
 
@@ -53,16 +54,16 @@ def work(pk: UUID) -> None:
     try:
         problem = verify(job) if job.kind == AuditJob.Kind.VERIFICATION else write(job)
     except Interrupted as interruption:
-        tell(job, state=AuditJob.State.FAILED, problem=type(interruption).__name__)
+        note(job, state=AuditJob.State.FAILED, problem=type(interruption).__name__)
     except Exception as failure:
         log.exception("%s failed", job)
         # Its text may hold paths and statements: the log has those.
-        tell(job, state=AuditJob.State.FAILED, problem=type(failure).__name__)
+        note(job, state=AuditJob.State.FAILED, problem=type(failure).__name__)
     else:
-        tell(job, state=AuditJob.State.DONE, problem=problem)
+        note(job, state=AuditJob.State.DONE, problem=problem)
 
 
-def tell(job: AuditJob, **fields: Any) -> None:
+def note(job: AuditJob, **fields: Any) -> None:
     """Note how the job stands."""
     AuditJob.objects.filter(pk=job.pk).update(seen_at=timezone.now(), **fields)
 
@@ -75,22 +76,21 @@ class Progress:
     """Notes how far a job is, now and then. Raises Interrupted when the worker is to end."""
 
     def __init__(self, job: AuditJob) -> None:
-        self._job, self._told_at = job, 0.0
+        self._job, self._noted_at = job, 0.0
 
     def __call__(self, seq: int, last: int) -> None:
         if stopping.is_set():
             raise Interrupted
-        if seq == last or time.monotonic() - self._told_at > TELL_EVERY:
-            self._told_at = time.monotonic()
-            tell(self._job, done=seq, total=last)
+        if seq == last or time.monotonic() - self._noted_at > SECONDS_BETWEEN_NOTES:
+            self._noted_at = time.monotonic()
+            note(self._job, done=seq, total=last)
 
 
 def verify(job: AuditJob) -> str:
     """What is wrong with the log, a sentence, or with the key, an `AuditAlarm.Problem`; empty: nothing. Recorded."""
-    told = verification.find([], Progress(job))
-    detail = {**told, "checkpoints": 0, "job": str(job.pk), "from": job.origin}
-    record(actor=job.actor, action=Action.LOG_VERIFIED, detail=detail)
-    return str(told["problem"] or told.get("key_problem", ""))
+    findings = verification.verify_log([], Progress(job))
+    record(LogVerified(actor=job.actor, origin=job.origin, job=job.pk, checkpoints=0, **findings))
+    return str(findings["problem"] or findings.get("key_problem", ""))
 
 
 def write(job: AuditJob) -> str:
@@ -100,14 +100,13 @@ def write(job: AuditJob) -> str:
         raise ValueError(f"{job}: its filters are no longer understood")
     Sealer().seal()
     narrowed: Any = form.narrow(AuditEntry.objects.all())
-    about = {"actor": job.actor, "filters": form.asked(), "job": str(job.pk), "from": job.origin}
-    lines = export.lines(job.format, narrowed, progress=Progress(job), **about)
+    lines = export.lines(job.format, narrowed, actor=job.actor, filters=form.given(), job=job, progress=Progress(job))
     job.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     export.write_file(job.file, export.with_mark(job.format, lines))
     return ""
 
 
-def forget() -> None:
+def delete_old() -> None:
     """Delete files and jobs of a day ago: files of this machine, whatever made them."""
     long_ago = timezone.now() - AuditJob.KEPT
     with suppress(FileNotFoundError):

@@ -6,9 +6,10 @@ import logging
 
 from django.db import Error, connection
 
-from moderation.audit import alarms, checkpoints
+from moderation.audit import alarms
+from moderation.audit.ledger import checkpoints
+from moderation.audit.ledger.signing import SigningKeyError
 from moderation.audit.models import AuditAlarm
-from moderation.audit.signing import SigningKeyError
 from moderation.audit.verifier import BrokenError
 
 log = logging.getLogger(__name__)

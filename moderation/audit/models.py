@@ -1,6 +1,6 @@
 """The audit log: entries, their seals, and checkpoints, written once and never changed; and jobs, which are no log.
 
-`audit.services.record()` writes entries, `audit.chain` seals them, `audit.checkpoints` signs what is sealed.
+`audit.services.record()` writes entries; in `audit/ledger/`, `chain` seals them and `checkpoints` signs what is sealed.
 """
 
 from datetime import timedelta
@@ -13,9 +13,13 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+# The version of what entries are made of. 1: `detail` was free in form, and nothing said which version it was.
+# 2: `detail` has the fields of the event classes, and the entry its version.
+SCHEMA = 2
+
 
 class Action(models.TextChoices):
-    """What an entry tells of (interface.md, `export_audit`)."""
+    """What an entry is about; each has an event class (`audit/events.py`)."""
 
     REQUESTED = "recall.requested", _("recall requested")
     SENDING = "recall.sending", _("call about to be sent")
@@ -67,7 +71,7 @@ class AppendOnlyQuerySet(models.QuerySet[Any]):
 
 
 class AppendOnly(models.Model):
-    """A row that is written once. Triggers refuse UPDATE and DELETE on both engines (`audit/triggers.py`)."""
+    """A row that is written once. Triggers refuse UPDATE and DELETE on both engines (`audit/ledger/triggers.py`)."""
 
     objects = AppendOnlyQuerySet.as_manager()
 
@@ -108,6 +112,7 @@ class AuditEntry(AppendOnly):
     response_content = models.TextField(_("response content"), null=True)  # noqa: DJ001 - null: no answer came
     latency_ms = models.BigIntegerField(_("latency (ms)"), null=True)
     detail = models.JSONField(_("detail"), default=dict)
+    schema = models.PositiveSmallIntegerField(_("version"), db_default=1)
 
     class Meta:
         verbose_name = _("audit entry")
@@ -143,8 +148,8 @@ class ErasableQuerySet(AppendOnlyQuerySet):
 class AuditPrivate(AppendOnly):
     """What of an entry may have to be erased: free text about people. `content` is JSON text, an object.
 
-    The entry's `detail` has a hash of it with its salt under "private" (`audit.services.entry()`), so that the chain
-    stays as it is when this is erased. Triggers refuse every other change.
+    The entry's `detail` has a hash of it with its salt under "private" (`audit/services.py`), so that the chain stays
+    as it is when this is erased. Triggers refuse every other change.
     """
 
     entry = models.OneToOneField(AuditEntry, on_delete=models.PROTECT, primary_key=True, related_name="private")
@@ -170,7 +175,7 @@ class AuditPrivate(AppendOnly):
 
 
 class AuditSeal(AppendOnly):
-    """An entry's place in the chain: what `audit.chain` found when it read the entry back.
+    """An entry's place in the chain: made when `audit.ledger.chain` read the entry back.
 
     `hash` is that of `audit.verifier.entry_hash()`; `prev_hash` is the hash of the seal before, and unique, so
     that the chain cannot fork.
@@ -262,7 +267,7 @@ ADVICE = {
 class AuditJob(models.Model):
     """Reading the whole log, which a person asked for in Django admin and a worker does.
 
-    Kept for a day, with the file that it made: what was exported or found is told by the log itself.
+    Kept for a day, with the file that it made: the log itself records what was exported or verified.
     """
 
     class Kind(models.TextChoices):
@@ -295,7 +300,7 @@ class AuditJob(models.Model):
     # Why it failed, or what is wrong with the log.
     problem = models.TextField(blank=True, default="")
     created_at = models.DateTimeField(default=timezone.now)
-    # When the worker last told of it.
+    # When the worker last wrote its progress.
     seen_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

@@ -1,4 +1,4 @@
-"""Writing the audit log: called inside the transaction of the step that it tells of."""
+"""Writing the audit log: called inside the transaction of the step that an entry is about."""
 
 import json
 import secrets
@@ -12,19 +12,58 @@ from django.db import transaction
 from django.utils import timezone
 
 from moderation.audit import verifier
-from moderation.audit.models import Action, AuditEntry, AuditPrivate
-from moderation.audit.requests import acting, origin
+from moderation.audit.events import Event
+from moderation.audit.ledger.format import MAX_DEPTH
+from moderation.audit.models import SCHEMA, Action, AuditEntry, AuditPrivate
+from moderation.audit.request_context import current_actor, request_origin
 
-# Levels of lists and objects. What nests deeper is hashed and exported as text, and some readers of JSON give up.
-DEEPEST = 100
 CONTAINERS = (dict, list, tuple)
 # Opening something again within this time counts as reading on, and is not recorded again.
 READS_ON = timedelta(hours=1)
-PLAIN = frozenset({int, str, float, bool, type(None)})
+SCALARS = frozenset({int, str, float, bool, type(None)})
 
 
 class TooDeepToRecord(ValueError):
-    """What was to be recorded nests deeper than DEEPEST."""
+    """What was to be recorded nests deeper than MAX_DEPTH."""
+
+
+def entry_of(event: Event) -> AuditEntry:
+    """The entry of `event`, not yet in the log. Raises TooDeepToRecord."""
+    columns: dict[str, Any] = {}
+    detail: dict[str, Any] = {}
+    private: dict[str, Any] = {}
+    for field, value in event.values():
+        part = columns if field.meta is None else private if field.is_private else detail
+        part[field.name] = value
+    columns |= columns.pop("conversation", None) or {}
+    return make_entry(event.action, columns, detail, private, event.origin, SCHEMA)
+
+
+def make_entry(
+    action: Action,
+    columns: dict[str, Any],
+    detail: dict[str, Any],
+    private: Mapping[str, Any],
+    came_from: Mapping[str, str] | None,
+    schema: int,
+) -> AuditEntry:
+    """An entry of these values.
+
+    `detail` gets the origin of the request that is being answered under "from", and under "private" a salted hash of
+    what is kept apart. Raises TooDeepToRecord: the sealer could not read it back, and would seal nothing after it.
+    """
+    if nests_deeper([detail, columns.get("request"), columns.get("timestamps"), private], MAX_DEPTH + 1):
+        raise TooDeepToRecord(f"{action}: it nests deeper than {MAX_DEPTH} levels")
+    if origin := request_origin() or came_from:
+        detail["from"] = dict(origin)
+    if private:
+        content, salt = json.dumps(private), secrets.token_hex(32)
+        part = {"salt": salt, "content": verifier.load(content)}
+        detail["private"] = sha256(verifier.canonical(part)).hexdigest()
+    made = AuditEntry(at=timezone.now(), action=action, detail=detail, schema=schema, **columns)
+    if private:
+        made.private = AuditPrivate(entry=made, salt=salt, content=content)
+    return made
 
 
 def entry(
@@ -45,43 +84,22 @@ def entry(
     detail: Mapping[str, Any] | None = None,
     private: Mapping[str, Any] | None = None,
 ) -> AuditEntry:
-    """One entry, not yet in the log: for `record_all()`.
-
-    `conversation` is {"kind", "user_a", "user_b"} or {"kind", "group_id"}; `timestamps` are milliseconds since
-    the epoch; `request` is the body sent, its key masked already. Where the request that is being answered comes
-    from is added to `detail` under "from". `private`, free text about people, is kept apart so that it can be erased:
-    `detail` has its salted hash under "private". Raises TooDeepToRecord: what the sealer could not read back would keep
-    it from everything that comes after.
-    """
-    detail = dict(detail or {})
-    if nests_deeper([detail, request, timestamps, private], DEEPEST + 1):
-        raise TooDeepToRecord(f"{action}: it nests deeper than {DEEPEST} levels")
-    if found := origin():
-        detail["from"] = found
-    if private:
-        content, salt = json.dumps(private), secrets.token_hex(32)
-        part = {"salt": salt, "content": verifier.load(content)}
-        detail["private"] = sha256(verifier.canonical(part)).hexdigest()
-    made = AuditEntry(
-        at=timezone.now(),
-        actor=actor,
-        action=action,
-        app=app,
+    """An entry of version 1, free in form: for callers that have no event class yet."""
+    columns = {
+        "actor": actor,
+        "app": app,
         **(conversation or {}),
-        recall=recall,
-        batch=batch,
-        attempt=attempt,
-        timestamps=None if timestamps is None else list(timestamps),
-        request=request,
-        http_status=http_status,
-        response_code=response_code,
-        response_content=response_content,
-        latency_ms=latency_ms,
-        detail=detail,
-    )
-    if private:
-        made.private = AuditPrivate(entry=made, salt=salt, content=content)
-    return made
+        "recall": recall,
+        "batch": batch,
+        "attempt": attempt,
+        "timestamps": None if timestamps is None else list(timestamps),
+        "request": request,
+        "http_status": http_status,
+        "response_code": response_code,
+        "response_content": response_content,
+        "latency_ms": latency_ms,
+    }
+    return make_entry(action, columns, dict(detail or {}), private or {}, None, 1)
 
 
 def nests_deeper(value: Any, levels: int) -> bool:
@@ -97,20 +115,21 @@ def nests_deeper(value: Any, levels: int) -> bool:
 def _containers(parts: Iterable[Any]) -> list[Any]:
     """Those of `parts` that have parts."""
     # Most are texts, or thousands of timestamps.
-    return [] if PLAIN.issuperset(map(type, parts)) else [part for part in parts if isinstance(part, CONTAINERS)]
+    return [] if SCALARS.issuperset(map(type, parts)) else [part for part in parts if isinstance(part, CONTAINERS)]
 
 
-def record(**fields: Any) -> AuditEntry:
-    """Append the `entry()` of these fields and return it.
+def record(event: Event | None = None, **fields: Any) -> AuditEntry:
+    """Append the entry of `event` and return it.
 
     What cannot be recorded raises, and with it the step fails: an action without its entry does not happen.
     """
-    (appended,) = record_all([entry(**fields)])
+    (appended,) = record_all([event or entry(**fields)])
     return appended
 
 
-def record_all(entries: Sequence[AuditEntry]) -> list[AuditEntry]:
-    """Append `entries` in their order; as `record()`."""
+def record_all(events: Sequence[Event | AuditEntry]) -> list[AuditEntry]:
+    """Append the entries of `events` in their order; as `record()`."""
+    entries = [entry_of(event) if isinstance(event, Event) else event for event in events]
     parts = [entry.private for entry in entries if hasattr(entry, "private")]
     if not parts:
         return AuditEntry.objects.bulk_create(entries)
@@ -118,14 +137,9 @@ def record_all(entries: Sequence[AuditEntry]) -> list[AuditEntry]:
         AuditEntry.objects.bulk_create(entries)
         # Each takes the key of its entry.
         AuditPrivate.objects.bulk_create(parts)
-    return list(entries)
+    return entries
 
 
 def was_recorded_lately(**fields: Any) -> bool:
     """Whether the account of the current request has an entry with these fields from the last READS_ON."""
-    return AuditEntry.objects.filter(actor=acting(), at__gte=timezone.now() - READS_ON, **fields).exists()
-
-
-def record_search(page: str, **asked: Any) -> None:
-    """Record that whoever's request is being answered looks on `page` for messages or conversations by `asked`."""
-    record(actor=acting(), action=Action.SEARCHED, detail={"page": page}, private={"asked": asked})
+    return AuditEntry.objects.filter(actor=current_actor(), at__gte=timezone.now() - READS_ON, **fields).exists()

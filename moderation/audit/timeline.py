@@ -1,4 +1,4 @@
-"""The log by day, for going to one: found by look-ups in the index by time, never by reading the log."""
+"""The log by day, for going to one: by look-ups in the index by time, never by reading the log."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, NamedTuple
@@ -10,19 +10,19 @@ from moderation.audit.filters import TimeField
 from moderation.audit.models import AuditEntry
 
 DAYS = 10
-# Of a day with more entries the number is not told.
-MOST = 1000
+# Of a day with more entries the number is not counted.
+MAX_COUNTED = 1000
 
 
 class Day(NamedTuple):
-    """A day of the reader's zone on which something was recorded; `number` stops at MOST + 1."""
+    """A day of the reader's zone on which something was recorded; `number` stops at MAX_COUNTED + 1."""
 
     day: date
     number: int
 
     @property
     def is_capped(self) -> bool:
-        return self.number > MOST
+        return self.number > MAX_COUNTED
 
     @property
     def span(self) -> dict[str, str]:
@@ -40,9 +40,9 @@ def days(before: date | None = None, after: date | None = None) -> list[Day]:
 
     Raises OverflowError for days at the ends of the calendar.
     """
-    found: list[Day] = []
+    days_with_entries: list[Day] = []
     rows: Any = AuditEntry.objects.all()
-    while len(found) < DAYS:
+    while len(days_with_entries) < DAYS:
         if after:
             ahead = rows.filter(at__gte=midnight(after + timedelta(days=1))).order_by("at")
         else:
@@ -52,12 +52,12 @@ def days(before: date | None = None, after: date | None = None) -> list[Day]:
             break
         day = timezone.localtime(at).date()
         span = rows.filter(at__gte=midnight(day), at__lt=midnight(day + timedelta(days=1)))
-        found.append(Day(day, span.order_by("at")[: MOST + 1].count()))
+        days_with_entries.append(Day(day, span.order_by("at")[: MAX_COUNTED + 1].count()))
         before, after = (None, day) if after else (day, None)
-    return sorted(found, reverse=True)
+    return sorted(days_with_entries, reverse=True)
 
 
-def asked_day(text: str | None) -> date | None:
+def day_of(text: str | None) -> date | None:
     """A day such as 2026-01-31; None for anything else."""
     try:
         return date.fromisoformat(text or "")
@@ -65,7 +65,7 @@ def asked_day(text: str | None) -> date | None:
         return None
 
 
-def asked_span(query: Any) -> list[datetime | None]:
+def span_of(query: Any) -> list[datetime | None]:
     """The times that the list's query string asks for, however they are written: browsers leave out seconds of 0."""
     try:
         return [TimeField(required=False).clean(query.get(name)) for name in ("since", "until")]
@@ -75,7 +75,7 @@ def asked_span(query: Any) -> list[datetime | None]:
 
 def row(query: Any) -> dict[str, Any]:
     """The row of days above the list whose query string this QueryDict is, as the template shows it."""
-    before, after = asked_day(query.get("days_before")), asked_day(query.get("days_after"))
+    before, after = day_of(query.get("days_before")), day_of(query.get("days_after"))
     try:
         shown = days(before, None if before else after)
     except OverflowError:
@@ -90,7 +90,7 @@ def row(query: Any) -> dict[str, Any]:
             changed[name] = value
         return f"?{changed.urlencode()}"
 
-    asked = asked_span(query)
+    span = span_of(query)
     # The row stays where it is when a day is chosen, or other filters are.
     here = {"days_before": str(shown[0].day + timedelta(days=1))} if shown and (before or after) else {}
     return {
@@ -99,12 +99,12 @@ def row(query: Any) -> dict[str, Any]:
             {
                 "day": each,
                 "address": address(**here, **each.span),
-                "is_this": asked == [midnight(each.day), midnight(each.day + timedelta(days=1))],
+                "is_this": span == [midnight(each.day), midnight(each.day + timedelta(days=1))],
             }
             for each in shown
         ],
         "earlier": len(shown) == DAYS and address(days_before=str(shown[-1].day)),
         "later": bool(shown) and bool(before or after) and address(days_after=str(shown[0].day)),
         "latest": bool(before or after) and address(),
-        "most": MOST,
+        "max_counted": MAX_COUNTED,
     }

@@ -1,9 +1,35 @@
-"""Verifies an export of the audit log. Needs this file and `cryptography`: neither the console nor its database.
+"""Verifies an export of the moderation console's audit log, without the console and without its database.
 
-A line is an entry, a JSON object. `hash` is the SHA-256 of its RFC 8785 form without `hash` and `private`, where half
-of a surrogate pair counts as a character; `prev_hash` that of the line before; `seq` counts from 1. `private`, salted
-text, null once erased, has its own in `detail.private`. The hashes are the leaves of a Merkle tree (RFC 6962, 2.1). A
-checkpoint is a note of its size and root signed with Ed25519 (C2SP tlog-checkpoint); a proof is C2SP tlog-proof.
+It is one file, needs Python 3.11 or later and the package `cryptography`, and is meant to be read before it is trusted:
+
+    python verifier.py EXPORT.jsonl --checkpoint CHECKPOINT --public-key KEY
+
+Exit status: 0 intact; 1 broken, naming the first bad entry; 2 what was given cannot be read.
+
+What a log consists of
+----------------------
+An export has one entry a line, a JSON object. Its keys are those of FIELDS below.
+
+-   `seq` numbers the entries from 1, without a gap.
+-   `hash` is the SHA-256 of the entry in its canonical form (RFC 8785; half of a surrogate pair counts as a character),
+    without `hash` itself and without `private`.
+-   `prev_hash` is the `hash` of the entry before, and so part of what is hashed: whoever changes, inserts or removes an
+    entry has to make every later hash anew. The first entry's is FIRST_PREV_HASH.
+-   `private` is free text about people, with a salt. It may have to be erased, and is null then. `detail.private` holds
+    the SHA-256 of its canonical form: the chain stays as it is when the text goes. An entry `text.erased` names in
+    `detail.entries` the entries whose text it erased.
+-   `schema` is the version of the format. Version 1 had no such key. Every version that was ever written is read.
+
+The hashes are also the leaves of a Merkle tree (RFC 6962, 2.1). A checkpoint is a note of the tree's size and root that
+the console has signed with Ed25519 (C2SP tlog-checkpoint). Kept where the console cannot write, it shows whether the
+log begins with the entries that it began with then, even if all hashes were made anew. A proof (C2SP tlog-proof) shows
+of a single entry that it is in the tree of a checkpoint.
+
+How to read this file
+---------------------
+From the end: `main` reads the arguments, `verify` does what they ask for. `read_export` turns lines into entries,
+`Chain.add` checks one entry after the other, `Tree` computes roots, `Checkpoint` reads and checks signed notes, and
+`check_proof` checks the proof of one entry. `load` and `canonical` are JSON as it is hashed.
 """
 
 import argparse
@@ -13,9 +39,7 @@ import sys
 from base64 import b64decode
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from functools import reduce
 from hashlib import sha256
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -23,17 +47,47 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 FIRST_PREV_HASH = "0" * 64
-ORIGIN = "moderation-console/"  # Then how the first entry's hash begins: a log is known by it.
+# A log's name: this, and the first 16 digits of its first entry's hash.
+ORIGIN = "moderation-console/"
+# The first line of a proof.
 PROOF = "c2sp.org/tlog-proof@v1"
-KINDS = {int: "a whole number", str: "a string", dict: "an object", list: "a list"}
-# What each key of an entry may hold, numbers as text beyond 2^53 - 1; NULLABLE ones also null.
-KEYS: dict[str, set[type]] = {"timestamps": {list}, **dict.fromkeys(("conversation", "request", "detail"), {dict})}
-KEYS |= dict.fromkeys(("at", "actor", "action", "app", "recall", "response_content", "prev_hash", "hash"), {str})
-KEYS |= dict.fromkeys(("seq", "batch", "attempt", "http_status"), {int})
-KEYS |= {**dict.fromkeys(("response_code", "latency_ms"), {int, str}), "private": {dict}}
-NULLABLE = KEYS.keys() - {"seq", "at", "actor", "action", "detail", "prev_hash", "hash"}
-TYPES = {key: {*kinds, type(None)} if key in NULLABLE else kinds for key, kinds in KEYS.items()}
-IS_HASH = re.compile("[0-9a-f]{64}").fullmatch
+
+NULL = type(None)
+# What each key of an entry may hold. A number beyond 2^53 - 1 is written as text.
+FIELDS: dict[str, tuple[type, ...]] = {
+    "seq": (int,),
+    "at": (str,),
+    "actor": (str,),
+    "action": (str,),
+    "app": (str, NULL),
+    "conversation": (dict, NULL),
+    "recall": (str, NULL),
+    "batch": (int, NULL),
+    "attempt": (int, NULL),
+    "timestamps": (list, NULL),
+    "request": (dict, NULL),
+    "http_status": (int, NULL),
+    "response_code": (int, str, NULL),
+    "response_content": (str, NULL),
+    "latency_ms": (int, str, NULL),
+    "detail": (dict,),
+    "prev_hash": (str,),
+    "hash": (str,),
+    "schema": (int,),
+    "private": (dict, NULL),
+}
+TYPE_NAMES = {int: "a whole number", str: "a string", dict: "an object", list: "a list"}
+# The keys of an entry in each version of the format.
+VERSIONS = {1: FIELDS.keys() - {"schema"}, 2: FIELDS.keys()}
+# Keys that an entry's hash does not cover.
+NOT_HASHED = frozenset({"hash", "private"})
+
+MAX_LINE_BYTES = 64 * 1024 * 1024
+MAX_LEVELS = 200
+MAX_INTEGER = 2**53 - 1
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+is_hash = re.compile("[0-9a-f]{64}").fullmatch
 
 
 class UnreadableError(ValueError):
@@ -44,27 +98,37 @@ class BrokenError(Exception):
     """It can be read, and it is not what was written."""
 
 
+# JSON as it is hashed
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(found := dict(pairs)) < len(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
         raise UnreadableError("a key occurs twice in one object")
-    return found
+    return values
 
 
-def _int(digits: str) -> int:
-    if len(digits) > 17 or abs(int(digits)) >= 2**53:
+def _integer(digits: str) -> int:
+    # The length is looked at first: Python refuses to convert thousands of digits.
+    if len(digits) > 17 or abs(int(digits)) > MAX_INTEGER:
         raise UnreadableError("a number is beyond 2^53 - 1")
     return int(digits)
 
 
-# What is not whole becomes Decimal, which the encoder refuses, and so takes the slow way; NaN is refused at once.
-_decode = json.JSONDecoder(object_pairs_hook=_object, parse_int=_int, parse_float=Decimal, parse_constant=_int).decode
+# Fractions become Decimal, which the quick encoder refuses. NaN and Infinity go to `_integer`, which refuses them.
+_decode = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_float=Decimal, parse_constant=_integer
+).decode
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False).encode
 
 
-def load(text: str, levels: int = 200) -> Any:
-    """The value of one line. Raises UnreadableError: a key twice, a number beyond 2^53 - 1, more levels of nesting."""
-    signs = re.sub(r'"[^"\\]*(?:\\.[^"\\]*)*"|[^][{}]', "", text) if text.count("[") + text.count("{") > levels else ""
-    if max(accumulate(1 if sign in "[{" else -1 for sign in signs), default=0) > levels:
+def load(text: str, levels: int = MAX_LEVELS) -> Any:
+    """The value of a JSON text.
+
+    Raises UnreadableError: no JSON, a key twice in one object, a number beyond 2^53 - 1, more than so many `levels`.
+    """
+    # A text with few brackets cannot nest deeply, and needs no closer look.
+    if text.count("[") + text.count("{") > levels and _depth(text) > levels:
         raise UnreadableError(f"it nests deeper than {levels} levels")
     try:
         return _decode(text)
@@ -72,62 +136,118 @@ def load(text: str, levels: int = 200) -> Any:
         raise UnreadableError(f"it is not JSON ({problem})") from None
 
 
+def _depth(text: str) -> int:
+    """How many levels of objects and lists a JSON text has."""
+    brackets = re.sub(r'"[^"\\]*(?:\\.[^"\\]*)*"|[^][{}]', "", text)
+    depth = deepest = 0
+    for bracket in brackets:
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
 def canonical(value: Any) -> bytes:
     """RFC 8785's form of what `load` returned."""
     try:
         text = _encode(value)
-        # With characters of two units sorting by code points is no longer sorting by UTF-16, as RFC 8785 asks.
-        text = _slowly(value) if len(text.encode("utf-16-le", "surrogatepass")) > 2 * len(text) else text
     except TypeError:
-        text = _slowly(value)
+        # There is a fraction in it.
+        text = _encode_slowly(value)
+    else:
+        # The quick encoder sorts keys by code points, RFC 8785 by UTF-16 units. The orders differ only where there are
+        # characters of two units.
+        has_pairs = len(text.encode("utf-16-le", "surrogatepass")) > 2 * len(text)
+        if has_pairs:
+            text = _encode_slowly(value)
     return text.encode("utf-8", "surrogatepass")
 
 
-def _slowly(value: Any) -> str:
+def _encode_slowly(value: Any) -> str:
     if isinstance(value, dict):
         names = sorted(value, key=lambda name: name.encode("utf-16-be", "surrogatepass"))
-        return "{" + ",".join([f"{_encode(name)}:{_slowly(value[name])}" for name in names]) + "}"
+        return "{" + ",".join([f"{_encode(name)}:{_encode_slowly(value[name])}" for name in names]) + "}"
     if isinstance(value, list):
-        return "[" + ",".join([_slowly(item) for item in value]) + "]"
-    if not isinstance(value, Decimal):
-        return _encode(value)
-    if abs(number := float(value)) == float("inf"):
+        return "[" + ",".join([_encode_slowly(item) for item in value]) + "]"
+    if isinstance(value, Decimal):
+        return _encode_fraction(float(value))
+    return _encode(value)
+
+
+def _encode_fraction(number: float) -> str:
+    """A number as ECMAScript writes it: the shortest digits, positional from 1e-6 up to 1e21."""
+    if abs(number) == float("inf"):
         raise UnreadableError("a number is too great")
-    # As ECMAScript writes it: the shortest digits, positional from 1e-6 up to 1e21.
+    if number == 0:
+        return "0"
     digits = Decimal(repr(number)).normalize()
-    return "0" if number == 0 else f"{digits:f}" if 1e-6 <= abs(number) < 1e21 else f"{digits:e}"
+    return f"{digits:f}" if 1e-6 <= abs(number) < 1e21 else f"{digits:e}"
 
 
 def entry_hash(entry: dict[str, Any]) -> str:
     """The hash of an entry, whatever its own `hash` says."""
-    return sha256(canonical({key: value for key, value in entry.items() if key not in ("hash", "private")})).hexdigest()
+    hashed = {key: value for key, value in entry.items() if key not in NOT_HASHED}
+    return sha256(canonical(hashed)).hexdigest()
+
+
+# The tree over the entries' hashes
+
+
+def _leaf(hash_: bytes) -> bytes:
+    return sha256(b"\x00" + hash_).digest()
 
 
 def _node(left: bytes, right: bytes) -> bytes:
-    return sha256(b"\1" + left + right).digest()
+    return sha256(b"\x01" + left + right).digest()
 
 
 class Tree:
     """A Merkle tree as it grows: `nodes` are the roots of its full subtrees, the largest first."""
 
     def __init__(self, size: int = 0, nodes: Iterable[bytes] = ()) -> None:
-        self.size, self.nodes = size, list(nodes)
+        self.size = size
+        self.nodes = list(nodes)
 
     def append(self, leaf: bytes) -> None:
         """Add a leaf: an entry's hash, 32 bytes."""
-        node, size = sha256(b"\0" + leaf).digest(), self.size
+        node = _leaf(leaf)
+        # Each one at the end of the size, in binary, is a full subtree as large as what is being added: they join.
+        size = self.size
         while size & 1:
-            node, size = _node(self.nodes.pop(), node), size >> 1
+            node = _node(self.nodes.pop(), node)
+            size >>= 1
         self.nodes.append(node)
         self.size += 1
 
     def root(self) -> bytes:
-        nodes = self.nodes or [sha256().digest()]
-        return reduce(lambda right, left: _node(left, right), reversed(nodes))
+        """The tree's root; of an empty one, the hash of nothing."""
+        if not self.nodes:
+            return sha256(b"").digest()
+        root = self.nodes[-1]
+        for left in reversed(self.nodes[:-1]):
+            root = _node(left, root)
+        return root
+
+
+def _root_by_path(node: bytes, index: int, size: int, path: list[bytes]) -> bytes:
+    """The root of a tree of `size` over the leaf `node` at `index`, by its audit path (RFC 6962, 2.1.1).
+
+    Empty if the path is too short or too long.
+    """
+    if size == 1 or not path:
+        return node if size == 1 and not path else b""
+    # The left subtree has the largest power of two below `size`.
+    left_size = 1 << (size - 1).bit_length() - 1
+    sibling = path[-1]
+    if index < left_size:
+        return _node(_root_by_path(node, index, left_size, path[:-1]), sibling)
+    return _node(sibling, _root_by_path(node, index - left_size, size - left_size, path[:-1]))
+
+
+# Signed checkpoints
 
 
 class Checkpoint(NamedTuple):
-    """A signed note of a log's size and root. `text` is what was signed."""
+    """A signed note of a log's size and root. `text` is what was signed; a signature is a name, and key id and mark."""
 
     origin: str
     size: int
@@ -137,151 +257,244 @@ class Checkpoint(NamedTuple):
 
     @classmethod
     def read(cls, note: str) -> "Checkpoint":
-        """Raises ValueError."""
-        text, _, signed = note.partition("\n\n")
-        lines, pairs = text.split("\n"), re.findall(r"— (\S+) (\S+)\n", signed)
-        well = re.fullmatch("[^\ufeff\n]+\n[1-9][0-9]{0,18}\n.{44}(\n.*)*", text)
-        if not well or not pairs or "".join(f"— {name} {mark}\n" for name, mark in pairs) != signed:
+        """The checkpoint that a note holds. Raises ValueError."""
+        text, _, signature_lines = note.partition("\n\n")
+        signatures = re.findall(r"— (\S+) (\S+)\n", signature_lines)
+        # Name, size, root in Base64, and lines of which nothing is known here.
+        is_text = re.fullmatch("[^\ufeff\n]+\n[1-9][0-9]{0,18}\n.{44}(\n.*)*", text)
+        # Nothing but signatures may follow.
+        is_signed = signatures and "".join(f"— {name} {mark}\n" for name, mark in signatures) == signature_lines
+        if not is_text or not is_signed:
             raise UnreadableError("not a checkpoint: name, size, root, a blank line, signatures")
-        signatures = [(name, b64decode(mark, validate=True)) for name, mark in pairs]
-        return cls(lines[0], int(lines[1]), b64decode(lines[2], validate=True), text + "\n", signatures)
+        origin, size, root, *_extension = text.split("\n")
+        return cls(
+            origin=origin,
+            size=int(size),
+            root=b64decode(root, validate=True),
+            text=text + "\n",
+            signatures=[(name, b64decode(mark, validate=True)) for name, mark in signatures],
+        )
 
     @staticmethod
     def key_id(name: str, key: bytes) -> bytes:
-        """What tells keys apart in a signed note (C2SP signed-note)."""
-        return sha256(name.encode() + b"\n\1" + key).digest()[:4]
+        """The four bytes that identify a key in a signed note (C2SP signed-note)."""
+        return sha256(name.encode() + b"\n\x01" + key).digest()[:4]
 
     def check_signature(self, key: bytes, log: str = "") -> None:
-        """Raise BrokenError unless the holder of this Ed25519 key has signed, the key of this log if it is of one."""
-        ours = self.origin, self.key_id(self.origin, key)
-        marks = [mark[4:] for name, mark in self.signatures if (name, mark[:4]) == ours]
-        if not marks or log not in ("", self.origin):
+        """Raise BrokenError unless the holder of this Ed25519 key has signed it.
+
+        `log`: the name of the log that the key is of, if it is known.
+        """
+        key_id = self.key_id(self.origin, key)
+        ours = [mark[4:] for name, mark in self.signatures if name == self.origin and mark[:4] == key_id]
+        if not ours or log not in ("", self.origin):
             raise BrokenError("the checkpoint is not signed with this public key")
         try:
-            Ed25519PublicKey.from_public_bytes(key).verify(marks[0], self.text.encode())
+            Ed25519PublicKey.from_public_bytes(key).verify(ours[0], self.text.encode())
         except InvalidSignature:
             raise BrokenError(f"the checkpoint of {self.size} was changed: its signature is not right") from None
 
 
 def read_public_key(text: str) -> tuple[bytes, str]:
-    """A key as `audit_checkpoint` prints it (log+id+Base64), or its 32 bytes in Base64; and its log's name, or ""."""
-    found = re.fullmatch(rf"(?:({ORIGIN}[^+]*)[+]\w+[+])?([A-Za-z\d+/]{{43}}[A-Za-z\d+/=])", text.strip(), re.ASCII)
-    if not found or b64decode(found[2])[:-32] not in (b"", b"\1"):
-        raise UnreadableError("not a public key: 32 bytes of Ed25519 in Base64")
-    return b64decode(found[2])[-32:], found[1] or ""
+    """The 32 bytes of a public key, and the name of its log, or "".
+
+    `text` is a key as `audit_checkpoint` prints it (log+id+Base64), or its bytes in Base64. Raises UnreadableError.
+    """
+    match = re.fullmatch(rf"(?:({ORIGIN}[^+]*)[+]\w+[+])?([A-Za-z\d+/]{{43}}[A-Za-z\d+/=])", text.strip(), re.ASCII)
+    if match:
+        log, encoded = match.groups()
+        decoded = b64decode(encoded)
+        # C2SP puts a byte before the key, which says that it is of Ed25519.
+        if decoded[:-32] in (b"", b"\x01"):
+            return decoded[-32:], log or ""
+    raise UnreadableError("not a public key: 32 bytes of Ed25519 in Base64")
 
 
-def _climb(node: bytes, index: int, size: int, path: list[bytes]) -> bytes:
-    """The root of a tree of `size` over the leaf `node` at `index`, by its audit path (RFC 6962, 2.1.1)."""
-    if size == 1 or not path:
-        return node if size == 1 and not path else b""
-    left = 1 << (size - 1).bit_length() - 1
-    if index < left:
-        return _node(_climb(node, index, left, path[:-1]), path[-1])
-    return _node(path[-1], _climb(node, index - left, size - left, path[:-1]))
-
-
-def check_proof(entry: dict[str, Any], proof: str) -> Checkpoint:
-    """The checkpoint that includes `entry` by this proof. Raises BrokenError, ValueError."""
-    head, _, note = proof.partition("\n\n")
-    form, index, *lines = [*head.split("\n"), ""]
-    if form != PROOF or not re.fullmatch("index [0-9]{1,19}", index):
-        raise UnreadableError(f"not a proof: {PROOF}, index, hashes, a blank line, a checkpoint")
-    checkpoint, path, seq = Checkpoint.read(note), [b64decode(line, validate=True) for line in lines[:-1]], entry["seq"]
-    Chain(partial=True).add(entry)
-    leaf, belongs = sha256(b"\0" + bytes.fromhex(entry["hash"])).digest(), index == f"index {seq - 1}"
-    if not belongs or seq > checkpoint.size or _climb(leaf, seq - 1, checkpoint.size, path) != checkpoint.root:
-        raise BrokenError(f"seq {seq}: the proof does not lead from it to the checkpoint's root")
-    return checkpoint
+# Entries, one after the other
 
 
 class Chain:
-    """Takes entries in order and raises BrokenError at the first that does not follow; in a `partial` one some lack."""
+    """Takes entries in order and raises BrokenError at the first that does not follow.
+
+    The log has to begin with what each of the `checkpoints` covers. In a `partial` chain entries may be missing.
+    `unexplained` has the seq of each entry whose private part is gone while no later entry says that it was erased.
+    """
 
     def __init__(self, checkpoints: Iterable[Checkpoint] = (), *, partial: bool = False) -> None:
-        self.seq, self.hash, self.good, self.partial, self.tree = 0, FIRST_PREV_HASH, 0, partial, Tree()
-        # `gone`: the seqs of those whose private part is gone and that no later entry says were erased.
-        self.ahead, self.gone = sorted(checkpoints, key=lambda checkpoint: -checkpoint.size), set[int]()
+        self.seq = 0
+        self.hash = FIRST_PREV_HASH
+        self.partial = partial
+        self.tree = Tree()
+        self.unexplained = set[int]()
+        # Those that the log has not come to yet, the next one last.
+        self._checkpoints = sorted(checkpoints, key=lambda checkpoint: checkpoint.size, reverse=True)
+        # Up to which seq a checkpoint agrees.
+        self._confirmed = 0
 
     def add(self, entry: dict[str, Any]) -> None:
-        seq, detail, private = entry["seq"], entry["detail"], entry.get("private")
+        """Check the next entry. Raises BrokenError."""
+        seq = entry["seq"]
         if seq <= self.seq:
             raise BrokenError(f"seq {seq}: it comes after seq {self.seq}: repeated, swapped or inserted")
-        if seq > self.seq + 1 and not self.partial:
+        is_next = seq == self.seq + 1
+        if not is_next and not self.partial:
             raise BrokenError(f"seq {self.seq + 1}: missing; seq {seq} comes in its place")
         if entry_hash(entry) != entry["hash"]:
             raise BrokenError(f"seq {seq}: its content is not what its hash was made of")
-        if private is not None and sha256(canonical(private)).hexdigest() != detail.get("private"):
-            raise BrokenError(f"seq {seq}: its private part is not what detail.private was made of")
-        self.gone.update([seq] if private is None and detail.get("private") else ())
-        if entry["action"] == "text.erased" and isinstance(detail.get("entries"), list):
-            self.gone.difference_update(named for named in detail["entries"] if type(named) is int)
-        if seq == self.seq + 1 and entry["prev_hash"] != self.hash:
+        self._check_private_part(entry)
+        if is_next and entry["prev_hash"] != self.hash:
             raise BrokenError(f"seq {seq}: its prev_hash is not the hash of the entry before")
         self.seq, self.hash = seq, entry["hash"]
         if not self.partial:
             self.tree.append(bytes.fromhex(self.hash))
-        if seq == 1 and any(checkpoint.origin != ORIGIN + self.hash[:16] for checkpoint in self.ahead):
-            raise BrokenError("seq 1: the checkpoint is of a log that begins with another entry, or of another log")
-        while self.ahead and self.ahead[-1].size == seq:
-            if self.ahead.pop().root != self.tree.root():
-                raise BrokenError(f"seq {self.good + 1} to {seq}: not the entries that the checkpoint of {seq} covers")
-            self.good = seq
+        self._check_checkpoints()
+
+    def _check_private_part(self, entry: dict[str, Any]) -> None:
+        seq, detail, private = entry["seq"], entry["detail"], entry.get("private")
+        committed = detail.get("private")
+        if private is not None and sha256(canonical(private)).hexdigest() != committed:
+            raise BrokenError(f"seq {seq}: its private part is not what detail.private was made of")
+        if private is None and committed:
+            self.unexplained.add(seq)
+        if entry["action"] == "text.erased" and isinstance(detail.get("entries"), list):
+            self.unexplained.difference_update(erased for erased in detail["entries"] if type(erased) is int)
+
+    def _check_checkpoints(self) -> None:
+        """Compare the tree with the checkpoints of its present size."""
+        if self.seq == 1:
+            log = ORIGIN + self.hash[:16]
+            if any(checkpoint.origin != log for checkpoint in self._checkpoints):
+                raise BrokenError("seq 1: the checkpoint is of a log that begins with another entry, or of another log")
+        while self._checkpoints and self._checkpoints[-1].size == self.seq:
+            if self._checkpoints.pop().root != self.tree.root():
+                covered = f"seq {self._confirmed + 1} to {self.seq}"
+                raise BrokenError(f"{covered}: not the entries that the checkpoint of {self.seq} covers")
+            self._confirmed = self.seq
 
     def finish(self) -> None:
         """Raise BrokenError if entries that a checkpoint covers did not come."""
-        if self.ahead:
-            raise BrokenError(f"seq {self.seq + 1}: missing; a checkpoint covers {self.ahead[0].size} entries")
+        if self._checkpoints:
+            size = self._checkpoints[0].size
+            raise BrokenError(f"seq {self.seq + 1}: missing; a checkpoint covers {size} entries")
+
+
+def check_proof(entry: dict[str, Any], proof: str) -> Checkpoint:
+    """The checkpoint that includes `entry` by this proof, its signature not checked. Raises BrokenError, ValueError."""
+    head, _, note = proof.partition("\n\n")
+    form, index_line, *path_lines = [*head.split("\n"), ""]
+    if form != PROOF or not re.fullmatch("index [0-9]{1,19}", index_line):
+        raise UnreadableError(f"not a proof: {PROOF}, index, hashes, a blank line, a checkpoint")
+    checkpoint = Checkpoint.read(note)
+    path = [b64decode(line, validate=True) for line in path_lines[:-1]]
+    # The entry's own hash first.
+    Chain(partial=True).add(entry)
+    seq, leaf = entry["seq"], _leaf(bytes.fromhex(entry["hash"]))
+    is_included = (
+        index_line == f"index {seq - 1}"
+        and seq <= checkpoint.size
+        and _root_by_path(leaf, seq - 1, checkpoint.size, path) == checkpoint.root
+    )
+    if not is_included:
+        raise BrokenError(f"seq {seq}: the proof does not lead from it to the checkpoint's root")
+    return checkpoint
 
 
 def read_export(file: BinaryIO) -> Iterator[dict[str, Any]]:
     """The entries of an export, one at a time. Raises UnreadableError naming the line."""
-    for number, line in enumerate(iter(lambda: file.readline(64 * 1024 * 1024), b""), start=1):
+    lines = iter(lambda: file.readline(MAX_LINE_BYTES), b"")
+    for number, line in enumerate(lines, start=1):
         try:
-            if line.startswith(b"\xef\xbb\xbf"):
-                raise UnreadableError("it begins with a byte-order mark")
-            if not line.strip() or not line.endswith(b"\n") or line.endswith(b"\r\n"):
-                cut = "is cut in the middle" if not line.endswith(b"\n") else "ends with CRLF"
-                raise UnreadableError(f"it {cut if line.strip() else 'is blank'}")
-            entry = load(line.decode())
-            if not isinstance(entry, dict) or {"private", *entry} != KEYS.keys():
-                raise UnreadableError("its keys are not those of an entry")
-            for key in [key for key, value in entry.items() if type(value) not in TYPES[key]]:
-                raise UnreadableError(f"“{key}” must be {' or '.join(KINDS[kind] for kind in KEYS[key])}")
-            if entry["seq"] < 1 or not IS_HASH(entry["hash"]) or not IS_HASH(entry["prev_hash"]):
-                raise UnreadableError("“seq” must be 1 or more, “hash” and “prev_hash” 64 hexadecimal digits")
+            entry = _read_line(line)
         except ValueError as problem:
             raise UnreadableError(f"line {number}: {problem}") from None
         yield entry
 
 
-def verify(given: argparse.Namespace) -> str:
-    """What was found intact. Raises BrokenError, OSError, ValueError."""
-    key = read_public_key(Path(given.public_key).read_bytes().decode()) if given.public_key else ()
-    notes = [Checkpoint.read(Path(path).read_bytes().decode()) for path in given.checkpoint]
-    if given.partial + bool(given.proof) + bool(notes) > 1 or (key and not (given.proof or notes)):
+def _read_line(line: bytes) -> dict[str, Any]:
+    """The entry on a line of an export. Raises ValueError."""
+    if line.startswith(BYTE_ORDER_MARK):
+        raise UnreadableError("it begins with a byte-order mark")
+    if not line.strip():
+        raise UnreadableError("it is blank")
+    if not line.endswith(b"\n"):
+        raise UnreadableError("it is cut in the middle")
+    if line.endswith(b"\r\n"):
+        raise UnreadableError("it ends with CRLF")
+    entry = load(line.decode())
+    if not isinstance(entry, dict):
+        raise UnreadableError("its keys are not those of an entry")
+    version = entry.get("schema", 1)
+    if type(version) is not int:
+        raise UnreadableError("“schema” must be a whole number")
+    if version not in VERSIONS:
+        raise UnreadableError(f"its version, {version}, is not known here: a newer verifier is needed")
+    # The first exports had no private parts yet.
+    if entry.keys() | {"private"} != VERSIONS[version]:
+        raise UnreadableError("its keys are not those of an entry")
+    for key, value in entry.items():
+        if type(value) not in FIELDS[key]:
+            kinds = " or ".join(TYPE_NAMES[kind] for kind in FIELDS[key] if kind is not NULL)
+            raise UnreadableError(f"“{key}” must be {kinds}")
+    if entry["seq"] < 1 or not is_hash(entry["hash"]) or not is_hash(entry["prev_hash"]):
+        raise UnreadableError("“seq” must be 1 or more, “hash” and “prev_hash” 64 hexadecimal digits")
+    return entry
+
+
+# The command
+
+
+def _read_text(path: str) -> str:
+    # Not `read_text`, which would take other ends of lines for "\n".
+    return Path(path).read_bytes().decode()
+
+
+def verify(options: argparse.Namespace) -> str:
+    """What is intact, as a sentence without its end. Raises BrokenError, OSError, ValueError."""
+    key = read_public_key(_read_text(options.public_key)) if options.public_key else None
+    checkpoints = [Checkpoint.read(_read_text(path)) for path in options.checkpoint]
+    is_signed = bool(options.proof or checkpoints)
+    if options.partial + bool(options.proof) + bool(checkpoints) > 1 or (key and not is_signed):
         raise UnreadableError("give one of --checkpoint, --proof and --partial; --public-key with one of the first two")
-    with open(given.export, "rb") as file:
-        entries, found = read_export(file), ""
-        if given.proof:
-            entry = next(entries, None)
-            if entry is None or next(entries, None):
-                raise UnreadableError("--proof: the file must hold one entry")
-            notes = [check_proof(entry, Path(given.proof).read_bytes().decode())]
-            found = f"seq {entry['seq']} is among the {notes[0].size} entries of the checkpoint"
-        for note in notes if key else ():
-            note.check_signature(*key)
-        chain = Chain(() if found else notes, partial=given.partial)
-        for entry in entries:
-            chain.add(entry)
-        chain.finish()
-    found = found or f"{'seen up to' if given.partial else 'all of'} seq {chain.seq}, head {chain.hash}"
-    found += ", signatures not checked" if notes and not key else ""
-    return found + (f", private parts gone and no entry here says why: {len(chain.gone)}" if chain.gone else "")
+    with open(options.export, "rb") as file:
+        entries = read_export(file)
+        if options.proof:
+            result, unexplained = _verify_proof(entries, _read_text(options.proof), key)
+        else:
+            result, unexplained = _verify_chain(entries, checkpoints, key, partial=options.partial)
+    if is_signed and not key:
+        result += ", signatures not checked"
+    if unexplained:
+        result += f", private parts gone and no entry here says why: {unexplained}"
+    return result
+
+
+def _verify_chain(
+    entries: Iterable[dict[str, Any]], checkpoints: list[Checkpoint], key: tuple[bytes, str] | None, *, partial: bool
+) -> tuple[str, int]:
+    """What is intact of the whole export, and how many private parts are gone without a word."""
+    if key:
+        for checkpoint in checkpoints:
+            checkpoint.check_signature(*key)
+    chain = Chain(checkpoints, partial=partial)
+    for entry in entries:
+        chain.add(entry)
+    chain.finish()
+    return f"{'seen up to' if partial else 'all of'} seq {chain.seq}, head {chain.hash}", len(chain.unexplained)
+
+
+def _verify_proof(entries: Iterator[dict[str, Any]], proof: str, key: tuple[bytes, str] | None) -> tuple[str, int]:
+    """The same of an export of one entry, by its proof."""
+    entry = next(entries, None)
+    if entry is None or next(entries, None):
+        raise UnreadableError("--proof: the file must hold one entry")
+    checkpoint = check_proof(entry, proof)
+    if key:
+        checkpoint.check_signature(*key)
+    return f"seq {entry['seq']} is among the {checkpoint.size} entries of the checkpoint", 0
 
 
 def main() -> int:
-    """The exit status: 0 intact; 1 broken, naming the first bad entry; 2 what was given cannot be read."""
+    """Verify what the arguments name; returns the exit status."""
     parser = argparse.ArgumentParser(description="Exit status: 0 intact, 1 broken, 2 cannot be read.")
     parser.add_argument("export", metavar="EXPORT.jsonl")
     parser.add_argument("--partial", action="store_true", help="the export was filtered: entries may be missing")
@@ -290,9 +503,12 @@ def main() -> int:
     parser.add_argument("--public-key", metavar="F", help="what checkpoints must be signed with; else not checked")
     try:
         print(f"Intact: {verify(parser.parse_args())}.")
-    except (BrokenError, ValueError, OSError) as problem:
-        print(f"{'Broken' if isinstance(problem, BrokenError) else 'Cannot be read'}: {problem}.", file=sys.stderr)
-        return 1 if isinstance(problem, BrokenError) else 2
+    except BrokenError as problem:
+        print(f"Broken: {problem}.", file=sys.stderr)
+        return 1
+    except (ValueError, OSError) as problem:
+        print(f"Cannot be read: {problem}.", file=sys.stderr)
+        return 2
     return 0
 
 

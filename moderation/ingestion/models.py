@@ -14,8 +14,9 @@ from django.utils.translation import gettext_lazy as _
 from moderation.applications.models import Application
 from moderation.archive.models import Conversation
 from moderation.audit.models import Action
-from moderation.audit.requests import acting
+from moderation.audit.request_context import current_actor
 from moderation.audit.services import record, was_recorded_lately
+from moderation.ingestion.events import DeliveryRead
 
 PROBLEMS: dict[str, str | Promise] = {
     "large": _("It is large: the worker reads it."),
@@ -95,7 +96,7 @@ class WebhookDelivery(models.Model):
         """Record that the account of the current request is about to read its text; once an hour for each reader."""
         fields: dict[str, Any] = {"action": Action.DELIVERY_READ, "app": self.application.slug}
         if not was_recorded_lately(**fields, detail__delivery=self.pk):
-            record(**fields, actor=acting(), detail={"delivery": self.pk})
+            record(DeliveryRead(actor=current_actor(), app=self.application.slug, delivery=self.pk))
 
 
 class Feed(models.Model):

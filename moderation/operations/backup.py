@@ -12,15 +12,15 @@ from django.conf import settings
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 
-from moderation.audit import checkpoints, signing
-from moderation.audit.chain import Sealer
-from moderation.audit.export import last_seq
-from moderation.audit.models import Action
-from moderation.audit.requests import COMMAND_LINE
+from moderation.audit.ledger import checkpoints, signing
+from moderation.audit.ledger.chain import Sealer
+from moderation.audit.ledger.export import last_seq
+from moderation.audit.request_context import COMMAND_LINE
 from moderation.audit.services import record
 from moderation.audit.verifier import BrokenError
 from moderation.operations import container, databases
 from moderation.operations.container import BackupError
+from moderation.operations.events import BackupMade
 from moderation.operations.fingerprint import fingerprint
 
 KEY, CHECKPOINT, EXPORTS = "audit-signing-key", "audit-checkpoint", "exports.json"
@@ -36,7 +36,7 @@ def create(path: Path, passphrase: str = "") -> dict[str, Any]:
         raise BackupError(f"{path} already exists. Choose another name or remove it first.")
     data = Path(settings.DATA_DIR)
     data.mkdir(parents=True, exist_ok=True)
-    record(actor=COMMAND_LINE, action=Action.BACKED_UP, detail={"file": path.name, "encrypted": bool(passphrase)})
+    record(BackupMade(actor=COMMAND_LINE, file=path.name, encrypted=bool(passphrase)))
     # Unencrypted copies stay within DATA_DIR.
     with tempfile.TemporaryDirectory(dir=data, prefix=PREFIX) as name:
         folder = Path(name)

@@ -11,13 +11,14 @@ from django.db import Error, connection, transaction
 from django.db.migrations.loader import MigrationLoader
 
 from moderation.applications.key_rotation import count_unreadable
-from moderation.audit import chain, checkpoints, export, verification
-from moderation.audit.models import Action
-from moderation.audit.requests import COMMAND_LINE
+from moderation.audit.events import LogVerified
+from moderation.audit.ledger import chain, checkpoints, export, verification
+from moderation.audit.request_context import COMMAND_LINE
 from moderation.audit.services import record
 from moderation.operations import container, databases
 from moderation.operations.backup import CHECKPOINT, KEY, PREFIX
 from moderation.operations.container import BackupError
+from moderation.operations.events import BackupRestored
 from moderation.operations.fingerprint import differences
 from moderation.registry import restored
 
@@ -73,7 +74,7 @@ def migrate_and_record(manifest: dict[str, Any], replaced: dict[str, Any] | None
     backup = {"made_at": manifest["made_at"], "entries": manifest["audit"]["entries"]}
     totals: dict[str, Any] = {}
     with transaction.atomic():
-        record(actor=COMMAND_LINE, action=Action.RESTORED, detail={"backup": backup, "overwritten": replaced})
+        record(BackupRestored(actor=COMMAND_LINE, backup=backup, overwritten=replaced))
         responses: list[tuple[Any, Any]] = restored.send(sender=None)
         for _receiver, counts in responses:
             totals |= counts
@@ -82,8 +83,8 @@ def migrate_and_record(manifest: dict[str, Any], replaced: dict[str, Any] | None
 
 def report(manifest: dict[str, Any], kept: list[Path]) -> dict[str, Any]:
     """Verify the restored audit log and summarise the restore."""
-    audit = verification.find([])
-    record(actor=COMMAND_LINE, action=Action.LOG_VERIFIED, detail={**audit, "checkpoints": 0})
+    audit = verification.verify_log([])
+    record(LogVerified(actor=COMMAND_LINE, checkpoints=0, **audit))
     salt = bytes.fromhex(manifest["settings_salt"])
     return {
         "restored": True,

@@ -7,7 +7,7 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
 
 from moderation.audit import alarms
-from moderation.audit.requests import forwarding_is_ignored
+from moderation.audit.request_context import forwarding_is_ignored
 from moderation.ingestion import feed
 from moderation.operations.models import worker_is_alive
 from moderation.operations.readiness import unapplied_migrations

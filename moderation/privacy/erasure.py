@@ -19,11 +19,12 @@ from moderation.applications.models import Application
 from moderation.archive import rows
 from moderation.archive.erasure import erase_messages, written
 from moderation.archive.models import Conversation
-from moderation.audit.chain import Sealer
+from moderation.audit.ledger.chain import Sealer
 from moderation.audit.models import Action, AuditPrivate
 from moderation.audit.services import record
 from moderation.ingestion.erasure import deliveries_with, erase_deliveries, still_there
 from moderation.ingestion.models import WebhookDelivery
+from moderation.privacy.events import TextErased
 from moderation.reviewed import Aspects, Changed, Seen, aspect, not_shown_error
 from recall.models import Evidence, Recall, RecallBatch
 from recall.services import NotPossible
@@ -233,20 +234,27 @@ def erase(
 def _erase(asked: Asked, found: Found, counts: dict[str, int], *, actor: str, reason: str, with_notes: bool) -> None:
     """Record that what was found is erased, and erase it."""
     parts = {**found.searches, **(found.notes if with_notes else {})}
-    told = record(
-        actor=actor,
-        action=Action.TEXT_ERASED,
-        app=asked.application.slug,
-        timestamps=sorted(asked.timestamps) or None,
-        # `entries`: those of which the private part is gone, by seq.
-        detail={"sender": asked.sender_id, "reason": reason, **counts, "entries": sorted(parts.values())},
+    erasure_entry = record(
+        TextErased(
+            actor=actor,
+            app=asked.application.slug,
+            timestamps=sorted(asked.timestamps) or None,
+            sender=asked.sender_id,
+            reason=reason,
+            messages=counts["messages"],
+            evidence=counts["evidence"],
+            deliveries=counts["deliveries"],
+            searches=counts["searches"],
+            notes=counts["notes"],
+            entries=sorted(parts.values()),
+        )
     )
     erase_messages(found.messages)
     erase_deliveries(found.deliveries)
     for some in rows.in_parts(found.evidence):
         Evidence.objects.filter(pk__in=some).update(raw="", salt="", sha256="")
     for some in rows.in_parts(sorted(parts)):
-        AuditPrivate.objects.filter(pk__in=some).erase(told)
+        AuditPrivate.objects.filter(pk__in=some).erase(erasure_entry)
     for some in rows.in_parts(found.recalls if with_notes else []):
         Recall.objects.filter(pk__in=some).update(note="")
         RecallBatch.objects.filter(recall__in=some).update(settlement_note="")

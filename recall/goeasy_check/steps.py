@@ -16,8 +16,7 @@ from typing import Any
 from django.conf import settings
 
 from moderation.applications.models import Application
-from moderation.audit.models import Action
-from moderation.audit.requests import acting
+from moderation.audit.request_context import current_actor
 from moderation.audit.services import record
 from moderation.goeasy.answers import Answer, HistoryPage
 from moderation.goeasy.client import (
@@ -31,6 +30,7 @@ from moderation.goeasy.client import (
 )
 from moderation.goeasy.errors import GoEasyError, NotSent, Refused
 from recall import limits
+from recall.events import GoEasyChecked
 from recall.goeasy_check import webhook
 from recall.goeasy_check.assumptions import Findings, Result
 from recall.goeasy_check.messages import ID, PAYLOAD, SENDER, RawMessage, of_page, size_of
@@ -90,16 +90,18 @@ class Check:
 
     # What leaves.
 
-    def log(self, step: str, *, request: Mapping[str, object] | None = None, **detail: Any) -> None:
-        """Record a step in the audit log."""
+    def log(self, step: str, **fields: Any) -> None:
+        """Record a step in the audit log; `fields` as of `GoEasyChecked`."""
         user_a, user_b = sorted((self.pair.user_a, self.pair.user_b))
         record(
-            actor=acting(),
-            action=Action.GOEASY_CHECKED,
-            app=self.application.slug,
-            conversation={"kind": "private", "user_a": user_a, "user_b": user_b},
-            request=request,
-            detail={"step": step, "check": self.nonce, **detail},
+            GoEasyChecked(
+                actor=current_actor(),
+                app=self.application.slug,
+                conversation={"kind": "private", "user_a": user_a, "user_b": user_b},
+                step=step,
+                check=self.nonce,
+                **fields,
+            )
         )
 
     def call(
@@ -117,7 +119,7 @@ class Check:
         answer = came.answer if isinstance(came, HistoryPage) else getattr(came, "answer", came)
         told: dict[str, Any] = {"problem": came.kind} if isinstance(came, GoEasyError) else {}
         if isinstance(answer, Answer):
-            told |= {"http_status": answer.http_status, "code": answer.code, "latency_ms": answer.latency_ms}
+            told |= {"http_status": answer.http_status, "response_code": answer.code, "latency_ms": answer.latency_ms}
             if answer.is_malformed:
                 self.findings.note("code_in_answers", False, f"{step}: HTTP status {answer.http_status}, no code")
             elif self.findings.by_id["code_in_answers"].result == Result.NOT_SEEN:

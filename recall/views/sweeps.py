@@ -20,9 +20,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from moderation import reviewed
 from moderation.accounts import unsent
 from moderation.accounts.request_types import AuthenticatedRequest
+from moderation.archive.events import Searched
 from moderation.archive.models import Message
 from moderation.archive.names import Writer, sender_names, titled, writer_of
-from moderation.audit.services import record_search
+from moderation.audit.services import record
 from recall import reviews, sweeps
 from recall.decisions import MAY_BE_SENT_AGAIN, RETRIED_FROM
 from recall.forms import SweepForm
@@ -66,8 +67,9 @@ def sweep_new(request: AuthenticatedRequest) -> HttpResponse:
         "until": form.cleaned_data["until"],
     }
     if "confirm" not in request.POST:
-        span = {name: asked[name] for name in ("since", "until")}
-        record_search("sweep", app=asked["application"].slug, sender=asked["sender_id"], **span)
+        search = {"app": asked["application"].slug, "sender": asked["sender_id"]}
+        search |= {name: asked[name] for name in ("since", "until")}
+        record(Searched(actor=request.user.get_username(), page="sweep", asked=search))
     planned = sweeps.plan_sweep(**asked)
     problem = sweeps.problem_of(planned)
     changed: reviewed.Changed | None = None

@@ -15,8 +15,8 @@ from django.test import Client
 from moderation.accounts import readers
 from moderation.accounts.models import ReaderAlarm
 from moderation.archive.models import Conversation
+from moderation.audit.ledger.ocsf import outcome
 from moderation.audit.models import Action, AuditEntry
-from moderation.audit.ocsf import outcome
 from moderation.goeasy.client import Group
 from moderation.operations import alarms
 

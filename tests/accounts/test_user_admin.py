@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import NoReverseMatch, reverse
 
 from moderation.accounts.models import Pseudonym, User
-from moderation.audit.requests import COMMAND_LINE, NOBODY, WORKER
+from moderation.audit.request_context import COMMAND_LINE, NOBODY, WORKER
 
 pytestmark = pytest.mark.django_db
 

@@ -8,7 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from moderation.audit import checkpoints, verifier
+from moderation.audit import verifier
+from moderation.audit.ledger import checkpoints
 
 Entry = dict[str, Any]
 PRIVATE = {"salt": "5a" * 32, "content": {"note": "垃圾广告 🎉", "asked": [1.5, None]}}

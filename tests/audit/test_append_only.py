@@ -11,10 +11,11 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.test import Client
 from django.urls import reverse
 
-from moderation.audit import triggers
-from moderation.audit.chain import Sealer
+from moderation.audit.ledger import triggers
+from moderation.audit.ledger.chain import Sealer
 from moderation.audit.models import Action, AuditCheckpoint, AuditEntriesNeverChange, AuditEntry, AuditSeal
-from moderation.audit.services import record
+
+from .entries import record
 
 pytestmark = pytest.mark.django_db
 

@@ -21,12 +21,14 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from moderation.audit import checkpoints, problems, timeline, verification, verifier
+from moderation.audit import timeline, verifier
 from moderation.audit.admin import AuditEntryAdmin
-from moderation.audit.chain import Sealer
+from moderation.audit.ledger import checkpoints, problems, verification
+from moderation.audit.ledger.chain import Sealer
 from moderation.audit.models import Action, AuditEntry, AuditSeal
-from moderation.audit.requests import COMMAND_LINE, NOBODY, WORKER
-from moderation.audit.services import record
+from moderation.audit.request_context import COMMAND_LINE, NOBODY, WORKER
+
+from .entries import record
 
 pytestmark = pytest.mark.django_db
 
@@ -142,7 +144,7 @@ def test_nothing_counts_skips_or_makes_distinct(reader: Client) -> None:
         for sql in on_the_log:
             assert not re.search(r"OFFSET|DISTINCT", sql, re.IGNORECASE), sql
             # A day's entries are counted up to a thousand.
-            assert "COUNT(" not in sql or f"LIMIT {timeline.MOST + 1})" in sql, sql
+            assert "COUNT(" not in sql or f"LIMIT {timeline.MAX_COUNTED + 1})" in sql, sql
             columns = sql.partition(" FROM ")[0]
             heavy = ("request", "detail", "response_content")
             assert sql.endswith("LIMIT 1") or not any(f'."{name}"' in columns for name in heavy)

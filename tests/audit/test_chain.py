@@ -12,10 +12,13 @@ import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from moderation.audit import chain, export, verifier
-from moderation.audit.chain import Sealer
+from moderation.audit import verifier
+from moderation.audit.ledger import chain, export
+from moderation.audit.ledger.chain import Sealer
 from moderation.audit.models import Action, AuditEntry, AuditSeal
-from moderation.audit.services import entry, record, record_all
+from moderation.audit.services import record_all
+
+from .entries import entry, record
 
 
 def write(count: int = 1, **fields: Any) -> list[AuditEntry]:

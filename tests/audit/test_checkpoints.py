@@ -20,11 +20,12 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
-from moderation.audit import checkpoints, triggers, verifier
-from moderation.audit.chain import Sealer
+from moderation.audit import verifier
+from moderation.audit.ledger import checkpoints, triggers
+from moderation.audit.ledger.chain import Sealer
 from moderation.audit.models import Action, AuditCheckpoint, AuditEntry, AuditSeal
-from moderation.audit.services import record
 
+from .entries import record
 from .logs import root
 
 pytestmark = pytest.mark.django_db

@@ -15,10 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moderation.applications.models import Application
-from moderation.audit import export, verifier
-from moderation.audit.chain import Sealer
+from moderation.audit import verifier
+from moderation.audit.ledger import export, format
+from moderation.audit.ledger.chain import Sealer
 from moderation.audit.models import Action, AuditEntry
-from moderation.audit.services import TooDeepToRecord, nests_deeper, record
+from moderation.audit.services import TooDeepToRecord, nests_deeper
+
+from .entries import record
 
 TABLE = AuditEntry._meta.db_table
 
@@ -100,10 +103,10 @@ def test_what_nests_too_deeply_is_not_recorded(name: str) -> None:
 def test_a_hundred_levels_are_not_too_deep_and_one_more_is() -> None:
     innermost: list[Any] = [[], {}, ()]
     for value in innermost:
-        for _level in range(export.DEEPEST - 1):
+        for _level in range(format.MAX_DEPTH - 1):
             value = [value]
-        assert not nests_deeper(value, export.DEEPEST)
-        assert nests_deeper([1, value], export.DEEPEST)
+        assert not nests_deeper(value, format.MAX_DEPTH)
+        assert nests_deeper([1, value], format.MAX_DEPTH)
 
 
 @pytest.fixture
@@ -168,8 +171,8 @@ def test_an_entry_that_is_in_the_log_is_sealed_and_exported_however_deep_it_is(d
     value, levels = deep["detail"]["a"], 1
     while isinstance(value, list) and value:
         (value,), levels = value, levels + 1
-    if depth > export.DEEPEST:
-        assert (levels, value) == (export.DEEPEST, "[" * (depth - 100) + "]" * (depth - 100))
+    if depth > format.MAX_DEPTH:
+        assert (levels, value) == (format.MAX_DEPTH, "[" * (depth - 100) + "]" * (depth - 100))
     else:
         assert (levels, value) == (depth - 1, [])
 
@@ -183,9 +186,9 @@ def test_the_hash_does_not_depend_on_how_deep_the_calls_are_that_lead_to_it() ->
 
 def test_no_hash_is_another_than_before() -> None:
     # As versions before wrote it.
-    assert export.read_values([lists(102), None]) == [export.within_reach(json.loads(lists(102))), None]
+    assert format.read_values([lists(102), None]) == [format.as_portable(json.loads(lists(102))), None]
     text = objects(60)
-    assert export.within_reach(export.read_deep(text)) == export.within_reach(json.loads(text))
+    assert format.as_portable(format.read_deep(text)) == format.as_portable(json.loads(text))
 
 
 json_values = st.recursive(
@@ -202,6 +205,6 @@ def test_read_one_token_after_the_other_it_is_what_json_reads(
     for level in range(depth):
         value = [value, level] if level % 3 else {"": level, "in": value}
     text = json.dumps(value, ensure_ascii=is_ascii, separators=separators)
-    wanted = export.within_reach(json.loads(text))
+    wanted = format.as_portable(json.loads(text))
     # Compared as they are written: NaN equals nothing, not even itself.
-    assert repr(export.within_reach(export.read_deep(text))) == repr(wanted)
+    assert repr(format.as_portable(format.read_deep(text))) == repr(wanted)

@@ -17,17 +17,18 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from moderation.audit import export
-from moderation.audit.chain import Sealer
+from moderation.audit.ledger import export
+from moderation.audit.ledger.chain import Sealer
 from moderation.audit.models import Action, AuditEntry, AuditSeal
-from moderation.audit.services import record
+
+from .entries import record
 
 pytestmark = pytest.mark.django_db
 
 KEYS = [
     *("seq", "at", "actor", "action", "app", "conversation", "recall", "batch", "attempt", "timestamps"),
     *("request", "http_status", "response_code", "response_content", "latency_ms", "detail"),
-    *("prev_hash", "hash", "private"),
+    *("prev_hash", "hash", "schema", "private"),
 ]
 RECALL = UUID("00000000-0000-4000-8000-000000000001")
 
@@ -96,6 +97,7 @@ def test_an_entry_has_exactly_the_keys_of_the_interface_in_their_order() -> None
         "detail": {"note": "垃圾广告"},
         "prev_hash": "0" * 64,
         "hash": AuditSeal.objects.get(entry=entry).hash,
+        "schema": 2,
         "private": None,
     }
 
@@ -104,7 +106,7 @@ def test_what_does_not_apply_is_null() -> None:
     record(actor="mo", action=Action.REQUESTED)
     (entry,) = as_json()
     absent = {key for key in KEYS if entry[key] is None}
-    assert absent == set(KEYS) - {"seq", "at", "actor", "action", "detail", "prev_hash", "hash"}
+    assert absent == set(KEYS) - {"seq", "at", "actor", "action", "detail", "prev_hash", "hash", "schema"}
     assert entry["detail"] == {}
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from moderation.audit import checkpoints, export, verifier
-from moderation.audit.chain import Sealer
+from moderation.audit import verifier
+from moderation.audit.ledger import checkpoints, export
+from moderation.audit.ledger.chain import Sealer
 from moderation.audit.models import AuditEntry, AuditSeal
 
 from .databases import database_url
@@ -43,8 +44,9 @@ WRITER = """
 import os, threading, django
 django.setup()
 from django.db import transaction
-from moderation.audit.chain import Sealer
-from moderation.audit.services import entry, record_all
+from moderation.audit.ledger.chain import Sealer
+from moderation.audit.services import record_all
+from tests.audit.entries import entry
 
 def seal():
     sealer = Sealer()

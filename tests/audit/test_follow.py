@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from moderation.audit.chain import Sealer
+from moderation.audit.ledger.chain import Sealer
 from moderation.audit.models import Action
-from moderation.audit.services import entry, record_all
+from moderation.audit.services import record_all
 
 from .databases import database_url
+from .entries import entry
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

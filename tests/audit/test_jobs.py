@@ -23,10 +23,12 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from moderation.audit import export, jobs, triggers, verification
-from moderation.audit.chain import Sealer
+from moderation.audit import jobs
+from moderation.audit.ledger import export, triggers, verification
+from moderation.audit.ledger.chain import Sealer
 from moderation.audit.models import Action, AuditEntry, AuditJob, AuditSeal
-from moderation.audit.services import record
+
+from .entries import record
 
 pytestmark = pytest.mark.django_db
 
@@ -262,16 +264,16 @@ def test_an_export_that_fails_half_way_leaves_no_file(
 ) -> None:
     write()
     job = ask(reader, f"{PREPARE}?format=jsonl")
-    monkeypatch.setattr(jobs, "TELL_EVERY", 0)
+    monkeypatch.setattr(jobs, "SECONDS_BETWEEN_NOTES", 0)
     monkeypatch.setattr(export, "ROWS_AT_ONCE", 1)
-    tell = jobs.tell
+    note = jobs.note
 
     def fail_at_two(job: AuditJob, **fields: Any) -> None:
         if fields.get("done") == 2:
             raise OSError(28, "No space left on device")
-        tell(job, **fields)
+        note(job, **fields)
 
-    monkeypatch.setattr(jobs, "tell", fail_at_two)
+    monkeypatch.setattr(jobs, "note", fail_at_two)
     jobs.work(job.pk)
     assert list(folder.iterdir()) == []
     shown = reader.get(page(job)).content.decode()
@@ -283,8 +285,8 @@ def test_progress_is_noted_now_and_then_not_at_every_entry(reader: Client, monke
     write(50)
     job = ask(reader, VERIFY)
     noted = []
-    monkeypatch.setattr(jobs, "tell", lambda _job, **fields: noted.append(fields))
-    verification.find([], jobs.Progress(job))
+    monkeypatch.setattr(jobs, "note", lambda _job, **fields: noted.append(fields))
+    verification.verify_log([], jobs.Progress(job))
     assert noted == [{"done": 1, "total": 50}, {"done": 50, "total": 50}]
 
 
@@ -293,7 +295,7 @@ def test_files_and_jobs_are_deleted_after_a_day_and_not_before(reader: Client, f
     jobs.work(job.pk)
     left_over = folder / f".{uuid4()}.jsonl.x7"
     left_over.write_text("half")
-    jobs.forget()
+    jobs.delete_old()
     assert job.file.exists()
     assert left_over.exists()
     yesterday = time.time() - 24 * 3600 - 1
@@ -302,7 +304,7 @@ def test_files_and_jobs_are_deleted_after_a_day_and_not_before(reader: Client, f
     AuditJob.objects.update(created_at=timezone.now() - timedelta(hours=24, seconds=1))
     # Even before the worker has come by.
     assert reader.get(download(job)).status_code == 404
-    jobs.forget()
+    jobs.delete_old()
     assert list(folder.iterdir()) == []
     assert not AuditJob.objects.exists()
 

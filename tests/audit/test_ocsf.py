@@ -11,7 +11,8 @@ from django.core.management import call_command
 
 from moderation.audit import verifier
 from moderation.audit.models import Action
-from moderation.audit.services import record
+
+from .entries import record
 
 pytestmark = pytest.mark.django_db
 

@@ -15,11 +15,13 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from moderation.audit import export, services, verification
-from moderation.audit.chain import Sealer
+from moderation.audit import services
+from moderation.audit.ledger import export, verification
+from moderation.audit.ledger.chain import Sealer
 from moderation.audit.models import Action, AuditEntriesNeverChange, AuditEntry, AuditPrivate
-from moderation.audit.services import entry, record, record_all
+from moderation.audit.services import record_all
 
+from .entries import entry, record
 from .test_append_only import refused_by_the_database
 from .test_checkpoints import behind_the_triggers
 from .test_verifier import Run, run
@@ -93,9 +95,9 @@ def test_it_is_exported_beside_what_the_hash_covers(noted: AuditEntry, tmp_path:
 
 def test_once_erased_the_log_is_intact_and_says_so(noted: AuditEntry, tmp_path: Path, run: Run) -> None:
     Sealer().seal()
-    before = verification.find([])
+    before = verification.verify_log([])
     told = erase(noted)
-    after = verification.find([])
+    after = verification.verify_log([])
     assert (before["problem"], after["problem"], after["entries"]) == (None, None, 2)
     path = exported(tmp_path)
     status, said = run(path)
@@ -199,10 +201,10 @@ def test_the_program_refuses_all_but_erasing(noted: AuditEntry) -> None:
 def test_what_was_erased_without_an_entry_that_says_so_is_found(noted: AuditEntry, statement: str) -> None:
     told = record(actor="ada", action=Action.TEXT_ERASED, detail={"entries": [7]})
     Sealer().seal()
-    assert verification.find([])["problem"] is None
+    assert verification.verify_log([])["problem"] is None
     with behind_the_triggers() as execute:
         execute(statement.format(told=told.pk))
-    problem = verification.find([])["problem"]
+    problem = verification.verify_log([])["problem"]
     assert problem == "seq 1: its private part is gone, and no entry says that it was erased"
 
 
@@ -215,15 +217,15 @@ def test_what_is_erased_while_the_log_is_verified_is_no_alarm(noted: AuditEntry)
             told.append(erase(AuditEntry.objects.get(seal__seq=501)))
 
     record_all([entry(actor="mo", action=Action.REQUESTED, private=NOTE) for _ in range(500)])
-    found = verification.find([], erase_it)
+    found = verification.verify_log([], erase_it)
     assert (found["problem"], found["entries"], len(told)) == (None, 501, 1)
 
 
 def test_what_was_forged_round_the_triggers_is_found(noted: AuditEntry, monkeypatch: pytest.MonkeyPatch) -> None:
     Sealer().seal()
     for content in (json.dumps({**NOTE, "note": "forged"}), "no JSON"):
-        forged = {"salt": noted.private.salt, "content": export.disclosed(content)}
+        forged = {"salt": noted.private.salt, "content": export.private_content(content)}
         found = next(export.rows(AuditEntry.objects.all()))
         monkeypatch.setattr(export, "rows", lambda *_, forged=forged, found=found, **__: [{**found, "private": forged}])
-        assert verification.find([])["problem"].startswith("seq 1: its private part is not what")
+        assert verification.verify_log([])["problem"].startswith("seq 1: its private part is not what")
         monkeypatch.undo()

@@ -24,6 +24,8 @@ from moderation.audit.models import Action, AuditEntry
 from moderation.goeasy.client import Private
 from recall.models import RecallReason
 
+from . import entries
+
 pytestmark = pytest.mark.django_db
 
 PASSWORD = "correct horse battery staple"
@@ -506,7 +508,7 @@ def test_an_entrys_page_says_where_from(admin: Client) -> None:
     facts = page.partition('id="what"')[2].partition("</dl>")[0]
     for fact in ORIGIN.values():
         assert fact in facts
-    services.record(actor="mo", action=Action.SENDING)
+    entries.record(actor="mo", action=Action.SENDING)
     page = admin.get(reverse("admin:audit_auditentry_change", args=[AuditEntry.objects.latest("pk").pk]))
     assert "From where" not in page.content.decode()
 
@@ -583,5 +585,5 @@ def test_a_recall_from_a_browser_says_where_from_and_what_the_worker_does_does_n
     recall = Recall.objects.get()
     asked = AuditEntry.objects.get(recall=recall.pk, action=Action.REQUESTED)
     assert asked.detail["from"] == ORIGIN
-    services.record(actor="mo", action=Action.SENDING, recall=recall.pk)
+    entries.record(actor="mo", action=Action.SENDING, recall=recall.pk)
     assert AuditEntry.objects.latest("pk").detail == {}

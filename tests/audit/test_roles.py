@@ -9,9 +9,10 @@ from uuid import uuid4
 import pytest
 from django.db import ProgrammingError, connection, transaction
 
-from moderation.audit.chain import Sealer
+from moderation.audit.ledger.chain import Sealer
 from moderation.audit.models import Action, AuditEntry, AuditPrivate
-from moderation.audit.services import record
+
+from .entries import record
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "security.md"
 REFUSED = [

@@ -15,7 +15,7 @@ from django.urls import reverse
 from moderation.accounts.models import User
 from moderation.applications.models import Application
 from moderation.audit import services
-from moderation.audit.chain import Sealer
+from moderation.audit.ledger.chain import Sealer
 from moderation.audit.models import AuditEntry
 
 pytestmark = pytest.mark.django_db

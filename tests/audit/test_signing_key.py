@@ -14,13 +14,14 @@ from django.core import mail
 from django.test import Client
 from django.utils import timezone
 
-from moderation.audit import alarms, checkpoints, jobs, signing
-from moderation.audit.chain import Sealer
+from moderation.audit import alarms, jobs
+from moderation.audit.ledger import checkpoints, signing
+from moderation.audit.ledger.chain import Sealer
 from moderation.audit.loops import Signer
 from moderation.audit.models import Action, AuditAlarm, AuditEntry, AuditJob
-from moderation.audit.services import record
 from moderation.operations import alarms as mailed
 
+from .entries import record
 from .test_checkpoints import behind_the_triggers, command, write
 
 pytestmark = pytest.mark.django_db

@@ -17,7 +17,7 @@ LIST = "/admin/audit/auditentry/"
 # An entry with whatever is longest in each column.
 LONG = """
 import uuid
-from moderation.audit.services import record
+from tests.audit.entries import record
 record(actor="w" * 150, action="audit.downloaded", app="default", recall=uuid.uuid4(),
     conversation={"kind": "group", "group_id": "g" * 255})
 record(actor="w" * 150, action="recall.unanswered", app="default", recall=uuid.uuid4(),

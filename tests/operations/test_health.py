@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from moderation.audit import requests as audit_requests
+from moderation.audit import request_context
 from moderation.operations.models import Heartbeat
 from recall.models import Circuit
 
@@ -50,7 +50,7 @@ def test_an_undeclared_proxy_is_warned_about_once(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(audit_requests, "_ignored_at", float("-inf"))
+    monkeypatch.setattr(request_context, "_ignored_at", float("-inf"))
     settings.HTTPS = True
     Heartbeat.objects.create(worker="w", at=timezone.now())
     client.force_login(administrator)
@@ -70,6 +70,6 @@ def test_an_undeclared_proxy_is_warned_about_once(
 def test_a_proxy_that_is_expected_is_not_warned_about(
     client: Client, db: None, settings: Any, monkeypatch: pytest.MonkeyPatch, https: bool, hops: int
 ) -> None:
-    monkeypatch.setattr(audit_requests, "_ignored_at", float("-inf"))
+    monkeypatch.setattr(request_context, "_ignored_at", float("-inf"))
     settings.HTTPS, settings.FORWARDED_HOPS = https, hops
     assert "warnings" not in client.get("/readyz", headers={"x-forwarded-for": "198.51.100.7"}).json()

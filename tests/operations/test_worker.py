@@ -19,7 +19,6 @@ from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
 from moderation.audit.models import Action, AuditCheckpoint, AuditSeal
-from moderation.audit.services import record
 from moderation.audit.verifier import Checkpoint
 from moderation.operations import housekeeping
 from moderation.operations.models import Heartbeat
@@ -27,6 +26,7 @@ from moderation.search import index, query
 from moderation.search.models import SearchProgress, SearchText
 from recall import queue, services
 from recall.models import Recall, RecallBatch
+from tests.audit.entries import record
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -20,8 +20,9 @@ from moderation.applications.models import Application
 from moderation.archive import retention
 from moderation.archive.ingest import ingest
 from moderation.archive.models import Conversation, Message
-from moderation.audit import verification, verifier
-from moderation.audit.chain import Sealer
+from moderation.audit import verifier
+from moderation.audit.ledger import verification
+from moderation.audit.ledger.chain import Sealer
 from moderation.audit.models import AuditEntry, AuditPrivate
 from moderation.ingestion import deliveries
 from moderation.ingestion.models import WebhookDelivery
@@ -134,10 +135,10 @@ def test_the_text_is_nowhere_any_more(
 def test_the_log_is_whole_and_tells_when_why_and_by_whom(
     application: Application, recalled: Recall, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = verification.find([])
+    before = verification.verify_log([])
     head = before["head"]
     erase(application, with_notes=True)
-    assert verification.find([])["problem"] is None
+    assert verification.verify_log([])["problem"] is None
     call_command("export_audit", "--output", str(tmp_path / "e"), stderr=io.StringIO())
     monkeypatch.setattr("sys.argv", ["verifier.py", str(tmp_path / "e")])
     assert verifier.main() == 0

@@ -12,8 +12,8 @@ from django.core.management import call_command
 from django.test import Client
 
 from moderation.archive.models import Conversation, Message
+from moderation.audit.ledger.ocsf import outcome
 from moderation.audit.models import AuditEntry
-from moderation.audit.ocsf import outcome
 from recall import services, sweeps, verify
 from recall.models import Circuit, Recall, RecallAttempt, RecallBatch
 

@@ -4,7 +4,7 @@ import uuid
 from django.db import migrations, models
 
 
-# The database's own refusal to change the log: what `moderation/audit/triggers.py` says, as it was when this was made.
+# The database's own refusal to change the log: what `moderation/audit/ledger/triggers.py` says, as it was when this was made.
 INSTALL = {
     "postgresql": [
         """
@@ -178,6 +178,7 @@ class Migration(migrations.Migration):
                 ('response_content', models.TextField(null=True, verbose_name='response content')),
                 ('latency_ms', models.BigIntegerField(null=True, verbose_name='latency (ms)')),
                 ('detail', models.JSONField(default=dict, verbose_name='detail')),
+                ('schema', models.PositiveSmallIntegerField(db_default=1, verbose_name='version')),
             ],
             options={
                 'verbose_name': 'audit entry',

@@ -17,7 +17,7 @@ from moderation.applications.problems import problem_sentence
 from moderation.archive.models import Conversation
 from moderation.archive.names import titled
 from moderation.audit import alarms
-from moderation.audit.requests import forwarding_is_ignored
+from moderation.audit.request_context import forwarding_is_ignored
 from recall.models import BEING_CHECKED, LOOKED_FOR, NEEDS_A_PERSON, Recall, RecallBatch, Sweep
 from recall.progress import progress_of_sweeps, with_progress
 

@@ -13,9 +13,10 @@ from django.views.decorators.http import require_safe
 
 from moderation.accounts.request_types import AuthenticatedRequest
 from moderation.applications.models import Application
+from moderation.archive.events import Searched
 from moderation.archive.models import Conversation, Kind, Message
 from moderation.archive.names import titled
-from moderation.audit.services import record_search
+from moderation.audit.services import record
 from moderation.search import people
 from recall.models import Recall, RecallItem
 
@@ -37,7 +38,7 @@ def jump(request: AuthenticatedRequest) -> HttpResponse:
     """
     text = request.GET.get("q", "").replace("\0", "").strip()[:600]
     if text:
-        record_search("open", q=text)
+        record(Searched(actor=request.user.get_username(), page="open", asked={"q": text}))
     found, more = find(text) if text else ([], False)
     if len(found) == 1 and not more:
         return redirect(found[0][0])

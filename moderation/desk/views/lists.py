@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from moderation.accounts.request_types import AuthenticatedRequest
 from moderation.applications.models import Application
+from moderation.archive.events import Searched
 from moderation.archive.forms import ConversationForm
 from moderation.archive.messages import read
 from moderation.archive.messages.shown import Shown
@@ -23,7 +24,7 @@ from moderation.archive.models import Conversation, Kind, Message, Sender
 from moderation.archive.names import name_in, sender_names, titled, with_writers
 from moderation.archive.rows import in_parts
 from moderation.archive.timeline import read_key
-from moderation.audit.services import record_search
+from moderation.audit.services import record
 from moderation.goeasy.client import MAX_ID_LENGTH
 from moderation.search import index, people, query
 from moderation.search.forms import MessageFilter
@@ -67,7 +68,8 @@ def conversation_list(request: AuthenticatedRequest) -> HttpResponse:
     if form.cleaned_data.get("q") or form.asks_for_messages:
         asked = {name: ", ".join(request.GET.getlist(name))[:500] for name in ("q", *MessageFilter.OF_MESSAGES)}
         about = {name: text for name, text in asked.items() if text}
-        record_search("messages" if with_messages else "conversations", **about)
+        kind = "messages" if with_messages else "conversations"
+        record(Searched(actor=request.user.get_username(), page=kind, asked=about))
     applications = list(Application.objects.all())
     context = {
         "form": form,
@@ -233,7 +235,8 @@ def sender_page(request: AuthenticatedRequest, slug: str) -> HttpResponse:
     application = get_object_or_404(Application, slug=slug)
     if not (user_id := request.GET.get("id", "").replace("\0", "")[:255]):
         raise Http404
-    record_search("sender", app=slug, sender=user_id)
+    asked = {"app": slug, "sender": user_id}
+    record(Searched(actor=request.user.get_username(), page="sender", asked=asked))
     written = Message.objects.filter(sender_id=user_id, conversation__application=application)
     # Names are in the raw messages alone.
     latest = list(

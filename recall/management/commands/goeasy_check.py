@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand
 from django.utils import timezone
 
 from moderation.applications.models import Application
-from moderation.audit.export import write_file
+from moderation.audit.ledger.export import write_file
 from moderation.goeasy.client import Private, masked, send_body
 from moderation.goeasy.errors import InvalidCall
 from moderation.goeasy.wire import masked_key

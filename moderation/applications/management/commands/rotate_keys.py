@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from moderation.applications.key_rotation import rotate
-from moderation.audit.requests import COMMAND_LINE
+from moderation.audit.request_context import COMMAND_LINE
 
 
 class Command(BaseCommand):

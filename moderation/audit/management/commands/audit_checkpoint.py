@@ -6,9 +6,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from moderation.audit import checkpoints
-from moderation.audit.chain import Sealer
-from moderation.audit.signing import SigningKeyError
+from moderation.audit.ledger import checkpoints
+from moderation.audit.ledger.chain import Sealer
+from moderation.audit.ledger.signing import SigningKeyError
 from moderation.audit.verifier import BrokenError, Checkpoint
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from moderation.audit import checkpoints, export
-from moderation.audit.chain import Sealer
+from moderation.audit.ledger import checkpoints, export
+from moderation.audit.ledger.chain import Sealer
+from moderation.audit.ledger.signing import SigningKeyError
 from moderation.audit.models import AuditEntry
-from moderation.audit.requests import COMMAND_LINE
-from moderation.audit.signing import SigningKeyError
+from moderation.audit.request_context import COMMAND_LINE
 from moderation.audit.verifier import BrokenError
 
 

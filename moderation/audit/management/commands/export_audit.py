@@ -13,11 +13,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db.models import QuerySet
 
-from moderation.audit import export
-from moderation.audit.chain import Sealer
-from moderation.audit.export import FORMATS
-from moderation.audit.models import Action, AuditEntry
-from moderation.audit.requests import COMMAND_LINE
+from moderation.audit.events import LogExported
+from moderation.audit.ledger import export
+from moderation.audit.ledger.chain import Sealer
+from moderation.audit.ledger.export import FORMATS
+from moderation.audit.models import AuditEntry
+from moderation.audit.request_context import COMMAND_LINE
 from moderation.audit.services import record
 
 FOLLOW_SECONDS = 1.0
@@ -55,7 +56,7 @@ class Command(BaseCommand):
     help = (
         "Writes the audit log, one entry a line, oldest first. Messages go to stderr. "
         "In CSV, ' stands before what a spreadsheet would take for a formula; a file of --output begins with a "
-        "byte-order mark, without which Excel shows Chinese as nonsense, standard output does not."
+        "byte-order mark, without which Excel garbles Chinese, standard output does not."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -74,7 +75,7 @@ class Command(BaseCommand):
             "--follow",
             action="store_true",
             help="go on with each entry within seconds, for a log collector, until SIGTERM; JSON lines on stdout. "
-            "After an abrupt end some entries come again: tell them by their seq",
+            "After an abrupt end some entries come again, with the same seq",
         )
         parser.add_argument(
             "--cursor", metavar="F", help="with --follow: the file that keeps the last seq written; begins there"
@@ -126,8 +127,7 @@ class Command(BaseCommand):
         self._keep(cursor, after)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda signum, frame: end.set())
-        detail = {"format": kind, "follow": True, "entries_after": after, "filters": filters}
-        record(actor=COMMAND_LINE, action=Action.LOG_EXPORTED, detail=detail)
+        record(LogExported(actor=COMMAND_LINE, format=kind, filters=filters, follow=True, entries_after=after))
         self._begin()
         sealer = Sealer()
         while not end.is_set():

@@ -7,9 +7,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 
-from moderation.audit import signing, verification, verifier
-from moderation.audit.models import Action
-from moderation.audit.requests import COMMAND_LINE
+from moderation.audit import verifier
+from moderation.audit.events import LogVerified
+from moderation.audit.ledger import signing, verification
+from moderation.audit.request_context import COMMAND_LINE
 from moderation.audit.services import record
 
 
@@ -52,16 +53,17 @@ class Command(BaseCommand):
         except (OSError, ValueError) as problem:
             raise CommandError(f"Cannot be read: {problem}", returncode=2) from None
         try:
-            told = verification.find(given)
+            findings = verification.verify_log(given)
         except (Error, OSError) as problem:
             raise CommandError(f"Cannot be read: {problem}", returncode=2) from None
-        record(actor=COMMAND_LINE, action=Action.LOG_VERIFIED, detail={**told, "checkpoints": len(given)})
-        if told["problem"]:
-            raise CommandError(f"Broken: {told['problem']}.", returncode=1)
-        if "key_problem" in told:
+        record(LogVerified(actor=COMMAND_LINE, checkpoints=len(given), **findings))
+        if findings["problem"]:
+            raise CommandError(f"Broken: {findings['problem']}.", returncode=1)
+        if "key_problem" in findings:
             raise CommandError(
                 f"Cannot be verified: {key_sentence()}. The entries agree with each other and with the checkpoints "
-                f"(all of seq {told['entries']}, head {told['head']}); whether the checkpoints are genuine is unknown.",
+                f"(all of seq {findings['entries']}, head {findings['head']}); whether the checkpoints are genuine is "
+                "unknown.",
                 returncode=2,
             )
-        self.stdout.write(f"Intact: all of seq {told['entries']}, head {told['head']}.")
+        self.stdout.write(f"Intact: all of seq {findings['entries']}, head {findings['head']}.")

@@ -19,7 +19,7 @@ from django_tasks_db.management.commands.db_worker import Worker
 
 from moderation import registry
 from moderation.audit import jobs
-from moderation.audit.chain import Sealer
+from moderation.audit.ledger.chain import Sealer
 from moderation.operations.readiness import migrations_problem
 from moderation.registry import Loop
 from recall import engine

@@ -1,10 +1,11 @@
 """Verifying the log in the database: each entry against its seal, the seals in a chain, all against checkpoints."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Required, TypedDict
 
-from moderation.audit import checkpoints, export, signing, verifier
-from moderation.audit.chain import Sealer
+from moderation.audit import verifier
+from moderation.audit.ledger import checkpoints, export, signing
+from moderation.audit.ledger.chain import Sealer
 from moderation.audit.models import Action, AuditCheckpoint, AuditEntry, AuditPrivate
 
 Progress = Callable[[int, int], None]
@@ -12,56 +13,66 @@ Progress = Callable[[int, int], None]
 UNREADABLE = (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
-def find(given: list[verifier.Checkpoint], progress: Progress = lambda _seq, _last: None) -> dict[str, Any]:
-    """What there is to say of the whole log: {"entries", "head", "problem": None}, or {"problem": a sentence}.
+class Findings(TypedDict, total=False):
+    """What is known of the whole log. With a problem, a sentence, there is nothing else; otherwise it is None."""
 
-    With the first, "key_problem" (a value of `AuditAlarm.Problem`) says that nobody knows whether its checkpoints are
-    genuine: the key that may have signed them is missing or cannot be used. The log is held against every checkpoint at
-    hand, those `given` too; `progress` is called with the seq of each entry and the last that there is. Raises
-    django.db.Error, OSError.
+    problem: Required[str | None]
+    entries: int
+    head: str
+    # A value of `AuditAlarm.Problem`: nobody knows whether the log's checkpoints are genuine, as the key that may have
+    # signed them is missing or cannot be used.
+    key_problem: str
+
+
+def verify_log(checkpoints_given: list[verifier.Checkpoint], progress: Progress = lambda _seq, _last: None) -> Findings:
+    """Verify the whole log, against every checkpoint at hand and those given.
+
+    `progress` is called with the seq of each entry and the last that there is. Raises django.db.Error, OSError.
     """
     try:
-        seal()
-        found, key_problem = verify(given, progress)
+        seal_waiting()
+        chain, key_problem = verify_chain(checkpoints_given, progress)
     except verifier.BrokenError as problem:
         return {"problem": str(problem)}
-    told = {"entries": found.seq, "head": found.hash, "problem": None}
-    return {**told, "key_problem": key_problem.problem} if key_problem else told
+    findings: Findings = {"entries": chain.seq, "head": chain.hash, "problem": None}
+    if key_problem:
+        findings["key_problem"] = key_problem.problem
+    return findings
 
 
-def seal() -> None:
-    """Seal what waits. Raises BrokenError."""
+def seal_waiting() -> None:
+    """Seal the entries that wait for it. Raises BrokenError."""
     try:
         Sealer().seal()
     except UNREADABLE:
         raise verifier.BrokenError("an entry that waits for its seal cannot be read") from None
 
 
-def verify(
-    given: list[verifier.Checkpoint], progress: Progress
+def verify_chain(
+    checkpoints_given: list[verifier.Checkpoint], progress: Progress
 ) -> tuple[verifier.Chain, signing.SigningKeyError | None]:
     """The log's chain, and why signatures of checkpoints could not be checked, if so. Raises BrokenError."""
     notes = AuditCheckpoint.objects.order_by("size").values_list("note", flat=True)
-    known = [*map(checkpoints.parse, notes), *filter(None, [checkpoints.read_published()])]
+    own = [*map(checkpoints.parse, notes), *filter(None, [checkpoints.read_published()])]
     key_problem = None
-    for checkpoint in known:
+    for checkpoint in own:
         try:
             checkpoints.check_signed(checkpoint)
         except signing.SigningKeyError as problem:
             key_problem = problem
-    found = verifier.Chain([*given, *known])
+    chain = verifier.Chain([*checkpoints_given, *own])
     last = export.last_seq()
     try:
         for entry in export.rows(AuditEntry.objects.all(), until=last):
-            found.add(entry)
-            progress(found.seq, last)
+            chain.add(entry)
+            progress(chain.seq, last)
     except UNREADABLE:
-        raise verifier.BrokenError(f"seq {first_unreadable(found.seq, last)}: what is stored cannot be read") from None
-    found.finish()
-    for seq in sorted(found.gone):
+        raise verifier.BrokenError(f"seq {first_unreadable(chain.seq, last)}: what is stored cannot be read") from None
+    chain.finish()
+    for seq in sorted(chain.unexplained):
         if not is_erased(seq):
             raise verifier.BrokenError(f"seq {seq}: its private part is gone, and no entry says that it was erased")
-    return found, key_problem
+    return chain, key_problem
 
 
 def first_unreadable(after: int, last: int) -> int:

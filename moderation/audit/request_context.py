@@ -18,7 +18,7 @@ NOBODY = "(not signed in)"
 # The actor of what the worker finds or decides by itself; of entries before there was this name, "system", which an
 # account could have. No user name has parentheses.
 WORKER = "(worker)"
-MOST_OF_A_USER_AGENT = 200
+MAX_USER_AGENT_LENGTH = 200
 HEADER = "X-Request-ID"
 # An id that a proxy gave: nothing that could be taken for more than one word of a log line.
 IS_AN_ID = re.compile(r"[A-Za-z0-9._:-]{8,100}").fullmatch
@@ -37,7 +37,7 @@ _present: ContextVar[HttpRequest | None] = ContextVar("present", default=None)
 
 
 def remember_request(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Let whatever is recorded or logged while a request is answered find that request; tell its id (X-Request-ID)."""
+    """Make the request known to what is recorded or logged while it is answered; send its id (X-Request-ID)."""
 
     def answer(request: HttpRequest) -> HttpResponse:
         given = request.headers.get(HEADER, "")
@@ -54,12 +54,12 @@ def remember_request(get_response: Callable[[HttpRequest], HttpResponse]) -> Cal
     return answer
 
 
-def origin() -> dict[str, str]:
+def request_origin() -> dict[str, str]:
     """Address, user agent and id of the request that is being answered; empty in background work and commands."""
     request = _present.get()
     if request is None:
         return {}
-    agent = request.headers.get("User-Agent", "")[:MOST_OF_A_USER_AGENT]
+    agent = request.headers.get("User-Agent", "")[:MAX_USER_AGENT_LENGTH]
     return {
         "address": address(request),
         "user_agent": "".join(char if char.isprintable() else "\ufffd" for char in agent),
@@ -101,7 +101,7 @@ def forwarding_is_ignored() -> bool:
     return time.monotonic() - _ignored_at < REMEMBERED
 
 
-def acting() -> str:
+def current_actor() -> str:
     """The user name of whoever's request is being answered, NOBODY for a visitor, COMMAND_LINE outside requests."""
     request = _present.get()
     if request is None:

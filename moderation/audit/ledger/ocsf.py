@@ -51,14 +51,14 @@ def outcome(entry: dict[str, Any]) -> tuple[int, int]:
 
 
 def event(entry: dict[str, Any]) -> dict[str, Any]:
-    """`entry`, as `export.as_dict` makes it, as an event; all of it is under `unmapped`.
+    """`entry`, as `format.as_dict` makes it, as an event; all of it is under `unmapped`.
 
-    `metadata.uid` is its seq: what comes twice is told by it. `unmapped` satisfies the verifier, line by line.
+    `metadata.uid` is its seq: what comes twice has the same. `unmapped` satisfies the verifier, line by line.
     """
     activity_id = activity(entry)
     status_id, severity_id = outcome(entry)
     came_from = entry["detail"].get("from") or {}
-    found: dict[str, Any] = {
+    ocsf: dict[str, Any] = {
         "category_uid": CATEGORY,
         "class_uid": CLASS,
         "activity_id": activity_id,
@@ -84,7 +84,7 @@ def event(entry: dict[str, Any]) -> dict[str, Any]:
         "unmapped": entry,
     }
     if came_from:
-        found["http_request"] = {"user_agent": came_from.get("user_agent", ""), "uid": came_from.get("request_id", "")}
+        ocsf["http_request"] = {"user_agent": came_from.get("user_agent", ""), "uid": came_from.get("request_id", "")}
     if entry["http_status"] is not None:
-        found["http_response"] = {"code": entry["http_status"]}
-    return found
+        ocsf["http_response"] = {"code": entry["http_status"]}
+    return ocsf

@@ -16,10 +16,10 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from moderation.audit import chain
-from moderation.audit.export import as_json, write_file
+from moderation.audit.ledger import chain
+from moderation.audit.ledger.export import as_json, write_file
+from moderation.audit.ledger.signing import private_key, public_key, trusted_keys
 from moderation.audit.models import AuditCheckpoint, AuditSeal
-from moderation.audit.signing import private_key, public_key, trusted_keys
 from moderation.audit.verifier import ORIGIN, PROOF, BrokenError, Checkpoint, Tree
 
 log = logging.getLogger(__name__)
@@ -139,8 +139,8 @@ def agrees(checkpoint: Checkpoint, origin: str, row: AuditCheckpoint | None, seq
     if checkpoint.size > seq:
         raise BrokenError(f"seq {seq + 1}: missing; a checkpoint covers {checkpoint.size} entries")
     if row:
-        (found,) = hashes(row.size - 1, row.size)
-        same = (found.hex(), row.root, row.size) == (row.head, checkpoint.root.hex(), checkpoint.size)
+        (last_hash,) = hashes(row.size - 1, row.size)
+        same = (last_hash.hex(), row.root, row.size) == (row.head, checkpoint.root.hex(), checkpoint.size)
         same = same and tree_of(row).root() == checkpoint.root
     else:
         same = grown(Tree(), checkpoint.size).root() == checkpoint.root

@@ -10,7 +10,9 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import Exists, Max, OuterRef
 
-from moderation.audit import export, verifier
+from moderation.audit import verifier
+from moderation.audit.ledger.export import ROWS_AT_ONCE
+from moderation.audit.ledger.format import COLUMNS, as_dict
 from moderation.audit.models import AuditEntry, AuditSeal
 
 # The name of the lock, in PostgreSQL's one space of numbers: "seal" in ASCII.
@@ -60,10 +62,10 @@ class Sealer:
             more = self._seal_some(after)
             sealed += len(more)
             # The rest is not committed by now: whoever went on looking would have a few entries at a time, without end.
-            if len(more) < export.ROWS_AT_ONCE:
+            if len(more) < ROWS_AT_ONCE:
                 break
             after = more[-1][1]
-        # Whoever had taken an id up to the mark and not committed is gone, and what they wrote was found above.
+        # Whoever had taken an id up to the mark and not committed is gone, and what they wrote was read above.
         if not self._mark[1]:
             self._settled, self._mark = self._mark[0], None
         return sealed
@@ -82,9 +84,9 @@ class Sealer:
                 with connection.cursor() as cursor:
                     cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
             seq, prev_hash = head()
-            for pk, *columns in unsealed(after).values_list("pk", *export.COLUMNS)[: export.ROWS_AT_ONCE]:
+            for pk, *columns in unsealed(after).values_list("pk", *COLUMNS)[:ROWS_AT_ONCE]:
                 seq += 1
-                hash_ = verifier.entry_hash(export.as_dict(columns, seq, prev_hash, None))
+                hash_ = verifier.entry_hash(as_dict(columns, seq, prev_hash, None))
                 seals.append((seq, pk, prev_hash, hash_))
                 prev_hash = hash_
             # Another sealer may have been here since.

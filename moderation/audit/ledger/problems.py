@@ -1,4 +1,4 @@
-"""What the verifier found wrong, in the reader's language: it writes English, knowing nothing of Django."""
+"""What the verifier says is wrong, in the reader's language: it writes English, knowing nothing of Django."""
 
 import re
 
@@ -31,6 +31,6 @@ def translated(problem: str) -> str:
     """The sentence in the reader's language; one that is not known here, as it is."""
     for sentence in SENTENCES:
         pattern = re.sub(r"%\\\((\w)\\\)s|%\((\w)\)s", r"(?P<\1\2>\\d+)", re.escape(sentence))
-        if found := re.fullmatch(pattern, problem):
-            return gettext(sentence) % found.groupdict()
+        if match := re.fullmatch(pattern, problem):
+            return gettext(sentence) % match.groupdict()
     return problem

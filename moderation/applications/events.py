@@ -1,0 +1,29 @@
+"""Audit events of applications and their keys."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from django.utils.translation import gettext_lazy as _
+
+from moderation.audit.events import Detail, Event, RowChanged
+from moderation.audit.models import Action
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApplicationChanged(RowChanged):
+    """An application was added, changed or deleted; of a key only that it changed."""
+
+    action = Action.APPLICATION_CHANGED
+    labels = {"appkey_sealed": _("appkey"), "secret_keys_sealed": _("webhook secrets")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeysRotated(Event):
+    """Stored keys were encrypted anew with today's key."""
+
+    action = Action.KEYS_ROTATED
+
+    rotated: Annotated[int, Detail(_("Keys encrypted anew"))]
+    unreadable: Annotated[int, Detail(_("Keys that cannot be opened"))]
+    applications: Annotated[Sequence[str], Detail(_("Applications"))]

@@ -1,0 +1,54 @@
+"""Audit events of reading and keeping what was archived."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from django.utils.translation import gettext_lazy as _
+
+from moderation.audit.events import Detail, Event, Private
+from moderation.audit.models import Action
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversationOpened(Event):
+    """Somebody was shown messages of a conversation."""
+
+    action = Action.CONVERSATION_OPENED
+
+    app: str
+    conversation: Mapping[str, str]
+    page: Annotated[str, Detail(_("Page"))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HoldChanged(Event):
+    """A conversation's hold began or ended."""
+
+    app: str
+    conversation: Mapping[str, str]
+    note: Annotated[str, Private(_("Note"))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversationHeld(HoldChanged):
+    """A conversation was put on hold: retention deletes nothing of it."""
+
+    action = Action.HELD
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversationReleased(HoldChanged):
+    """The hold of a conversation ended."""
+
+    action = Action.RELEASED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Searched(Event):
+    """Somebody looked for messages, conversations or a sender."""
+
+    action = Action.SEARCHED
+
+    page: Annotated[str, Detail(_("Page"))]
+    asked: Annotated[Mapping[str, Any], Private(_("Search"))]

@@ -1,0 +1,222 @@
+"""Events of the audit log: one class for each action, with named and typed fields.
+
+Each app declares its events in its `events.py`, which the audit log imports when the apps are ready; `record()` in
+`audit/services.py` writes them. A field whose name is among COLUMNS goes into the entry's column of that name. Any
+other is annotated with a label: `Detail` puts it into the entry's `detail`, `Private` apart from the entry, so that it
+can be erased. A field with a default is left out of the entry while it has that value.
+
+`docs/audit-format.md` is made from these classes (`audit/format_document.py`).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, ClassVar, NamedTuple, Union, get_args, get_origin, get_type_hints
+from uuid import UUID
+
+from django.db.models import Choices
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from moderation.audit.models import Action, AuditAlarm
+
+Text = str | Promise
+
+# What entries have a column of their own for, with its label.
+COLUMNS: dict[str, Text] = {
+    "actor": _("Actor"),
+    "app": _("Application"),
+    "conversation": _("Conversation"),
+    "recall": _("Recall"),
+    "batch": _("Call, counted from 0"),
+    "attempt": _("Attempt"),
+    "timestamps": _("Timestamps"),
+    "request": _("What was sent"),
+    "http_status": _("HTTP status"),
+    "response_code": _("Response code"),
+    "response_content": _("Content of the response"),
+    "latency_ms": _("Latency (ms)"),
+}
+TYPE_NAMES = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+    UUID: "UUID",
+    NoneType: "null",
+    Mapping: "object",
+    dict: "object",
+    Any: "any value",
+}
+
+
+@dataclass(frozen=True)
+class Detail:
+    """The label of a field in an entry's `detail`, and of the values that it may have, where these are codes.
+
+    `meaning` is what else the document says of it.
+    """
+
+    label: Text
+    values: Mapping[str, Text] | type[Choices] | None = None
+    meaning: str = ""
+
+    def value_labels(self) -> Mapping[str, Text]:
+        """What a person reads for each code; empty where values are no codes."""
+        return dict(self.values.choices) if isinstance(self.values, type) else self.values or {}
+
+
+class Private(Detail):
+    """The label of a field with free text about people, which may have to be erased."""
+
+
+class EventField(NamedTuple):
+    """A field of an event; `meta` is None for a column."""
+
+    name: str
+    type: Any
+    is_optional: bool
+    default: Any
+    meta: Detail | None
+
+    @property
+    def label(self) -> str:
+        return str(self.meta.label if self.meta else COLUMNS[self.name])
+
+    @property
+    def is_private(self) -> bool:
+        return isinstance(self.meta, Private)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One step, as it is known when it is taken. `action` names it in the log."""
+
+    action: ClassVar[Action]
+
+    actor: str
+    # Where the request came from that a worker answers for; None: from the request that is being answered, if any.
+    origin: Mapping[str, str] | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "action" in cls.__dict__:
+            if cls.action in EVENTS:
+                names = f"{EVENTS[cls.action].__name__} and {cls.__name__}"
+                raise TypeError(f"{cls.action.value} has two event classes: {names}")
+            EVENTS[cls.action] = cls
+
+    @classmethod
+    def summary(cls) -> str:
+        """The first line of its docstring, for the document."""
+        return (cls.__doc__ or "").strip().partition("\n")[0]
+
+    def values(self) -> Iterator[tuple[EventField, Any]]:
+        """Each field that an entry has, with its value as JSON takes it."""
+        for field in fields_of(type(self)):  # type: ignore[arg-type]  # a class is hashable, whatever its instances hold
+            value = getattr(self, field.name)
+            if not field.is_optional or value != field.default:
+                yield field, as_json_value(value)
+
+
+# Every event class by its action.
+EVENTS: dict[str, type[Event]] = {}
+
+
+@cache
+def fields_of(event: type[Event]) -> tuple[EventField, ...]:
+    """The fields of an event class. Raises TypeError for one that has no label."""
+    hints = get_type_hints(event, include_extras=True)
+    described = []
+    for field in fields(event):
+        if field.name == "origin":
+            continue
+        hint = hints[field.name]
+        kind, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+        meta = next((extra for extra in extras if isinstance(extra, Detail)), None)
+        if meta is None and field.name not in COLUMNS:
+            raise TypeError(f"{event.__name__}.{field.name} has no label: annotate it with Detail or Private")
+        described.append(EventField(field.name, kind, field.default is not MISSING, field.default, meta))
+    return tuple(described)
+
+
+def as_json_value(value: Any) -> Any:
+    """A field's value as an entry keeps it."""
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return list(value)
+    return value
+
+
+def type_name(hint: Any) -> str:
+    """What the document calls a type."""
+    if isinstance(hint, UnionType) or get_origin(hint) is Union:
+        return " or ".join(type_name(part) for part in get_args(hint))
+    if get_origin(hint) in (list, Sequence):
+        (item,) = get_args(hint)
+        return f"list of {type_name(item)}s"
+    return TYPE_NAMES[get_origin(hint) or hint]
+
+
+CHANGES = 'by field: `{"from", "to"}`, or of a secret only `"set"`, `"changed"` or `"removed"`'
+DONE: Mapping[str, Text] = {"added": _("added"), "changed": _("changed"), "deleted": _("deleted")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowChanged(Event):
+    """A row was added, changed or deleted (`audit/recorded.py`)."""
+
+    # Labels of fields of which only that they changed is recorded; the model has the others.
+    labels: ClassVar[Mapping[str, Text]] = {}
+
+    app: str = ""
+    did: Annotated[str, Detail(_("Change"), DONE)]
+    id: Annotated[int, Detail(_("Number of the row"))]
+    name: Annotated[Any, Detail(_("Name"))]
+    changes: Annotated[Mapping[str, Any], Detail(_("What changed"), meaning=CHANGES)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogRead(Event):
+    """The whole log was read; by a worker, if a person asked for it in Django admin."""
+
+    job: Annotated[UUID | None, Detail(_("Job"))] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogExported(LogRead):
+    """Entries of the log were exported."""
+
+    action = Action.LOG_EXPORTED
+
+    format: Annotated[str, Detail(_("Format"))]
+    filters: Annotated[Mapping[str, Any], Detail(_("Filters"))]
+    entries_up_to: Annotated[int | None, Detail(_("Entries up to no."))] = None
+    follow: Annotated[bool, Detail(_("Goes on with each new entry"))] = False
+    entries_after: Annotated[int | None, Detail(_("Entries after no."))] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogDownloaded(Event):
+    """The file of an export was downloaded."""
+
+    action = Action.LOG_DOWNLOADED
+
+    job: Annotated[UUID, Detail(_("Job"))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogVerified(LogRead):
+    """The log was verified; a problem of null says that it is intact."""
+
+    action = Action.LOG_VERIFIED
+
+    problem: Annotated[str | None, Detail(_("Problem"))]
+    checkpoints: Annotated[int, Detail(_("Checkpoints given beside the console’s own"))]
+    entries: Annotated[int | None, Detail(_("Entries"))] = None
+    head: Annotated[str | None, Detail(_("Hash of the last entry"))] = None
+    key_problem: Annotated[str | None, Detail(_("Problem of the signing key"), AuditAlarm.Problem)] = None

@@ -1,0 +1,30 @@
+"""Audit events of running the console."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from django.utils.translation import gettext_lazy as _
+
+from moderation.audit.events import Detail, Event
+from moderation.audit.models import Action
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackupMade(Event):
+    """A backup was made."""
+
+    action = Action.BACKED_UP
+
+    file: Annotated[str, Detail(_("File"))]
+    encrypted: Annotated[bool, Detail(_("Encrypted"))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackupRestored(Event):
+    """A backup was put back; what it overwrote is null if the database was empty."""
+
+    action = Action.RESTORED
+
+    backup: Annotated[Mapping[str, Any], Detail(_("Backup"))]
+    overwritten: Annotated[Mapping[str, Any] | None, Detail(_("Log that was overwritten"))]

@@ -1,0 +1,28 @@
+"""Audit events of erasing text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from django.utils.translation import gettext_lazy as _
+
+from moderation.audit.events import Detail, Event
+from moderation.audit.models import Action
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextErased(Event):
+    """Text of one sender was erased on request; `entries` are those whose private part is gone, by seq."""
+
+    action = Action.TEXT_ERASED
+
+    app: str
+    timestamps: Sequence[int] | None
+    sender: Annotated[str, Detail(_("Sender"))]
+    reason: Annotated[str, Detail(_("Reason or reference"))]
+    messages: Annotated[int, Detail(_("Messages"))]
+    evidence: Annotated[int, Detail(_("Pieces of evidence"))]
+    deliveries: Annotated[int, Detail(_("Webhook deliveries"))]
+    searches: Annotated[int, Detail(_("Recorded searches"))]
+    notes: Annotated[int, Detail(_("Notes"))]
+    entries: Annotated[Sequence[int], Detail(_("Entries whose text is gone, by no."))]

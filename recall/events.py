@@ -1,0 +1,170 @@
+"""Audit events of recalls."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+from uuid import UUID
+
+from django.utils.translation import gettext_lazy as _
+
+from moderation.audit.events import Detail, Event, Private, RowChanged
+from moderation.audit.models import Action
+from recall.models import Recall, RecallAttempt, RecallBatch
+
+EVIDENCE = '`{"timestamp", "message_id", "commitment"}` of each; `"sha256"` for what has no salted commitment'
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReasonChanged(RowChanged):
+    """A reason for recalls was added, changed or deleted."""
+
+    action = Action.REASON_CHANGED
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecallEvent(Event):
+    """A step of a recall; the first three are `Recall.for_audit()`."""
+
+    app: str
+    conversation: Mapping[str, str]
+    recall: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallEvent(RecallEvent):
+    """A step of one call of a recall."""
+
+    batch: int
+    attempt: int
+    timestamps: Sequence[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecallRequested(RecallEvent):
+    """Somebody wants messages recalled, or calls of a recall sent again."""
+
+    action = Action.REQUESTED
+
+    timestamps: Sequence[int]
+    reason: Annotated[str | None, Detail(_("Reason"))] = None
+    recaller: Annotated[Mapping[str, Any] | None, Detail(_("Recaller that clients see"))] = None
+    recaller_overridden: Annotated[bool, Detail(_("Recaller chosen for this recall"))] = False
+    calls: Annotated[int | None, Detail(_("Calls"))] = None
+    sweep: Annotated[UUID | None, Detail(_("Sweep"))] = None
+    reviewed: Annotated[str | None, Detail(_("Digest of what was reviewed"))] = None
+    again: Annotated[bool, Detail(_("Sent again"))] = False
+    batches: Annotated[Sequence[int] | None, Detail(_("Calls, counted from 0"))] = None
+    note: Annotated[str, Private(_("Note"))] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallSending(CallEvent):
+    """A call is about to leave: committed before the request."""
+
+    action = Action.SENDING
+
+    request: Mapping[str, object]
+    worker: Annotated[str, Detail(_("Worker"))]
+    evidence: Annotated[Sequence[Mapping[str, Any]], Detail(_("Evidence kept before"), meaning=EVIDENCE)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallOutcome(CallEvent):
+    """How a call ended."""
+
+    http_status: int | None = None
+    latency_ms: int | None = None
+    outcome: Annotated[str, Detail(_("Outcome"), RecallAttempt.Outcome)]
+    problem: Annotated[str | None, Detail(_("Problem"))] = None
+    message: Annotated[str | None, Detail(_("What went wrong"))] = None
+    sent_again_after_s: Annotated[float | None, Detail(_("Sent again after (s)"))] = None
+    late: Annotated[bool, Detail(_("Came after its outcome was called unknown"))] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallAnswered(CallOutcome):
+    """GoEasy answered a call."""
+
+    action = Action.ANSWERED
+
+    response_code: int | None
+    response_content: str
+    unusual: Annotated[bool, Detail(_("Accepted with an unusual answer"))] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallUnanswered(CallOutcome):
+    """No answer came to a call, or none that could be read."""
+
+    action = Action.UNANSWERED
+
+    worker: Annotated[str | None, Detail(_("Worker"))] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecallCancelled(RecallEvent):
+    """Somebody cancelled what had not left yet of a recall."""
+
+    action = Action.CANCELLED
+
+    timestamps: Sequence[int]
+    batches: Annotated[Sequence[int], Detail(_("Calls, counted from 0"))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecallStopped(RecallEvent):
+    """Nothing more of a recall is sent until a person acts."""
+
+    action = Action.STOPPED
+
+    timestamps: Sequence[int] | None = None
+    reason: Annotated[str, Detail(_("Why"), Recall.StopReason)]
+    was: Annotated[str | None, Detail(_("State before"), Recall.State)] = None
+    unknown: Annotated[Sequence[int] | None, Detail(_("Calls with an unknown outcome, from 0"))] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallVerified(CallEvent):
+    """History was read for what became of a call's messages."""
+
+    action = Action.VERIFIED
+
+    gone: Annotated[Sequence[int] | None, Detail(_("Gone"))] = None
+    still_visible: Annotated[Sequence[int] | None, Detail(_("Still visible"))] = None
+    unknowable: Annotated[Sequence[int] | None, Detail(_("Unknowable"))] = None
+    settlement: Annotated[str | None, Detail(_("What follows"), RecallBatch.Settlement)] = None
+    problem: Annotated[str | None, Detail(_("Problem"))] = None
+    seen_by_recall: Annotated[UUID | None, Detail(_("Seen by a later recall"))] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecallSettled(RecallEvent):
+    """A person decided on calls of which nobody knows what became of them."""
+
+    action = Action.SETTLED
+
+    timestamps: Sequence[int]
+    batches: Annotated[Sequence[int], Detail(_("Calls, counted from 0"))]
+    send_again: Annotated[bool, Detail(_("Send again"))]
+    note: Annotated[str, Private(_("Note"))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoEasyChecked(Event):
+    """A step of the check whether GoEasy behaves as the console assumes (`manage.py goeasy_check`)."""
+
+    action = Action.GOEASY_CHECKED
+
+    app: str
+    conversation: Mapping[str, str]
+    request: Mapping[str, object] | None = None
+    http_status: int | None = None
+    response_code: int | None = None
+    latency_ms: int | None = None
+    step: Annotated[str, Detail(_("Step"))]
+    check: Annotated[str, Detail(_("Check"))]
+    messages: Annotated[int | None, Detail(_("Messages to send"))] = None
+    problem: Annotated[str | None, Detail(_("Problem"))] = None
+    results: Annotated[Mapping[str, Any] | None, Detail(_("Assumptions by result"))] = None
+    measured: Annotated[Mapping[str, Any] | None, Detail(_("Measured (s)"))] = None
+    file: Annotated[str | None, Detail(_("File with the answers"))] = None
