@@ -20,8 +20,7 @@ from moderation.audit.verifier import read_public_key
 from moderation.environment import Environment
 from moderation.goeasy.client import base_url
 from moderation.goeasy.destinations import AllowedHosts
-
-BASE_DIR = Path(__file__).resolve().parent.parent
+from moderation.paths import BASE_DIR, RESOURCES
 
 # The database, keys, exports and backups are for the console's account alone, whichever process creates them.
 os.umask(0o077)
@@ -339,7 +338,7 @@ WSGI_APPLICATION = "moderation.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates"],
+        "DIRS": [RESOURCES / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -348,6 +347,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "django.template.context_processors.i18n",
                 "django.template.context_processors.tz",
+                "moderation.context_processors.version",
             ],
         },
     }
@@ -374,13 +374,13 @@ DEFAULT_FROM_EMAIL = SERVER_EMAIL = read("EMAIL_FROM", str, "console@localhost")
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English")), ("zh-hans", _("Simplified Chinese"))]
-LOCALE_PATHS = [BASE_DIR / "locale"]
+LOCALE_PATHS = [RESOURCES / "locale"]
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"
 
 STATIC_URL = f"{SCRIPT_NAME}/static/"
-STATICFILES_DIRS = [BASE_DIR / "static"]
+STATICFILES_DIRS = [RESOURCES / "static"]
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

@@ -8,6 +8,7 @@ from django.http import HttpRequest, JsonResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from moderation import __version__
 from moderation.archive import feed
 from moderation.audit import alarms
 from moderation.audit.requests import forwarding_is_ignored
@@ -25,8 +26,8 @@ def worker_is_alive() -> bool:
 
 @require_safe
 def healthz(request: HttpRequest) -> JsonResponse:
-    """The process lives: 200, without asking anything else."""
-    return JsonResponse({"status": "ok"})
+    """The process lives: 200, without asking anything else; and which version it is."""
+    return JsonResponse({"status": "ok", "version": __version__})
 
 
 @require_safe
