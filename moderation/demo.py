@@ -165,8 +165,8 @@ def switch_webhook_on() -> None:
         pass
 
 
-def say(number: int) -> None:
-    """Send the demo's next message as somebody's client would; what cannot be sent is not missed."""
+def send_message(number: int) -> None:
+    """Send the demo's next message as somebody's client would; one that cannot be sent is left out."""
     from moderation.goeasy.client import Client, Recipient
     from moderation.goeasy.errors import GoEasyError
     from moderation.goeasy.sandbox.seed import GROUPS, PAIRS, PEOPLE, TALK
@@ -227,18 +227,18 @@ def main() -> None:
         start_web(start, port, webhook_port)
         print(f"\nThe console runs at http://127.0.0.1:{port}/   (Ctrl-C ends it)\n")
         print(f"Sign in with one of these; the password is always {PASSWORD}")
-        for name, what in ACCOUNTS.items():
-            print(f"  {name:<10} {what}")
+        for name, description in ACCOUNTS.items():
+            print(f"  {name:<10} {description}")
         print("\nA spam wave by “promo-7731” runs through six conversations: recall it.")
         print("People go on talking meanwhile; their messages arrive by the webhook.")
         print(f"\nCommands for this database, here or in another terminal:\n  {MANAGE} verify_audit", flush=True)
         switch_webhook_on()
-        said, next_at = 0, time.monotonic()
+        sent, next_at = 0, time.monotonic()
         while all(process.poll() is None for process in processes):
             time.sleep(0.5)
             if time.monotonic() >= next_at:
-                say(said)
-                said, next_at = said + 1, time.monotonic() + SECONDS_BETWEEN_MESSAGES
+                send_message(sent)
+                sent, next_at = sent + 1, time.monotonic() + SECONDS_BETWEEN_MESSAGES
         print("A part of the demo ended by itself; see above. Ending the rest.")
     except KeyboardInterrupt:
         print("\nEnding the demo.")

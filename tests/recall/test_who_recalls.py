@@ -13,7 +13,7 @@ from recall.models import Recall
 
 ROOT = Path(__file__).resolve().parents[2]
 DECIDE = {"request_recall", "request_sweep", "create_recalls"}
-# A form that somebody posts, and the command in which an account is named; sweeps.py and services.py are what they call.
+# Forms that somebody posts, the command in which an account is named, and the services that these call.
 PEOPLE = {
     "recall/views/recalls.py": {"request_recall"},
     "recall/views/sweeps.py": {"request_sweep"},
