@@ -1,6 +1,6 @@
 """Django admin for rows that nobody edits there: read-only to everyone, and listed by key.
 
-No list here counts, skips or sorts a table that grows (architecture.md, invariant 8): a page begins where the
+No list here counts, skips or sorts a table that grows (docs/architecture.md, invariant 8): a page begins where the
 one before it ended.
 """
 

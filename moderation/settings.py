@@ -239,7 +239,7 @@ DATA_DIR = read("DATA_DIR", folder, "data")
 ALLOWED_HOSTS = read("ALLOWED_HOSTS", words, "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = read("CSRF_TRUSTED_ORIGINS", origins, "")
 
-# GoEasy: the application `default` (architecture.md; interface.md, "Environment")
+# GoEasy: the application `default` (docs/architecture.md; docs/interface.md, "Environment")
 GOEASY_APPKEY = read("GOEASY_APPKEY", str, "", secret=True)
 GOEASY_ALLOWED_HOSTS = read("GOEASY_ALLOWED_HOSTS", AllowedHosts.parse, "*.goeasy.io")
 GOEASY_REST_HOST = read("GOEASY_REST_HOST", rest_host, "hangzhou")

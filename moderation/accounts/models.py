@@ -152,7 +152,7 @@ class User(Recorded, AbstractUser):
 class Pseudonym(Recorded):
     """The recaller that one moderator's recalls show to clients of one application.
 
-    `recaller` reaches every client (goeasy-api.md, "Recall"); the true actor stays in the audit log.
+    `recaller` reaches every client (docs/goeasy-api.md, "Recall"); the true actor stays in the audit log.
     """
 
     recorded_as = Action.PSEUDONYM_CHANGED

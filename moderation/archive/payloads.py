@@ -1,8 +1,8 @@
 """How a message is shown: from its raw JSON text to words or an attachment. Pure: no model, no request.
 
 Nothing here trusts what it reads. A payload that is not what its type says is shown as formatted JSON, and a text
-that is not JSON as itself (goeasy-api.md, "History": message types and payloads). Of a type of the app's own, what is
-meant to be read comes first, and the JSON behind it.
+that is not JSON as itself (docs/goeasy-api.md, "Message types and payloads"). Of a type of the app's own, what is meant
+to be read comes first, and the JSON behind it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What GoEasy answers, and what it tells of the effect.
 
-The body's `code` decides when there is one, whatever the HTTP status (goeasy-api.md, "Recall": the two may
+The body's `code` decides when there is one, whatever the HTTP status (docs/goeasy-api.md, "Recall": the two may
 differ). Without a code the status decides, and only where it tells something. Of a call answered with 408 (time-out)
 or with 500 and above nobody knows whether it had an effect: a 408 was seen after the messages were gone.
 
@@ -36,7 +36,7 @@ from moderation.goeasy.wire import compact, masked_key
 
 # This product's own bound on what is kept of an answer.
 MAX_CONTENT_LENGTH = 2_000
-# The content of an accepted recall (goeasy-api.md, "Recall"). Any other may name messages that did not go.
+# The content of an accepted recall (docs/goeasy-api.md, "Recall"). Any other may name messages that did not go.
 USUAL_CONTENT = "OK"
 # What a database cannot hold.
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")

@@ -39,7 +39,7 @@ class GoEasyError(Exception):
 
 
 class InvalidCall(GoEasyError, ValueError):
-    """A rule of goeasy-api.md broken, found before the network. `field` names the field as GoEasy does."""
+    """A rule of docs/goeasy-api.md broken, found before the network. `field` names the field as GoEasy does."""
 
     kind = "invalid_call"
 

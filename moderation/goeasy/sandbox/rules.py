@@ -1,4 +1,4 @@
-"""GoEasy's documented rules of what may be sent to it, as the sandbox enforces them (goeasy-api.md)."""
+"""GoEasy's documented rules of what may be sent to it, as the sandbox enforces them (docs/goeasy-api.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sandbox's webhook: signed as documented, three tries, then silence (goeasy-api.md, "Webhook")."""
+"""The sandbox's webhook: signed as documented, three tries, then silence (docs/goeasy-api.md, "Webhook")."""
 
 from __future__ import annotations
 
