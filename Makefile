@@ -78,4 +78,4 @@ lock: ## pin requirements.txt and requirements-dev.txt anew from the .in files
 	rm -r .venv-lock
 
 clean: ## remove what the targets above made
-	rm -rf .venv .venv-3.* data dist staticfiles test-results
+	rm -rf .venv .venv-3.* data staticfiles test-results

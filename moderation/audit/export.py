@@ -1,6 +1,6 @@
 """The audit log as text: JSON lines or CSV, in constant memory however long the log is.
 
-Keys and their order are those of docs/interface.md, `export_audit`. Only sealed entries have a `seq`, and only they are
+Keys and their order are those of interface.md, `export_audit`. Only sealed entries have a `seq`, and only they are
 exported: seal (`audit.chain`) before.
 """
 
@@ -69,7 +69,7 @@ LINE_ENDS = {char: f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"}
 
 
 def as_dict(columns: tuple[Any, ...], seq: int, prev_hash: str, hash_: str | None) -> dict[str, Any]:
-    """An entry's COLUMNS and its seal under the keys of docs/interface.md, as `audit.verifier.load` reads a line.
+    """An entry's COLUMNS and what its seal says, under the keys of interface.md, as `audit.verifier.load` reads a line.
 
     None: does not apply. `at` is UTC with microseconds.
     """

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class Action(models.TextChoices):
-    """What an entry tells of (docs/interface.md, `export_audit`)."""
+    """What an entry tells of (interface.md, `export_audit`)."""
 
     REQUESTED = "recall.requested", _("recall requested")
     SENDING = "recall.sending", _("call about to be sent")
