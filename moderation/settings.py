@@ -353,6 +353,7 @@ TEMPLATES = [
                 "django.template.context_processors.i18n",
                 "django.template.context_processors.tz",
                 "moderation.context_processors.version",
+                "moderation.operations.context.worker",
             ],
         },
     }
