@@ -352,8 +352,8 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "django.template.context_processors.i18n",
                 "django.template.context_processors.tz",
-                "moderation.context_processors.version",
                 "moderation.operations.context.worker",
+                "moderation.operations.context.version",
             ],
         },
     }
