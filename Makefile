@@ -1,6 +1,7 @@
 # GNU make and python3 (3.11 or later) are all that these need. `make demo` to try it, `make test` to check it.
 PYTHON ?= python3
 PORT ?= 8000
+PYTHONS ?= 3.12 3.13
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
@@ -50,7 +51,7 @@ test-postgresql: setup
 	$(PY) tests/run.py postgresql
 
 test-pythons: ## the quick suite with each other supported Python that is installed (python3.12, python3.13)
-	@set -e; for version in 3.12 3.13; do \
+	@set -e; for version in $(PYTHONS); do \
 		if ! command -v python$$version >/dev/null; then echo "SKIPPED: python$$version is not installed."; continue; fi; \
 		test -x .venv-$$version/bin/python || python$$version -m venv .venv-$$version; \
 		.venv-$$version/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt; \

@@ -1,14 +1,14 @@
 """Backfill: the pages of history that it reads over the fewest that could do, and whether everything arrives.
 
 The sandbox is a process of its own and answers over HTTP. A page has 30 messages at most, and only an empty one shows
-that history begins there; a page's cursor is strictly before a millisecond (goeasy-api.md, "History"), so that what a
-page's end cuts off of a millisecond can only be read with all of that millisecond. The ideal are the pages of a reader
-who knows all messages beforehand, and so reads a millisecond again only where a page's end cuts it: without messages
-that share one, ceil(n / 30) + 1. Backfill does not know, and reads every page's last millisecond again. The figure is
-all pages over all ideals; each conversation's own is printed.
+that history begins there; a page's cursor is strictly before a millisecond (docs/goeasy-api.md, "History"), so that
+what a page's end cuts off of a millisecond can only be read with all of that millisecond. The ideal are the pages of a
+reader who knows all messages beforehand, and so reads a millisecond again only where a page's end cuts it: without
+messages that share one, ceil(n / 30) + 1. Backfill does not know, and reads every page's last millisecond again. The
+figure is all pages over all ideals; each conversation's own is printed.
 
-Each conversation is read twice with `manage.py backfill`: into an empty archive, and once all is there, when it has
-to look at the same pages to know. Run it with DATABASE_URL of either engine (default: a new SQLite file).
+Each conversation is read twice with `manage.py backfill`: into an empty archive, and once all is there, when it has to
+look at the same pages to know. Run it with DATABASE_URL of either engine (default: a new SQLite file).
 """
 
 from __future__ import annotations

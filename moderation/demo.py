@@ -1,10 +1,12 @@
 """`make demo`: a console with a GoEasy of its own to play in, from nothing to running, ended by Ctrl-C.
 
 Who: somebody who has just cloned the repository and wants to see the main job done before configuring anything.
+`python -m moderation.demo manage COMMAND …` runs a command of manage.py with the demo's settings and database.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import signal
@@ -18,6 +20,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data" / "demo"
+# The settings of the demo that was started last, for its commands.
+SETTINGS = DATA / "settings.json"
+MANAGE = ".venv/bin/python -m moderation.demo manage"
 SECONDS_BETWEEN_MESSAGES = 6.0
 PASSWORD = "console-demo"  # noqa: S105 - of the demo's accounts, on this machine alone; printed at the start
 ACCOUNTS = {
@@ -75,8 +80,27 @@ def environment(port: int, sandbox_port: int) -> dict[str, str]:
     }
 
 
+def keep_settings(settings: dict[str, str]) -> None:
+    """Write the demo's settings where `manage` finds them: for their owner alone, as SECRET_KEY is among them."""
+    SETTINGS.touch(mode=0o600)
+    SETTINGS.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+
+
+def manage(arguments: list[str]) -> None:
+    """Run a command of manage.py with the settings of the demo that was started last."""
+    from moderation.__main__ import main as run_command
+
+    try:
+        os.environ.update(json.loads(SETTINGS.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        sys.exit("The demo has no database yet. Start it once: make demo")
+    os.chdir(ROOT)
+    sys.argv = [MANAGE, *arguments]
+    run_command()
+
+
 def start_web(start: Callable[..., subprocess.Popen[bytes]], port: int, webhook_port: int) -> None:
-    """The two web services that README's Deploy starts: pages, and the webhook in a process of its own."""
+    """The two web services of a deployment: pages, and the webhook in a process of its own."""
     common = ("--no-control-socket", "--log-level", "warning")
     pages = start("-m", "gunicorn", "moderation.wsgi", "--bind", f"127.0.0.1:{port}", "--threads", "8", *common)
     options = ("--config", "gunicorn_webhook.conf.py", "--bind", f"127.0.0.1:{webhook_port}", "--threads", "4")
@@ -142,8 +166,8 @@ def switch_webhook_on() -> None:
         pass
 
 
-def say(number: int) -> None:
-    """Send the demo's next message as somebody's client would; what cannot be sent is not missed."""
+def send_message(number: int) -> None:
+    """Send the demo's next message as somebody's client would; one that cannot be sent is left out."""
     from moderation.goeasy.client import Client, Recipient
     from moderation.goeasy.errors import GoEasyError
     from moderation.goeasy.sandbox.seed import GROUPS, PAIRS, PEOPLE, TALK
@@ -175,7 +199,9 @@ def main() -> None:
     # The same port every time, if it can be had: the sandbox's messages remember where their attachments are.
     sandbox_port = free_port() if is_taken(port + 1) else port + 1
     webhook_port = free_port()
-    os.environ.update(environment(port, sandbox_port))
+    settings = environment(port, sandbox_port)
+    keep_settings(settings)
+    os.environ.update(settings)
     os.environ["DJANGO_SETTINGS_MODULE"] = "moderation.settings"
     processes: list[subprocess.Popen[bytes]] = []
 
@@ -202,17 +228,18 @@ def main() -> None:
         start_web(start, port, webhook_port)
         print(f"\nThe console runs at http://127.0.0.1:{port}/   (Ctrl-C ends it)\n")
         print(f"Sign in with one of these; the password is always {PASSWORD}")
-        for name, what in ACCOUNTS.items():
-            print(f"  {name:<10} {what}")
+        for name, description in ACCOUNTS.items():
+            print(f"  {name:<10} {description}")
         print("\nA spam wave by “promo-7731” runs through six conversations: recall it.")
-        print("People go on talking meanwhile; their messages arrive by the webhook.", flush=True)
+        print("People go on talking meanwhile; their messages arrive by the webhook.")
+        print(f"\nCommands for this database, here or in another terminal:\n  {MANAGE} verify_audit", flush=True)
         switch_webhook_on()
-        said, next_at = 0, time.monotonic()
+        sent, next_at = 0, time.monotonic()
         while all(process.poll() is None for process in processes):
             time.sleep(0.5)
             if time.monotonic() >= next_at:
-                say(said)
-                said, next_at = said + 1, time.monotonic() + SECONDS_BETWEEN_MESSAGES
+                send_message(sent)
+                sent, next_at = sent + 1, time.monotonic() + SECONDS_BETWEEN_MESSAGES
         print("A part of the demo ended by itself; see above. Ending the rest.")
     except KeyboardInterrupt:
         print("\nEnding the demo.")
@@ -227,4 +254,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["manage"]:
+        manage(sys.argv[2:])
+    else:
+        main()

@@ -1,7 +1,7 @@
 """Read-only Django admin with keyset pagination.
 
-No list counts, skips or sorts the rows of a growing table (architecture.md, invariant 8): each page starts where the
-previous one ended.
+No list counts, skips or sorts the rows of a growing table (docs/architecture.md, invariant 8): each page starts where
+the previous one ended.
 """
 
 import json

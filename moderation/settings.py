@@ -33,8 +33,7 @@ from moderation.environment import (
 )
 from moderation.goeasy.client import base_url
 from moderation.goeasy.destinations import AllowedHosts
-
-BASE_DIR = Path(__file__).resolve().parent.parent
+from moderation.paths import BASE_DIR, RESOURCES
 
 # The database, keys, exports and backups are readable by the console's account only.
 os.umask(0o077)
@@ -119,7 +118,7 @@ DATA_DIR = read("DATA_DIR", folder, "data")
 ALLOWED_HOSTS = read("ALLOWED_HOSTS", comma_separated, "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = read("CSRF_TRUSTED_ORIGINS", origins, "")
 
-# GoEasy: the application `default` (architecture.md; interface.md, "Environment")
+# GoEasy: the application `default` (docs/architecture.md; docs/interface.md, "Environment")
 GOEASY_APPKEY = read("GOEASY_APPKEY", str, "", secret=True)
 GOEASY_ALLOWED_HOSTS = read("GOEASY_ALLOWED_HOSTS", AllowedHosts.parse, "*.goeasy.io")
 GOEASY_REST_HOST = read("GOEASY_REST_HOST", rest_host, "hangzhou")
@@ -223,7 +222,7 @@ WSGI_APPLICATION = "moderation.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates"],
+        "DIRS": [RESOURCES / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -233,6 +232,7 @@ TEMPLATES = [
                 "django.template.context_processors.i18n",
                 "django.template.context_processors.tz",
                 "moderation.operations.context.worker",
+                "moderation.operations.context.version",
             ],
         },
     }
@@ -259,13 +259,13 @@ DEFAULT_FROM_EMAIL = SERVER_EMAIL = read("EMAIL_FROM", str, "console@localhost")
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English")), ("zh-hans", _("Simplified Chinese"))]
-LOCALE_PATHS = [BASE_DIR / "locale"]
+LOCALE_PATHS = [RESOURCES / "locale"]
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"
 
 STATIC_URL = f"{SCRIPT_NAME}/static/"
-STATICFILES_DIRS = [BASE_DIR / "static"]
+STATICFILES_DIRS = [RESOURCES / "static"]
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

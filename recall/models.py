@@ -202,7 +202,7 @@ BEING_CHECKED = models.Q(check_at__isnull=False, checks=0) & (
 
 
 class RecallBatch(models.Model):
-    """One call's worth of a recall: at most 20 timestamps (goeasy-api.md, "Recall")."""
+    """One call's worth of a recall: at most 20 timestamps (docs/goeasy-api.md, "Recall")."""
 
     class State(models.TextChoices):
         PENDING = "pending", _("not sent")

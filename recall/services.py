@@ -55,7 +55,7 @@ class NotPossible(Exception):
 
 
 def plan(timestamps: Sequence[int]) -> list[tuple[int, ...]]:
-    """The calls that recall `timestamps` (ms): ascending, at most 20 each (goeasy-api.md, "Recall")."""
+    """The calls that recall `timestamps` (ms): ascending, at most 20 each (docs/goeasy-api.md, "Recall")."""
     ordered = sorted(set(timestamps))
     return [
         tuple(ordered[start : start + MAX_TIMESTAMPS_PER_CALL])

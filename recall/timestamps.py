@@ -34,7 +34,7 @@ def to_ms(at: datetime) -> int:
 
 
 def can_be_named(timestamp: int) -> bool:
-    """Whether a call can name messages by `timestamp`, which a message carries, now (goeasy-api.md, "Recall")."""
+    """Whether a call can name messages by `timestamp`, which a message carries, now (docs/goeasy-api.md, "Recall")."""
     return timestamp_problem(timestamp, now_ms=time.time_ns() // 1_000_000) is None
 
 

@@ -2,7 +2,7 @@
 
 After every accepted call once (RECALL_VERIFY), and after every call that was refused, unless for its key, or whose
 answer does not tell what became of it. Nothing here sends a recall.
-goeasy-api.md, "History": absence alone proves nothing.
+docs/goeasy-api.md, "History": absence alone proves nothing.
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         "tests/faults/",
         "tests/operations/",
         "tests/test_deployment",
+        "tests/test_package",
         "_faults.py",
         "test_slow",
     )

@@ -65,14 +65,19 @@ def gunicorn(folder: Path, *before: str, serves: str = "moderation.wsgi", **envi
     command += ["--threads", "2", "--no-control-socket"]
     process = subprocess.Popen(command, cwd=folder, env=variables(**environment))
     try:
-        deadline = time.monotonic() + 60
-        while status(f"http://127.0.0.1:{port}/healthz") != 200:
-            assert process.poll() is None and time.monotonic() < deadline, "gunicorn did not start"
-            time.sleep(0.1)
+        wait_for_health(f"http://127.0.0.1:{port}", process)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
         process.wait(30)
+
+
+def wait_for_health(address: str, process: subprocess.Popen[bytes]) -> None:
+    """Return when the gunicorn `process` answers at `address`."""
+    deadline = time.monotonic() + 60
+    while status(f"{address}/healthz") != 200:
+        assert process.poll() is None and time.monotonic() < deadline, "gunicorn did not start"
+        time.sleep(0.1)
 
 
 def fetch(address: str, **headers: str) -> tuple[int, str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -161,11 +162,49 @@ def test_the_deployment_check_reports_no_issue() -> None:
     assert (result.returncode, "no issues" in result.stdout) == (0, True), result.stderr
 
 
-def test_every_setting_is_documented() -> None:
-    source = (ROOT / "moderation" / "settings.py").read_text()
-    example = (ROOT / ".env.example").read_text()
-    names = set(re.findall(r'(?:read|read_exactly)\("([A-Z_]+)"', source))
-    assert len(names) > 15
-    assert names == set(re.findall(r"^(?:# )?([A-Z_]+)=", example, re.MULTILINE))
-    for name in ("README.md", "README.zh-CN.md"):
-        assert names <= set(re.findall(r"`([A-Z_]+)`", (ROOT / name).read_text(encoding="utf-8"))), name
+def read_by_settings() -> dict[str, tuple[str, bool]]:
+    """The name of every setting, its default as it is written ("" where there is none), and whether it is a secret."""
+    source = (ROOT / "moderation" / "settings.py").read_text(encoding="utf-8")
+    found = {}
+    for call in ast.walk(ast.parse(source)):
+        if not isinstance(call, ast.Call) or ast.unparse(call.func) not in {"read", "environment.read_exactly"}:
+            continue
+        name, *rest = call.args
+        default = rest[1] if len(rest) > 1 else ast.Constant("")
+        is_secret = ast.unparse(call.func) != "read" or any(word.arg == "secret" for word in call.keywords)
+        assert isinstance(name, ast.Constant)
+        found[name.value] = (default.value if isinstance(default, ast.Constant) else "…", is_secret)
+    return found
+
+
+def documented(document: str) -> dict[str, tuple[str, bool]]:
+    """The same of a document's tables; a default that is no value (“the opposite of …”) is "…"."""
+    text = (ROOT / "docs" / document).read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([A-Z_]+)`(（密钥）| \(secret\))? \| ([^|]+) \|", text, re.MULTILINE)
+    assert len(rows) == len({name for name, _secret, _default in rows}), "a setting stands there twice"
+    return {name: (as_default(text), bool(secret)) for name, secret, text in rows}
+
+
+def as_default(cell: str) -> str:
+    """A cell of the column of defaults: `value`, "empty", or words that describe it."""
+    if cell in {"empty", "空"}:
+        return ""
+    match = re.fullmatch(r"`([^`]*)`", cell)
+    return match[1] if match else "…"
+
+
+@pytest.mark.parametrize("document", ["configuration.md", "zh-CN/configuration.md"])
+def test_every_setting_is_explained_with_its_default(document: str) -> None:
+    settings = read_by_settings()
+    assert len(settings) > 30
+    assert documented(document) == settings
+
+
+def test_the_example_file_has_every_setting_and_no_other() -> None:
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    assert set(re.findall(r"^(?:# )?([A-Z_]+)=", example, re.MULTILINE)) == set(read_by_settings())
+
+
+def test_the_interface_names_every_setting() -> None:
+    interface = (ROOT / "docs" / "interface.md").read_text(encoding="utf-8")
+    assert set(read_by_settings()) - set(re.findall(r"`([A-Z_]+)`", interface)) == set()

@@ -152,7 +152,7 @@ class User(Recorded, AbstractUser):
 class Pseudonym(Recorded):
     """The recaller that clients of one application see on one moderator's recalls.
 
-    `recaller` reaches every client (goeasy-api.md, "Recall"); the real actor is in the audit log alone.
+    `recaller` reaches every client (docs/goeasy-api.md, "Recall"); the real actor is in the audit log alone.
     """
 
     recorded_as = Action.PSEUDONYM_CHANGED

@@ -15,7 +15,7 @@ from moderation.read_only_admin import is_referred_to
 from moderation.reviewed_admin import ReviewedForm
 from moderation.search_admin import SearchAdmin
 
-# goeasy-api.md, "Keys": such a key can subscribe and nothing else.
+# docs/goeasy-api.md, "Keys": such a key can subscribe and nothing else.
 SUBSCRIBE_ONLY = "BS-"
 
 

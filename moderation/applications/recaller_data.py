@@ -1,4 +1,4 @@
-"""The form field for `recaller.data`, which reaches every client (goeasy-api.md, "Recall")."""
+"""The form field for `recaller.data`, which reaches every client (docs/goeasy-api.md, "Recall")."""
 
 import json
 from typing import Any

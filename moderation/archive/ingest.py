@@ -54,7 +54,7 @@ def sha256(text: str) -> str:
 def read_message(raw: str, data: Any = None) -> Message | None:
     """`raw` as an unsaved Message of no conversation yet, or None when it is not an object with a timestamp.
 
-    `timestamp` is in milliseconds since the epoch (goeasy-api.md, "History"). `data` is what `raw` says, if it was
+    `timestamp` is in milliseconds since the epoch (docs/goeasy-api.md, "History"). `data` is what `raw` says, if it was
     read already. In which forms a field is accepted: `goeasy/fields.py`.
     """
     try:
@@ -102,7 +102,7 @@ def target_of(message: Message) -> Target | None:
 
 
 def _to(data: dict[str, Any]) -> dict[str, Any]:
-    """`to` of a message that tells its receiver as a send does (goeasy-api.md, "Send")."""
+    """`to` of a message that tells its receiver as a send does (docs/goeasy-api.md, "Send")."""
     return object_of(data.get("to"))
 
 

@@ -35,7 +35,7 @@ class Kind(models.TextChoices):
 def pair(user_a: str, user_b: str) -> tuple[str, str]:
     """The two sides of a private conversation in the one order that names it: by code point.
 
-    goeasy-api.md, "Two conversations that are one".
+    docs/goeasy-api.md, "Two conversations that are one".
     """
     return (user_a, user_b) if user_a <= user_b else (user_b, user_a)
 
@@ -146,7 +146,7 @@ class Conversation(models.Model):
         return Private(self.user_a, self.user_b)
 
     def for_audit(self) -> dict[str, str]:
-        """The conversation as an audit entry copies it (interface.md, `export_audit`)."""
+        """The conversation as an audit entry copies it (docs/interface.md, `export_audit`)."""
         if self.kind == Kind.GROUP:
             return {"kind": "group", "group_id": self.group_id}
         return {"kind": "private", "user_a": self.user_a, "user_b": self.user_b}

@@ -31,7 +31,7 @@ MAX_CONVERSATIONS_LENGTH = 4000
 PAIR = " ↔ "
 
 
-# Choices come from small tables, never from the log: it only grows (architecture.md, invariant 8).
+# Choices come from small tables, never from the log: it only grows (docs/architecture.md, invariant 8).
 def actors() -> list[tuple[str, str]]:
     """Everybody who can sign in, by user name; visitors, whoever has a shell on the machine, and the worker."""
     names = get_user_model().objects.order_by("username").values_list("username", flat=True)

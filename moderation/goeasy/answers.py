@@ -1,7 +1,7 @@
 """Parsing of GoEasy's answers, and what each means for the effect of a call.
 
-The body's `code` decides when there is one, whatever the HTTP status (goeasy-api.md, "Recall": the two may differ).
-Without a code the status decides, if it is conclusive. After code or status 408 (time-out) or 500 and above it is
+The body's `code` decides when there is one, whatever the HTTP status (docs/goeasy-api.md, "Recall": the two may
+differ). Without a code the status decides, if it is conclusive. After code or status 408 (time-out) or 500 and above it is
 unknown whether the call had an effect: 408 was observed after the messages were gone.
 
 | received                                              | becomes                                     |
@@ -37,7 +37,7 @@ from moderation.json_depth import STEP, STRING_OR_BRACKET, nests_too_deeply
 
 # Characters kept of an answer's content: a limit of this console, not of GoEasy.
 MAX_CONTENT_LENGTH = 2_000
-# Content of an accepted recall (goeasy-api.md, "Recall"). Any other may list messages that were not recalled.
+# Content of an accepted recall (docs/goeasy-api.md, "Recall"). Any other may list messages that were not recalled.
 USUAL_CONTENT = "OK"
 # Characters that a database cannot store.
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")

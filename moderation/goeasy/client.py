@@ -57,10 +57,10 @@ __all__ = [
     "timestamp_problem",
 ]
 
-# goeasy-api.md, "Recall" and "History"
+# docs/goeasy-api.md, "Recall" and "History"
 MAX_TIMESTAMPS_PER_CALL = 20
 MAX_HISTORY_LIMIT = 30
-# goeasy-api.md, "History": a text message's text
+# docs/goeasy-api.md, "History": a text message's text
 MAX_TEXT_BYTES = 3 * 1024
 # This product's own bounds: GoEasy documents none.
 MAX_ID_LENGTH = 255
@@ -184,7 +184,7 @@ def check_timestamps(values: Iterable[object], *, now_ms: int, limit: int = MAX_
 def recall_body(
     *, appkey: str, target: Target, timestamps: Iterable[object], recaller: Recaller | None = None
 ) -> dict[str, object]:
-    """The body of one recall, its fields and their order as documented (goeasy-api.md, "Recall").
+    """The body of one recall, its fields and their order as documented (docs/goeasy-api.md, "Recall").
 
     Raises InvalidCall when the timestamps (ms) are not 1 to 20 good ones.
     """
@@ -208,7 +208,7 @@ def send_body(
     to_data: dict[str, Any] | None = None,
     notification: dict[str, Any] | None = None,
 ) -> dict[str, object]:
-    """The body of one send (goeasy-api.md, "Send"); what is None is left out. Raises InvalidCall.
+    """The body of one send (docs/goeasy-api.md, "Send"); what is None is left out. Raises InvalidCall.
 
     `type` is one of GoEasy's or the application's own.
     """

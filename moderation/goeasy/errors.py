@@ -38,7 +38,7 @@ class GoEasyError(Exception):
 
 
 class InvalidCall(GoEasyError, ValueError):
-    """A rule of goeasy-api.md is broken; nothing was sent. `field` is GoEasy's name of the field."""
+    """A rule of docs/goeasy-api.md is broken; nothing was sent. `field` is GoEasy's name of the field."""
 
     kind = "invalid_call"
 

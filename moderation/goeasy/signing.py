@@ -1,4 +1,4 @@
-"""Signatures of GoEasy's webhooks: Base64(HMAC-SHA1(SecretKey, content)) (goeasy-api.md, "Webhook")."""
+"""Signatures of GoEasy's webhooks: Base64(HMAC-SHA1(SecretKey, content)) (docs/goeasy-api.md, "Webhook")."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ from requests.utils import get_environ_proxies
 from moderation.goeasy.destinations import AddressNotAllowed, AllowedHosts, is_loopback
 from moderation.goeasy.errors import NoAnswer, NotAllowed, NotSent
 
-# goeasy-api.md, "REST hosts"
+# docs/goeasy-api.md, "REST hosts"
 REGIONS = {"hangzhou": "https://rest-hz.goeasy.io", "singapore": "https://rest-singapore.goeasy.io"}
 
 MASK = "•••"

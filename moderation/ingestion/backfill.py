@@ -43,8 +43,8 @@ class Reading:
     (GoEasy is slow, and enough reads wait for it); of what was to be looked up also "slow", "too_many" (not all of
     it was asked for) or "unreadable" (it may be among the messages that could not be read).
     `reached_start`: it was seen that history has nothing older. `crowded_ms`: a millisecond with more messages than
-    one page holds, so that the strictly-before cursor cannot show them all (goeasy-api.md, "History"). `missed`: of
-    the messages added, those that the webhook should have brought. `unreadable`: the texts that are no messages;
+    one page holds, so that the strictly-before cursor cannot show them all (docs/goeasy-api.md, "History"). `missed`:
+    of the messages added, those that the webhook should have brought. `unreadable`: the texts that are no messages;
     `is_blocked`: nothing on a page could be read, so that history cannot be followed beyond it.
     """
 

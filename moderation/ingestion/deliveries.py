@@ -1,6 +1,6 @@
 """What the webhook delivers: kept before it is acknowledged, read at once when that is cheap, else by the worker.
 
-A delivery is a JSON text: one message or an array of them. What else surrounds them is not public (goeasy-api.md,
+A delivery is a JSON text: one message or an array of them. What else surrounds them is not public (docs/goeasy-api.md,
 "Webhook"), so that messages are looked for leniently, and what holds none stays as it came, for a person. Messages of
 customer service and of PubSub are none of IM: nobody can recall them. They are counted, and kept with their delivery
 as long as any other.

@@ -1,4 +1,4 @@
-"""GoEasy's webhook: `POST /webhooks/goeasy/<slug>/` (goeasy-api.md, "Webhook").
+"""GoEasy's webhook: `POST /webhooks/goeasy/<slug>/` (docs/goeasy-api.md, "Webhook").
 
 What is acknowledged is on disk; what is not on disk is not acknowledged. After three refusals GoEasy sends nothing
 more until a person turns the webhook on again: nothing that it signed is refused for what it says.

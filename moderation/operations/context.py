@@ -1,10 +1,16 @@
-"""What templates of any app may ask about the workers."""
+"""What templates of any app may ask about the running console."""
 
 from django.http import HttpRequest
 
+from moderation import __version__
 from moderation.operations.models import worker_is_alive
 
 
 def worker(request: HttpRequest) -> dict[str, object]:
     """`worker_is_alive`, which a template evaluates where it uses it, and nowhere else."""
     return {"worker_is_alive": worker_is_alive}
+
+
+def version(request: HttpRequest) -> dict[str, object]:
+    """`console_version`, which the footer shows."""
+    return {"console_version": __version__}

@@ -6,6 +6,7 @@ from django.db import DatabaseError
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
 
+from moderation import __version__
 from moderation.audit import alarms
 from moderation.audit.request_context import forwarding_is_ignored
 from moderation.ingestion import feed
@@ -16,8 +17,8 @@ from recall.models import Circuit
 
 @require_safe
 def healthz(request: HttpRequest) -> JsonResponse:
-    """The process lives: 200, without asking anything else."""
-    return JsonResponse({"status": "ok"})
+    """The process lives: 200, without asking anything else; and which version it is."""
+    return JsonResponse({"status": "ok", "version": __version__})
 
 
 @require_safe

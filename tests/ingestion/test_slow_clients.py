@@ -1,4 +1,4 @@
-"""The web processes as README starts them, against clients that send slowly, or not at all."""
+"""The web processes as docs/operations.md, "Install", starts them, against clients that send slowly, or not at all."""
 
 from __future__ import annotations
 

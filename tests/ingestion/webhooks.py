@@ -41,7 +41,7 @@ def database_url() -> str:
     return urllib.parse.urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
 
 
-# The commands that README gives, with smaller numbers.
+# The commands of docs/operations.md, "Install", with smaller numbers.
 PAGES = ("moderation.wsgi", "--workers", "2", "--threads", "4", "--no-control-socket")
 WEBHOOK = ("--config", "gunicorn_webhook.conf.py", "--threads", "4")
 

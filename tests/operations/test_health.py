@@ -9,13 +9,14 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from moderation import __version__
 from moderation.audit import request_context
 from moderation.operations.models import Heartbeat
 from recall.models import Circuit
 
 
 def test_healthz_needs_neither_a_user_nor_the_database(client: Client) -> None:
-    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/healthz").json() == {"status": "ok", "version": __version__}
 
 
 def test_ready_with_a_worker_that_lives(client: Client, db: None) -> None:

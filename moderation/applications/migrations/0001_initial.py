@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 
 def add_default(apps, schema_editor):
-    """The application that the environment configures exists from the start (interface.md, "Environment")."""
+    """The application that the environment configures exists from the start (docs/interface.md, "Environment")."""
     apps.get_model("applications", "Application").objects.create(slug="default", name="GoEasy")
 
 

@@ -1,7 +1,7 @@
 """How a message is shown: from its raw JSON text to something to see. Pure: no model, no request.
 
 Nothing here trusts what it reads. A payload that is not what its type says is shown as formatted JSON, and a text
-that is not JSON as itself (goeasy-api.md, "History": message types and payloads).
+that is not JSON as itself (docs/goeasy-api.md, "History": message types and payloads).
 
 Each type of message is a module here, with a template of its form's name in `templates/archive/messages/`.
 """

@@ -1,4 +1,4 @@
-"""Validation of requests by GoEasy's documented rules (goeasy-api.md)."""
+"""Validation of requests by GoEasy's documented rules (docs/goeasy-api.md)."""
 
 from __future__ import annotations
 

@@ -298,7 +298,7 @@ def completed(rng: random.Random, messages: list[Message], media_base: str, *, i
 
 
 def attachment(number: int, base: str) -> tuple[str, dict[str, Any]]:
-    """A type other than text, and its payload (goeasy-api.md, "Message types and payloads")."""
+    """A type other than text, and its payload (docs/goeasy-api.md, "Message types and payloads")."""
     picture = {"url": f"{base}/photo-{number}.png", "name": f"photo-{number}.png", "contentType": "image/png"}
     kinds: list[tuple[str, dict[str, Any]]] = [
         ("image", {**picture, "width": 320, "height": 200, "size": 48_213}),

@@ -1,4 +1,4 @@
-"""The sandbox's webhook: signed as documented, three attempts, then off (goeasy-api.md, "Webhook")."""
+"""The sandbox's webhook: signed as documented, three attempts, then off (docs/goeasy-api.md, "Webhook")."""
 
 from __future__ import annotations
 

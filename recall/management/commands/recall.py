@@ -1,4 +1,4 @@
-"""`manage.py recall`: one recall, through the same service as the browser (interface.md, "Commands")."""
+"""`manage.py recall`: one recall, through the same service as the browser (docs/interface.md, "Commands")."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def send_to_the_end(recall: Recall) -> None:
 
 
 def as_document(recall: Recall) -> dict[str, Any]:
-    """The recall as interface.md's JSON. The numbers of outcomes count timestamps; `unsent` are those left."""
+    """The recall as docs/interface.md's JSON. The numbers of outcomes count timestamps; `unsent` are those left."""
     batches = list(recall.batches.order_by("index").prefetch_related("items", "attempts"))
     sizes = dict.fromkeys(RecallBatch.State.values, 0)
     for batch in batches:

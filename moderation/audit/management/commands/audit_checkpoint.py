@@ -1,4 +1,4 @@
-"""`manage.py audit_checkpoint`: a signed checkpoint of the log as it stands (interface.md, "Commands")."""
+"""`manage.py audit_checkpoint`: a signed checkpoint of the log as it stands (docs/interface.md, "Commands")."""
 
 from argparse import ArgumentParser
 from pathlib import Path

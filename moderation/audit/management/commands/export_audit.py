@@ -1,4 +1,4 @@
-"""`manage.py export_audit`: the audit log as JSON lines or CSV (interface.md, "Commands")."""
+"""`manage.py export_audit`: the audit log as JSON lines or CSV (docs/interface.md, "Commands")."""
 
 import gc
 import os

@@ -1,4 +1,4 @@
-"""`manage.py verify_audit`: whether the log in the database is whole and unchanged (interface.md, "Commands")."""
+"""`manage.py verify_audit`: whether the log in the database is whole and unchanged (docs/interface.md, "Commands")."""
 
 from argparse import ArgumentParser
 from pathlib import Path

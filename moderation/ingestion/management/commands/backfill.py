@@ -1,4 +1,4 @@
-"""`manage.py backfill`: reads history into the archive (interface.md, "Commands")."""
+"""`manage.py backfill`: reads history into the archive (docs/interface.md, "Commands")."""
 
 from __future__ import annotations
 

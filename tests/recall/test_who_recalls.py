@@ -1,0 +1,44 @@
+"""Only a person asks for a recall (docs/architecture.md, invariant 13)."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.db import IntegrityError, transaction
+
+from recall.models import Recall
+
+ROOT = Path(__file__).resolve().parents[2]
+DECIDE = {"request_recall", "request_sweep", "create_recalls"}
+# Forms that somebody posts, the command in which an account is named, and the services that these call.
+PEOPLE = {
+    "recall/views/recalls.py": {"request_recall"},
+    "recall/views/sweeps.py": {"request_sweep"},
+    "recall/management/commands/recall.py": {"request_recall"},
+    "recall/services.py": {"create_recalls"},
+    "recall/sweeps.py": {"create_recalls"},
+}
+
+
+def calls(path: Path) -> set[str]:
+    """Which of DECIDE the module calls."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            names.add(node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", ""))
+    return names & DECIDE
+
+
+def test_only_a_form_or_a_command_of_a_person_asks_for_a_recall() -> None:
+    modules = [path for top in ("moderation", "recall") for path in (ROOT / top).rglob("*.py")]
+    callers = {path.relative_to(ROOT).as_posix(): found for path in modules if (found := calls(path))}
+    assert callers == PEOPLE
+
+
+def test_the_database_refuses_a_recall_of_nobody(make_recall: Callable[..., Recall]) -> None:
+    recall = make_recall([1594958217087])
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Recall.objects.filter(pk=recall.pk).update(actor=None)
