@@ -2,6 +2,7 @@
 PYTHON ?= python3
 PORT ?= 8000
 PY := .venv/bin/python
+TEMPLATES = $(shell find templates -name '*.html')
 # `$(call node,COMMAND)` runs a development tool of package-lock.json; only CI must have Node.
 node = @if command -v npm >/dev/null; then $(MAKE) --no-print-directory node_modules/.package-lock.json && $(1); \
 	elif [ "$$CI" = true ]; then echo "Node 20 or later is needed to check JavaScript and CSS (Debian: npm)."; exit 1; \
@@ -34,6 +35,8 @@ lint: setup ## ruff, mypy, templates, JavaScript, CSS, migrations, deployment ch
 	$(PY) -m ruff format --check .
 	DEBUG=true $(PY) -m mypy
 	$(PY) -m djlint --quiet --lint templates
+	.venv/bin/djade --target-version 5.2 --check $(TEMPLATES)
+	$(PY) -m djhtml --tabwidth 2 --check $(TEMPLATES)
 	$(call node,npx biome ci)
 	DEBUG=true $(PY) manage.py makemigrations --check --dry-run
 	SECRET_KEY=$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(60))') DEBUG=false HTTPS=true \
@@ -42,6 +45,8 @@ lint: setup ## ruff, mypy, templates, JavaScript, CSS, migrations, deployment ch
 format: setup ## put code and templates into form
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+	-.venv/bin/djade --target-version 5.2 $(TEMPLATES)
+	$(PY) -m djhtml --tabwidth 2 $(TEMPLATES)
 	$(call node,npx biome check --write)
 
 messages: setup ## collect texts into locale/ and compile them (needs gettext)
