@@ -18,7 +18,7 @@ def main() -> None:
         # A setting that cannot be used: its sentence helps, where in settings.py it was read does not.
         sys.exit(str(problem))
     except DatabaseError:
-        from moderation.readiness import migrations_problem
+        from moderation.operations.readiness import migrations_problem
 
         try:
             sentence = migrations_problem()

@@ -87,7 +87,7 @@ def workers(count: int) -> Iterator[list[int]]:
     """So many `manage.py worker` processes; their ids. They are up when this begins."""
     from django.utils import timezone
 
-    from recall.models import Heartbeat
+    from moderation.operations.models import Heartbeat
 
     since = timezone.now()
     command = [sys.executable, "manage.py", "worker"]
@@ -118,7 +118,8 @@ def a_reason() -> Any:
 
 def request_recall(messages: int, *, grace_seconds: float = 0) -> Any:
     """A recall of so many messages of one conversation, through the service that everybody uses."""
-    from moderation.archive.models import Application, Conversation
+    from moderation.applications.models import Application
+    from moderation.archive.models import Conversation
     from moderation.goeasy.client import Group
     from recall import services
 
@@ -138,8 +139,9 @@ def request_recall(messages: int, *, grace_seconds: float = 0) -> Any:
 
 def fill_archive(sender: str, conversations: int, messages: int) -> None:
     """Have `sender` write so many messages in so many groups."""
+    from moderation.applications.models import Application
     from moderation.archive.ingest import ingest
-    from moderation.archive.models import Application, Conversation
+    from moderation.archive.models import Conversation
     from moderation.goeasy.client import Group
 
     application = Application.objects.get(slug="default")
@@ -157,7 +159,7 @@ def message(sender: str, timestamp: int) -> str:
 
 def request_sweep(sender: str) -> Any:
     """A sweep of everything that `sender` wrote, through the service that everybody uses."""
-    from moderation.archive.models import Application
+    from moderation.applications.models import Application
     from recall import sweeps
 
     span: dict[str, Any] = {

@@ -152,7 +152,7 @@ def fill(archive: Archive) -> None:
     from django.test import Client
 
     from moderation.accounts.models import User
-    from moderation.archive.models import Application
+    from moderation.applications.models import Application
 
     call_command("migrate", verbosity=0)
     archive.client = Client()

@@ -101,10 +101,12 @@ def fill(talk: Talk, number: int) -> list[str]:
 
     These are normalised here, in memory: the index is not asked.
     """
+    from moderation.applications.models import Application
     from moderation.archive.ingest import ingest
-    from moderation.archive.models import Application, Conversation, SearchText
-    from moderation.archive.normalise import normalise
+    from moderation.archive.models import Conversation
     from moderation.goeasy.client import Group
+    from moderation.search.models import SearchText
+    from moderation.search.normalise import normalise
 
     there = SearchText.objects.order_by("message__timestamp").values_list("text", flat=True)
     if texts := list(there.iterator()):
@@ -155,7 +157,7 @@ def sizes() -> tuple[int, int]:
     """Bytes of the texts, and of the index."""
     from django.db import connection
 
-    from moderation.archive.search import GRAMS, TABLE
+    from moderation.search.query import GRAMS, TABLE
 
     is_sqlite = connection.vendor == "sqlite"
     length = "length(CAST(text AS BLOB))" if is_sqlite else "octet_length(text)"
@@ -175,7 +177,7 @@ def like(compared: str) -> list[int]:
     """The keys of the messages that LIKE finds, which reads them all."""
     from django.db import connection
 
-    from moderation.archive.search import TABLE
+    from moderation.search.query import TABLE
 
     escaped = compared.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     with connection.cursor() as cursor:
@@ -202,8 +204,8 @@ def kind_of(text: str) -> str:
 
 def searched(text: str, loosely: bool = False, before: int | None = None, limit: int = 10**6) -> list[int]:
     """When the messages that the search finds were sent, the oldest first: those before a time, page after page."""
-    from moderation.archive import search
     from moderation.archive.timeline import read_key
+    from moderation.search import query as search
 
     found: list[int] = []
     key = None if before is None else (before, 0)
@@ -238,8 +240,8 @@ def main(number: int, texts: int) -> int:
     """Print the figures; 1 when one is missed."""
     from django.db import connection
 
-    from moderation.archive import search
-    from moderation.archive.normalise import normalise, squeeze
+    from moderation.search import query as search
+    from moderation.search.normalise import normalise, squeeze
 
     print(f"{connection.vendor}: {number} messages, {texts} texts")
     talk = Talk()

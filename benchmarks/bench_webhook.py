@@ -76,8 +76,8 @@ def contents(deliveries: int, size: int) -> list[bytes]:
 
 def durable(made: list[bytes]) -> float:
     """Seconds in which the console keeps the deliveries."""
-    from moderation.archive.deliveries import accept
-    from moderation.archive.models import Application
+    from moderation.applications.models import Application
+    from moderation.ingestion.deliveries import accept
 
     application = Application.objects.get(slug="default")
     started = time.perf_counter()
@@ -90,9 +90,10 @@ def bare(made: list[bytes]) -> float:
     """Seconds in which the driver alone writes the rows that the console would."""
     from django.db import connection
 
-    from moderation.archive.models import Application, Conversation, Message
-    from moderation.archive.normalise import VERSION, normalise
-    from moderation.archive.search import GRAMS, TABLE, grams_of, words_of
+    from moderation.applications.models import Application
+    from moderation.archive.models import Conversation, Message
+    from moderation.search.normalise import VERSION, normalise
+    from moderation.search.query import GRAMS, TABLE, grams_of, words_of
 
     application = Application.objects.get(slug="default")
     # Beyond what the database gives by itself.
@@ -120,7 +121,7 @@ def bare(made: list[bytes]) -> float:
     driver: Any = connection.connection
     sign = "?" if is_sqlite else "%s"
     insert_delivery = (
-        "INSERT INTO archive_webhookdelivery (application_id, received_at, content, sha256, state, problem, detail, "
+        "INSERT INTO ingestion_webhookdelivery (application_id, received_at, content, sha256, state, problem, detail, "
         f"form, tries) VALUES ({', '.join([sign] * 5)}, '', '', 'form', 0)"
     )
     insert_message = (
@@ -184,7 +185,7 @@ def over_http() -> None:
     """Print deliveries a second and how long they took."""
     from django.db import connection
 
-    from moderation.archive.models import WebhookDelivery
+    from moderation.ingestion.models import WebhookDelivery
 
     connection.close()
     port = free_port()

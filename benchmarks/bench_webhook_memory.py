@@ -72,7 +72,8 @@ def main() -> int:
     """Print the figures; 1 when one is missed."""
     from django.db import connection
 
-    from moderation.archive.models import Message, WebhookDelivery
+    from moderation.archive.models import Message
+    from moderation.ingestion.models import WebhookDelivery
 
     print(f"Deliveries of 20 MB on {connection.vendor}, {AT_ONCE} at once:")
     with gunicorn(*WEBHOOK, "--workers", "1", "--pid", str(pid_file := Path(tempfile.mkdtemp()) / "pid")) as port:

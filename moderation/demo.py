@@ -107,9 +107,10 @@ def prepare() -> None:
     from django.core.management import call_command
 
     from moderation.accounts.models import User
-    from moderation.archive.backfill import read_latest
-    from moderation.archive.models import Application, Conversation
+    from moderation.applications.models import Application
+    from moderation.archive.models import Conversation
     from moderation.goeasy.sandbox.seed import DEMO_CONVERSATIONS
+    from moderation.ingestion.backfill import read_latest
 
     call_command("migrate", verbosity=0)
     call_command("collectstatic", verbosity=0, interactive=False)

@@ -10,7 +10,7 @@ one that began first is dropped: one that is sent in earnest is there within mom
 read (a webhook without a signature, or longer than is taken) is not waited for; the application answers without it.
 
 It overrides methods of gunicorn's ThreadWorker that are not documented: after an upgrade of gunicorn,
-tests/archive/test_slow_clients.py proves it anew.
+tests/ingestion/test_slow_clients.py proves it anew.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ OUTSIDERS = (
     "django.request",
     "django.security",
     "gunicorn.error",
-    "moderation.archive.webhooks",
-    "moderation.archive.feed",
+    "moderation.ingestion.webhooks",
+    "moderation.ingestion.feed",
 )
 # gunicorn writes the address into the text.
 ADDRESS = re.compile(r"\bip=(\S+?): ")

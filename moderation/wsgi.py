@@ -30,8 +30,8 @@ try:
     application: Callable[..., Iterable[bytes]] = get_wsgi_application()
     from django.conf import settings
 
+    from moderation.operations.readiness import static_files_problem
     from moderation.operations.startup import refuse_unusable_database
-    from moderation.readiness import static_files_problem
 
     refuse_unusable_database()
     problem = static_files_problem()

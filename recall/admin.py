@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from django_tasks_db import admin as tasks_admin  # noqa: F401 - registers what is unregistered below
 from django_tasks_db.models import DBTaskResult
 
-from moderation.archive.admin.conversations import application_field, named
+from moderation.archive.admin import application_field, named
 from moderation.read_only_admin import FilterForm, ReadOnlyAdmin, is_referred_to, moment, pretty, short
 from moderation.search_admin import SearchAdmin
 from recall.models import Recall, RecallReason

@@ -27,7 +27,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from moderation.archive.models import Application
+from moderation.applications.models import Application
 from moderation.audit.models import Action, AuditEntry
 from moderation.audit.services import entry, record_all
 from moderation.goeasy.client import Answer, Client

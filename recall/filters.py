@@ -4,7 +4,8 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from moderation.accounts.models import User
-from moderation.archive.models import Application, Conversation
+from moderation.applications.models import Application
+from moderation.archive.models import Conversation
 from recall.models import Recall, RecallBatch
 
 OUTCOMES = [

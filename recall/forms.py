@@ -13,13 +13,12 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from moderation.accounts.models import User
+from moderation.applications.models import Application
+from moderation.applications.recaller_data import NOT_PLAIN, is_plain
 from moderation.archive.forms import ConversationForm, MomentField
-from moderation.archive.models import Application
-from moderation.archive.recaller_data import NOT_PLAIN, is_plain
 from moderation.goeasy.answers import nests_too_deeply, value_of
 from moderation.goeasy.client import MAX_ID_LENGTH, MAX_RECALLER_DATA_BYTES, Recaller
 from moderation.goeasy.errors import InvalidCall
-from recall.erasure import MAX_REASON_LENGTH
 from recall.models import MAX_NOTE_LENGTH, MAX_TIMESTAMPS, RecallReason
 from recall.services import is_overridden, plan, recaller_for
 from recall.timestamps import FULL_WIDTH, parse_timestamps
@@ -33,35 +32,6 @@ TIMESTAMP_PROBLEMS: dict[str, str | Promise] = {
     "digits": _("does not have the 13 digits of milliseconds since 1970"),
     "future": _("lies more than a day in the future"),
 }
-
-
-class ErasureForm(forms.Form):
-    """Why a person's text is erased, whether moderators' notes go as well, and the person's id, typed."""
-
-    reason = forms.CharField(
-        label=_("Why"),
-        max_length=MAX_REASON_LENGTH,
-        help_text=_(
-            "A code or the request’s reference. It stays in the audit log for ever: no names, nothing of the text."
-        ),
-    )
-    notes = forms.BooleanField(
-        label=_("Also what moderators noted about recalls of these messages"),
-        required=False,
-    )
-    typed = forms.CharField(
-        label=_("Type the sender’s id to confirm"), strip=False, widget=forms.TextInput(attrs={"autocomplete": "off"})
-    )
-
-    def __init__(self, *args: Any, sender_id: str, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.sender_id = sender_id
-
-    def clean_typed(self) -> str:
-        """The sender's id, as it is."""
-        if self.cleaned_data["typed"] != self.sender_id:
-            raise ValidationError(_("This is not the sender’s id."))
-        return self.sender_id
 
 
 class TimestampsWidget(forms.Textarea):

@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from moderation.archive.models import Application
+from moderation.applications.models import Application
 from moderation.goeasy.errors import GoEasyError, NoAnswer, NotAllowed, NotSent, Refused
 from recall.models import CallSlot, Circuit, RecallBatch
 

@@ -15,7 +15,8 @@ from django.utils import timezone, translation
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from moderation.archive.models import Application, Conversation
+from moderation.applications.models import Application
+from moderation.archive.models import Conversation
 from moderation.audit.models import Action
 from moderation.audit.recorded import Recorded
 from moderation.goeasy.client import MAX_TIMESTAMPS_PER_CALL, Recaller
@@ -444,16 +445,3 @@ class Circuit(models.Model):
     @property
     def is_open(self) -> bool:
         return self.opened_at is not None
-
-
-class Heartbeat(models.Model):
-    """A worker's sign of life."""
-
-    worker = models.CharField(primary_key=True, max_length=64)
-    at = models.DateTimeField()
-
-    class Meta:
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return self.worker

@@ -16,7 +16,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
-from moderation.archive.models import Application
+from moderation.applications.models import Application
 from moderation.audit.models import Action, AuditEntry
 from moderation.audit.requests import WORKER
 from moderation.audit.services import entry, record, record_all

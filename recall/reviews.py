@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from moderation.archive.models import Application, Conversation, Message
+from moderation.applications.models import Application
+from moderation.archive.models import Conversation, Message
 from moderation.archive.names import sender_names
 from moderation.archive.rows import in_parts
 from moderation.goeasy.client import Recaller

@@ -19,14 +19,15 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from moderation.accounts.models import Pseudonym, User
-from moderation.archive.backfill import look_up
+from moderation.applications.models import Application
 from moderation.archive.ingest import sha256
-from moderation.archive.models import Application, Conversation, Message, Sender
+from moderation.archive.models import Conversation, Message, Sender
 from moderation.archive.names import name_in, titled
 from moderation.archive.rows import in_parts
 from moderation.audit.models import Action, AuditEntry
 from moderation.audit.services import entry, record_all
 from moderation.goeasy.client import MAX_TIMESTAMPS_PER_CALL, Group, Private, Recaller, masked, recall_body
+from moderation.ingestion.backfill import look_up
 from moderation.reviewed import Seen
 from recall import reviews
 from recall.decisions import MAY_BE_SENT_AGAIN, RETRIED_FROM, check, to_call_off, to_send_again, to_settle

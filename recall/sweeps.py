@@ -20,7 +20,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from moderation.accounts.models import User
-from moderation.archive.models import Application, Conversation, Message
+from moderation.applications.models import Application
+from moderation.archive.models import Conversation, Message
 from moderation.archive.names import sender_names
 from moderation.archive.rows import in_parts
 from moderation.goeasy.client import Recaller

@@ -1,15 +1,10 @@
-"""The desk: home, a conversation's page, and recalls."""
+"""Recalls and sweeps."""
 
 from django.urls import path
 
-from recall.views import desk, erasures, health, home, recalls, sweeps
+from recall.views import recalls, sweeps
 
 urlpatterns = [
-    path("", home.home, name="home"),
-    path("open/", home.jump, name="jump"),
-    path("conversations/<int:pk>/", desk.conversation, name="conversation"),
-    path("conversations/<int:pk>/news/", desk.conversation_news, name="conversation-news"),
-    path("conversations/<int:pk>/messages/", desk.select_messages, name="conversation-select"),
     path("recalls/", recalls.recall_list, name="recalls"),
     path("recalls/new/", recalls.recall_new, name="recall-new"),
     path("recalls/<uuid:pk>/", recalls.recall_detail, name="recall"),
@@ -20,7 +15,4 @@ urlpatterns = [
     path("sweeps/<uuid:pk>/", sweeps.sweep_detail, name="sweep"),
     path("sweeps/<uuid:pk>/cancel/", sweeps.sweep_cancel, name="sweep-cancel"),
     path("sweeps/<uuid:pk>/retry/", sweeps.sweep_retry, name="sweep-retry"),
-    path("senders/<slug:slug>/erase/", erasures.erase_text, name="erase-text"),
-    path("healthz", health.healthz, name="healthz"),
-    path("readyz", health.readyz, name="readyz"),
 ]

@@ -17,12 +17,13 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from moderation.archive.backfill import Sight, known_timestamps, survey
-from moderation.archive.models import Application, Conversation
+from moderation.applications.models import Application
+from moderation.archive.models import Conversation
 from moderation.audit.models import Action
 from moderation.audit.requests import WORKER
 from moderation.audit.services import record
 from moderation.goeasy.errors import NotAllowed
+from moderation.ingestion.backfill import Sight, known_timestamps, survey
 from recall import limits
 from recall.models import NEEDS_A_PERSON, Evidence, Recall, RecallBatch, RecallItem
 from recall.outcomes import settle

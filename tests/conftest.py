@@ -157,7 +157,7 @@ def sandbox(tmp_path: Path) -> Iterator[Any]:
 @pytest.fixture
 def application(db: None, settings: Any) -> Any:
     """The application `default`, pointing at a port where nothing listens."""
-    from moderation.archive.models import Application
+    from moderation.applications.models import Application
 
     settings.GOEASY_APPKEY = "BC-0123456789abcdef"
     settings.GOEASY_REST_HOST = "http://127.0.0.1:9"

@@ -96,11 +96,11 @@ BY_LEADS = {
 MODELS: dict[str, dict[str, tuple[str, ...]]] = {
     "accounts_user": BY_ADMINS,
     "accounts_pseudonym": BY_LEADS,
-    "archive_application": BY_ADMINS,
+    "applications_application": BY_ADMINS,
     "archive_conversation": READ_ONLY,
     "archive_message": READ_ONLY,
-    "archive_unreadablemessage": {**LOG, "history": ("aA", "aA")},
-    "archive_webhookdelivery": {**LOG, "history": ("aA", "aA"), "retry": (NOT_ALLOWED, ADMIN, NOT_ALLOWED)},
+    "ingestion_unreadablemessage": {**LOG, "history": ("aA", "aA")},
+    "ingestion_webhookdelivery": {**LOG, "history": ("aA", "aA"), "retry": (NOT_ALLOWED, ADMIN, NOT_ALLOWED)},
     "audit_auditentry": {
         **LOG,
         "export": ("aA", NOT_ALLOWED, NOT_ALLOWED),
@@ -132,9 +132,10 @@ def routes(resolver: Any = None, namespace: str = "") -> Iterator[tuple[str, URL
 def things(private: Any, moderator: Any, reason: Any, make_message: Any, lead: Any) -> dict[str, Any]:
     """One of everything that an address can name."""
     from moderation.accounts.models import Pseudonym
-    from moderation.archive.deliveries import accept
-    from moderation.archive.models import Application, UnreadableMessage, WebhookDelivery
+    from moderation.applications.models import Application
     from moderation.audit.models import AuditEntry, AuditJob
+    from moderation.ingestion.deliveries import accept
+    from moderation.ingestion.models import UnreadableMessage, WebhookDelivery
     from recall import services
     from recall.models import Recall, RecallReason, Sweep
 
@@ -158,11 +159,11 @@ def things(private: Any, moderator: Any, reason: Any, make_message: Any, lead: A
             application=private.application, user=moderator, recaller_id="support"
         ),
         # Nothing refers to these two, so that they may be deleted.
-        "archive_application": Application.objects.create(slug="second", name="Second"),
+        "applications_application": Application.objects.create(slug="second", name="Second"),
         "archive_conversation": private,
         "archive_message": message,
-        "archive_unreadablemessage": UnreadableMessage.objects.create(conversation=private, raw="{}", length=2),
-        "archive_webhookdelivery": WebhookDelivery.objects.get(),
+        "ingestion_unreadablemessage": UnreadableMessage.objects.create(conversation=private, raw="{}", length=2),
+        "ingestion_webhookdelivery": WebhookDelivery.objects.get(),
         "audit_auditentry": AuditEntry.objects.get(recall=recall.pk),
         "recall_recallreason": RecallReason.objects.create(code="boredom", label_en="Boredom", label_zh="无聊"),
         "recall_recall": recall,

@@ -9,9 +9,9 @@ from django.test import Client
 
 pytestmark = pytest.mark.django_db
 
-LISTS = ["accounts/user", "accounts/pseudonym", "archive/application", "recall/recallreason"]
+LISTS = ["accounts/user", "accounts/pseudonym", "applications/application", "recall/recallreason"]
 KEY_LISTS = [
-    *("archive/conversation", "archive/message", "archive/unreadablemessage", "archive/webhookdelivery"),
+    *("archive/conversation", "archive/message", "ingestion/unreadablemessage", "ingestion/webhookdelivery"),
     *("audit/auditentry", "recall/recall"),
 ]
 
@@ -71,7 +71,7 @@ def test_a_pseudonym_is_filtered_by_application(admin: Client, moderator: Any, a
         "accounts/user/?date_joined__gte=0001-01-01T00:00:00%2B14:00",
         "accounts/user/?last_login__year=99999999999999999999",
         "accounts/user/?password__startswith=x",
-        "archive/application/?appkey_sealed__startswith=x",
+        "applications/application/?appkey_sealed__startswith=x",
     ],
 )
 def test_no_other_field_can_be_asked_for(admin: Client, query: str) -> None:

@@ -207,7 +207,7 @@ def test_pages_and_commands_work_behind_pgbouncer_in_transaction_mode(
         client = Client(headers={{"host": "localhost"}})
         client.force_login(User.objects.get(pk={administrator.pk}))
         pages = ["/", "/recalls/", "/conversations/", "/conversations/{group.pk}/", "/feed/",
-            "/admin/audit/auditentry/", "/admin/archive/application/", "/readyz"]
+            "/admin/audit/auditentry/", "/admin/applications/application/", "/readyz"]
         for page in pages * 3:
             print(page, client.get(page).status_code)
     """)

@@ -18,8 +18,8 @@ from recall.models import Recall
 pytestmark = pytest.mark.django_db
 
 GROWING = (
-    "archive_message|archive_conversation|archive_sender|archive_searchtext|archive_webhookdelivery|"
-    "archive_unreadablemessage|audit_auditentry|"
+    "archive_message|archive_conversation|archive_sender|search_searchtext|ingestion_webhookdelivery|"
+    "ingestion_unreadablemessage|audit_auditentry|"
     "audit_auditseal|audit_auditcheckpoint|audit_auditprivate|recall_recall|recall_recallbatch|"
     "recall_recallattempt|recall_recallitem|recall_evidence"
 )
@@ -76,10 +76,10 @@ def recall(private: Any, moderator: Any, reason: Any, make_message: Callable[...
         "/admin/audit/auditentry/{entry}/change/",
         "/admin/archive/conversation/",
         "/admin/archive/message/",
-        "/admin/archive/webhookdelivery/",
-        "/admin/archive/unreadablemessage/",
-        "/admin/archive/unreadablemessage/?ids=user-a&app=default",
-        "/admin/archive/webhookdelivery/?state=unread&app=default",
+        "/admin/ingestion/webhookdelivery/",
+        "/admin/ingestion/unreadablemessage/",
+        "/admin/ingestion/unreadablemessage/?ids=user-a&app=default",
+        "/admin/ingestion/webhookdelivery/?state=unread&app=default",
         "/admin/recall/recall/",
         "/admin/recall/recall/{recall}/change/",
     ],

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from moderation.accounts.forms import PreferencesForm
 from moderation.accounts.models import LastAdmin, Pseudonym, User
-from moderation.archive.recaller_data import RecallerDataField
+from moderation.applications.recaller_data import RecallerDataField
 from moderation.read_only_admin import is_referred_to
 from moderation.search_admin import SearchAdmin
 

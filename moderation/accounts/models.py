@@ -11,7 +11,7 @@ from django.db import models, transaction
 from django.utils.translation import gettext_lazy as _
 
 from moderation.accounts.roles import Role
-from moderation.archive.models import Application
+from moderation.applications.models import Application
 from moderation.audit.models import Action
 from moderation.audit.recorded import Recorded
 
@@ -57,6 +57,9 @@ class UserQuerySet(models.QuerySet["User"]):
 
 class ConsoleUserManager(UserManager.from_queryset(UserQuerySet)["User"]):  # type: ignore[misc]
     """Makes `createsuperuser` create an administrator, whose name looks like nobody else's."""
+
+    # Migrations import nothing of today's code.
+    use_in_migrations = False
 
     def create_superuser(
         self, username: str, email: str | None = None, password: str | None = None, **extra: Any

@@ -18,7 +18,7 @@ MODERATOR = frozenset(
         "archive.view_conversation",
         "archive.view_message",
         "archive.open_conversation",
-        "archive.view_feed",
+        "ingestion.view_feed",
         "recall.view_recall",
         "recall.add_recall",
     }

@@ -18,7 +18,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from moderation.accounts import devices
 from moderation.accounts.models import UnsentForm
-from moderation.archive.secrecy import seal, unseal
+from moderation.applications.secrecy import seal, unseal
 
 LIFETIME = timedelta(hours=1)
 # Bytes of one form: 5,000 timestamps and the longest note fit. And forms of one account.
@@ -29,7 +29,7 @@ LEFT_OUT = re.compile("passw|secret|key|token|^(confirm|edit|typed|typed_count|_
 # What takes only POST has no page of its own: its form is on the page one level up, or on any page.
 ONE_LEVEL_UP = {
     *("conversation-filter", "conversation-hold", "recall-cancel", "recall-retry", "recall-settle"),
-    *("sweep-cancel", "sweep-retry", "admin:archive_webhookdelivery_retry"),
+    *("sweep-cancel", "sweep-retry", "admin:ingestion_webhookdelivery_retry"),
     *("admin:audit_auditentry_verify", "admin:audit_auditentry_prepare"),
 }
 # Requests of a script, which would push out what a person has sent.

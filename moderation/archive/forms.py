@@ -8,16 +8,13 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-from moderation.archive.models import Application, Conversation, Kind
-from moderation.archive.payloads import ATTACHMENTS
-from moderation.archive.search import Wanted
+from moderation.applications.models import Application
+from moderation.archive.models import Conversation, Kind
 from moderation.archive.templatetags.moments import local
 from moderation.goeasy.client import MAX_ID_LENGTH, Group, Private
 from moderation.goeasy.errors import InvalidCall
 
 MILLISECONDS = re.compile("[0-9]{13}")
-# Of one filter; more narrow nothing down.
-MOST_VALUES = 50
 
 
 class MomentField(forms.DateTimeField):
@@ -49,88 +46,11 @@ class MomentField(forms.DateTimeField):
         return super().prepare_value(value)
 
 
-class AnyOf(forms.MultipleChoiceField):
-    """Any number of texts, whichever they are; empty ones, of fields left empty, are none."""
-
-    def clean(self, value: Any) -> list[str]:
-        texts = (text.replace("\0", "")[:MAX_ID_LENGTH] for text in value or () if text.strip())
-        return list(dict.fromkeys(texts))[:MOST_VALUES]
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        return bool(self.clean(data))
-
-
-class ConversationFilter(forms.Form):
-    """The list's filters; each takes several values. What cannot be understood narrows nothing."""
-
-    q = forms.CharField(required=False, max_length=MAX_ID_LENGTH)
-    kind = forms.MultipleChoiceField(
-        label=_("Kind"), choices=Kind.choices, required=False, widget=forms.CheckboxSelectMultiple
-    )
-    app = forms.ModelMultipleChoiceField(
-        label=_("Application"),
-        queryset=Application.objects.all(),
-        to_field_name="slug",
-        required=False,
-        widget=forms.CheckboxSelectMultiple,
-    )
-
-
 class HoldForm(forms.Form):
     """Putting a conversation on hold, or ending that, and why."""
 
     held = forms.TypedChoiceField(choices=[("1", "1"), ("0", "0")], coerce=lambda text: text == "1")
     note = forms.CharField(max_length=2_000, error_messages={"required": _("Write a note: why?")})
-
-
-class MessageFilter(ConversationFilter):
-    """What narrows messages: all that narrows conversations, `q` being in their text, and more."""
-
-    # Those that ask for messages; the others ask for conversations just as well.
-    OF_MESSAGES = ("sender", "conversation", "type", "recalled", "since", "until")
-
-    loosely = forms.BooleanField(label=_("Ignore spaces and signs"), required=False)
-    sender = AnyOf(label=_("Sender's id"), required=False)
-    conversation = AnyOf(required=False)
-    type = AnyOf(label=_("Type"), required=False)
-    recalled = forms.MultipleChoiceField(
-        label=_("Recalled"),
-        choices=[("yes", _("recalled")), ("no", _("not recalled"))],
-        required=False,
-        widget=forms.CheckboxSelectMultiple,
-    )
-    since = MomentField(label=_("From"), required=False)
-    until = MomentField(label=_("Until"), ends=True, required=False)
-
-    @property
-    def known_types(self) -> list[tuple[str, bool]]:
-        """GoEasy's own types, and those that are asked for; each with whether it is."""
-        asked = self.cleaned_data["type"]
-        return [(name, name in asked) for name in dict.fromkeys(("text", *ATTACHMENTS, *asked))]
-
-    @property
-    def asks_for_messages(self) -> bool:
-        """Whether it narrows what conversations do not have."""
-        return any(self.cleaned_data.get(name) for name in self.OF_MESSAGES)
-
-    def wanted(self) -> Wanted:
-        """The messages that pass."""
-        given = self.cleaned_data.get
-        recalled = given("recalled") or []
-        numbers = [text for text in given("conversation") or () if re.fullmatch("[0-9]{1,18}", text)]
-        return Wanted(
-            text=given("q") or "",
-            loosely=bool(given("loosely")),
-            senders=given("sender") or (),
-            # What is no number names no conversation, and none has the number 0.
-            conversations=[int(text) for text in numbers] or ([0] if given("conversation") else []),
-            types=given("type") or (),
-            kinds=given("kind") or (),
-            applications=[application.pk for application in given("app") or ()],
-            recalled=recalled == ["yes"] if len(recalled) == 1 else None,
-            since=given("since"),
-            until=given("until"),
-        )
 
 
 class ConversationForm(forms.Form):

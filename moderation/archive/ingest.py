@@ -12,12 +12,15 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from moderation.archive import plausible, rows, search
-from moderation.archive.models import Application, Conversation, Message, Sender, pair
+from moderation.applications.models import Application
+from moderation.archive import moments as plausible
+from moderation.archive import rows
+from moderation.archive.models import Conversation, Message, Sender, pair
 from moderation.goeasy.answers import value_of
 from moderation.goeasy.client import Group, Private, Target
 from moderation.goeasy.errors import InvalidCall
 from moderation.goeasy.fields import name_of, object_of, recall_mark, storable, text_of, timestamp_of
+from moderation.search import query as search
 
 # What is taken from the message itself when the mark that it was recalled came first.
 TOLD = ("timestamp", "placed_at", "sender_id", "type", "raw", "sha256", "payload_sha256")

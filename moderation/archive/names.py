@@ -6,8 +6,9 @@ And what people are called: in a message by the name that it carries itself, wha
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from moderation.archive.models import Application, Conversation, Kind, Message, Sender
-from moderation.archive.normalise import is_blank
+from moderation.applications.models import Application
+from moderation.archive.models import Conversation, Kind, Message, Sender
+from moderation.characters import is_blank
 from moderation.goeasy.fields import name_of, object_of, storable
 
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from django.utils.translation import gettext as _
 
-from moderation.archive.normalise import is_blank
+from moderation.characters import is_blank
 from moderation.goeasy.answers import value_of
 from moderation.goeasy.fields import decimal_number, object_of, recall_mark, whole_number
 

@@ -8,12 +8,14 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from moderation.archive import search
-from moderation.archive.feed import in_ms
-from moderation.archive.models import Application, Conversation, Message, UnreadableMessage
+from moderation.applications.models import Application
+from moderation.archive.models import Conversation, Message
+from moderation.archive.moments import in_ms
 from moderation.audit.models import Action
 from moderation.audit.services import record
+from moderation.ingestion.models import UnreadableMessage
 from moderation.reviewed import Aspects, Changed, Seen, aspect, nothing_was_shown
+from moderation.search import query as search
 
 # So many conversations are looked at in one step, and so many messages deleted in one commit.
 CONVERSATIONS_A_STEP = 200

@@ -11,11 +11,11 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from django.db import OperationalError, connection, models, transaction
 
-from moderation.archive.models import Application, Conversation, Kind, Message, Sender, WebhookDelivery
+from moderation.archive.models import Conversation, Kind, Message, Sender
 from moderation.goeasy.client import Group, Private, Target
 
 Key = TypeVar("Key")
@@ -71,7 +71,8 @@ def _begin(stack: ExitStack) -> None:
 
 
 @cache
-def _insert(model: type[models.Model], rows: int) -> str:
+def insert_statement(model: type[models.Model], rows: int) -> str:
+    """INSERT of so many rows, but for the keys that the database gives."""
     columns = [field.column for field in _fields(model)]
     row = f"({', '.join(['%s'] * len(columns))})"
     names = ", ".join(f'"{column}"' for column in columns)
@@ -84,7 +85,8 @@ def _fields(model: type[models.Model]) -> list[models.Field[Any, Any]]:
     return [field for field in model._meta.concrete_fields if not field.primary_key]
 
 
-def _values(row: models.Model) -> Iterator[Any]:
+def values_of(row: models.Model) -> Iterator[Any]:
+    """What `insert_statement` takes of a row."""
     for field in _fields(type(row)):
         value = getattr(row, field.attname)
         if value is not None and isinstance(field, models.DateTimeField):
@@ -96,10 +98,12 @@ class Known(Generic[Key, Value]):
     """What the database said at most so many seconds ago, for those who ask at every delivery."""
 
     MOST = 20_000
+    all_of_them: ClassVar[list[Known[Any, Any]]] = []
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._said: dict[Key, tuple[float, Value]] = {}
+        self.all_of_them.append(self)
 
     def get(self, key: Key) -> Value | None:
         at, value = self._said.get(key, (-self._seconds, None))
@@ -117,8 +121,6 @@ class Known(Generic[Key, Value]):
         self._said.clear()
 
 
-# A secret that was taken back is believed for so long.
-_applications: Known[str, Application] = Known(seconds=1.0)
 # A conversation keeps its key for ever.
 _conversations: Known[tuple[int, Target], int] = Known(seconds=10.0)
 # Who is called as before is as good as known for so long, whatever others wrote meanwhile.
@@ -127,41 +129,8 @@ met: Known[tuple[int, str], Sender] = Known(seconds=10.0)
 
 def forget_known() -> None:
     """Ask the database anew: it was not what it seemed."""
-    for known in (_applications, _conversations, met):
+    for known in Known.all_of_them:
         known.clear()
-
-
-def application(slug: str, *, anew: bool = False) -> Application | None:
-    """The application with this short name, if there is one, as it was a second ago at the earliest; `anew`: as it is.
-
-    Only what a delivery needs of it is read.
-    """
-    if not anew and (application := _applications.get(slug)):
-        return application
-    names = ("id", "slug", "secret_keys_sealed")
-    columns = ", ".join(f'"{name}"' for name in names)
-    with connection.cursor() as cursor:
-        cursor.execute(f'SELECT {columns} FROM "{Application._meta.db_table}" WHERE "slug" = %s', [slug])  # noqa: S608
-        found = cursor.fetchone()
-    if found is None:
-        return None
-    application = Application.from_db(connection.alias, names, found)
-    _applications.put(slug, application)
-    return application
-
-
-def insert_deliveries(deliveries: Sequence[WebhookDelivery]) -> set[str]:
-    """Write those of `deliveries` whose content is not there yet; give them in one order everywhere.
-
-    Returns the SHA-256 of what was written. Where another transaction is about to write the same, its end is
-    waited for.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f'{_insert(WebhookDelivery, len(deliveries))} ON CONFLICT DO NOTHING RETURNING "sha256"',
-            [value for delivery in deliveries for value in _values(delivery)],
-        )
-        return {sha256 for (sha256,) in cursor.fetchall()}
 
 
 def insert_messages(messages: Sequence[Message]) -> list[Message]:
@@ -173,9 +142,9 @@ def insert_messages(messages: Sequence[Message]) -> list[Message]:
     with connection.cursor() as cursor:
         for some in in_parts(messages):
             cursor.execute(
-                f"{_insert(Message, len(some))} ON CONFLICT DO NOTHING RETURNING "
+                f"{insert_statement(Message, len(some))} ON CONFLICT DO NOTHING RETURNING "
                 '"id", "conversation_id", "message_id", "timestamp", "sender_id", "payload_sha256"',
-                [value for message in some for value in _values(message)],
+                [value for message in some for value in values_of(message)],
             )
             written = {tuple(told): pk for pk, *told in cursor.fetchall()}
             for message in some:

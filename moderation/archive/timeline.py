@@ -10,7 +10,8 @@ from operator import attrgetter
 
 from django.db.models import Count, Q, QuerySet
 
-from moderation.archive.models import Application, Conversation, Message, Sender
+from moderation.applications.models import Application
+from moderation.archive.models import Conversation, Message, Sender
 
 Key = tuple[int, int]
 

@@ -41,7 +41,7 @@ def actors() -> list[tuple[str, str]]:
 def applications() -> list[tuple[str, str]]:
     """Every application's short name and name."""
     # Named by label: the audit log imports no other app of the console.
-    rows = apps.get_model("archive", "Application")._default_manager.order_by("slug")
+    rows = apps.get_model("applications", "Application")._default_manager.order_by("slug")
     return [(slug, f"{name} ({slug})") for slug, name in rows.values_list("slug", "name")]
 
 

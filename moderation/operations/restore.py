@@ -10,7 +10,7 @@ from django.core.management import call_command
 from django.db import Error, connection, transaction
 from django.db.migrations.loader import MigrationLoader
 
-from moderation.archive.key_rotation import count_unreadable
+from moderation.applications.key_rotation import count_unreadable
 from moderation.audit import chain, checkpoints, export, verification
 from moderation.audit.models import Action
 from moderation.audit.requests import COMMAND_LINE
@@ -22,7 +22,7 @@ from moderation.operations.fingerprint import differences
 from moderation.operations.signals import restored
 
 # Models that have rows in every database that was used: an account, an entry of the log, a message, a delivery.
-USED = ("accounts.User", "audit.AuditEntry", "archive.Message", "archive.WebhookDelivery")
+USED = ("accounts.User", "audit.AuditEntry", "archive.Message", "ingestion.WebhookDelivery")
 
 
 class UnfinishedError(Exception):

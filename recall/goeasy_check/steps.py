@@ -15,7 +15,7 @@ from typing import Any
 
 from django.conf import settings
 
-from moderation.archive.models import Application
+from moderation.applications.models import Application
 from moderation.audit.models import Action
 from moderation.audit.requests import acting
 from moderation.audit.services import record

@@ -10,9 +10,10 @@ from typing import Any
 from django.db.models import Sum
 from django.utils import timezone
 
-from moderation.archive import feed
-from moderation.archive.models import Application, FeedCount, WebhookDelivery
+from moderation.applications.models import Application
 from moderation.goeasy.answers import text_of, value_of
+from moderation.ingestion import feed
+from moderation.ingestion.models import FeedCount, WebhookDelivery
 from recall.goeasy_check.assumptions import Findings
 
 # Between two looks (seconds); and so long what else may come is waited for.

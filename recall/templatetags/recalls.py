@@ -9,9 +9,9 @@ from typing import Any
 from django import template
 from django.db.models import Exists, OuterRef, Q
 
+from moderation.applications.problems import problem_sentence
 from moderation.archive import payloads
 from moderation.archive.models import Conversation, Message
-from moderation.archive.problems import problem_sentence
 from moderation.archive.rows import in_parts
 from recall.models import NEEDS_A_PERSON, Named, Recall, RecallBatch, RecallItem, named_by
 from recall.refusals import Refusal, RefusedMessages, refusals_of, refused_messages

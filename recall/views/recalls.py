@@ -24,11 +24,13 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from moderation import reviewed
 from moderation.accounts import unsent
 from moderation.accounts.models import User
-from moderation.archive.backfill import look_up
-from moderation.archive.models import Application, Conversation, Kind
+from moderation.applications.models import Application
+from moderation.applications.problems import problem_sentence
+from moderation.archive.models import Conversation, Kind
 from moderation.archive.names import sender_names, titled, writer_of
-from moderation.archive.problems import problem_sentence
 from moderation.archive.rows import in_parts
+from moderation.ingestion.backfill import look_up
+from moderation.operations.views import worker_is_alive
 from moderation.requests import SignedIn
 from recall import reviews, services, verify
 from recall.decisions import to_call_off, to_send_again, to_settle
@@ -46,9 +48,7 @@ from recall.models import (
     Sweep,
     named_by,
 )
-from recall.progress import Progress, progress_of
-from recall.views.health import worker_is_alive
-from recall.views.home import with_progress
+from recall.progress import Progress, progress_of, with_progress
 
 LIST_SIZE = 50
 CALLS_SHOWN = 50

@@ -22,15 +22,14 @@ from moderation.accounts import unsent
 from moderation.archive.models import Message
 from moderation.archive.names import Writer, sender_names, titled, writer_of
 from moderation.audit.services import record_search
+from moderation.operations.views import worker_is_alive
 from moderation.requests import SignedIn
 from recall import reviews, sweeps
 from recall.decisions import MAY_BE_SENT_AGAIN, RETRIED_FROM
 from recall.forms import SweepForm
 from recall.models import LOOKED_FOR, NEEDS_A_PERSON, Circuit, Recall, RecallAttempt, RecallBatch, RecallItem, Sweep
-from recall.progress import progress_of_sweeps
+from recall.progress import progress_of_sweeps, with_progress
 from recall.services import NotPossible
-from recall.views.health import worker_is_alive
-from recall.views.home import with_progress
 from recall.views.recalls import (
     SeeOther,
     called_off,

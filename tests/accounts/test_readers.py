@@ -18,7 +18,7 @@ from moderation.archive.models import Conversation
 from moderation.audit.models import Action, AuditEntry
 from moderation.audit.ocsf import outcome
 from moderation.goeasy.client import Group
-from recall import alarms
+from moderation.operations import alarms
 
 pytestmark = pytest.mark.django_db
 
@@ -86,14 +86,14 @@ def test_one_conversation_opened_often_is_one(client: Client, moderator: Any, pr
 def test_deliveries_that_are_read_count_as_well(client: Client, auditor: Any, application: Any) -> None:
     from django.urls import reverse
 
-    from moderation.archive import deliveries
-    from moderation.archive.models import WebhookDelivery
+    from moderation.ingestion import deliveries
+    from moderation.ingestion.models import WebhookDelivery
 
     client.force_login(auditor)
     for number in range(4):
         deliveries.accept(application, b"no JSON %d" % number)
     for delivery in WebhookDelivery.objects.all():
-        client.get(reverse("admin:archive_webhookdelivery_change", args=[delivery.pk]))
+        client.get(reverse("admin:ingestion_webhookdelivery_change", args=[delivery.pk]))
     alarms.watch()
     assert [each["reader"] for each in raised()] == ["audrey"]
 

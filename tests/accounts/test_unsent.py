@@ -144,7 +144,7 @@ def test_no_secret_is_kept(client: Client, administrator: Any) -> None:
     secrets = {"old_password": "a1", "new_password1": "b1", "password2": "c", "new_appkey": "d", "new_secret_keys": "e"}
     client.post("/accounts/password/", secrets)
     assert not UnsentForm.objects.exists()
-    page = led_to(client.post("/admin/archive/application/add/", {**secrets, "name": "Second"}))
+    page = led_to(client.post("/admin/applications/application/add/", {**secrets, "name": "Second"}))
     assert "unsent=" in page
     assert unsent.unseal(UnsentForm.objects.get().content) == "name=Second"
 

@@ -6,21 +6,20 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import pytest
 from django.db import connection, transaction
-from django.db.migrations.executor import MigrationExecutor
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moderation.archive import arrivals, retention, search, timeline
+from moderation.archive import arrivals, retention, timeline
 from moderation.archive.arrivals import MAX_NEWS, Mark, mark_of, news_since, read_mark
 from moderation.archive.ingest import ingest
 from moderation.archive.models import Conversation, Message, Sender
+from moderation.search import query as search
 
 START = 1795000000000
 IDS = st.integers(1, 10**18 - 1)
@@ -255,38 +254,3 @@ def test_a_search_goes_on_after_a_time_of_19_digits(
     older = search.find(search.Wanted(senders=["user-a"]), before=timeline.read_key(found.older), limit=2)
     assert not set(found.keys) & set(older.keys)
     assert len(older.keys) == 2
-
-
-@pytest.mark.django_db(transaction=True)
-def test_the_upgrade_places_older_messages_and_resets_what_their_times_had_set(application: Any) -> None:
-    MigrationExecutor(connection).migrate([("archive", "0008_erased"), ("recall", "0005_evidence_commitment")])
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "INSERT INTO archive_conversation (id, application_id, kind, user_a, user_b, group_id, last_timestamp, "
-                "name, avatar, named_as_of, compared_until, history_problem, held_by, hold_note) VALUES "
-                "(77, %s, 'group', '', '', 'g', 1795718732695123456, '', '', 1795718732695123456, 0, '', '', '')",
-                [application.pk],
-            )
-            for pk, timestamp in ((1, START), (2, 1795718732), (3, 1795718732695123456)):
-                cursor.execute(
-                    "INSERT INTO archive_message (id, conversation_id, timestamp, message_id, sender_id, type, raw, "
-                    "sha256, payload_sha256, recalled, recalled_raw, seen_at) VALUES "
-                    "(%s, 77, %s, %s, 'u', 'text', '{}', 'x', 'x', %s, '', '2026-11-20 10:00:00+00:00')",
-                    [pk, timestamp, str(pk), False],
-                )
-            cursor.execute(
-                "INSERT INTO archive_sender (application_id, user_id, name, avatar, as_of) "
-                "VALUES (%s, 'u', 'x', '', %s)",
-                [application.pk, 1795718732695123456],
-            )
-    finally:
-        # To the newest: other tests need all of it.
-        executor = MigrationExecutor(connection)
-        executor.migrate(executor.loader.graph.leaf_nodes())
-    arrived = int(datetime(2026, 11, 20, 10, tzinfo=UTC).timestamp() * 1000)
-    assert list(Message.objects.order_by("pk").values_list("placed_at", flat=True)) == [None, arrived, arrived]
-    conversation = Conversation.objects.get()
-    assert conversation.last_timestamp == arrived
-    assert conversation.named_as_of <= now_ms()
-    assert Sender.objects.get().as_of <= now_ms()

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from moderation.archive.models import Application, Conversation, Message
-from moderation.archive.normalise import is_blank
+from moderation.applications.models import Application
+from moderation.archive.models import Conversation, Message
 from moderation.archive.templatetags.payloads import person, visible
+from moderation.characters import is_blank
 from recall import services
 
 FIRST = 1_700_000_000_000

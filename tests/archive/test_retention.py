@@ -15,9 +15,11 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
+from moderation.applications.models import Application
 from moderation.archive import retention
-from moderation.archive.models import Application, Conversation, Message, UnreadableMessage
+from moderation.archive.models import Conversation, Message
 from moderation.audit.models import AuditEntry
+from moderation.ingestion.models import UnreadableMessage
 from recall import services
 from recall.models import Evidence
 from tests.recall.reviewing import press
@@ -198,7 +200,7 @@ def test_a_date_leads_to_what_was_said_then_in_the_persons_own_time(
 
 def test_the_limits_are_set_in_django_admin(client: Client, administrator: Any, application: Any) -> None:
     client.force_login(administrator)
-    address = reverse("admin:archive_application_change", args=[application.pk])
+    address = reverse("admin:applications_application_change", args=[application.pk])
     data = {"name": "GoEasy", "slug": "default", "rest_host_saved": "hangzhou", "keep_days": "90", "history_days": "10"}
     assert client.post(address, data).status_code == 302
     application.refresh_from_db()

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from moderation.archive import deliveries, feed
-from moderation.archive.models import FeedCount, Message, WebhookDelivery
+from moderation.archive.models import Message
 from moderation.goeasy.client import Client, Private
 from moderation.goeasy.sandbox import Behaviour, Sandbox
+from moderation.ingestion import deliveries, feed
+from moderation.ingestion.models import FeedCount, WebhookDelivery
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.test import Client
 from django.urls import reverse
 
+from moderation.audit import triggers
 from moderation.audit.chain import Sealer
 from moderation.audit.models import Action, AuditCheckpoint, AuditEntriesNeverChange, AuditEntry, AuditSeal
 from moderation.audit.services import record
@@ -170,3 +172,10 @@ def test_the_admin_offers_no_page_to_add_delete_or_rewrite(
     page = client.get(reverse("admin:audit_auditentry_changelist")).content.decode()
     assert "delete_selected" not in page
     assert 'name="_selected_action"' not in page
+
+
+def test_the_migration_installs_the_triggers_of_today() -> None:
+    migration = import_module("moderation.audit.migrations.0001_initial")
+    for vendor, (install, _remove) in triggers.STATEMENTS.items():
+        today = {" ".join(statement.split()) for table in triggers.TABLES for statement in install(table)}
+        assert {" ".join(statement.split()) for statement in migration.INSTALL[vendor]} == today

@@ -209,7 +209,7 @@ def test_the_number_of_queries_does_not_grow_with_the_page(reader: Client) -> No
 @pytest.fixture
 def log(make_user: Callable[..., Any], application: Any) -> dict[str, int]:
     """Entries that differ, by a name for each."""
-    from moderation.archive.models import Application
+    from moderation.applications.models import Application
 
     Application.objects.bulk_create([Application(slug="other", name="Other")])
     make_user("mo", "moderator")

@@ -14,7 +14,7 @@ from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moderation.archive.models import Application
+from moderation.applications.models import Application
 from moderation.audit import export, verifier
 from moderation.audit.chain import Sealer
 from moderation.audit.models import Action, AuditEntry
@@ -120,7 +120,7 @@ def test_recaller_data_nests_no_deeper_than_a_recall_takes_it(
 ) -> None:
     given = {"user": moderator.pk, "application": application.pk, "recaller_id": "support-1"}
     for address, form in (
-        (reverse("admin:archive_application_add"), SECOND),
+        (reverse("admin:applications_application_add"), SECOND),
         (reverse("admin:accounts_pseudonym_add"), given),
     ):
         if "user" in form:
@@ -139,7 +139,7 @@ def test_what_was_saved_too_deep_before_can_be_corrected_and_deleted(ada: Client
     corrected, deleted = Application.objects.bulk_create(
         Application(slug=slug, name="Second", recaller_data=old) for slug in ("second", "third")
     )
-    address = reverse("admin:archive_application_change", args=[corrected.pk])
+    address = reverse("admin:applications_application_change", args=[corrected.pk])
     assert ada.get(address).status_code == 200
     assert ada.post(address, {**SECOND, "recaller_data": '{"name": "Support"}'}).status_code == 302
     changes = AuditEntry.objects.get().detail["changes"]

@@ -27,7 +27,7 @@ from moderation.audit import export, jobs, triggers, verification
 from moderation.audit.chain import Sealer
 from moderation.audit.models import Action, AuditEntry, AuditJob, AuditSeal
 from moderation.audit.services import record
-from recall.management.commands.worker import prune
+from moderation.operations.management.commands.worker import prune
 
 pytestmark = pytest.mark.django_db
 

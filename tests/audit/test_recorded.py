@@ -17,7 +17,8 @@ from django.test import Client
 from django.urls import reverse
 
 from moderation.accounts.models import Pseudonym, User
-from moderation.archive.models import Application, Conversation
+from moderation.applications.models import Application
+from moderation.archive.models import Conversation
 from moderation.audit import services
 from moderation.audit.models import Action, AuditEntry
 from moderation.goeasy.client import Private
@@ -187,28 +188,29 @@ def test_commands_that_make_accounts_and_set_passwords_are_recorded(db: None, mo
 
 def test_an_application_and_that_its_key_changed_are_told(admin: Client) -> None:
     form = {"name": "Second", "slug": "second", "rest_host_saved": "hangzhou", "recaller_id": "", "recaller_data": ""}
-    admin.post("/admin/archive/application/add/", {**form, "new_appkey": "BC-canary-1", "new_secret_keys": "canary-2"})
+    keys = {"new_appkey": "BC-canary-1", "new_secret_keys": "canary-2"}
+    admin.post("/admin/applications/application/add/", {**form, **keys})
     added = AuditEntry.objects.get()
     assert (added.action, added.app, added.detail["did"]) == ("application.changed", "second", "added")
     assert added.detail["changes"]["appkey_sealed"] == added.detail["changes"]["secret_keys_sealed"] == "set"
     second = Application.objects.get(slug="second")
-    url = reverse("admin:archive_application_change", args=[second.pk])
+    url = reverse("admin:applications_application_change", args=[second.pk])
     admin.post(url, {**form, "new_appkey": "BC-canary-3", "rest_host_saved": "singapore"})
     changed = AuditEntry.objects.latest("pk")
     assert changed.detail["changes"] == {
         "rest_host_saved": {"from": "hangzhou", "to": "singapore"},
         "appkey_sealed": "changed",
     }
-    admin.post(reverse("admin:archive_application_delete", args=[second.pk]), {"post": "yes"})
+    admin.post(reverse("admin:applications_application_delete", args=[second.pk]), {"post": "yes"})
     assert AuditEntry.objects.latest("pk").detail["did"] == "deleted"
     assert "canary" not in "".join(json.dumps(entry.detail) for entry in AuditEntry.objects.all())
 
 
 def test_what_is_added_or_deleted_without_keys_had_none_removed(admin: Client) -> None:
     form = {"name": "Second", "slug": "second", "rest_host_saved": "hangzhou", "recaller_id": "", "recaller_data": ""}
-    admin.post("/admin/archive/application/add/", form)
+    admin.post("/admin/applications/application/add/", form)
     second = Application.objects.get(slug="second")
-    admin.post(reverse("admin:archive_application_delete", args=[second.pk]), {"post": "yes"})
+    admin.post(reverse("admin:applications_application_delete", args=[second.pk]), {"post": "yes"})
     User(username="new").save()
     added, deleted, account = AuditEntry.objects.order_by("pk")
     assert added.detail["changes"]["slug"] == {"from": None, "to": "second"}
@@ -319,8 +321,8 @@ def test_opening_a_group_is_recorded_once_an_hour_for_each_reader(
 def test_a_deliverys_raw_text_is_recorded_once_an_hour_for_each_reader(
     browser: Client, auditor: User, administrator: User, moderator: User, application: Application
 ) -> None:
-    from moderation.archive import deliveries
-    from moderation.archive.models import WebhookDelivery
+    from moderation.ingestion import deliveries
+    from moderation.ingestion.models import WebhookDelivery
 
     for content in (b"no JSON", b"no JSON either"):
         deliveries.accept(application, content)
@@ -328,7 +330,7 @@ def test_a_deliverys_raw_text_is_recorded_once_an_hour_for_each_reader(
     for reader in (auditor, administrator, moderator):
         browser.force_login(reader)
         for pk in pks * 2:
-            browser.get(reverse("admin:archive_webhookdelivery_change", args=[pk]))
+            browser.get(reverse("admin:ingestion_webhookdelivery_change", args=[pk]))
     entries = AuditEntry.objects.filter(action=Action.DELIVERY_READ).order_by("pk")
     assert [(entry.actor, entry.app, entry.detail["delivery"]) for entry in entries] == [
         (reader.get_username(), "default", pk) for reader in (auditor, administrator) for pk in pks
@@ -459,7 +461,7 @@ def test_nothing_is_changed_unrecorded(
             {"old_password": PASSWORD, "new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD},
         ),
         (
-            "/admin/archive/application/add/",
+            "/admin/applications/application/add/",
             {"name": "Second", "slug": "second", "rest_host_saved": "hangzhou", "recaller_data": ""},
         ),
         (

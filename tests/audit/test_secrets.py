@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import reverse
 
 from moderation.accounts.models import User
-from moderation.archive.models import Application
+from moderation.applications.models import Application
 from moderation.audit import services
 from moderation.audit.chain import Sealer
 from moderation.audit.models import AuditEntry
@@ -47,10 +47,10 @@ def type_it_everywhere(client: Client, administrator: User, moderator: User) -> 
         (set_password, {**new, "usable_password": "true"}),
         ("/accounts/password/", {"old_password": CANARY, **own}),
         ("/accounts/password/", {"old_password": PASSWORD, **own}),
-        ("/admin/archive/application/add/", {**APPLICATION, "slug": "no slug", "new_appkey": f"BC-{CANARY}"}),
-        ("/admin/archive/application/add/", {**APPLICATION, "new_appkey": f"BC {CANARY}"}),
+        ("/admin/applications/application/add/", {**APPLICATION, "slug": "no slug", "new_appkey": f"BC-{CANARY}"}),
+        ("/admin/applications/application/add/", {**APPLICATION, "new_appkey": f"BC {CANARY}"}),
         (
-            "/admin/archive/application/add/",
+            "/admin/applications/application/add/",
             {**APPLICATION, "new_appkey": f"BC-{CANARY}", "new_secret_keys": f"{CANARY},{CANARY}-2"},
         ),
     ]
@@ -87,12 +87,12 @@ def test_a_secret_is_found_nowhere(
 
     Sealer().seal()
     client.force_login(User.objects.get(pk=administrator.pk))
-    for name in ("audit_auditentry", "archive_application", "accounts_user"):
+    for name in ("audit_auditentry", "applications_application", "accounts_user"):
         pages.append(client.get(reverse(f"admin:{name}_changelist")).content)
     for entry in AuditEntry.objects.all():
         pages.append(client.get(reverse("admin:audit_auditentry_change", args=[entry.pk])).content)
     pages.append(
-        client.get(reverse("admin:archive_application_change", args=[Application.objects.latest("pk").pk])).content
+        client.get(reverse("admin:applications_application_change", args=[Application.objects.latest("pk").pk])).content
     )
     for kind in ("jsonl", "csv"):
         exported = client.get(reverse("admin:audit_auditentry_export"), {"format": kind})

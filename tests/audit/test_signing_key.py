@@ -18,9 +18,9 @@ from moderation.audit import alarms, checkpoints, jobs, signing
 from moderation.audit.chain import Sealer
 from moderation.audit.models import Action, AuditAlarm, AuditEntry, AuditJob
 from moderation.audit.services import record
-from recall import alarms as mailed
+from moderation.operations import alarms as mailed
+from moderation.operations.management.commands import worker
 from recall import engine
-from recall.management.commands import worker
 
 from .test_checkpoints import behind_the_triggers, command, write
 

@@ -18,7 +18,7 @@ NO_PAGE = {
     *("admin:", "admin:login", "admin:logout", "admin:autocomplete", "admin:jsi18n", "admin:view_on_site"),
     *("admin:password_change", "admin:password_change_done"),
     *(f"admin:audit_auditentry_{page}" for page in ("export", "verify", "prepare", "download")),
-    "admin:archive_webhookdelivery_retry",
+    "admin:ingestion_webhookdelivery_retry",
 }
 AUDIT_LOG = [
     "/admin/audit/auditentry/",

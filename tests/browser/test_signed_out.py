@@ -148,7 +148,7 @@ def test_a_posted_form_is_not_filled_in_after_a_later_sign_in(open_browser: Open
 def test_a_form_of_admin_is_filled_in_again_without_its_secrets(open_browser: OpenBrowser) -> None:
     page = open_browser(None)
     sign_in(page, "ada")
-    page.goto("/admin/archive/application/add/")
+    page.goto("/admin/applications/application/add/")
     page.fill("[name=name]", "Second")
     page.fill("[name=new_appkey]", "BC-not-to-be-kept")
     assert "not-to-be-kept" not in page.evaluate("JSON.stringify({...sessionStorage})")

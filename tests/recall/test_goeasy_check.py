@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from moderation.archive.models import Application, WebhookDelivery
+from moderation.applications.models import Application
 from moderation.audit.models import AuditEntry
 from moderation.goeasy.sandbox import Behaviour, Sandbox
+from moderation.ingestion.models import WebhookDelivery
 from recall.goeasy_check import messages, steps, webhook
 from recall.goeasy_check.assumptions import ASSUMPTIONS
 

@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
-from moderation.archive.models import Application
+from moderation.applications.models import Application
 from moderation.audit.models import Action, AuditEntry
 from recall.models import Evidence, Recall, RecallAttempt
 
@@ -84,7 +84,7 @@ def test_a_key_that_the_admin_keeps_is_put_right_there(
     recall = make_recall([FIRST], "refused", state="stopped", stop_reason="key_refused")
     settings.GOEASY_APPKEY = ""
     page = shown(client, recall)
-    assert reverse("admin:archive_application_change", args=[Application.objects.get().pk]) in page
+    assert reverse("admin:applications_application_change", args=[Application.objects.get().pk]) in page
 
 
 def test_an_unknown_outcome_says_what_is_known_and_what_is_not(

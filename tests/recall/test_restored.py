@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from moderation.archive.problems import problem_sentence
+from moderation.applications.problems import problem_sentence
 from moderation.operations.signals import restored
 from recall import restored as restoring
 from recall import services, verify

@@ -12,7 +12,8 @@ from django.db import connection
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from moderation.archive.models import Application, Conversation, Message
+from moderation.applications.models import Application
+from moderation.archive.models import Conversation, Message
 from moderation.audit.models import AuditEntry
 from moderation.goeasy.client import Group, Recaller
 from moderation.reviewed import Changed, Seen

@@ -11,7 +11,8 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
-from moderation.archive.models import Application, Conversation
+from moderation.applications.models import Application
+from moderation.archive.models import Conversation
 from moderation.audit.models import AuditEntry
 from moderation.goeasy.client import Group
 from recall import engine, limits, services, verify

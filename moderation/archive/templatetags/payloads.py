@@ -11,8 +11,8 @@ from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from moderation.archive.normalise import is_blank
 from moderation.archive.payloads import MOST_CHARACTERS, with_marks, written_out
+from moderation.characters import is_blank
 from moderation.goeasy.fields import object_of, text_of
 
 register = template.Library()

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
-from moderation.archive.models import Application
+from moderation.applications.models import Application
 from moderation.audit.export import write_file
 from moderation.goeasy.client import Private, masked, send_body
 from moderation.goeasy.errors import InvalidCall

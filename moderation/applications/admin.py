@@ -1,0 +1,237 @@
+"""Applications to configure, with keys that are written and never shown."""
+
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from moderation.applications.models import DEFAULT, Application, same_address
+from moderation.applications.recaller_data import RecallerDataField
+from moderation.read_only_admin import is_referred_to
+from moderation.reviewed_admin import ReviewedForm
+from moderation.search_admin import SearchAdmin
+
+# goeasy-api.md, "Keys": such a key can subscribe and nothing else.
+SUBSCRIBE_ONLY = "BS-"
+
+
+def secret_field(label: Any, help_text: Any) -> forms.CharField:
+    """A secret to be written and never shown again."""
+    return forms.CharField(
+        label=label,
+        help_text=help_text,
+        required=False,
+        max_length=500,
+        widget=forms.PasswordInput(
+            render_value=False,
+            attrs={"autocomplete": "new-password", "class": "vTextField", "spellcheck": "false"},
+        ),
+    )
+
+
+def clean_key(key: str) -> str:
+    """`key` without space around it; ValidationError when it cannot have been copied whole."""
+    key = key.strip()
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ValidationError(_("A key has neither spaces nor letters beyond ASCII. Copy it again."))
+    return key
+
+
+def secret_from_environment(application: Application) -> bool:
+    """Whether the environment, not the admin, holds the application's webhook secrets."""
+    return application.slug == DEFAULT and bool(settings.GOEASY_SECRET_KEYS)
+
+
+class ApplicationForm(ReviewedForm):
+    """An application; its keys are written here and cannot be read here."""
+
+    watched = (
+        *("name", "rest_host_saved", "appkey_sealed", "secret_keys_sealed", "recaller_id", "recaller_data"),
+        *("keep_days", "history_days", "media_origins", "verify_after_seconds"),
+    )
+
+    new_appkey = secret_field(
+        _("New appkey"), _("The common key or the REST key. Leave it empty to keep the one there is.")
+    )
+    new_secret_keys = secret_field(
+        _("New SecretKey"),
+        _("It signs webhooks; two, with a comma between, while it changes. Leave it empty to keep it."),
+    )
+    recaller_data = RecallerDataField()
+
+    class Meta:
+        model = Application
+        fields = [
+            "name",
+            "slug",
+            "rest_host_saved",
+            "recaller_id",
+            "recaller_data",
+            "keep_days",
+            "history_days",
+            "media_origins",
+            "verify_after_seconds",
+        ]
+        widgets = {
+            "media_origins": forms.Textarea(attrs={"rows": 3, "class": "vLargeTextField", "spellcheck": "false"})
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Left out, not only unseen: what the environment holds is not written here either.
+        if self.instance.is_from_environment:
+            self.fields.pop("new_appkey", None)
+        if secret_from_environment(self.instance):
+            self.fields.pop("new_secret_keys", None)
+
+    def clean_new_appkey(self) -> str:
+        return clean_key(self.cleaned_data["new_appkey"])
+
+    def clean(self) -> dict[str, Any]:
+        """A key that is kept was given for one address: for another it is typed again."""
+        cleaned = super().clean()
+        host = self.cleaned_data.get("rest_host_saved")
+        kept = self.initial.get("rest_host_saved", "")
+        if (
+            "new_appkey" in self.fields
+            and host
+            and self.instance.appkey_sealed
+            and not same_address(kept, host)
+            and not self.cleaned_data.get("new_appkey")
+        ):
+            self.add_error(
+                "new_appkey",
+                ValidationError(
+                    _("The REST host changes: enter the key again. A stored key is never sent to a new address."),
+                    code="key_for_another_host",
+                ),
+            )
+        return cleaned
+
+    def clean_media_origins(self) -> str:
+        """One a line, as a browser writes an origin."""
+        typed = self.cleaned_data["media_origins"].lower().replace(",", " ").split()
+        return "\n".join(dict.fromkeys(origin.removesuffix("/").removesuffix(":443") for origin in typed))
+
+    def clean_new_secret_keys(self) -> str:
+        return ",".join(clean_key(key) for key in self.cleaned_data["new_secret_keys"].split(",") if key.strip())
+
+    def save(self, commit: bool = True) -> Application:
+        if appkey := self.cleaned_data.get("new_appkey"):
+            self.instance.set_appkey(appkey)
+        if secret_keys := self.cleaned_data.get("new_secret_keys"):
+            self.instance.set_secret_keys(secret_keys)
+        saved: Application = super().save(commit)
+        return saved
+
+
+def kept(sealed: str, opened: object) -> Any:
+    """Whether a secret is kept, in words; nothing of the secret itself."""
+    if not sealed:
+        return _("None is kept.")
+    if not opened:
+        return _(
+            "One is kept, but the present FIELD_ENCRYPTION_KEY or SECRET_KEY does not open it: put the former value "
+            "back, or enter it again."
+        )
+    return _("One is kept, encrypted. It cannot be shown.")
+
+
+@admin.register(Application)
+class ApplicationAdmin(SearchAdmin):
+    """Applications and their keys. What the environment configures is shown and cannot be changed."""
+
+    form = ApplicationForm
+    list_display = ("name", "slug", "rest_host", "configured", "from_environment")
+    ordering = ("slug",)
+    search_fields = ("name", "slug")
+    # Deleting is done one by one: the list's action would not ask whether one of them is needed.
+    actions = None
+
+    @admin.display(description=_("REST host"))
+    def rest_host(self, application: Application) -> str:
+        return application.rest_host
+
+    @admin.display(description=_("has a key"), boolean=True)
+    def configured(self, application: Application) -> bool:
+        return application.is_configured
+
+    @admin.display(description=_("from the environment"), boolean=True)
+    def from_environment(self, application: Application) -> bool:
+        return application.is_from_environment
+
+    @admin.display(description=_("Appkey"))
+    def appkey_kept(self, application: Application) -> Any:
+        if application.is_from_environment:
+            return _("The environment has it (GOEASY_APPKEY).")
+        return kept(application.appkey_sealed, application.appkey())
+
+    @admin.display(description=_("SecretKey"))
+    def secret_keys_kept(self, application: Application) -> Any:
+        if secret_from_environment(application):
+            return _("The environment has it (GOEASY_SECRET_KEY).")
+        return kept(application.secret_keys_sealed, application.secret_keys())
+
+    def get_fieldsets(self, request: HttpRequest, obj: Application | None = None) -> Any:
+        may_change = self.has_change_permission(request, obj) if obj else True
+        host = "rest_host" if obj and obj.is_from_environment else "rest_host_saved"
+        connection = [host]
+        if obj:
+            connection.append("appkey_kept")
+        if may_change and not (obj and obj.is_from_environment):
+            connection.append("new_appkey")
+        if obj:
+            connection.append("secret_keys_kept")
+        if may_change and not (obj and secret_from_environment(obj)):
+            connection.append("new_secret_keys")
+        sentence = _(
+            "The environment configures this application (GOEASY_APPKEY, GOEASY_REST_HOST, "
+            "GOEASY_SECRET_KEY) and wins at every start: change it there."
+        )
+        return [
+            (None, {"fields": ["name", "slug", *(["shown"] if obj and may_change else [])]}),
+            (
+                _("GoEasy"),
+                {"fields": connection, "description": sentence if obj and obj.is_from_environment else None},
+            ),
+            (
+                _("Recaller"),
+                {
+                    "fields": ["recaller_id", "recaller_data"],
+                    "description": _("Every client that sees a recalled message sees this."),
+                },
+            ),
+            (_("How long messages are kept"), {"fields": ["keep_days", "history_days"]}),
+            (_("Verification"), {"fields": ["verify_after_seconds"]}),
+            (_("Attachments"), {"fields": ["media_origins"]}),
+        ]
+
+    def get_form(
+        self, request: HttpRequest, obj: Application | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        form = super().get_form(request, obj, change, **kwargs)
+        form.user = request.user  # type: ignore[attr-defined]
+        return form
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Application | None = None) -> Any:
+        # Audit entries and the webhook's address carry the short name: it stays what it was.
+        return ["rest_host", "appkey_kept", "secret_keys_kept", *(["slug"] if obj else [])]
+
+    def save_model(self, request: HttpRequest, obj: Application, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if obj.appkey().startswith(SUBSCRIBE_ONLY):
+            messages.warning(
+                request,
+                _(
+                    "The key begins with BS-: such a key can only subscribe, and GoEasy will refuse recalls "
+                    "with it. Use the common key (BC-) or the REST key."
+                ),
+            )
+
+    def has_delete_permission(self, request: HttpRequest, obj: Application | None = None) -> bool:
+        is_needed = obj is not None and (obj.slug == DEFAULT or is_referred_to(obj))
+        return not is_needed and super().has_delete_permission(request)

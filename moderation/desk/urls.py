@@ -1,0 +1,18 @@
+"""Home, conversations, senders, and opening anything by its id."""
+
+from django.urls import path
+
+from moderation.desk.views import conversation, home, jump, lists
+
+urlpatterns = [
+    path("", home.home, name="home"),
+    path("open/", jump.jump, name="jump"),
+    path("conversations/", lists.conversation_list, name="conversations"),
+    path("conversations/open/", lists.open_conversation, name="open-conversation"),
+    path("conversations/ticked/", lists.ticked_messages, name="ticked-messages"),
+    path("conversations/<int:pk>/", conversation.conversation, name="conversation"),
+    path("conversations/<int:pk>/news/", conversation.conversation_news, name="conversation-news"),
+    path("conversations/<int:pk>/messages/", conversation.select_messages, name="conversation-select"),
+    path("conversations/<int:pk>/filter/", lists.filter_messages, name="conversation-filter"),
+    path("senders/<slug:slug>/", lists.sender_page, name="sender"),
+]

@@ -1,0 +1,438 @@
+"""A conversation's page: its timeline, the selection, the recall form, and the recalls there have been."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from operator import attrgetter
+from typing import Any
+
+from csp.decorators import csp_update
+from django.contrib.auth.decorators import login_required, permission_required
+from django.http import HttpResponse, JsonResponse, QueryDict
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.views.decorators.http import require_http_methods, require_safe
+
+from moderation import reviewed
+from moderation.accounts import unsent
+from moderation.applications.models import Application
+from moderation.applications.problems import problem_sentence
+from moderation.archive import payloads, retention, timeline
+from moderation.archive.arrivals import MAX_NEWS, Mark, mark_of, news_since, read_mark
+from moderation.archive.models import Conversation, Message
+from moderation.archive.names import Writer, titled, writer_of
+from moderation.archive.templatetags.moments import local
+from moderation.ingestion import unreadable
+from moderation.ingestion.backfill import Reading, catch_up, read_before, read_latest
+from moderation.requests import SignedIn
+from recall.forms import TIMESTAMP_PROBLEMS, RecallForm
+from recall.models import MAX_TIMESTAMPS, Named, RecallBatch, RecallItem, named_by
+from recall.progress import progress_of
+from recall.services import archived, recaller_for
+from recall.timestamps import can_be_named, parse_timestamps, to_ms
+
+PAGE = 60
+# 90 messages, less the overlap of the pages: a little more than a page of ours, so that ours has no gap.
+PAGES_READ = 3
+# What is read when nobody looked for a while, to come down to what the archive has.
+PAGES_TO_CATCH_UP = 10
+SECONDS_BETWEEN_READS = 10
+SECONDS_UNTIL_STALE = 60
+RECENT = 30
+RECALLS_SHOWN = 10
+DAY = 24 * 3600 * 1000
+
+
+@dataclass(frozen=True)
+class Row:
+    """A message as the timeline shows it. `shared`: how many messages have its millisecond, when several do."""
+
+    message: Message
+    shown: payloads.Words | payloads.Attachment
+    writer: Writer
+    shared: int
+    named: Named | None
+    checked: bool
+
+    @property
+    def name(self) -> str:
+        return self.writer.name
+
+    @property
+    def item(self) -> RecallItem | None:
+        """Of the latest recall of ours that names it."""
+        return self.named.item if self.named else None
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether history has shown that it is taken back."""
+        return self.named is not None and self.named.is_gone
+
+    @property
+    def cannot_be_named(self) -> bool:
+        """Whether no call can name it: GoEasy knows a message by its time alone."""
+        return not can_be_named(self.message.timestamp)
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a recall that names it is about to be sent, or being sent."""
+        states = RecallBatch.State
+        return self.item is not None and self.item.batch.state in {states.PENDING, states.SENDING}
+
+    @property
+    def may_be_selected(self) -> bool:
+        return not (self.message.recalled or self.under_way or self.is_gone or self.cannot_be_named)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of the timeline. `older`, `newer`: the keys to go on from, empty where there is nothing more.
+
+    `mark`: what had arrived by then, of which the page looks for news; None for a part that was asked for without one.
+    """
+
+    messages: list[Message]
+    reading: Reading
+    older: str = ""
+    newer: str = ""
+    mark: Mark | None = None
+
+
+@login_required
+@permission_required("archive.view_conversation", raise_exception=True)
+@require_http_methods(["GET", "HEAD", "POST"])
+def conversation(request: SignedIn, pk: int) -> HttpResponse:
+    """The page; with htmx only the older (`?before=`) or newer (`?after=`) messages. `?at=` shows around a time.
+
+    POST is the same page for a browser without script that turns pages: what it had ticked and typed is kept.
+    """
+    found = get_object_or_404(Conversation.objects.select_related("application"), pk=pk)
+    asked = request.POST if request.method == "POST" else request.GET
+    if (day := _typed_ms(request.GET.get("on", ""))) is not None:
+        return redirect(f"{request.path}?at={day}")
+    window = _with_mark(found, asked) if request.htmx else _marked(found, asked)
+    # What was typed when the session ended is as good as what is posted now.
+    typed = unsent.typed_again(request, request.path, reverse("recall-new")) or request.POST
+    kept = set(parse_timestamps(typed.getlist("timestamps"), now_ms=_now()).timestamps[:MAX_TIMESTAMPS])
+    context = {
+        "conversation": found,
+        "window": window,
+        "rows": _rows(found, window.messages, kept),
+        "problem": problem_sentence(window.reading.problem) if window.reading.problem else "",
+        "may_recall": request.user.has_perm("recall.add_recall"),
+        "at": _ms(asked.get("at", "")),
+        "with_older": not request.htmx or not ("after" in asked or "arrived" in asked),
+        "with_newer": "before" not in asked or not request.htmx,
+    }
+    # A page that somebody opened asks for what is before or after a message. A header alone makes nothing a part.
+    if request.htmx and (read_mark(asked.get("mark", "")) or _turns(asked)):
+        found.record_reading_on("conversation: part")
+    else:
+        found.record_opening("conversation")
+    if request.htmx:
+        return render(request, "desk/_timeline.html", context)
+    context |= _beside(request, found, typed) | _kept(found, window.messages)
+    context["unreadable"] = unreadable.count(found)
+    context["hold_shown"] = reviewed.token(request.user, f"hold:{found.pk}", retention.to_hold(found))
+    context["elsewhere"] = sorted(kept - {message.timestamp for message in window.messages})
+    context["most"] = MAX_TIMESTAMPS
+    response = render(request, "desk/conversation.html", context)
+    # On no other page may a browser ask the hosts of attachments.
+    origins = found.application.allowed_media_origins
+    csp_update({"img-src": origins, "media-src": origins})(lambda _request: response)(request)
+    return response
+
+
+def _turns(asked: Mapping[str, Any]) -> bool:
+    """Whether older or newer messages are asked for, from a message on."""
+    return any(timeline.read_key(asked.get(way, "")) for way in ("before", "after"))
+
+
+def _marked(conversation: Conversation, asked: Mapping[str, Any]) -> Window:
+    """The messages of a whole page, with the mark that its news begins from."""
+    mark = mark_of(conversation)
+    window = _window(conversation, asked)
+    return replace(window, mark=mark.with_shown(message.pk for message in window.messages))
+
+
+def _with_mark(conversation: Conversation, asked: Mapping[str, Any]) -> Window:
+    """A part for an open page with a `mark`, loaded from `from` to `to` (ms): what it asks for, and its next mark.
+
+    `arrived`: what is new of the span that is loaded; otherwise as `_window()`.
+    """
+    mark, start, end = read_mark(asked.get("mark", "")), _ms(asked.get("from", "")), _ms(asked.get("to", ""))
+    if mark is None:
+        return _window(conversation, asked)
+    if "arrived" in asked:
+        pks = news_since(conversation, mark, start=start or 0).pks[:MAX_NEWS]
+        messages = sorted(Message.objects.filter(pk__in=pks), key=attrgetter("sort_time", "pk"))
+        window = Window(messages, Reading(problem=conversation.history_problem))
+    else:
+        window = _window(conversation, asked)
+        if window.messages and "before" in asked:
+            start = window.messages[0].sort_time
+        elif window.messages:
+            end = window.messages[-1].sort_time if window.newer else None
+    news = news_since(conversation, mark, start=start or 0, end=end, shown=[message.pk for message in window.messages])
+    return replace(window, mark=news.mark)
+
+
+def _window(conversation: Conversation, asked: Mapping[str, Any]) -> Window:
+    """The messages that the request asks for, once GoEasy's history has been read for them."""
+    if key := timeline.read_key(asked.get("before", "")):
+        # One past the key's millisecond, which may hold messages that have not been read.
+        reading = read_before(conversation, key[0] + 1, pages=PAGES_READ)
+        messages, older = _going_back(timeline.page(conversation, before=key, limit=PAGE + 1), reading)
+        newer = timeline.key_of(messages[-1]) if messages else f"{key[0]}-{key[1] - 1}"
+        return Window(messages, reading, older, newer)
+    if key := timeline.read_key(asked.get("after", "")):
+        return _after(conversation, key)
+    if (at := _ms(asked.get("at", ""))) is not None:
+        return _around(conversation, at)
+    reading = read_latest(conversation, pages=PAGES_READ)
+    messages, older = _going_back(timeline.page(conversation, limit=PAGE + 1), reading)
+    return Window(messages, reading, older)
+
+
+def _going_back(found: list[Message], reading: Reading) -> tuple[list[Message], str]:
+    """A page out of one message more than a page, and the key before which there is, or may be, something."""
+    messages = found[-PAGE:]
+    more = len(found) > PAGE or may_know_more(reading)
+    return messages, timeline.key_of(messages[0]) if messages and more else ""
+
+
+def may_know_more(reading: Reading) -> bool:
+    """Whether it is worth asking GoEasy for what is older: it could be read, and its end was not seen."""
+    return not (reading.problem or reading.reached_start or reading.is_blocked)
+
+
+def _after(conversation: Conversation, key: timeline.Key) -> Window:
+    """The messages after `key`. History is only read backwards: from the end of the page that the archive has."""
+    found = timeline.page(conversation, after=key, limit=PAGE + 1)
+    if len(found) > PAGE:
+        reading = read_before(conversation, found[-1].sort_time + 1, pages=PAGES_READ)
+    else:
+        reading = _catch_up(conversation)
+    found = timeline.page(conversation, after=key, limit=PAGE + 1)
+    messages = found[:PAGE]
+    older = timeline.key_of(messages[0]) if messages else ""
+    return Window(messages, reading, older, timeline.key_of(messages[-1]) if len(found) > PAGE else "")
+
+
+def _around(conversation: Conversation, at: int) -> Window:
+    """Half a page before `at` (ms), and half a page from it on."""
+    half = PAGE // 2
+    # Ids begin at 1: this key is before every message of its millisecond.
+    edge = (at, 0)
+    newer = timeline.page(conversation, after=edge, limit=half)
+    reading = read_before(conversation, (newer[-1].sort_time if newer else at) + 1, pages=PAGES_READ)
+    before = timeline.page(conversation, before=edge, limit=half)
+    found = timeline.page(conversation, after=edge, limit=half + 1)
+    messages = before + found[:half]
+    more = len(before) == half or may_know_more(reading)
+    return Window(
+        messages,
+        reading,
+        timeline.key_of(messages[0]) if messages and more else "",
+        timeline.key_of(messages[-1]) if len(found) > half else "",
+    )
+
+
+def _catch_up(conversation: Conversation) -> Reading:
+    """Read what is new at GoEasy; not again within seconds, and further back when nobody has looked for a while."""
+    read_at = conversation.history_read_at
+    age = (timezone.now() - read_at).total_seconds() if read_at else SECONDS_UNTIL_STALE
+    if age < SECONDS_BETWEEN_READS:
+        return Reading(problem=conversation.history_problem)
+    return catch_up(conversation, pages=PAGES_READ if age < SECONDS_UNTIL_STALE else PAGES_TO_CATCH_UP)
+
+
+def _rows(conversation: Conversation, messages: list[Message], kept: set[int]) -> list[Row]:
+    """The messages with all that is shown beside them: three queries, however many there are."""
+    timestamps = [message.timestamp for message in messages]
+    senders = timeline.senders(conversation.application, {message.sender_id for message in messages})
+    shared = timeline.sharing(conversation, timestamps)
+    origins = conversation.application.allowed_media_origins
+    named = named_by(RecallItem.objects.filter(recall__conversation=conversation, timestamp__in=timestamps))
+    return [
+        Row(
+            message=message,
+            shown=payloads.read(message.raw, origins),
+            writer=writer_of(message, (sender := senders.get(message.sender_id)) and sender.name or ""),
+            shared=shared.get(message.timestamp, 0),
+            named=named.get((conversation.pk, message.timestamp)),
+            checked=message.timestamp in kept,
+        )
+        for message in messages
+    ]
+
+
+def _kept(conversation: Conversation, messages: list[Message]) -> dict[str, Any]:
+    """Until when GoEasy and the archive have what is shown: of the oldest message that each of them still has."""
+    now = timezone.now()
+    goeasy, here = conversation.application.history_days, conversation.application.keep_days
+    # By when they arrived, where their own time is not plausible.
+    at_goeasy = [each.sort_time for each in messages if goeasy and each.sort_time > to_ms(now - timedelta(goeasy))]
+    return {
+        "gone_at_goeasy": local(min(at_goeasy) + goeasy * DAY) if goeasy and at_goeasy else None,
+        "goeasy_has_since": to_ms(now - timedelta(goeasy)) if goeasy else None,
+        "gone_here": local(messages[0].sort_time + here * DAY) if here and messages else None,
+    }
+
+
+def _beside(request: SignedIn, conversation: Conversation, typed: QueryDict) -> dict[str, Any]:
+    """The panes beside the timeline: recent conversations, the form, the conversation's recalls."""
+    recent = Conversation.objects.select_related("application").order_by("-last_timestamp", "-id")[:RECENT]
+    found = conversation.recall_set.select_related("actor", "reason").order_by("-created_at")
+    recalls = list(found[: RECALLS_SHOWN + 1])
+    progress = progress_of(recalls)
+    recaller = recaller_for(request.user, conversation.application)
+    initial: dict[str, Any] = {
+        "recaller_id": recaller.id if recaller else "",
+        "recaller_data": json.dumps(recaller.data, ensure_ascii=False) if recaller and recaller.data else "",
+        **typed.dict(),
+    }
+    return {
+        # Of this one, too: one query for all.
+        "recent": titled([conversation, *recent])[1:],
+        "many_apps": Application.objects.all()[:2].count() > 1,
+        "recalls": [(recall, progress[recall.pk]) for recall in recalls[:RECALLS_SHOWN]],
+        "more_recalls": len(recalls) > RECALLS_SHOWN,
+        "form": RecallForm(initial=initial, auto_id="recall_%s", actor=request.user),
+        "recaller": recaller.as_field() if recaller else None,
+    }
+
+
+@login_required
+@permission_required("archive.view_conversation", raise_exception=True)
+@require_safe
+def conversation_news(request: SignedIn, pk: int) -> HttpResponse:
+    """How many messages have arrived since `?mark=` whose place is after `?from=` (ms).
+
+    204 when that is what the page shows (`?seen=`).
+    """
+    found = get_object_or_404(Conversation.objects.select_related("application"), pk=pk)
+    reading = _catch_up(found)
+    mark = read_mark(request.GET.get("mark", "")) or Mark()
+    news = news_since(found, mark, start=_ms(request.GET.get("from", "")) or 0)
+    seen = f"{len(news.pks)}-{sum(news.pks)}-{reading.problem}"
+    if request.GET.get("seen") == seen:
+        return HttpResponse(status=204)
+    context = {
+        "conversation": found,
+        "count": len(news.pks),
+        "most": MAX_NEWS,
+        "mark": news.mark,
+        "seen": seen,
+        "problem": problem_sentence(reading.problem) if reading.problem else "",
+    }
+    return render(request, "desk/_news.html", context)
+
+
+@login_required
+@permission_required("recall.add_recall", raise_exception=True)
+@require_http_methods(["GET", "HEAD", "POST"])
+def select_messages(request: SignedIn, pk: int) -> HttpResponse:
+    """Archived messages to select: of a `sender`, of a time span (`since`, `until`: the person's own time), or both;
+    by POST, those at pasted `timestamps`. At most 5,000, the newest. What is recalled already is only counted, and
+    so is what a recall of ours names, unless it was pasted: then somebody means it.
+    """
+    found = get_object_or_404(Conversation.objects.select_related("application"), pk=pk)
+    found.record_reading_on("conversation: selection")
+    if request.method == "POST":
+        parsed = parse_timestamps(request.POST.getlist("timestamps"), now_ms=_now())
+        wanted = parsed.timestamps[:MAX_TIMESTAMPS]
+        messages, more = archived(found, wanted), len(parsed.timestamps) > MAX_TIMESTAMPS
+        known = {message.timestamp for message in messages}
+        about: dict[str, Any] = {
+            "unknown": [timestamp for timestamp in wanted if timestamp not in known],
+            "rejected": [(piece, f"“{piece[:40]}” {TIMESTAMP_PROBLEMS[why]}") for piece, why in parsed.rejected[:50]],
+        }
+    else:
+        span = {name: request.GET.get(name, "") for name in ("since", "until")}
+        sender = request.GET.get("sender")
+        since, until = _typed_ms(span["since"]), _typed_ms(span["until"], whole_second=True)
+        # A bound that cannot be read must not select more than was meant.
+        unread = (span["since"] and since is None) or (span["until"] and until is None)
+        if unread or not (sender is not None or since is not None or until is not None):
+            return JsonResponse({"problem": "sender, since, until"}, status=400)
+        messages = timeline.select(found, sender=sender, since=since, until=until, limit=MAX_TIMESTAMPS + 1)
+        messages, more, about = messages[-MAX_TIMESTAMPS:], len(messages) > MAX_TIMESTAMPS, {}
+    gone, taken = _gone_and_taken(found, messages)
+    if request.method == "POST":
+        taken = set()
+    nameable = [each for each in messages if can_be_named(each.timestamp)]
+    free = [message for message in nameable if not (message.recalled or message.timestamp in taken)]
+    if request.method == "POST":
+        about["gone"] = len(gone & {message.timestamp for message in free})
+    about |= {"recalled": len(nameable) - len(free), "not_nameable": len(messages) - len(nameable)}
+    return JsonResponse({"messages": _told(found, free), "more": more, **about})
+
+
+def _gone_and_taken(conversation: Conversation, messages: list[Message]) -> tuple[set[int], set[int]]:
+    """Timestamps within the span of `messages`: those that history has shown to be gone; and all that a recall has
+    named and that GoEasy has not refused, unless history still showed them afterwards.
+    """
+    if not messages:
+        return set(), set()
+    states, verifications = RecallBatch.State, RecallItem.Verification
+    times = {message.timestamp for message in messages}
+    named = RecallItem.objects.filter(recall__conversation=conversation, timestamp__range=(min(times), max(times)))
+    verified: dict[int, str] = {}
+    by_state: dict[str, set[int]] = defaultdict(set)
+    rows = named.order_by("recall__created_at").values_list("timestamp", "batch__state", "verification")
+    for timestamp, state, verification in rows:
+        verified[timestamp] = verification or verified.get(timestamp, "")
+        by_state[state].add(timestamp)
+    gone = {timestamp for timestamp, verification in verified.items() if verification == verifications.GONE}
+    visible = {timestamp for timestamp, seen in verified.items() if seen == verifications.STILL_VISIBLE}
+    under_way = by_state[states.PENDING] | by_state[states.SENDING]
+    return gone & times, gone | under_way | (by_state[states.ACCEPTED] - visible)
+
+
+def _told(conversation: Conversation, messages: list[Message]) -> list[dict[str, Any]]:
+    """One entry per timestamp, as the page's selection keeps it."""
+    senders = timeline.senders(conversation.application, {message.sender_id for message in messages})
+    shared = timeline.sharing(conversation, [message.timestamp for message in messages])
+    return [
+        {
+            "timestamp": message.timestamp,
+            "sender": message.sender_id,
+            "name": writer_of(message, (sender := senders.get(message.sender_id)) and sender.name or "").name,
+            "text": payloads.excerpt(payloads.read(message.raw)),
+            "count": shared.get(message.timestamp, 1),
+        }
+        for message in {message.timestamp: message for message in messages}.values()
+    ]
+
+
+def _typed_ms(text: str, *, whole_second: bool = False) -> int | None:
+    """A time as a datetime-local field sends it, in the person's zone, as ms; None when it is none.
+
+    `whole_second`: the last millisecond of what was typed, as "until 10:00:00" is meant.
+    """
+    try:
+        at = parse_datetime(text)
+    except ValueError:
+        return None
+    if at is None:
+        return None
+    at = timezone.make_aware(at) if timezone.is_naive(at) else at
+    if whole_second and not at.microsecond:
+        at += timedelta(milliseconds=999)
+    return to_ms(at)
+
+
+def _ms(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,86 @@
+"""Home: what needs somebody. Jump: anything by its id."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.contrib.auth.decorators import login_required, permission_required
+from django.db.models import Exists, OuterRef, Q
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from moderation.applications.models import Application
+from moderation.applications.problems import problem_sentence
+from moderation.archive.models import Conversation
+from moderation.archive.names import titled
+from moderation.audit import alarms
+from moderation.audit.requests import forwarding_is_ignored
+from moderation.operations.views import worker_is_alive
+from moderation.requests import SignedIn
+from recall.models import BEING_CHECKED, LOOKED_FOR, NEEDS_A_PERSON, Recall, RecallBatch, Sweep
+from recall.progress import progress_of_sweeps, with_progress
+
+SHOWN = 12
+CHECK_IS_OVERDUE = timedelta(minutes=2)
+
+
+@login_required
+@permission_required("recall.view_recall", raise_exception=True)
+@require_safe
+def home(request: SignedIn) -> HttpResponse:
+    """Recalls that need a person, recalls under way or being checked, recent conversations, and GoEasy's troubles."""
+    recalls = Recall.objects.select_related("conversation__application", "actor", "reason").order_by("-created_at")
+    # What history is about to tell needs nobody yet; unless it has not for a while.
+    overdue = Q(check_at__isnull=True) | Q(check_at__lt=timezone.now() - CHECK_IS_OVERDUE)
+    undecided = Exists(RecallBatch.objects.filter(NEEDS_A_PERSON, LOOKED_FOR | overdue, recall=OuterRef("pk")))
+    checking = Exists(RecallBatch.objects.filter(BEING_CHECKED, recall=OuterRef("pk")))
+    is_under_way = Q(state__in=[Recall.State.WAITING, Recall.State.SENDING]) | (
+        Q(checking, state=Recall.State.FINISHED) & ~Q(undecided)
+    )
+    needs_somebody = Q(state=Recall.State.STOPPED) | Q(undecided, state=Recall.State.FINISHED)
+    # Those of a sweep are told by the sweep, in one line.
+    single = recalls.filter(sweep=None)
+    needs = single.filter(needs_somebody)[: SHOWN + 1]
+    newest = Conversation.objects.select_related("application").order_by("-last_timestamp", "-id")
+    context = {
+        "under_way": with_progress(single.filter(is_under_way)[:SHOWN]),
+        "sweeps_under_way": sweeps_with(is_under_way),
+        "sweeps_in_need": sweeps_with(needs_somebody),
+        "needs": with_progress(needs)[:SHOWN],
+        "more_needs": len(needs) > SHOWN,
+        "conversations": titled(newest[:SHOWN]),
+        "applications": [
+            (application, health(application)) for application in Application.objects.select_related("circuit")
+        ],
+        "worker_is_alive": worker_is_alive(),
+        "audit_alarms": alarms.live() if request.user.has_perm("audit.view_auditentry") else [],
+        "forwarding_is_ignored": forwarding_is_ignored(),
+    }
+    return render(request, "desk/home.html", context)
+
+
+def sweeps_with(which: Q) -> list[Sweep]:
+    """The newest sweeps that have a recall `which` is true of, each with `progress`; two queries."""
+    found = Exists(Recall.objects.filter(which, sweep=OuterRef("pk")))
+    sweeps = list(Sweep.objects.filter(found).select_related("actor").order_by("-created_at", "-id")[:SHOWN])
+    progress = progress_of_sweeps(sweeps)
+    for sweep in sweeps:
+        sweep.progress = progress[sweep.pk]  # type: ignore[attr-defined]
+    return sweeps
+
+
+def health(application: Application) -> tuple[str, Conversation | None]:
+    """What is wrong with reaching GoEasy, as a sentence (empty: nothing known), and where it was met."""
+    if problem := application.key_problem:
+        return str(problem_sentence(problem)), None
+    an_hour_ago = timezone.now() - timedelta(hours=1)
+    latest = (
+        Conversation.objects.filter(application=application, history_read_at__gte=an_hour_ago)
+        .order_by("-history_read_at")
+        .first()
+    )
+    if latest and latest.history_problem:
+        return str(problem_sentence(latest.history_problem)), latest
+    return "", None

@@ -1,0 +1,100 @@
+"""Opening anything by its id."""
+
+from __future__ import annotations
+
+import re
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required, permission_required
+from django.db.models import Q, QuerySet
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_safe
+
+from moderation.applications.models import Application
+from moderation.archive.models import Conversation, Kind, Message
+from moderation.archive.names import titled
+from moderation.audit.services import record_search
+from moderation.requests import SignedIn
+from moderation.search import people
+from recall.models import Recall, RecallItem
+
+SHOWN = 12
+# Each slash in what is typed may be the one between two users' ids.
+MOST_SLASHES = 8
+
+
+TIMESTAMP = re.compile("[0-9]{13}")
+
+
+@login_required
+@permission_required("archive.view_conversation", raise_exception=True)
+@require_safe
+def jump(request: SignedIn) -> HttpResponse:
+    """Open what an id or a name names: at once when it names one thing, else as a list to choose from.
+
+    A person is one thing, with all conversations: their page lists these.
+    """
+    text = request.GET.get("q", "").replace("\0", "").strip()[:600]
+    if text:
+        record_search("open", q=text)
+    found, more = find(text) if text else ([], False)
+    if len(found) == 1 and not more:
+        return redirect(found[0][0])
+    pair = [side.strip() for side in text.split("/")] if text.count("/") == 1 else [text, ""]
+    context = {
+        "q": text,
+        "found": found,
+        "more": more,
+        "many_apps": Application.objects.all()[:2].count() > 1,
+        "user_a": pair[0],
+        "user_b": pair[1],
+    }
+    return render(request, "desk/jump.html", context)
+
+
+def find(text: str) -> tuple[list[tuple[str, object]], bool]:
+    """What `text` names, as (address, thing): a recall, people, conversations, messages; and whether there is more."""
+    if (uuid := _uuid(text)) and (recall := Recall.objects.filter(pk=uuid).first()):
+        return [(recall.get_absolute_url(), recall)], False
+    known = people.with_id(text)
+    senders = known + [sender for sender in people.named(text) if sender.user_id != text]
+    found: list[tuple[str, object]] = [(sender.get_absolute_url(), sender) for sender in senders[:SHOWN]]
+    # Those with a person who wrote are on that person's page.
+    conversations = list(_conversations(text, of_users=not known).select_related("application")[: SHOWN + 1])
+    found += [(each.get_absolute_url(), each) for each in titled(conversations[:SHOWN])]
+    messages = list(_messages(text).select_related("conversation__application")[: SHOWN + 1])
+    titled(message.conversation for message in messages[:SHOWN])
+    found += [(f"{each.conversation.get_absolute_url()}?at={each.sort_time}", each) for each in messages[:SHOWN]]
+    more = any(len(things) > SHOWN for things in (senders, conversations, messages))
+    # Recalled by hand, and never seen by the archive.
+    if not found and TIMESTAMP.fullmatch(text):
+        items = RecallItem.objects.filter(timestamp=int(text)).select_related("recall").order_by("-recall__created_at")
+        found = [(item.recall.get_absolute_url(), item.recall) for item in items[:SHOWN]]
+    return found, more
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _conversations(text: str, *, of_users: bool) -> QuerySet[Conversation]:
+    """Conversations by a group's id or two users' with a slash between (ids may hold slashes); `of_users`: or one's."""
+    named = Q(kind=Kind.GROUP, group_id=text)
+    if of_users:
+        named |= Q(user_a=text) | Q(user_b=text)
+    for slash in list(re.finditer("/", text))[:MOST_SLASHES]:
+        first, second = sorted((text[: slash.start()].strip(), text[slash.end() :].strip()))
+        named |= Q(user_a=first, user_b=second)
+    return Conversation.objects.filter(named).order_by("-last_timestamp", "-id")
+
+
+def _messages(text: str) -> QuerySet[Message]:
+    """Messages by GoEasy's id or by timestamp (13 digits)."""
+    named = Q(message_id=text)
+    if TIMESTAMP.fullmatch(text):
+        named |= Q(timestamp=int(text))
+    return Message.objects.filter(named).order_by("-timestamp", "-id")

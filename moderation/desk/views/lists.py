@@ -1,0 +1,275 @@
+"""Finding conversations and messages, in the archive or, by ids, at GoEasy; and what one sender wrote."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from urllib.parse import urlencode
+
+from django.contrib.auth.decorators import login_required, permission_required
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from moderation.applications.models import Application
+from moderation.archive import payloads
+from moderation.archive.forms import ConversationForm
+from moderation.archive.models import Conversation, Kind, Message, Sender
+from moderation.archive.names import name_in, sender_names, titled, with_writers
+from moderation.archive.rows import in_parts
+from moderation.archive.timeline import read_key
+from moderation.audit.services import record_search
+from moderation.goeasy.client import MAX_ID_LENGTH
+from moderation.requests import SignedIn
+from moderation.search import people
+from moderation.search import query as search
+from moderation.search.forms import MessageFilter
+from moderation.search.highlight import excerpt
+from moderation.search.normalise import normalise, squeezed
+
+PAGE_SIZE = 50
+# Of the conversations that a search finds, before the messages that it finds.
+FIRST_CONVERSATIONS = 8
+# People whose name or id has it in it, before the conversations.
+PEOPLE_SHOWN = 8
+# A sender's messages from which it is told how many were recalled, and what the sender was called.
+LOOKED_AT = 1_000
+CONVERSATIONS_SHOWN = 30
+MOST_NAMES = 20
+# Messages of a page that are filtered at once; a page shows sixty more at each click.
+MAX_FILTERED = 20_000
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A message that was found, and a part of its words: pieces, each with whether it is what was searched for."""
+
+    message: Message
+    pieces: list[tuple[str, bool]]
+
+
+@login_required
+@permission_required("archive.view_conversation", raise_exception=True)
+@require_safe
+def conversation_list(request: SignedIn) -> HttpResponse:
+    """Conversations, the latest message first, narrowed by id, name, kind and application; paged by key (`after`).
+
+    What is searched for is looked for in messages, too (newest first, `before`), and there alone when a filter asks
+    for what only messages have.
+    """
+    form = MessageFilter(request.GET)
+    form.is_valid()
+    with_messages = bool(form.cleaned_data.get("q") or form.asks_for_messages) and "after" not in request.GET
+    with_conversations = not form.asks_for_messages and "before" not in request.GET
+    if form.cleaned_data.get("q") or form.asks_for_messages:
+        asked = {name: ", ".join(request.GET.getlist(name))[:500] for name in ("q", *MessageFilter.OF_MESSAGES)}
+        about = {name: text for name, text in asked.items() if text}
+        record_search("messages" if with_messages else "conversations", **about)
+    applications = list(Application.objects.all())
+    context = {
+        "form": form,
+        "many_apps": len(applications) > 1,
+        "with_conversations": with_conversations,
+    }
+    if with_conversations:
+        size = FIRST_CONVERSATIONS if with_messages else PAGE_SIZE
+        matching = _people(form, applications)
+        found = list(_older_than(request.GET.get("after", ""), _narrowed(form, matching))[: size + 1])
+        page = titled(found[:size])
+        context["page"] = page
+        more = len(found) > size
+        if with_messages:
+            context |= {"people": matching[:PEOPLE_SHOWN], "more_people": len(matching) > PEOPLE_SHOWN}
+        context["older"] = _with(request, after=f"{page[-1].last_timestamp}-{page[-1].pk}") if more else ""
+    if with_messages:
+        context |= _messages(request, form.wanted())
+        only = titled(Conversation.objects.filter(pk__in=form.wanted().conversations).select_related("application"))
+        context |= {"only": only, "progress": search.progress()}
+    return render(request, "desk/conversation_list.html", context)
+
+
+def _people(form: MessageFilter, all_applications: list[Application]) -> list[Sender]:
+    """The people whose id or name is searched for, or has it in it; whose it is, first."""
+    text, applications = form.cleaned_data.get("q"), form.cleaned_data.get("app")
+    if not text:
+        return []
+    matching = people.with_id(text, all_applications) + people.named(text, or_with_id=True)
+    matching = list({(sender.application_id, sender.user_id): sender for sender in matching}.values())
+    return [sender for sender in matching if not applications or sender.application in applications]
+
+
+def _with(request: SignedIn, **changes: str) -> str:
+    """The query string with these values in it."""
+    query = request.GET.copy()
+    for name, value in changes.items():
+        query[name] = value
+    return query.urlencode()
+
+
+def _messages(request: SignedIn, wanted: search.Wanted) -> dict[str, object]:
+    """A page of the messages that are `wanted`, as the template of hits has it."""
+    found = search.find(wanted, before=read_key(request.GET.get("before", "")), limit=PAGE_SIZE)
+    hits = [Hit(message, _pieces(payloads.read(message.raw), wanted)) for message in with_writers(found.messages())]
+    return {
+        "with_messages": True,
+        "hits": hits,
+        "older_hits": _with(request, before=found.older) if found.older else "",
+        "looked_back_to": found.looked_back_to,
+    }
+
+
+def _pieces(shown: payloads.Words | payloads.Attachment, wanted: search.Wanted) -> list[tuple[str, bool]]:
+    """An excerpt of a message; of all of its JSON only where what is meant to be read does not have the text."""
+    pieces = excerpt(payloads.headline_of(shown), wanted.text, loosely=wanted.loosely)
+    if not wanted.text or any(is_hit for _piece, is_hit in pieces):
+        return pieces
+    return excerpt(payloads.text_of(shown), wanted.text, loosely=wanted.loosely)
+
+
+def _narrowed(form: MessageFilter, matching: list[Sender]) -> QuerySet[Conversation]:
+    """The conversations that pass the filters, those of the people in `matching` too, newest first."""
+    conversations = Conversation.objects.select_related("application").order_by("-last_timestamp", "-id")
+    if text := form.cleaned_data.get("q"):
+        anywhere = Q(user_a__icontains=text) | Q(user_b__icontains=text) | Q(group_id__icontains=text)
+        anywhere |= Q(name__icontains=text)
+        named = [sender.user_id for sender in matching]
+        anywhere |= Q(user_a__in=named) | Q(user_b__in=named)
+        conversations = conversations.filter(anywhere)
+    if kinds := form.cleaned_data.get("kind"):
+        conversations = conversations.filter(kind__in=kinds)
+    if apps := form.cleaned_data.get("app"):
+        conversations = conversations.filter(application__in=apps)
+    return conversations
+
+
+def _older_than(key: str, conversations: QuerySet[Conversation]) -> QuerySet[Conversation]:
+    """Those after `key` ("<last timestamp>-<id>") in the list's order; all of them when it is no key."""
+    timestamp, _dash, pk = key.partition("-")
+    if not (timestamp.isascii() and timestamp.isdigit() and pk.isascii() and pk.isdigit() and len(key) < 40):
+        return conversations
+    return conversations.filter(
+        Q(last_timestamp__lt=int(timestamp)) | Q(last_timestamp=int(timestamp), id__lt=int(pk)),
+        last_timestamp__lte=int(timestamp),
+    )
+
+
+@login_required
+@permission_required("archive.open_conversation", raise_exception=True)
+@require_http_methods(["GET", "HEAD", "POST"])
+def open_conversation(request: SignedIn) -> HttpResponse:
+    """Open a conversation by its ids, known to the archive or not. The query string may fill the form."""
+    if request.method == "POST":
+        form = ConversationForm(request.POST)
+        if form.is_valid():
+            return redirect(form.conversation())
+    else:
+        form = ConversationForm(initial={"kind": Kind.PRIVATE, **request.GET.dict()})
+    recall_instead = urlencode({name: form[name].value() or "" for name in form.fields})
+    return render(request, "desk/open_conversation.html", {"form": form, "recall_instead": recall_instead})
+
+
+@login_required
+@permission_required("recall.add_recall", raise_exception=True)
+@require_safe
+def ticked_messages(request: SignedIn) -> HttpResponse:
+    """On to the recall of the ticked messages (`?message=`, ids); by conversation when they are of several."""
+    pks = [int(text) for text in request.GET.getlist("message") if text.isascii() and text.isdigit() and len(text) < 19]
+    found = Message.objects.filter(pk__in=pks[: 2 * PAGE_SIZE]).order_by("conversation_id", "timestamp")
+    recalls = [
+        (conversation, len(of_it := list(messages)), _recall_address(conversation, of_it))
+        for conversation, messages in groupby(
+            found.select_related("conversation__application"), key=lambda message: message.conversation
+        )
+    ]
+    if len(recalls) == 1:
+        return redirect(recalls[0][2])
+    titled(conversation for conversation, _number, _address in recalls)
+    return render(request, "desk/ticked_messages.html", {"recalls": recalls})
+
+
+def _recall_address(conversation: Conversation, messages: list[Message]) -> str:
+    """Where a recall of these messages is asked for."""
+    names = ("kind", "group_id") if conversation.kind == Kind.GROUP else ("kind", "user_a", "user_b")
+    query = {name: getattr(conversation, name) for name in names}
+    timestamps = ",".join(str(timestamp) for timestamp in dict.fromkeys(message.timestamp for message in messages))
+    query |= {"app": conversation.application.slug, "timestamps": timestamps}
+    return f"{reverse('recall-new')}?{urlencode(query)}"
+
+
+@login_required
+@permission_required("archive.view_conversation", raise_exception=True)
+@require_POST
+def filter_messages(request: SignedIn, pk: int) -> JsonResponse:
+    """The ids of those of a conversation's `messages` (ids with commas between them) that hold `q`: their text, their
+    sender's name or id, or their timestamp. With `loosely`, white space and signs are ignored.
+
+    What is compared is what the search compares (`normalise`). It is POST for its length: it changes nothing.
+    """
+    conversation = get_object_or_404(Conversation.objects.select_related("application"), pk=pk)
+    conversation.record_reading_on("conversation: filter")
+    pks = [int(text) for text in request.POST.get("messages", "").split(",") if re.fullmatch("[0-9]{1,18}", text)]
+    compare = squeezed if request.POST.get("loosely") and squeezed(request.POST.get("q", "")) else normalise
+    needle = compare(request.POST.get("q", "")[:MAX_ID_LENGTH])
+    matching = []
+    for some in in_parts(pks[:MAX_FILTERED]):
+        messages = list(Message.objects.filter(conversation=conversation, pk__in=some).defer("recalled_raw"))
+        names = sender_names(conversation.application, {message.sender_id for message in messages})
+        for message in messages:
+            name = names.get(message.sender_id, "")
+            parts = (payloads.text_of(payloads.read(message.raw)), name, message.sender_id, str(message.timestamp))
+            if any(needle in compare(part) for part in parts):
+                matching.append(message.pk)
+    return JsonResponse({"matching": matching})
+
+
+@login_required
+@permission_required("archive.view_message", raise_exception=True)
+@require_safe
+def sender_page(request: SignedIn, slug: str) -> HttpResponse:
+    """What a user of an application (`?id=`, any text) wrote, newest first; where, when, and under which names."""
+    application = get_object_or_404(Application, slug=slug)
+    if not (user_id := request.GET.get("id", "").replace("\0", "")[:255]):
+        raise Http404
+    record_search("sender", app=slug, sender=user_id)
+    written = Message.objects.filter(sender_id=user_id, conversation__application=application)
+    # Names are in the raw messages alone.
+    latest = list(
+        written.order_by("-timestamp", "-id").select_related("conversation").defer("recalled_raw")[:LOOKED_AT]
+    )
+    conversations = Counter(message.conversation for message in latest).most_common(CONVERSATIONS_SHOWN + 1)
+    # Those in which others wrote to this person, too.
+    either = Q(user_a=user_id) | Q(user_b=user_id)
+    private = Conversation.objects.filter(either, application=application).order_by("-last_timestamp", "-id")
+    among = {conversation for conversation, _number in conversations}
+    conversations += [(each, 0) for each in private[: CONVERSATIONS_SHOWN + 1] if each not in among]
+    titled(conversation for conversation, _number in conversations)
+    dated = [message for message in latest if message.placed_at is None]
+    context = {
+        "application": application,
+        "many_apps": Application.objects.all()[:2].count() > 1,
+        "user_id": user_id,
+        "sender": Sender.objects.filter(application=application, user_id=user_id).first(),
+        "names": _names(latest),
+        "first": written.filter(placed_at=None).order_by("timestamp", "id").first()
+        if len(latest) == LOOKED_AT
+        else min(dated, key=attrgetter("timestamp"), default=None),
+        # What carries no plausible time says nothing of when this person first wrote, or last.
+        "last": max(dated, key=attrgetter("timestamp"), default=None),
+        "has_written": bool(latest),
+        "latest": latest,
+        "looked_at": len(latest),
+        "is_all": len(latest) < LOOKED_AT,
+        "recalled": sum(message.recalled for message in latest),
+        "conversations": conversations[:CONVERSATIONS_SHOWN],
+        "more_conversations": len(conversations) > CONVERSATIONS_SHOWN,
+        **_messages(request, search.Wanted(senders=[user_id], applications=[application.pk])),
+    }
+    return render(request, "desk/sender.html", context)
+
+
+def _names(latest: list[Message]) -> list[str]:
+    """What these messages, the newest first, called their sender: each name once, the newest first."""
+    return list(dict.fromkeys(name for message in latest if (name := name_in(message))))[:MOST_NAMES]

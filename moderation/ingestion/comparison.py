@@ -1,0 +1,101 @@
+"""Comparing the archive with GoEasy's history, within the limits of calls: what the webhook left out is filled in."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from datetime import timedelta
+
+from django.conf import settings
+from django.utils import timezone
+
+from moderation.applications.models import Application
+from moderation.archive.models import Conversation
+from moderation.archive.moments import in_ms
+from moderation.ingestion import backfill, feed
+from moderation.ingestion.backfill import Filled
+from moderation.ingestion.models import Feed
+from recall import limits
+
+log = logging.getLogger(__name__)
+
+# Far more than any history: a bound, so that nothing reads for ever.
+MOST_CALLS = 100_000
+# A slot is waited for so long (seconds) before GoEasy counts as busy.
+PATIENCE = 60.0
+# A conversation is compared while its last message is not older than this.
+ACTIVE_FOR = timedelta(days=1)
+# Of so many of the latest conversations, so many are compared in one round, with so many calls for each.
+MOST_RECENT = 600
+MOST_COMPARED = 60
+MOST_CALLS_EACH = 1_000
+
+
+def fill(conversation: Conversation, *, since: int, most_calls: int = MOST_CALLS, patience: float = PATIENCE) -> Filled:
+    """`backfill.fill` with one of the application's slots and at its pace; its problem is "busy" when none is free."""
+    owner = f"fill-{secrets.token_hex(8)}"
+    deadline = time.monotonic() + patience
+    while not limits.take_slots(conversation.application, owner, most=1):
+        if time.monotonic() >= deadline:
+            return Filled(problem="busy")
+        time.sleep(0.1)
+
+    def wait() -> None:
+        limits.renew_slots(owner)
+        limits.wait_for_pace(conversation.application)
+
+    try:
+        return backfill.fill(conversation, since=since, most_calls=most_calls, before_each=wait)
+    finally:
+        limits.release_slots(owner)
+
+
+def compare_due() -> int:
+    """Compare conversations that were active lately with history, the longest not read first; return how many.
+
+    Only where a webhook has delivered: elsewhere nothing is expected to be there.
+    """
+    compared = 0
+    if not settings.FEED_COMPARE_MINUTES:
+        return compared
+    for state in Feed.objects.filter(first_at__isnull=False).select_related("application"):
+        # One application's trouble must not keep the others waiting.
+        if limits.circuit_of(state.application).is_open:
+            continue
+        for conversation in due(state.application):
+            # Another worker may be at it.
+            mine = Conversation.objects.filter(pk=conversation.pk, history_read_at=conversation.history_read_at)
+            if not mine.update(history_read_at=timezone.now()):
+                continue
+            if (filled := compare(conversation, state)).problem:
+                log.warning("conversation %s was not compared with history: %s", conversation.pk, filled.problem)
+                break
+            compared += 1
+    return compared
+
+
+def due(application: Application) -> list[Conversation]:
+    """The application's conversations to be compared now."""
+    now = timezone.now()
+    latest = Conversation.objects.filter(application=application, last_timestamp__gte=in_ms(now - ACTIVE_FOR)).order_by(
+        "-last_timestamp", "-id"
+    )[:MOST_RECENT]
+    until = now - timedelta(minutes=settings.FEED_COMPARE_MINUTES)
+    waiting = [each for each in latest if each.history_read_at is None or each.history_read_at <= until]
+    return sorted(waiting, key=lambda each: each.history_read_at or until)[:MOST_COMPARED]
+
+
+def compare(conversation: Conversation, state: Feed) -> Filled:
+    """Read history back to where it was compared last, or to where the feed began, into the archive."""
+    began = in_ms(timezone.now() - feed.ON_ITS_WAY)
+    since = max(conversation.compared_until, in_ms(state.first_at) if state.first_at else 0)
+    filled = fill(conversation, since=since, most_calls=MOST_CALLS_EACH, patience=0)
+    if not filled.problem:
+        if filled.is_blocked:
+            log.warning("conversation %s: not compared beyond messages that cannot be read", conversation.pk)
+            return filled
+        if not filled.whole:
+            log.warning("conversation %s: too much happened to compare all of it with history", conversation.pk)
+        Conversation.objects.filter(pk=conversation.pk).update(compared_until=began)
+    return filled

@@ -1,0 +1,397 @@
+"""What the webhook delivers: kept before it is acknowledged, read at once when that is cheap, else by the worker.
+
+A delivery is a JSON text: one message or an array of them. What else surrounds them is not public (goeasy-api.md,
+"Webhook"), so that messages are looked for leniently, and what holds none stays as it came, for a person. Messages of
+customer service and of PubSub are none of IM: nobody can recall them. They are counted, and kept with their delivery
+as long as any other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import queue
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import islice
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.utils import timezone
+
+from moderation.applications.models import Application
+from moderation.archive.ingest import (
+    conversations_of,
+    ingest_delivered,
+    place,
+    read_message,
+    target_of,
+)
+from moderation.archive.models import Message
+from moderation.archive.rows import forget_known, writing
+from moderation.goeasy.answers import parts, value_of
+from moderation.goeasy.client import Target
+from moderation.goeasy.fields import storable
+from moderation.ingestion import feed
+from moderation.ingestion.models import WebhookDelivery
+from moderation.ingestion.rows import insert_deliveries
+
+log = logging.getLogger(__name__)
+
+State = WebhookDelivery.State
+# What is larger waits for the worker: GoEasy waits 3 seconds for an answer, and others wait meanwhile. Nor do
+# deliveries of more share a commit.
+CHEAP_BYTES = 128 * 1024
+# Envelopes in envelopes: no further in.
+MOST_ENVELOPES = 4
+# What fails in the worker is tried again after this (seconds), then twice as long, and so on.
+FIRST_WAIT = 10.0
+MOST_TRIES = 6
+# So many are deleted in one go.
+MOST_PRUNED = 10_000
+# A worker writes so many messages of a delivery at a time, and others may write in between.
+SLICE = 200
+# How long nobody else reads a delivery that a worker has begun with.
+LEASE, LEASE_OF_LARGE = timedelta(minutes=1), timedelta(minutes=10)
+
+
+class Apart(NamedTuple):
+    """A message that is not of IM: what it is counted as, its sender ("" if none is named) and time (ms)."""
+
+    what: feed.What
+    sender_id: str
+    timestamp: object
+
+
+@dataclass(frozen=True)
+class Read:
+    """The messages of a delivery, or of a part of it, each with its conversation.
+
+    `apart`: those that are not of IM. `problem`: what was wrong with the rest (one of `models.feed.PROBLEMS`); `bad` of
+    `total` messages, where it concerns single messages.
+    """
+
+    messages: list[tuple[Target, Message]] = field(default_factory=list)
+    apart: list[Apart] = field(default_factory=list)
+    problem: str = ""
+    detail: str = ""
+    bad: int = 0
+    total: int = 0
+
+
+def read_content(content: bytes) -> Read:
+    """What a delivery's content holds. Raises nothing."""
+    return next(read_slices(content, None), Read())
+
+
+def read_slices(content: bytes, size: int | None = SLICE) -> Iterator[Read]:
+    """What a delivery's content holds, `size` messages at a time (None: all at once). Raises nothing."""
+    try:
+        elements = _elements(content.decode("utf-8-sig"))
+        while some := list(islice(elements, size)):
+            yield _read(some)
+    except UnicodeDecodeError as error:
+        yield Read(problem="not_utf8", detail=str(error)[:500])
+    except ValueError as error:
+        yield Read(problem="not_json", detail=str(error)[:500])
+
+
+def _read(elements: list[tuple[str, Any]]) -> Read:
+    messages, apart, problems = [], [], []
+    for raw, data in elements:
+        if what := non_im_category(data):
+            apart.append(Apart(what, storable(data.get("senderId"), 255), data.get("timestamp")))
+        elif (message := read_message(raw, data)) is None:
+            problems.append("no_message")
+        elif (target := target_of(message)) is None:
+            problems.append("no_conversation")
+        else:
+            messages.append((target, message))
+    detail = f"{len(problems)} / {len(elements)}" if problems else ""
+    return Read(messages, apart, problems[0] if problems else "", detail, len(problems), len(elements))
+
+
+def non_im_category(data: Any) -> feed.What | None:
+    """The category of a message that is not of IM (customer service, PubSub); None for a message of IM.
+
+    By the vendor's SDK, messages of customer service have a team or types of their own; public receivers of PubSub
+    read `channel`, `timestamp` and `content`. A message that names a group, or somebody who gets it, is of IM: its type
+    is its writer's to choose, and must not keep it out of the archive.
+    """
+    if not isinstance(data, dict) or data.get("groupId") or (data.get("receiverId") and not data.get("teamId")):
+        return None
+    to = data.get("to")
+    scenes = {data.get("scene"), to.get("type") if isinstance(to, dict) else None} & {"cs"}
+    if data.get("teamId") or scenes or str(data.get("type")).startswith("CS_"):
+        return feed.What.CUSTOMER_SERVICE
+    is_channel = isinstance(data.get("channel"), str) and "content" in data
+    return feed.What.PUBSUB if is_channel and not {"senderId", "messageId"} & data.keys() else None
+
+
+def _elements(raw: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """The messages in the JSON text `raw`, or what stands in their place: exact texts and values. Raises ValueError."""
+    raw = raw.strip()
+    if depth < MOST_ENVELOPES and raw.startswith("["):
+        for _name, part in parts(raw):
+            yield from _elements(part, depth + 1)
+        return
+    value = value_of(raw)
+    if depth < MOST_ENVELOPES and isinstance(value, str) and value.lstrip().startswith(("[", "{")):
+        try:
+            yield from list(_elements(value, depth + 1))
+        except ValueError:
+            # A text that begins like JSON and is not: its neighbours may be messages all the same.
+            yield raw, value
+    elif depth < MOST_ENVELOPES and isinstance(value, dict) and "timestamp" not in value:
+        inside = list(_enveloped(raw, depth))
+        yield from inside or [(raw, value)]
+    else:
+        yield raw, value
+
+
+def _enveloped(raw: str, depth: int) -> Iterator[tuple[str, Any]]:
+    """The messages in the members of the object `raw`."""
+    for _name, part in parts(raw):
+        if part.startswith(("[", "{", '"')):
+            try:
+                found = list(_elements(part, depth + 1))
+            except ValueError:
+                # A text that begins as JSON does and is none.
+                continue
+            yield from (element for element in found if non_im_category(element[1]) or read_message(*element))
+
+
+class Given:
+    """A delivery to keep, what was read in it, and what came of it."""
+
+    def __init__(self, application: Application, content: bytes, form: str = "") -> None:
+        self.delivery = WebhookDelivery(
+            application=application,
+            form=form,
+            received_at=timezone.now(),
+            content=content,
+            sha256=hashlib.sha256(content).hexdigest(),
+        )
+        if len(content) > CHEAP_BYTES:
+            self.read = Read()
+            _put_off(self.delivery, "large")
+        else:
+            self.read = read_content(content)
+            _settle(self.delivery, self.read)
+        self.is_new = False
+        self.error: BaseException | None = None
+        self.is_done = False
+
+
+class Turn:
+    """The threads of a process that keep deliveries of one application: those that come together share a commit.
+
+    A commit costs much the same for one delivery as for ten. While a thread is at it, others leave theirs; the next one
+    keeps them all.
+    """
+
+    def __init__(self) -> None:
+        self._mine = threading.Lock()
+        self._left: queue.SimpleQueue[Given] = queue.SimpleQueue()
+
+    def keep(self, given: Given) -> None:
+        """Return once `given` is done, by this thread or by another."""
+        self._left.put(given)
+        with self._mine:
+            while not given.is_done:
+                some = list(self._taken())
+                try:
+                    keep(some)
+                except BaseException as error:
+                    for each in some:
+                        each.error = error
+                    if not isinstance(error, Exception):
+                        raise
+                finally:
+                    for each in some:
+                        each.is_done = True
+
+    def _taken(self) -> Iterator[Given]:
+        """What lies there; no more than can be read while GoEasy waits."""
+        size = 0
+        while size < CHEAP_BYTES and not self._left.empty():
+            given = self._left.get()
+            size += len(given.delivery.content)
+            yield given
+
+
+_turns: defaultdict[int, Turn] = defaultdict(Turn)
+
+
+def accept(application: Application, content: bytes, form: str = "") -> bool:
+    """Keep a delivery whose signature was checked; return whether it is new. Once this returns, it is on disk.
+
+    `form`: how it travelled ("form", "json", "multipart"), if that is known.
+
+    The same content is kept once: what it told is in the archive, or waits to be. Raises django.db.Error when it
+    cannot be kept; then nothing is.
+    """
+    given = Given(application, content, form)
+    _turns[application.pk].keep(given)
+    if given.error:
+        raise given.error
+    if given.is_new:
+        _count(application, Counter(each.what for each in given.read.apart), is_unread=bool(given.read.problem))
+    return given.is_new
+
+
+def _count(application: Application, apart: Counter[feed.What], *, is_unread: bool) -> None:
+    for what, number in apart.items():
+        feed.count(application, what, number)
+    if is_unread:
+        feed.count(application, feed.What.UNREAD)
+
+
+def keep(given: Sequence[Given]) -> None:
+    """Keep deliveries of one application in one transaction; each by itself when that fails."""
+    try:
+        _ingest(given)
+    except Exception as error:
+        forget_known()
+        if len(given) == 1:
+            _keep_unread(given[0], error)
+            return
+        for each in given:
+            try:
+                keep([each])
+            except Exception as problem:
+                each.error = problem
+
+
+def _ingest(given: Sequence[Given]) -> None:
+    """Write the deliveries and their messages. Others do so at the same time: in one order everywhere."""
+    application = given[0].delivery.application
+    conversations = conversations_of(application, (target for each in given for target, _message in each.read.messages))
+    by_content = {each.delivery.sha256: each for each in reversed(given)}
+    with writing():
+        written = insert_deliveries([by_content[sha256].delivery for sha256 in sorted(by_content)])
+        new = [by_content[sha256] for sha256 in by_content if sha256 in written]
+        told = ingest_delivered(application, conversations, [pair for each in new for pair in each.read.messages])
+        if told.erased:
+            # The text was erased on request, and a copy of it is not kept either.
+            again = [sha256 for sha256 in written if _holds(by_content[sha256].read, told.erased)]
+            WebhookDelivery.objects.filter(application=application, sha256__in=again).delete()
+    for each in new:
+        each.is_new = True
+
+
+def _holds(read: Read, places: Collection[tuple[int, int, str]]) -> bool:
+    """Whether one of the messages is at one of `places` (`ingest.place`)."""
+    return any(place(message) in places for _target, message in read.messages)
+
+
+def _keep_unread(given: Given, error: Exception) -> None:
+    """Keep a delivery by itself: its messages cannot be kept, or nothing can, which raises."""
+    delivery = given.delivery
+    if WebhookDelivery.objects.filter(application=delivery.application, sha256=delivery.sha256).exists():
+        return
+    given.read = Read()
+    WebhookDelivery.objects.bulk_create([_put_off(delivery, "failed", error)], ignore_conflicts=True)
+    given.is_new = True
+    log.error("a delivery to %s waits: its messages were not kept", delivery.application.slug, exc_info=error)
+
+
+def _settle(delivery: WebhookDelivery, read: Read) -> None:
+    delivery.state, delivery.problem, delivery.detail = State.DONE, read.problem, read.detail
+    delivery.retry_at = None
+    if read.problem:
+        delivery.state = State.UNREAD
+    elif read.apart:
+        # Of a mixed one the messages are in the archive.
+        delivery.state = State.DONE if read.messages else State.APART
+        delivery.problem = "apart"
+        numbers = Counter(each.what.value for each in read.apart)
+        delivery.detail = ", ".join(f"{what}: {number}" for what, number in sorted(numbers.items()))
+
+
+def _put_off(delivery: WebhookDelivery, problem: str, error: Exception | None = None) -> WebhookDelivery:
+    """The delivery, put off for a time that doubles with each try."""
+    delivery.state, delivery.problem = State.WAITING, problem
+    # What an error says may hold anything; its kind is enough for a page. The log has the rest.
+    delivery.detail = type(error).__name__ if error else ""
+    delivery.retry_at = timezone.now() + timedelta(seconds=FIRST_WAIT * 2**delivery.tries if error else 0)
+    return delivery
+
+
+def process(delivery: WebhookDelivery) -> None:
+    """Read a kept delivery into the archive and settle it, or put it off; after MOST_TRIES it waits for a person.
+
+    A large one is written slice by slice: what a failure leaves half-written is written again, to the same effect.
+    """
+    was_waiting = delivery.state == State.WAITING
+    delivery.tries += 1
+    apart: Counter[feed.What] = Counter()
+    try:
+        is_erased = False
+        total = Read()
+        for read in read_slices(bytes(delivery.content)):
+            conversations = conversations_of(delivery.application, (target for target, _message in read.messages))
+            with writing():
+                told = ingest_delivered(delivery.application, conversations, read.messages)
+            is_erased = is_erased or bool(told.erased)
+            total = _sum(total, read)
+        apart = Counter(each.what for each in total.apart)
+        _settle(delivery, total)
+        with writing():
+            if is_erased:
+                delivery.delete()
+            else:
+                delivery.save(update_fields=["state", "problem", "detail", "retry_at", "tries"])
+    except Exception as error:
+        forget_known()
+        log.exception("delivery %s was not read into the archive", delivery.pk)
+        _put_off(delivery, "failed", error)
+        if delivery.tries >= MOST_TRIES:
+            delivery.state, delivery.retry_at = State.UNREAD, None
+        delivery.save(update_fields=["state", "problem", "detail", "retry_at", "tries"])
+    if was_waiting and delivery.state != State.WAITING:
+        _count(delivery.application, apart, is_unread=delivery.state == State.UNREAD)
+
+
+def _sum(total: Read, read: Read) -> Read:
+    """The result of the slices so far. One message is enough to know that there were any."""
+    bad, number = total.bad + read.bad, total.total + read.total
+    problem = total.problem or read.problem
+    detail = f"{bad} / {number}" if bad else total.detail or read.detail
+    return Read(total.messages or read.messages[:1], total.apart + read.apart, problem, detail, bad, number)
+
+
+def leave_to_worker(delivery: WebhookDelivery) -> None:
+    """Have a worker read a kept delivery once more."""
+    WebhookDelivery.objects.filter(pk=delivery.pk).update(
+        state=State.WAITING, problem="large", detail="", tries=0, retry_at=timezone.now()
+    )
+
+
+def process_due(most: int = 20) -> int:
+    """Read what waits, at most `most` deliveries; return how many. Any number of workers may do so at once."""
+    done = 0
+    # One after the other, so that one content is in memory at a time.
+    for pk, retry_at, problem in list(WebhookDelivery.objects.due().values_list("pk", "retry_at", "problem")[:most]):
+        lease = timezone.now() + (LEASE_OF_LARGE if problem == "large" else LEASE)
+        if WebhookDelivery.objects.filter(pk=pk, retry_at=retry_at).update(retry_at=lease):
+            process(WebhookDelivery.objects.select_related("application").get(pk=pk))
+            done += 1
+    return done
+
+
+def prune() -> int:
+    """Delete what was settled and is older than WEBHOOK_KEEP_DAYS, oldest first, a bounded number; return how many."""
+    if not settings.WEBHOOK_KEEP_DAYS:
+        return 0
+    until = timezone.now() - timedelta(days=settings.WEBHOOK_KEEP_DAYS)
+    gone = 0
+    for application in Application.objects.all():
+        settled = WebhookDelivery.objects.filter(application=application, state__in=(State.DONE, State.APART))
+        old = settled.filter(received_at__lt=until)
+        pks = list(old.order_by("received_at").values_list("pk", flat=True)[:MOST_PRUNED])
+        gone += WebhookDelivery.objects.filter(pk__in=pks).delete()[0]
+    return gone

@@ -1,0 +1,263 @@
+"""GoEasy's webhook: `POST /webhooks/goeasy/<slug>/` (goeasy-api.md, "Webhook").
+
+What is acknowledged is on disk; what is not on disk is not acknowledged. After three refusals GoEasy sends nothing
+more until a person turns the webhook on again: nothing that it signed is refused for what it says.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from django.conf import settings
+from django.db import Error
+from django.http import HttpRequest, HttpResponse
+from django.utils.http import parse_header_parameters
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
+
+from moderation.applications.models import Application
+from moderation.goeasy import signing
+from moderation.goeasy.answers import nests_too_deeply, parts, text_of
+from moderation.ingestion import deliveries, feed, rows
+
+log = logging.getLogger(__name__)
+
+ACKNOWLEDGEMENT = b'{"code":200,"content":"success"}'
+MAX_FIELDS = 100
+# Of a JSON body up to this size anything may stand beside “content”; of a larger one a few texts and numbers.
+MAX_NESTED_BYTES = 1024 * 1024
+IS_FLAT = re.compile(
+    rb'\s*+\{(?:\s*+"(?:[^"\\]++|\\.)*+"\s*+:\s*+(?:"(?:[^"\\]++|\\.)*+"|[-+.\w]{1,40}+)\s*+,?){0,20}+\s*+\}\s*+',
+    re.DOTALL,
+).fullmatch
+ESCAPES = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
+# A body is read in pieces of so many bytes.
+PIECE_BYTES = 64 * 1024
+
+Read = Callable[[int], bytes]
+What = feed.What
+
+
+class TooLarge(Exception):
+    """More than WEBHOOK_MAX_MB."""
+
+
+class NotWhole(Exception):
+    """A body that breaks off, or whose chunks are malformed."""
+
+
+@csrf_exempt
+@require_POST
+def receive(request: HttpRequest, slug: str) -> HttpResponse:
+    """Keep what GoEasy signed and acknowledge it; count what it did not sign, and refuse it."""
+    try:
+        application = rows.application(slug)
+        if application is None:
+            return refuse(slug, 404, "Not Found", "there is no such application")
+        return _receive(request, application)
+    except Error:
+        log.exception("webhook of %s: the database did not take it", slug)
+        return answer(503, "Service Unavailable")
+
+
+def _receive(request: HttpRequest, application: Application) -> HttpResponse:
+    # Before the body: nobody waits for one that cannot be believed.
+    if not (signature := request.headers.get("x-goeasy-signature", "").strip()):
+        return disbelieve(application, What.UNSIGNED)
+    try:
+        form, contents = contents_of(request)
+    except TooLarge:
+        feed.count(application, What.TOO_LARGE)
+        return refuse(application.slug, 413, "Content Too Large", What.TOO_LARGE)
+    except NotWhole:
+        return refuse(application.slug, 400, "Bad Request", "its body breaks off")
+    if not (signed := signed_of(contents, signature, application)):
+        # The secret may be new.
+        application = rows.application(application.slug, anew=True) or application
+        signed = signed_of(contents, signature, application)
+    if not signed:
+        return disbelieve(application, What.WRONG_SIGNATURE)
+    try:
+        # Of two contents the one that is signed counts.
+        is_new = deliveries.accept(application, signed[0], form)
+    except Error:
+        feed.count(application, What.NOT_STORED)
+        raise
+    if not is_new:
+        feed.count(application, What.REPEATED)
+    return HttpResponse(ACKNOWLEDGEMENT, content_type="application/json")
+
+
+def signed_of(contents: list[bytes], signature: str, application: Application) -> list[bytes]:
+    """Those of `contents` that the signature is of, with one of the application's secrets."""
+    secrets = application.secret_keys()
+    return [content for content in contents if signing.verify(content, signature, secrets)]
+
+
+def disbelieve(application: Application, what: What) -> HttpResponse:
+    """401, and nothing kept but a count."""
+    if problem := application.secret_problem:
+        what = What.SECRET_UNREADABLE if problem == "key_unreadable" else What.NO_SECRET
+    feed.count(application, what)
+    return refuse(application.slug, 401, "Unauthorized", what)
+
+
+def refuse(slug: str, code: int, content: str, why: str) -> HttpResponse:
+    """Answer with `code`, and write why into the log."""
+    log.warning("webhook of %s refused: %s", slug, why)
+    return answer(code, content)
+
+
+def answer(code: int, content: str) -> HttpResponse:
+    """A refusal in the form that GoEasy's own answers have."""
+    response = HttpResponse(
+        json.dumps({"code": code, "content": content}), content_type="application/json", status=code
+    )
+    # Django would write a line of its own beside the one that says why.
+    response._has_been_logged = True  # type: ignore[attr-defined]
+    return response
+
+
+def contents_of(request: HttpRequest) -> tuple[str, list[bytes]]:
+    """Every `content` of the form or the JSON body, to the byte, none in what is neither; and which it is.
+
+    A form's is taken out of the body piece by piece: escaped, 20 MB are 60. Raises TooLarge, NotWhole.
+    """
+    if int(request.META.get("CONTENT_LENGTH") or 0) > settings.WEBHOOK_MAX_BODY_BYTES:
+        raise TooLarge
+    read = _reader(request)
+    if request.content_type == "multipart/form-data":
+        form = "multipart"
+        contents = list(_multipart(_rest(read), request.META["CONTENT_TYPE"]))
+    else:
+        begin = read(PIECE_BYTES)
+        is_json = (request.content_type or "").endswith("json") or begin.lstrip().startswith(b"{")
+        form = "json" if is_json else "form"
+        contents = _json(begin + _rest(read)) if is_json else _form(begin, read)
+    if sum(map(len, contents)) > settings.WEBHOOK_MAX_BYTES:
+        raise TooLarge
+    return form, contents
+
+
+def _reader(request: HttpRequest) -> Read:
+    """What reads the body, whether its length is given or not. Raises TooLarge, NotWhole."""
+    is_chunked = request.META.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked"
+    body: Any = request.META["wsgi.input"] if is_chunked else request
+    size = 0
+
+    def read(most: int) -> bytes:
+        nonlocal size
+        try:
+            piece: bytes = body.read(most)
+        except Exception as error:
+            # Each server has its own errors for what a client may do wrong.
+            raise NotWhole from error
+        size += len(piece)
+        if size > settings.WEBHOOK_MAX_BODY_BYTES:
+            raise TooLarge
+        return piece
+
+    return read
+
+
+def _rest(read: Read) -> bytes:
+    return b"".join(iter(lambda: read(PIECE_BYTES), b""))
+
+
+def _form(begin: bytes, read: Read) -> list[bytes]:
+    """The values of the fields named “content”."""
+    contents: list[bytes] = []
+    name, value, fields = b"", None, 0
+    piece = begin
+    while piece:
+        for number, part in enumerate(piece.split(b"&")):
+            if number:
+                if name == b"content":
+                    contents.append(value.whole() if value else b"")
+                name, value, fields = b"", None, fields + 1
+                if fields >= MAX_FIELDS:
+                    return []
+            if value is None:
+                start, is_named, part = part.partition(b"=")
+                name += start
+                if is_named or len(name) > PIECE_BYTES:
+                    name = unescape(name)
+                    value = Unescaped(is_kept=name == b"content")
+            if value is not None:
+                value.add(part)
+        piece = read(PIECE_BYTES)
+    if name == b"content":
+        contents.append(value.whole() if value else b"")
+    return contents
+
+
+def unescape(text: bytes) -> bytes:
+    """A part of a form as it was before it was escaped: runs at once, for in Chinese every byte is an escape."""
+    return ESCAPES.sub(lambda run: bytes.fromhex(run[0].replace(b"%", b"").decode()), text.replace(b"+", b" "))
+
+
+class Unescaped:
+    """A form's value, from pieces that may cut an escape in two. Raises TooLarge."""
+
+    def __init__(self, *, is_kept: bool) -> None:
+        self._is_kept = is_kept
+        self._bytes = bytearray()
+        self._escape = b""
+
+    def add(self, piece: bytes) -> None:
+        if not self._is_kept:
+            return
+        piece = self._escape + piece
+        at = piece.rfind(b"%", -2)
+        piece, self._escape = (piece[:at], piece[at:]) if at >= 0 else (piece, b"")
+        self._bytes += unescape(piece)
+        if len(self._bytes) > settings.WEBHOOK_MAX_BYTES:
+            raise TooLarge
+
+    def whole(self) -> bytes:
+        return bytes(self._bytes + self._escape)
+
+
+def _multipart(body: bytes, content_type: str) -> Iterator[bytes]:
+    """The parts named “content” (RFC 7578)."""
+    boundary = _parameters(content_type).get("boundary", "").encode("latin-1", "replace")
+    for part in (b"\r\n" + body).split(b"\r\n--" + boundary, MAX_FIELDS + 1)[1 : MAX_FIELDS + 1] if boundary else ():
+        headers, _blank, value = part.partition(b"\r\n\r\n")
+        for header in headers.decode("latin-1").split("\r\n"):
+            field, _colon, parameters = header.partition(":")
+            is_name = field.strip().lower() == "content-disposition"
+            if is_name and _parameters(parameters).get("name") == "content":
+                yield value
+
+
+def _json(body: bytes) -> list[bytes]:
+    """The body's member “content”, if it is text; what nests too deeply beside it costs nothing else.
+
+    A large body whose members are not all plain is not looked into: nobody knows yet who sent it, and building millions
+    of lists would keep everybody else waiting.
+    """
+    if len(body) > MAX_NESTED_BYTES and not IS_FLAT(body):
+        return []
+    try:
+        text = text_of(body)
+        if nests_too_deeply(text):
+            raw = dict(parts(text)).get("content", "")
+            data = {"content": json.loads(raw)} if raw.startswith('"') else None
+        else:
+            data = json.loads(text)
+    except ValueError:
+        return []
+    content = data.get("content") if isinstance(data, dict) else None
+    return [content.encode("utf-8", "surrogatepass")] if isinstance(content, str) else []
+
+
+def _parameters(header: str) -> dict[str, str]:
+    """A header's parameters; none where their encoding is unknown."""
+    try:
+        return dict(parse_header_parameters(header)[1])
+    except ValueError:
+        return {}

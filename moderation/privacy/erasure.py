@@ -1,0 +1,251 @@
+"""Erasing what somebody wrote, on request: out of the archive, out of evidence, out of what the audit log may forget.
+
+That it was erased, when, why and by whom, is an entry of the log, which stays whole (docs/adr/0012). What left the
+console before (exports, backups, GoEasy's own history) is not reached.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.utils.translation import gettext_lazy as _
+
+from moderation.applications.models import Application
+from moderation.archive import rows
+from moderation.archive.models import Conversation
+from moderation.audit.chain import Sealer
+from moderation.audit.models import Action, AuditPrivate
+from moderation.audit.services import record
+from moderation.ingestion.models import WebhookDelivery
+from moderation.privacy import stored as erasure
+from moderation.reviewed import Aspects, Changed, Seen, aspect, nothing_was_shown
+from recall.models import Evidence, Recall, RecallBatch
+from recall.services import NotPossible
+
+MAX_REASON_LENGTH = 200
+WHAT = {
+    "messages": _("Messages in the archive"),
+    "evidence": _("Evidence of recalls"),
+    "deliveries": _("Webhook deliveries"),
+    "notes": _("What moderators noted about recalls of these messages"),
+}
+# Of each, in one transaction.
+MOST_AT_ONCE = 2_000
+# Of the conversations on hold, in the sentence that refuses.
+HELD_TOLD = 5
+
+
+@dataclass(frozen=True)
+class Found:
+    """What there is to erase, by key. `searches` and `notes`: private parts of the log by entry, each with its seq.
+
+    `recalls` named these messages; `notes` are those of the people who recalled. `held`: conversations on hold, for
+    which nothing is erased. `waiting`: deliveries that the worker has yet to read. `last_delivery`: the last one seen.
+    """
+
+    messages: list[int]
+    evidence: list[int]
+    deliveries: list[int]
+    searches: dict[int, int]
+    recalls: list[UUID]
+    notes: dict[int, int]
+    held: list[Conversation]
+    waiting: int
+    last_delivery: int
+
+    def counts(self, *, with_notes: bool) -> dict[str, int]:
+        """How much goes of each; notes only when they are asked for."""
+        names = ("messages", "evidence", "deliveries", "searches")
+        return {**{name: len(getattr(self, name)) for name in names}, "notes": len(self.notes) if with_notes else 0}
+
+    def aspects(self) -> Aspects:
+        """What a page shows to a person who erases it. Recorded searches are left out: looking adds to them."""
+        names = ("messages", "evidence", "deliveries", "notes")
+        return {name: aspect(sorted(getattr(self, name))) for name in names}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Whose text is to be erased: what `sender_id` wrote in the application at `timestamps` (ms), or ever."""
+
+    application: Application
+    sender_id: str
+    timestamps: Collection[int] = ()
+
+    def evidence(self) -> QuerySet[Evidence]:
+        """The evidence of it, erased or not."""
+        found = Evidence.objects.filter(item__recall__application=self.application, sender_id=self.sender_id)
+        return found.filter(item__timestamp__in=self.timestamps) if self.timestamps else found
+
+    def deliveries(self, after: int = 0) -> tuple[dict[int, str], int]:
+        """Deliveries with keys beyond `after` that hold it, each with its state; and the last that was looked at."""
+        last = WebhookDelivery.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+        return erasure.deliveries_with(self.application, self.sender_id, self.timestamps, after=after), last
+
+
+def find(asked: Asked) -> Found:
+    """What there is to erase. Reads every kept delivery."""
+    deliveries, last = asked.deliveries()
+    messages = erasure.written(asked.application, asked.sender_id, asked.timestamps).order_by("pk")
+    by_key = dict(messages.values_list("pk", "conversation_id"))
+    conversations, kept, recalls = set(by_key.values()), [], set()
+    names = ("pk", "sha256", "item__recall", "item__recall__conversation")
+    for pk, sha256, recall, conversation in asked.evidence().order_by("pk").values_list(*names):
+        recalls.add(recall)
+        if sha256:
+            kept.append(pk)
+            conversations.add(conversation)
+    parts = AuditPrivate.objects.exclude(salt="")
+    return Found(
+        messages=list(by_key),
+        evidence=kept,
+        deliveries=list(deliveries),
+        searches=_searches_for(asked, parts),
+        recalls=sorted(recalls),
+        notes=_notes_of(recalls, parts),
+        held=_on_hold(conversations),
+        waiting=sum(state == WebhookDelivery.State.WAITING for state in deliveries.values()),
+        last_delivery=last,
+    )
+
+
+def _portion(asked: Asked, seen: Found) -> Found:
+    """Some of what `find()` has seen and is still there, with what came since; locked, inside a transaction."""
+    came, last = asked.deliveries(seen.last_delivery)
+    messages = erasure.written(asked.application, asked.sender_id, asked.timestamps).order_by("pk")
+    locked = messages.select_for_update(of=("self",)).values_list("pk", "conversation_id")
+    by_key = dict(locked[:MOST_AT_ONCE])
+    names = ("pk", "item__recall__conversation")
+    kept = dict(asked.evidence().exclude(sha256="").order_by("pk").values_list(*names)[:MOST_AT_ONCE])
+    # Before an entry is sealed it has no number by which it could be named.
+    parts = AuditPrivate.objects.filter(entry__seal__isnull=False).exclude(salt="")
+    return replace(
+        seen,
+        messages=list(by_key),
+        evidence=list(kept),
+        deliveries=[*erasure.still_there(seen.deliveries[:MOST_AT_ONCE]), *came],
+        searches=_searches_for(asked, parts),
+        notes=_notes_of(seen.recalls, parts),
+        held=_on_hold({*by_key.values(), *kept.values()}, lock=True),
+        waiting=sum(state == WebhookDelivery.State.WAITING for state in came.values()),
+        last_delivery=last,
+    )
+
+
+def _searches_for(asked: Asked, parts: QuerySet[AuditPrivate]) -> dict[int, int]:
+    """Recorded searches, those of `parts`, for all that the sender wrote."""
+    if asked.timestamps:
+        return {}
+    sender_id, slug = asked.sender_id, asked.application.slug
+    # As JSON has it. The comparison is coarse, and what it finds is looked at.
+    about = parts.filter(entry__action=Action.SEARCHED, content__contains=json.dumps(sender_id)[1:-1])
+    found = {}
+    for pk, seq, content in about.values_list("pk", "entry__seal__seq", "content").iterator():
+        told = json.loads(content)["asked"]
+        values = (each for value in told.values() for each in (value if isinstance(value, list) else [value]))
+        # Several senders of one search are written with commas between.
+        names_it = any(each == sender_id or sender_id in each.split(", ") for each in values if isinstance(each, str))
+        of_app = told.get("app", slug)
+        if names_it and slug in (of_app if isinstance(of_app, list) else [of_app]):
+            found[pk] = seq
+    return found
+
+
+def _notes_of(recalls: Iterable[UUID], parts: QuerySet[AuditPrivate]) -> dict[int, int]:
+    """What people noted, of `parts`, when they asked for these recalls, or settled them."""
+    found: dict[int, int] = {}
+    for some in rows.in_parts(sorted(recalls)):
+        found |= dict(parts.filter(entry__recall__in=some).values_list("pk", "entry__seal__seq"))
+    return found
+
+
+def _on_hold(conversations: Iterable[int], *, lock: bool = False) -> list[Conversation]:
+    """Those that are on hold; `lock`: nobody puts another of them on hold before the transaction ends."""
+    held: list[Conversation] = []
+    for some in rows.in_parts(sorted(conversations)):
+        found = Conversation.objects.filter(pk__in=some).order_by("pk")
+        found = found.select_for_update() if lock else found.filter(held_at__isnull=False)
+        held += [each for each in found if each.held_at]
+    return held
+
+
+def problem_of(found: Found, *, with_notes: bool) -> NotPossible | None:
+    """Why what was found cannot be erased; None when it can."""
+    if found.held:
+        names = ", ".join(map(str, found.held[:HELD_TOLD])) + (" …" if found.held[HELD_TOLD:] else "")
+        return NotPossible(_("On hold, so that nothing is erased: %(names)s. End the hold first.") % {"names": names})
+    if found.waiting:
+        return NotPossible(_("Deliveries that hold such messages wait for the worker. Try again in a minute."))
+    if not any(found.counts(with_notes=with_notes).values()):
+        return NotPossible(_("There is nothing to erase."))
+    return None
+
+
+def erase(
+    asked: Asked, *, actor: str, reason: str, with_notes: bool = False, shown: Seen | None = None
+) -> dict[str, int]:
+    """Erase what `find()` finds; returns how much of each that was.
+
+    In portions, each recorded by itself before it goes, so that nobody who writes has to wait for long. `actor` is a
+    user name; `reason`, a code or a reference, stays in the log for ever. `with_notes`: also what people noted about
+    recalls of these messages. `shown`: what the person was. Raises Changed before anything goes, and NotPossible, as
+    soon as a conversation is put on hold.
+    """
+    Sealer().seal()
+    # What takes long is done before anybody has to wait for it.
+    seen = find(asked)
+    if problem := problem_of(seen, with_notes=with_notes):
+        raise problem
+    if shown and not shown.aspects:
+        raise nothing_was_shown()
+    if shown and (differences := shown.differences(seen.aspects())):
+        raise Changed(
+            [
+                _("%(what)s: %(before)d when you looked, %(now)d now.")
+                % {"what": WHAT[name], "before": len(getattr(seen, name)) - more, "now": len(getattr(seen, name))}
+                for name, more in differences.items()
+            ]
+        )
+    done: Counter[str] = Counter()
+    while True:
+        with rows.writing():
+            # One at a time: what is asked for twice at once is told once.
+            Application.objects.select_for_update(no_key=True).get(pk=asked.application.pk)
+            found = _portion(asked, seen)
+            counts = found.counts(with_notes=with_notes)
+            is_over = bool(done) and not (any(counts.values()) or seen.deliveries)
+            if not is_over:
+                if problem := problem_of(found, with_notes=with_notes):
+                    raise problem
+                _erase(asked, found, counts, actor=actor, reason=reason, with_notes=with_notes)
+        done.update(counts)
+        if is_over:
+            return dict(done)
+        seen = replace(seen, deliveries=seen.deliveries[MOST_AT_ONCE:], last_delivery=found.last_delivery)
+
+
+def _erase(asked: Asked, found: Found, counts: dict[str, int], *, actor: str, reason: str, with_notes: bool) -> None:
+    """Record that what was found is erased, and erase it."""
+    parts = {**found.searches, **(found.notes if with_notes else {})}
+    told = record(
+        actor=actor,
+        action=Action.TEXT_ERASED,
+        app=asked.application.slug,
+        timestamps=sorted(asked.timestamps) or None,
+        # `entries`: those of which the private part is gone, by seq.
+        detail={"sender": asked.sender_id, "reason": reason, **counts, "entries": sorted(parts.values())},
+    )
+    erasure.erase_messages(found.messages)
+    erasure.erase_deliveries(found.deliveries)
+    for some in rows.in_parts(found.evidence):
+        Evidence.objects.filter(pk__in=some).update(raw="", salt="", sha256="")
+    for some in rows.in_parts(sorted(parts)):
+        AuditPrivate.objects.filter(pk__in=some).erase(told)
+    for some in rows.in_parts(found.recalls if with_notes else []):
+        Recall.objects.filter(pk__in=some).update(note="")
+        RecallBatch.objects.filter(recall__in=some).update(settlement_note="")

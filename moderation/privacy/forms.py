@@ -1,0 +1,38 @@
+"""What is asked before somebody's text is erased."""
+
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
+
+from moderation.privacy.erasure import MAX_REASON_LENGTH
+
+
+class ErasureForm(forms.Form):
+    """Why a person's text is erased, whether moderators' notes go as well, and the person's id, typed."""
+
+    reason = forms.CharField(
+        label=_("Why"),
+        max_length=MAX_REASON_LENGTH,
+        help_text=_(
+            "A code or the request’s reference. It stays in the audit log for ever: no names, nothing of the text."
+        ),
+    )
+    notes = forms.BooleanField(
+        label=_("Also what moderators noted about recalls of these messages"),
+        required=False,
+    )
+    typed = forms.CharField(
+        label=_("Type the sender’s id to confirm"), strip=False, widget=forms.TextInput(attrs={"autocomplete": "off"})
+    )
+
+    def __init__(self, *args: Any, sender_id: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.sender_id = sender_id
+
+    def clean_typed(self) -> str:
+        """The sender's id, as it is."""
+        if self.cleaned_data["typed"] != self.sender_id:
+            raise ValidationError(_("This is not the sender’s id."))
+        return self.sender_id

@@ -1,0 +1,60 @@
+"""Erasing what somebody wrote: what would go, and doing it."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required, permission_required
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods
+
+from moderation import reviewed
+from moderation.accounts import unsent
+from moderation.applications.models import Application
+from moderation.archive.models import Sender
+from moderation.privacy import erasure
+from moderation.privacy.forms import ErasureForm
+from moderation.requests import SignedIn
+from recall.services import NotPossible
+
+
+@login_required
+@permission_required("archive.erase_text", raise_exception=True)
+@require_http_methods(["GET", "HEAD", "POST"])
+def erase_text(request: SignedIn, slug: str) -> HttpResponse:
+    """How much a user of an application (`?id=`, any text) wrote; then, confirmed, it is erased."""
+    application = get_object_or_404(Application, slug=slug)
+    if not (sender_id := request.GET.get("id", "").replace("\0", "")[:255]):
+        raise Http404
+    asked = erasure.Asked(application, sender_id)
+    decision = f"erase:{application.pk}:{sender_id}"
+    form = ErasureForm(request.POST or None, sender_id=sender_id, initial=unsent.initial(request, request.path))
+    if form.is_valid():
+        try:
+            erasure.erase(
+                asked,
+                actor=request.user.get_username(),
+                reason=form.cleaned_data["reason"],
+                with_notes=form.cleaned_data["notes"],
+                shown=reviewed.read(request.POST.get("shown", ""), request.user, decision),
+            )
+        except (NotPossible, reviewed.Changed) as refusal:
+            messages.warning(request, str(refusal.sentence))
+        else:
+            messages.success(request, _("The text was erased. The audit log tells of it."))
+            return redirect(f"{reverse('sender', args=[slug])}?{urlencode({'id': sender_id})}")
+    found = erasure.find(asked)
+    context = {
+        "application": application,
+        "user_id": sender_id,
+        "sender": Sender.objects.filter(application=application, user_id=sender_id).first(),
+        "form": form,
+        "found": found,
+        "problem": erasure.problem_of(found, with_notes=True),
+        "shown": reviewed.token(request.user, decision, found.aspects()),
+    }
+    return render(request, "privacy/erase_text.html", context)

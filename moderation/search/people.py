@@ -1,0 +1,101 @@
+"""Finding people: by their id, which is exact, or by a part of their name or id, compared as texts are.
+
+Their names are indexed as messages are (`search/query.py`), by the worker, within seconds: those that it has not come
+to yet are few, and are compared one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from django.db import connection
+from django.db.models import Q, QuerySet
+
+from moderation.applications.models import Application
+from moderation.archive import rows
+from moderation.archive.models import Message, Sender
+from moderation.search.normalise import VERSION, normalise
+from moderation.search.query import Needle, grams_of, needle_of, sqlite_query, tsquery, words_of
+
+GRAMS = "search_sendergrams"
+PIECE = 500
+# More people narrow nothing down.
+MAX_PEOPLE = 200
+MAX_CANDIDATES = 1_000
+# Messages that are read to find the applications in which an id writes.
+MAX_MESSAGES = 1_000
+
+# ruff: noqa: S608 - the only thing put into statements is the name above
+
+
+def with_id(user_id: str, applications: Iterable[Application] | None = None) -> list[Sender]:
+    """The people with this very id, one an application: those who wrote, and those whose name is known.
+
+    `applications`: all there are, if they were read already.
+    """
+    all_of_them = Application.objects.all() if applications is None else applications
+    by_pk = {each.pk: each for each in all_of_them}
+    known = {each.application_id: each for each in Sender.objects.filter(application__in=by_pk, user_id=user_id)}
+    latest = Message.objects.filter(sender_id=user_id).order_by("-timestamp")
+    wrote = latest.values_list("conversation__application", flat=True)[:MAX_MESSAGES]
+    for pk in set(wrote if user_id else ()) - set(known):
+        known[pk] = Sender(application_id=pk, user_id=user_id)
+    for pk, sender in known.items():
+        sender.application = by_pk[pk]
+    return [known[pk] for pk in sorted(known)]
+
+
+def named(text: str, *, or_with_id: bool = False) -> list[Sender]:
+    """At most MAX_PEOPLE people whose name (`or_with_id`: or id) has `text` in it; whose whole name it is, first."""
+    needle = needle_of(text)
+    if not needle.text:
+        return []
+    people = Sender.objects.select_related("application").order_by("pk")
+    found = list(_indexed(people, needle)) + list(people.filter(rules=None).order_by("-pk")[:MAX_CANDIDATES])
+    matching = {
+        sender.pk: sender
+        for sender in found
+        if needle.text in normalise(sender.name) or (or_with_id and needle.text in normalise(sender.user_id))
+    }
+    return sorted(matching.values(), key=lambda sender: normalise(sender.name) != needle.text)[:MAX_PEOPLE]
+
+
+def _indexed(people: QuerySet[Sender], needle: Needle) -> Iterable[Sender]:
+    if not needle.is_in_index:
+        return ()
+    if connection.vendor == "sqlite":
+        statement, query = f"SELECT rowid FROM {GRAMS} WHERE {GRAMS} MATCH %s LIMIT %s", sqlite_query(needle)
+    else:
+        statement, query = "SELECT * FROM search_senders_with(%s::tsquery, %s)", tsquery(needle)
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [query, MAX_CANDIDATES])
+        pks = [pk for (pk,) in cursor.fetchall()]
+    return [sender for some in rows.in_parts(pks) for sender in people.filter(pk__in=some)]
+
+
+def index_names(most: int = 10) -> int:
+    """Index people whose name is new, or was indexed by other rules: at most `most` pieces; returns how many."""
+    # One index answers each of the three.
+    stale = Sender.objects.filter(Q(rules=None) | Q(rules__lt=VERSION) | Q(rules__gt=VERSION))
+    indexed = 0
+    for _piece in range(most):
+        # Skip the lock when there is no work.
+        if not stale.exists():
+            break
+        with rows.writing():
+            people = list(stale.order_by("pk").select_for_update()[:PIECE])
+            _index(people)
+            indexed += len(people)
+    return indexed
+
+
+def _index(people: Collection[Sender]) -> None:
+    gone = [(sender.pk, " ".join(grams_of(sender.words))) for sender in people if sender.words is not None]
+    for sender in people:
+        sender.words, sender.rules = words_of(normalise(f"{sender.name}\n{sender.user_id}")), VERSION
+    Sender.objects.bulk_update(people, ["words", "rules"])
+    if connection.vendor == "sqlite":
+        now = [(sender.pk, " ".join(grams_of(sender.words or ""))) for sender in people]
+        with connection.cursor() as cursor:
+            cursor.executemany(f"INSERT INTO {GRAMS} ({GRAMS}, rowid, grams) VALUES ('delete', %s, %s)", gone)
+            cursor.executemany(f"INSERT INTO {GRAMS} (rowid, grams) VALUES (%s, %s)", now)

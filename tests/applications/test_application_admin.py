@@ -1,0 +1,415 @@
+"""Applications in Django admin: keys go in and never come out. Conversations and messages are for reading."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from moderation.applications.models import Application
+from moderation.audit.models import AuditEntry
+from tests.recall.reviewing import hidden_fields
+
+pytestmark = pytest.mark.django_db
+
+APPKEY = "BC-0123456789abcdef"
+SECRETS = "0123456789abcdef,fedcba9876543210"
+
+
+@pytest.fixture
+def admin(client: Client, administrator: Any) -> Client:
+    client.force_login(administrator)
+    return client
+
+
+@pytest.fixture
+def second(db: None) -> Application:
+    """An application that the environment knows nothing of."""
+    application = Application(slug="second", name="Second")
+    application.set_appkey(APPKEY)
+    application.set_secret_keys(SECRETS)
+    application.save()
+    return application
+
+
+def address(application: Application) -> str:
+    return reverse("admin:applications_application_change", args=[application.pk])
+
+
+def form(**fields: str) -> dict[str, str]:
+    return {
+        "name": "Second",
+        "slug": "second",
+        "rest_host_saved": "hangzhou",
+        "new_appkey": "",
+        "new_secret_keys": "",
+        "recaller_id": "",
+        "recaller_data": "",
+        **fields,
+    }
+
+
+def test_an_application_is_added_with_its_keys_encrypted(admin: Client) -> None:
+    response = admin.post(
+        reverse("admin:applications_application_add"), form(new_appkey=f"  {APPKEY} ", new_secret_keys=SECRETS)
+    )
+    assert response.status_code == 302
+    added = Application.objects.get(slug="second")
+    assert added.appkey() == APPKEY
+    assert added.secret_keys() == SECRETS.split(",")
+    assert APPKEY not in added.appkey_sealed
+
+
+def test_a_key_is_never_rendered(admin: Client, second: Application) -> None:
+    pages = [admin.get(address(second)), admin.get(reverse("admin:applications_application_changelist"))]
+    # Nor when the form comes back with another field's error.
+    pages.append(admin.post(address(second), form(name="", new_appkey=APPKEY, new_secret_keys=SECRETS)))
+    for page in pages:
+        assert page.status_code == 200
+        for secret in (APPKEY, "cdef", *SECRETS.split(","), second.appkey_sealed, second.secret_keys_sealed):
+            assert secret not in page.content.decode()
+    assert "One is kept" in pages[0].content.decode()
+    assert 'type="password" name="new_appkey"' in pages[0].content.decode()
+
+
+def test_an_empty_field_keeps_the_key(admin: Client, second: Application) -> None:
+    assert admin.post(address(second), form(name="Renamed")).status_code == 302
+    second.refresh_from_db()
+    assert second.name == "Renamed"
+    assert second.appkey() == APPKEY
+    assert second.secret_keys() == SECRETS.split(",")
+
+
+def test_another_host_asks_for_the_key_again(admin: Client, second: Application) -> None:
+    page = admin.post(address(second), form(rest_host_saved="singapore"))
+    assert page.status_code == 200
+    assert "enter the key again" in page.content.decode()
+    second.refresh_from_db()
+    assert (second.rest_host_saved, second.appkey()) == ("hangzhou", APPKEY)
+    typed = form(rest_host_saved="singapore", new_appkey="BC-fedcba9876543210")
+    assert admin.post(address(second), typed).status_code == 302
+    second.refresh_from_db()
+    assert (second.rest_host_saved, second.appkey()) == ("singapore", "BC-fedcba9876543210")
+
+
+def test_the_same_address_written_otherwise_keeps_the_key(admin: Client, second: Application) -> None:
+    assert admin.post(address(second), form(rest_host_saved="https://REST-hz.goeasy.io/")).status_code == 302
+    second.refresh_from_db()
+    assert second.appkey() == APPKEY
+
+
+def test_a_key_is_dropped_when_anything_else_changes_the_host(second: Application) -> None:
+    second.rest_host_saved = "singapore"
+    second.save(update_fields=["rest_host_saved"])
+    second.refresh_from_db()
+    assert second.appkey() == ""
+    # The secret only verifies what comes in: it goes nowhere.
+    assert second.secret_keys() == SECRETS.split(",")
+    entry = AuditEntry.objects.filter(action="application.changed").latest("pk")
+    assert entry.detail["changes"]["appkey_sealed"] == "removed"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("http://rest-hz.goeasy.io", "https://evil.example", "evil-goeasy.io", "https://goeasy.io.evil.example"),
+        *("https://169.254.169.254", "https://10.0.0.1", "http://10.0.0.1:8001", "https://[::ffff:127.0.0.1]"),
+    ],
+)
+def test_a_host_that_is_not_listed_is_refused_even_with_a_key(admin: Client, second: Application, host: str) -> None:
+    page = admin.post(address(second), form(rest_host_saved=host, new_appkey=APPKEY))
+    assert page.status_code == 200
+    text = html.unescape(page.content.decode())
+    assert "is not among GOEASY_ALLOWED_HOSTS" in text or "https alone" in text
+    second.refresh_from_db()
+    assert second.rest_host_saved == "hangzhou"
+
+
+def test_a_new_key_replaces_the_old_one_and_only_its_field_is_logged(admin: Client, second: Application) -> None:
+    admin.post(address(second), form(new_appkey="BC-fedcba9876543210"))
+    second.refresh_from_db()
+    assert second.appkey() == "BC-fedcba9876543210"
+    message = LogEntry.objects.get().change_message
+    assert "fedcba" not in message
+    assert "appkey" in message.lower()
+
+
+def test_a_key_that_a_new_secret_key_cannot_open_is_asked_for_again(
+    admin: Client, second: Application, settings: Any
+) -> None:
+    page = address(second)
+    assert "does not open it" not in admin.get(page).content.decode()
+    Application.objects.filter(pk=second.pk).update(appkey_sealed="gAAAAABnothing")
+    assert "does not open it" in admin.get(page).content.decode()
+
+
+def test_a_subscribe_only_key_is_kept_with_a_warning(admin: Client, second: Application) -> None:
+    page = admin.post(address(second), form(new_appkey="BS-0123456789abcdef"), follow=True).content.decode()
+    assert "can only subscribe" in page
+    second.refresh_from_db()
+    assert second.appkey() == "BS-0123456789abcdef"
+
+
+def test_a_common_key_is_kept_without_one(admin: Client, second: Application) -> None:
+    page = admin.post(address(second), form(new_appkey=APPKEY), follow=True).content.decode()
+    assert "can only subscribe" not in page
+
+
+@pytest.mark.parametrize("key", ["BC-01234 56789", "BC-密钥", "BC-\x00"])
+def test_a_key_that_was_not_copied_whole_is_refused(admin: Client, second: Application, key: str) -> None:
+    response = admin.post(address(second), form(new_appkey=key))
+    assert response.status_code == 200
+    assert "new_appkey" in response.context["adminform"].form.errors
+    second.refresh_from_db()
+    assert second.appkey() == APPKEY
+
+
+def test_what_the_environment_configures_is_shown_and_cannot_be_changed(
+    admin: Client, application: Application, settings: Any
+) -> None:
+    settings.GOEASY_SECRET_KEYS = ["0123456789abcdef"]
+    page = admin.get(address(application)).content.decode()
+    assert "The environment configures this application" in page
+    assert "http://127.0.0.1:9" in page
+    assert APPKEY not in page
+    assert "0123456789abcdef" not in page
+    assert "new_appkey" not in page
+    assert "rest_host_saved" not in page
+    before = Application.objects.values().get(pk=application.pk)
+    admin.post(address(application), form(new_appkey="BC-evil", new_secret_keys="x", slug="other"))
+    after = Application.objects.values().get(pk=application.pk)
+    for name in ("slug", "rest_host_saved", "appkey_sealed", "secret_keys_sealed"):
+        assert after[name] == before[name]
+
+
+def test_default_is_changed_here_while_the_environment_has_no_key(admin: Client, settings: Any) -> None:
+    settings.GOEASY_APPKEY = ""
+    # A test with real transactions may have emptied the database before.
+    default = Application.objects.get_or_create(slug="default", defaults={"name": "GoEasy"})[0]
+    assert "The environment configures this application" not in admin.get(address(default)).content.decode()
+    admin.post(address(default), form(new_appkey=APPKEY))
+    default.refresh_from_db()
+    assert default.appkey() == APPKEY
+    assert default.slug == "default"
+
+
+def test_an_application_that_is_needed_cannot_be_deleted(admin: Client, application: Application, group: Any) -> None:
+    from moderation.archive.models import Conversation
+
+    used = Application.objects.create(slug="used", name="Used")
+    Conversation.objects.create(application=used, kind="group", group_id="group-1")
+    free = Application.objects.create(slug="free", name="Free")
+    for kept in (application, used):
+        url = reverse("admin:applications_application_delete", args=[kept.pk])
+        assert admin.post(url, {"post": "yes"}).status_code == 403
+    url = reverse("admin:applications_application_delete", args=[free.pk])
+    assert admin.post(url, {"post": "yes"}).status_code == 302
+    assert set(Application.objects.values_list("slug", flat=True)) == {"default", "used"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "not json",
+        "[1, 2]",
+        '"text"',
+        "7",
+        "NaN",
+        '{"a": NaN}',
+        '{"a": "\\u0000"}',
+        '{"a": "\\ud800"}',
+        "[" * 5000,
+        json.dumps({"name": "客" * 700}, ensure_ascii=False),
+    ],
+)
+def test_recaller_data_is_an_object_of_at_most_2_kb(admin: Client, second: Application, text: str) -> None:
+    response = admin.post(address(second), form(recaller_data=text))
+    assert response.status_code == 200
+    assert "recaller_data" in response.context["adminform"].form.errors
+    second.refresh_from_db()
+    assert second.recaller_data is None
+
+
+def test_recaller_data_stays_readable(admin: Client, second: Application) -> None:
+    assert admin.post(address(second), form(recaller_data='{"name": "客服"}')).status_code == 302
+    second.refresh_from_db()
+    assert second.recaller_data == {"name": "客服"}
+    assert "客服" in admin.get(address(second)).content.decode()
+    admin.post(address(second), form(recaller_data=""))
+    second.refresh_from_db()
+    assert second.recaller_data is None
+    assert not re.search(r"<textarea[^>]*>\s*null", admin.get(address(second)).content.decode())
+
+
+def test_the_wait_before_a_verification_is_set_and_recorded(admin: Client, second: Application) -> None:
+    assert admin.post(address(second), form(verify_after_seconds="25")).status_code == 302
+    second.refresh_from_db()
+    assert second.verify_after == 25
+    entry = AuditEntry.objects.filter(action="application.changed").latest("pk")
+    assert entry.detail["changes"]["verify_after_seconds"] == {"from": None, "to": 25}
+    assert admin.post(address(second), form(verify_after_seconds="3601")).status_code == 200
+
+
+def test_hosts_of_attachments_are_origins_and_a_change_of_them_is_recorded(admin: Client, second: Application) -> None:
+    typed = "https://Files.Example.com/\n https://10.0.0.1:8443, https://cdn.example.com:443 https://files.example.com"
+    assert admin.post(address(second), form(media_origins=typed)).status_code == 302
+    second.refresh_from_db()
+    wanted = ["https://files.example.com", "https://10.0.0.1:8443", "https://cdn.example.com"]
+    assert second.allowed_media_origins == wanted
+    entry = AuditEntry.objects.filter(action="application.changed").latest("pk")
+    assert "https://cdn.example.com" in json.dumps(entry.detail)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "files.example.com",
+        "http://files.example.com",
+        "https://files.example.com/photos",
+        "https://*.example.com",
+        "https://a@files.example.com",
+        "https://files.example.com:port",
+        "https://files.example.com;script-src",
+        "https://文件.example.com",
+        "https:",
+        "'unsafe-inline'",
+    ],
+)
+def test_what_is_no_origin_is_named(admin: Client, second: Application, origin: str) -> None:
+    page = admin.post(address(second), form(media_origins=f"https://good.example.com {origin}"))
+    assert f"“{origin}” is not an origin." in html.unescape(page.content.decode())
+    second.refresh_from_db()
+    assert second.media_origins == ""
+
+
+def test_an_auditor_reads_and_cannot_write(client: Client, auditor: Any, second: Application) -> None:
+    client.force_login(auditor)
+    page = client.get(address(second)).content.decode()
+    assert "One is kept" in page
+    assert "new_appkey" not in page
+    assert client.post(address(second), form(new_appkey="BC-evil")).status_code == 403
+
+
+@pytest.fixture
+def messages(group: Any, private: Any, make_message: Callable[..., Any]) -> list[Any]:
+    return [
+        make_message(group, 1767323045123, payload={"text": "你好"}),
+        make_message(private, 1767323045124, senderId="user-b"),
+        make_message(group, 1767323045125, recalled=True),
+    ]
+
+
+def listed(client: Client, model: str, **query: Any) -> list[int]:
+    page = client.get(reverse(f"admin:archive_{model}_changelist"), query)
+    return [each.pk for each in page.context["cl"].result_list]
+
+
+def test_messages_and_conversations_can_only_be_read(admin: Client, messages: list[Any]) -> None:
+    for row in (messages[0], messages[0].conversation):
+        model = row._meta.model_name
+        assert admin.get(reverse(f"admin:archive_{model}_change", args=[row.pk])).status_code == 200
+        for name, args in (("add", []), ("change", [row.pk]), ("delete", [row.pk]), ("changelist", [])):
+            url = reverse(f"admin:archive_{model}_{name}", args=args)
+            assert admin.post(url, {"post": "yes", "action": "delete_selected"}).status_code == 403, url
+
+
+def test_a_message_is_shown_as_readable_json(admin: Client, messages: list[Any]) -> None:
+    page = admin.get(reverse("admin:archive_message_change", args=[messages[0].pk])).content.decode()
+    assert "你好" in page
+    assert "&quot;timestamp&quot;: 1767323045123" in page
+    assert messages[0].sha256 in page
+    assert "2026-01-02 03:04:05.123" in page
+
+
+def test_a_message_that_is_not_json_is_shown_as_it_is(admin: Client, messages: list[Any]) -> None:
+    type(messages[0]).objects.filter(pk=messages[0].pk).update(raw="<script>alert(1)</script>")
+    page = admin.get(reverse("admin:archive_message_change", args=[messages[0].pk])).content.decode()
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+DEEP = "[" * 2_000 + "]" * 2_000
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (r'{"payload": "half \ud83d a pair", "recalled": true}', r"half \ud83d a pair"),
+        (f'{{"payload": {DEEP}}}', DEEP),
+        (DEEP, DEEP),
+    ],
+    ids=["half a surrogate pair", "a deep member", "deep"],
+)
+def test_a_message_made_to_hurt_is_shown_as_text(admin: Client, messages: list[Any], raw: str, text: str) -> None:
+    type(messages[0]).objects.filter(pk=messages[0].pk).update(raw=raw, recalled_raw=raw)
+    response = admin.get(reverse("admin:archive_message_change", args=[messages[0].pk]))
+    assert response.status_code == 200
+    assert response.content.decode().count(text) == 2
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({}, [2, 1, 0]),
+        ({"ids": "group-1"}, [2, 0]),
+        ({"ids": "user-b ↔ user-a"}, [1]),
+        ({"sender": "user-b"}, [1]),
+        ({"timestamp": "1767323045123"}, [0]),
+        ({"recalled": "1"}, [2]),
+        ({"recalled": "0"}, [1, 0]),
+        ({"timestamp": "yesterday"}, []),
+    ],
+)
+def test_messages_are_filtered(admin: Client, messages: list[Any], query: dict[str, str], expected: list[int]) -> None:
+    assert listed(admin, "message", **query) == [messages[index].pk for index in expected]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({"kind": ["group"]}, ["group"]),
+        ({"kind": ["group", "private"]}, ["group", "private"]),
+        ({"ids": "user-a"}, ["private"]),
+        ({"app": ["default"], "ids": "group-1"}, ["group"]),
+    ],
+)
+def test_conversations_are_filtered(
+    admin: Client, group: Any, private: Any, query: dict[str, Any], expected: list[str]
+) -> None:
+    rows = {"group": group.pk, "private": private.pk}
+    assert sorted(listed(admin, "conversation", **query)) == sorted(rows[name] for name in expected)
+
+
+def test_no_list_of_the_archive_counts_or_skips(admin: Client, messages: list[Any]) -> None:
+    for model in ("message", "conversation"):
+        with CaptureQueriesContext(connection) as queries:
+            listed(admin, model, before=messages[2].pk, ids="group-1")
+        statements = [q["sql"] for q in queries.captured_queries if f'"archive_{model}"' in q["sql"]]
+        assert statements
+        assert not any(re.search(r"COUNT\(|OFFSET|DISTINCT", sql) for sql in statements)
+        assert not any('."raw"' in sql for sql in statements)
+
+
+def test_a_form_is_shown_again_after_somebody_elses_change(admin: Client, second: Application) -> None:
+    address = reverse("admin:applications_application_change", args=[second.pk])
+    shown = hidden_fields(admin.get(address).content.decode(), 'id="application_form"')["shown"]
+    Application.objects.filter(pk=second.pk).update(keep_days=400, name="Renamed")
+    data = {"name": "Second", "rest_host_saved": "hangzhou", "keep_days": "30", "history_days": "", "shown": shown}
+    answer = admin.post(address, data)
+    page = answer.content.decode()
+    assert "Somebody changed this since you opened the page" in page
+    assert "(400)" in page
+    second.refresh_from_db()
+    assert second.keep_days == 400
+    again = hidden_fields(page, 'id="application_form"')["shown"]
+    assert admin.post(address, {**data, "shown": again}).status_code == 302
+    second.refresh_from_db()
+    assert second.keep_days == 30
