@@ -1,4 +1,4 @@
-"""Templates: each is named somewhere, each name has a file, and no line is too long to read."""
+"""Templates: where they stand, that each is named somewhere, that each name has a file, and how long their lines are."""
 
 from __future__ import annotations
 
@@ -63,6 +63,25 @@ def test_every_template_is_named_in_code_or_in_another_template() -> None:
     names = {name for name, _place in [*names_in_templates(), *names_in_code()]} | NAMED_BY_DJANGO
     unused = [f"templates/{path} is named by no code and no template." for path in PATHS if not is_named(path, names)]
     assert unused == [], "\n".join(unused)
+
+
+def is_in_place(path: str) -> bool:
+    """Whether the path is one of the places that templates have; Django fixes those of its own and of its admin's."""
+    if path in NAMED_BY_DJANGO | {"base.html"} or path.startswith("admin/"):
+        return True
+    folder, _slash, name = path.rpartition("/")
+    if name.startswith("_"):
+        return folder == "partials" or folder.endswith("/partials") or folder == "archive/messages"
+    return folder.endswith("/pages")
+
+
+def test_pages_and_partials_of_an_app_are_in_folders_of_their_own() -> None:
+    misplaced = [
+        f"templates/{path} belongs into templates/<app>/pages/, or with a name that begins with “_” into partials/."
+        for path in PATHS
+        if not is_in_place(path)
+    ]
+    assert misplaced == [], "\n".join(misplaced)
 
 
 def test_no_line_of_a_template_is_longer_than_120_characters() -> None:

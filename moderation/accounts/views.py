@@ -24,7 +24,7 @@ from moderation.requests import SignedIn
 class SignIn(auth_views.LoginView):
     """Django's own, which leads on to a page: an address that takes only POST would refuse to be shown."""
 
-    template_name = "accounts/login.html"
+    template_name = "accounts/pages/login.html"
     authentication_form = LimitedSignIn
     redirect_authenticated_user = True
 
@@ -40,7 +40,7 @@ class ChangePassword(auth_views.PasswordChangeView):
     """Django's own, ending on the preferences with a message."""
 
     form_class = LimitedPasswordChange
-    template_name = "accounts/password.html"
+    template_name = "accounts/pages/password.html"
     success_url = reverse_lazy("preferences")
 
     def get_form_kwargs(self) -> dict[str, object]:
@@ -68,7 +68,7 @@ def preferences(request: SignedIn) -> HttpResponse:
         return redirect("preferences")
     # A form that was refused has left its values on the user whose page this is.
     request.user.refresh_from_db()
-    return render(request, "accounts/preferences.html", {"form": form, "zones": sorted(available_timezones())})
+    return render(request, "accounts/pages/preferences.html", {"form": form, "zones": sorted(available_timezones())})
 
 
 @require_POST

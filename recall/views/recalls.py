@@ -91,7 +91,7 @@ def recall_list(request: SignedIn) -> HttpResponse:
         "only_of": titled([of])[0] if (of := form.cleaned_data.get("conversation")) else None,
         "many_apps": Application.objects.all()[:2].count() > 1,
     }
-    return render(request, "recall/recalls.html", context)
+    return render(request, "recall/pages/recalls.html", context)
 
 
 def _narrowed(form: RecallFilter) -> QuerySet[Recall]:
@@ -137,10 +137,12 @@ def recall_new(request: SignedIn) -> HttpResponse:
     """The form; then what it would do; then, confirmed, the recall. The query string may fill the form."""
     if request.method != "POST" or "edit" in request.POST:
         initial = request.POST.dict() if request.method == "POST" else _initial(request)
-        return render(request, "recall/recall_new.html", {"form": RecallForm(initial=initial, actor=request.user)})
+        return render(
+            request, "recall/pages/recall_new.html", {"form": RecallForm(initial=initial, actor=request.user)}
+        )
     form = RecallForm(request.POST, actor=request.user)
     if not form.is_valid():
-        return render(request, "recall/recall_new.html", {"form": form})
+        return render(request, "recall/pages/recall_new.html", {"form": form})
     if "confirm" not in request.POST or not form.clean_count():
         return _show_review(request, form)
     try:
@@ -219,7 +221,7 @@ def _show_review(request: SignedIn, form: RecallForm, changed: reviewed.Changed 
         "gone": _verified_gone(conversation, timestamps),
         "grace": int(settings.RECALL_GRACE_SECONDS),
     }
-    return render(request, "recall/recall_review.html", context | _senders(conversation, preview))
+    return render(request, "recall/pages/recall_review.html", context | _senders(conversation, preview))
 
 
 def _earlier(items: list[RecallItem]) -> list[dict[str, Any]]:
@@ -282,7 +284,7 @@ def recall_detail(request: SignedIn, pk: UUID) -> HttpResponse:
     context = _status(request, recall)
     if request.htmx and request.GET.get("seen") == context["seen"]:
         return HttpResponse(status=204)
-    template = "recall/_recall_status.html" if request.htmx else "recall/recall.html"
+    template = "recall/partials/_recall_status.html" if request.htmx else "recall/pages/recall.html"
     return render(request, template, context | _calls(request, recall) | _items(request, recall))
 
 
@@ -295,7 +297,7 @@ def recall_settle(request: SignedIn, pk: UUID) -> HttpResponse:
     form = DecisionForm(request.POST)
     if not form.is_valid():
         context = _status(request, recall) | _calls(request, recall) | _items(request, recall)
-        return render(request, "recall/recall.html", context | {"decision_form": form})
+        return render(request, "recall/pages/recall.html", context | {"decision_form": form})
     again, note = form.cleaned_data["decision"] == "again", form.cleaned_data["note"]
 
     def decide() -> str:
