@@ -1,4 +1,4 @@
-"""Templates: where they stand, that each is named somewhere, that each name has a file, and how long their lines are."""
+"""Templates: where they stand, that each is named and each name has a file, and how long their lines are."""
 
 from __future__ import annotations
 
