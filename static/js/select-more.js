@@ -10,7 +10,7 @@ const at = (id) => document.getElementById(id);
 const words = form?.dataset ?? {};
 
 function say(text) {
-  at("told").textContent = text;
+  at("selection-status").textContent = text;
 }
 
 /* `refused`: what to say when the server cannot read what was asked for. */
@@ -54,7 +54,7 @@ async function inSpan() {
     say(words.saySpan);
     return;
   }
-  // Where the browser takes any text, the server says no: to this one, as far as can be told.
+  // Where the browser takes any text, the server says no: to this one, as far as this page can know.
   const wrong = times.filter((time) => Number.isNaN(Date.parse(time)));
   const given = (wrong.length ? wrong : times).join(", ");
   await take(`${words.select}?${new URLSearchParams(span)}`, { refused: fill(words.noTime, { given }) });

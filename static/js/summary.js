@@ -103,6 +103,6 @@ export function start() {
   at("review").addEventListener("click", (event) => {
     if (picked.size || at("paste").value.trim()) return;
     event.preventDefault();
-    at("told").textContent = words.none;
+    at("selection-status").textContent = words.none;
   });
 }
