@@ -35,8 +35,8 @@ lint: setup ## ruff, mypy, templates, JavaScript, CSS, migrations, deployment ch
 	$(PY) -m ruff format --check .
 	DEBUG=true $(PY) -m mypy
 	$(PY) -m djlint --quiet --lint templates
-	.venv/bin/djade --target-version 5.2 --check $(TEMPLATES)
-	$(PY) -m djhtml --tabwidth 2 --check $(TEMPLATES)
+	@.venv/bin/djade --target-version 5.2 --check $(TEMPLATES) && $(PY) -m djhtml --tabwidth 2 --check $(TEMPLATES) \
+		|| { echo "The templates named above are out of form: make format puts them right."; exit 1; }
 	$(call node,npx biome ci)
 	DEBUG=true $(PY) manage.py makemigrations --check --dry-run
 	SECRET_KEY=$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(60))') DEBUG=false HTTPS=true \
