@@ -3,10 +3,15 @@ PYTHON ?= python3
 PORT ?= 8000
 PYTHONS ?= 3.12 3.13
 PY := .venv/bin/python
+TEMPLATES = $(shell find templates -name '*.html')
+# `$(call node,COMMAND)` runs a development tool of package-lock.json; only CI must have Node.
+node = @if command -v npm >/dev/null; then $(MAKE) --no-print-directory node_modules/.package-lock.json && $(1); \
+	elif [ "$$CI" = true ]; then echo "Node 20 or later is needed to check JavaScript and CSS (Debian: npm)."; exit 1; \
+	else echo "SKIPPED: JavaScript and CSS are not checked: Node 20 or later is not installed."; fi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test test-sqlite test-postgresql test-pythons lint format bench lock messages browser \
-	soak clean
+.PHONY: help setup demo check test test-sqlite test-postgresql test-pythons test-js lint format bench lock messages \
+	browser soak clean
 
 help: ## what each target does
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -19,14 +24,21 @@ setup: .venv/ready ## the virtual environment with run-time and development depe
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
 
+node_modules/.package-lock.json: package.json package-lock.json
+	npm ci --silent
+	@touch $@
+
 demo: setup ## a running console with a sandbox to play in; Ctrl-C ends it; PORT= (default 8000)
 	@PORT=$(PORT) $(PY) -m moderation.demo
 
-lint: setup ## ruff, mypy, templates, migrations, deployment check
+lint: setup ## ruff, mypy, templates, JavaScript, CSS, migrations, deployment check
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	DEBUG=true $(PY) -m mypy
 	$(PY) -m djlint --quiet --lint templates
+	@.venv/bin/djade --target-version 5.2 --check $(TEMPLATES) && $(PY) -m djhtml --tabwidth 2 --check $(TEMPLATES) \
+		|| { echo "The templates named above are out of form: make format puts them right."; exit 1; }
+	$(call node,npx biome ci)
 	DEBUG=true $(PY) manage.py makemigrations --check --dry-run
 	SECRET_KEY=$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(60))') DEBUG=false HTTPS=true \
 		$(PY) manage.py check --deploy --fail-level WARNING
@@ -34,15 +46,21 @@ lint: setup ## ruff, mypy, templates, migrations, deployment check
 format: setup ## put code and templates into form
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+	-.venv/bin/djade --target-version 5.2 $(TEMPLATES)
+	$(PY) -m djhtml --tabwidth 2 $(TEMPLATES)
+	$(call node,npx biome check --write)
 
 messages: setup ## collect texts into locale/ and compile them (needs gettext)
 	DEBUG=true $(PY) manage.py makemessages --locale zh_Hans --no-obsolete --no-wrap --add-location file --ignore .venv --ignore data --ignore staticfiles
 	DEBUG=true $(PY) manage.py compilemessages --locale zh_Hans --ignore .venv
 
-check: lint ## lint and the quick suite: SQLite, no browser
+check: lint test-js ## lint and the quick suite: SQLite, no browser
 	$(PY) tests/run.py sqlite -q -m "not browser and not soak"
 
-test: setup browser test-sqlite test-postgresql ## the whole suite, on SQLite and on PostgreSQL
+test: setup browser test-js test-sqlite test-postgresql ## the whole suite, on SQLite and on PostgreSQL
+
+test-js: ## the unit tests of the JavaScript modules
+	$(call node,node --test tests/js/*.test.js)
 
 test-sqlite: setup
 	$(PY) tests/run.py sqlite
@@ -78,4 +96,4 @@ lock: ## pin requirements.txt and requirements-dev.txt anew from the .in files
 	rm -r .venv-lock
 
 clean: ## remove what the targets above made
-	rm -rf .venv .venv-3.* data staticfiles test-results
+	rm -rf .venv .venv-3.* node_modules data staticfiles test-results

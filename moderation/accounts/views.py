@@ -24,7 +24,7 @@ from moderation.accounts.request_types import AuthenticatedRequest
 class SignIn(auth_views.LoginView):
     """Django's sign-in, which redirects only to pages that accept GET."""
 
-    template_name = "accounts/login.html"
+    template_name = "accounts/pages/login.html"
     authentication_form = LimitedSignIn
     redirect_authenticated_user = True
 
@@ -40,7 +40,7 @@ class ChangePassword(auth_views.PasswordChangeView):
     """Django's password change, which returns to the preferences with a message."""
 
     form_class = LimitedPasswordChange
-    template_name = "accounts/password.html"
+    template_name = "accounts/pages/password.html"
     success_url = reverse_lazy("preferences")
 
     def get_form_kwargs(self) -> dict[str, object]:
@@ -68,7 +68,7 @@ def preferences(request: AuthenticatedRequest) -> HttpResponse:
         return redirect("preferences")
     # An invalid form has set its values on the user of this request.
     request.user.refresh_from_db()
-    return render(request, "accounts/preferences.html", {"form": form, "zones": sorted(available_timezones())})
+    return render(request, "accounts/pages/preferences.html", {"form": form, "zones": sorted(available_timezones())})
 
 
 @require_POST

@@ -1,8 +1,8 @@
 """Parsing of GoEasy's answers, and what each means for the effect of a call.
 
 The body's `code` decides when there is one, whatever the HTTP status (docs/goeasy-api.md, "Recall": the two may
-differ). Without a code the status decides, if it is conclusive. After code or status 408 (time-out) or 500 and above it is
-unknown whether the call had an effect: 408 was observed after the messages were gone.
+differ). Without a code the status decides, if it is conclusive. After code or status 408 (time-out) or 500 and
+above it is unknown whether the call had an effect: 408 was observed after the messages were gone.
 
 | received                                              | becomes                                     |
 |-------------------------------------------------------|---------------------------------------------|

@@ -20,4 +20,4 @@ def feed_page(request: AuthenticatedRequest) -> HttpResponse:
         (feed.health(application), request.build_absolute_uri(reverse("goeasy-webhook", args=[application.slug])))
         for application in Application.objects.all()
     ]
-    return render(request, "ingestion/feed.html", {"feeds": feeds})
+    return render(request, "ingestion/pages/feed.html", {"feeds": feeds})

@@ -57,4 +57,4 @@ def erase_text(request: AuthenticatedRequest, slug: str) -> HttpResponse:
         "problem": erasure.problem_of(found, with_notes=True),
         "shown": reviewed.token(request.user, decision, found.aspects()),
     }
-    return render(request, "privacy/erase_text.html", context)
+    return render(request, "privacy/pages/erase_text.html", context)

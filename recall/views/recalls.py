@@ -74,7 +74,7 @@ def recall_list(request: AuthenticatedRequest) -> HttpResponse:
         "only_of": titled([of])[0] if (of := form.cleaned_data.get("conversation")) else None,
         "many_apps": Application.objects.all()[:2].count() > 1,
     }
-    return render(request, "recall/recalls.html", context)
+    return render(request, "recall/pages/recalls.html", context)
 
 
 def _narrowed(form: RecallFilter) -> QuerySet[Recall]:
@@ -122,7 +122,7 @@ def recall_detail(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
     context = _status(request, recall)
     if request.htmx and request.GET.get("seen") == context["seen"]:
         return HttpResponse(status=204)
-    template = "recall/_recall_status.html" if request.htmx else "recall/recall.html"
+    template = "recall/partials/_recall_status.html" if request.htmx else "recall/pages/recall.html"
     return render(request, template, context | _calls(request, recall) | _items(request, recall))
 
 
@@ -135,7 +135,7 @@ def recall_settle(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
     form = DecisionForm(request.POST)
     if not form.is_valid():
         context = _status(request, recall) | _calls(request, recall) | _items(request, recall)
-        return render(request, "recall/recall.html", context | {"decision_form": form})
+        return render(request, "recall/pages/recall.html", context | {"decision_form": form})
     again, note = form.cleaned_data["decision"] == "again", form.cleaned_data["note"]
 
     def decide() -> str:

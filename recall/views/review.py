@@ -47,10 +47,12 @@ def recall_new(request: AuthenticatedRequest) -> HttpResponse:
     """The form; then what it would do; then, confirmed, the recall. The query string may fill the form."""
     if request.method != "POST" or "edit" in request.POST:
         initial = request.POST.dict() if request.method == "POST" else _initial(request)
-        return render(request, "recall/recall_new.html", {"form": RecallForm(initial=initial, actor=request.user)})
+        return render(
+            request, "recall/pages/recall_new.html", {"form": RecallForm(initial=initial, actor=request.user)}
+        )
     form = RecallForm(request.POST, actor=request.user)
     if not form.is_valid():
-        return render(request, "recall/recall_new.html", {"form": form})
+        return render(request, "recall/pages/recall_new.html", {"form": form})
     if "confirm" not in request.POST or not form.clean_count():
         return _show_review(request, form)
     try:
@@ -131,7 +133,7 @@ def _show_review(
         "gone": _verified_gone(conversation, timestamps),
         "grace": int(settings.RECALL_GRACE_SECONDS),
     }
-    return render(request, "recall/recall_review.html", context | _senders(conversation, preview))
+    return render(request, "recall/pages/recall_review.html", context | _senders(conversation, preview))
 
 
 def _earlier(items: list[RecallItem]) -> list[dict[str, Any]]:

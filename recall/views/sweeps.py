@@ -56,10 +56,10 @@ def sweep_new(request: AuthenticatedRequest) -> HttpResponse:
     """The form; then what would go, by conversation; then, confirmed, the sweep. The query string may fill the form."""
     if request.method != "POST" or "edit" in request.POST:
         initial = request.POST.dict() if request.method == "POST" else _initial(request)
-        return render(request, "recall/sweep_new.html", {"form": SweepForm(initial=initial, actor=request.user)})
+        return render(request, "recall/pages/sweep_new.html", {"form": SweepForm(initial=initial, actor=request.user)})
     form = SweepForm(request.POST, actor=request.user)
     if not form.is_valid():
-        return render(request, "recall/sweep_new.html", {"form": form})
+        return render(request, "recall/pages/sweep_new.html", {"form": form})
     asked = {
         "application": form.cleaned_data["app"],
         "sender_id": form.cleaned_data["sender"],
@@ -100,7 +100,7 @@ def sweep_new(request: AuthenticatedRequest) -> HttpResponse:
             form.cleaned_data["submission"] = uuid4()
     if not planned.parts:
         form.add_error(None, str(problem.message if problem else ""))
-        return render(request, "recall/sweep_new.html", {"form": form})
+        return render(request, "recall/pages/sweep_new.html", {"form": form})
     if problem:
         messages.warning(request, str(problem.message))
     return _show_review(request, form, planned, changed)
@@ -164,7 +164,7 @@ def _show_review(
         "recaller": recaller.as_field() if recaller else None,
         "grace": int(settings.RECALL_GRACE_SECONDS),
     }
-    return render(request, "recall/sweep_review.html", context)
+    return render(request, "recall/pages/sweep_review.html", context)
 
 
 # A sweep's own page
@@ -179,7 +179,7 @@ def sweep_detail(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
     context = _status(request, sweep)
     if request.htmx and request.GET.get("seen") == context["seen"]:
         return HttpResponse(status=204)
-    template = "recall/_sweep_status.html" if request.htmx else "recall/sweep.html"
+    template = "recall/partials/_sweep_status.html" if request.htmx else "recall/pages/sweep.html"
     return render(request, template, context)
 
 

@@ -1,8 +1,7 @@
 /* Puts new rows in their place by time, each row once, under the heading of its day. */
 
+import { inOrder } from "./order.js";
 import { messages } from "./rows.js";
-
-const inOrder = (one, other) => one.dataset.place - other.dataset.place || one.dataset.id - other.dataset.id;
 
 export function arrange() {
   const days = new Map();

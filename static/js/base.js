@@ -1,6 +1,9 @@
-/* On every page: dialogs, keys, menus, and one submission per click. Everything here has a plain way without it. */
+/* On every page: dialogs, keys and menus here, forms and printing in their own files. Everything in them has a plain
+   way without it. */
 
 import { show as showNotice } from "./notice.js";
+import "./forms.js";
+import "./print.js";
 
 const isTyping = (target) => target.closest("input, textarea, select, [contenteditable]") !== null;
 
@@ -25,7 +28,10 @@ for (const dialog of document.querySelectorAll("dialog")) {
   dialog.addEventListener("click", (event) => {
     const box = dialog.getBoundingClientRect();
     const inside =
-      event.clientX >= box.left && event.clientX <= box.right && event.clientY >= box.top && event.clientY <= box.bottom;
+      event.clientX >= box.left &&
+      event.clientX <= box.right &&
+      event.clientY >= box.top &&
+      event.clientY <= box.bottom;
     if (event.target === dialog && !inside && event.detail > 0) dialog.close();
   });
 }
@@ -34,31 +40,35 @@ for (const dialog of document.querySelectorAll("dialog")) {
 
 let leader = 0;
 
-document.addEventListener("keydown", (event) => {
-  if (event.defaultPrevented || event.isComposing) return;
-  if ((event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey && event.key.toLowerCase() === "k") {
-    event.preventDefault();
-    open("jump-dialog");
-    return;
-  }
-  if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
-  if (document.querySelector("dialog[open]")) return;
-  if (event.key === "?") {
-    event.preventDefault();
-    open("help-dialog");
-  } else if (event.key === "g") {
-    leader = event.timeStamp;
-  } else if (leader && event.timeStamp - leader < 1500) {
-    leader = 0;
-    const link = document.querySelector(`[data-go="${CSS.escape(event.key)}"]`);
-    if (link) {
-      // A page's own letters do not see the second of the two.
+document.addEventListener(
+  "keydown",
+  (event) => {
+    if (event.defaultPrevented || event.isComposing) return;
+    if ((event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey && event.key.toLowerCase() === "k") {
       event.preventDefault();
-      event.stopPropagation();
-      link.click();
+      open("jump-dialog");
+      return;
     }
-  }
-}, { capture: true });
+    if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
+    if (document.querySelector("dialog[open]")) return;
+    if (event.key === "?") {
+      event.preventDefault();
+      open("help-dialog");
+    } else if (event.key === "g") {
+      leader = event.timeStamp;
+    } else if (leader && event.timeStamp - leader < 1500) {
+      leader = 0;
+      const link = document.querySelector(`[data-go="${CSS.escape(event.key)}"]`);
+      if (link) {
+        // A page's own letters do not see the second of the two.
+        event.preventDefault();
+        event.stopPropagation();
+        link.click();
+      }
+    }
+  },
+  { capture: true },
+);
 
 /* Menus close like menus do. */
 
@@ -77,35 +87,6 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-/* One submission per form that changes something. The server would recognise a second one; people need not wonder. */
-
-const buttonsOf = (form) => form.querySelectorAll("button:not([type=button])");
-
-function release(form) {
-  delete form.dataset.submitted;
-  for (const button of buttonsOf(form)) button.removeAttribute("aria-disabled");
-}
-
-document.addEventListener("submit", (event) => {
-  const form = event.target;
-  if (form.method !== "post") return;
-  if (form.dataset.submitted) {
-    event.preventDefault();
-    event.stopImmediatePropagation();
-    return;
-  }
-  form.dataset.submitted = "yes";
-  for (const button of buttonsOf(form)) button.setAttribute("aria-disabled", "true");
-  // A page that never comes must not leave the buttons dead.
-  setTimeout(release, 10_000, form);
-}, { capture: true });
-
-window.addEventListener("pageshow", () => document.querySelectorAll("form[data-submitted]").forEach(release));
-document.addEventListener("htmx:afterRequest", (event) => {
-  const form = event.target.closest?.("form");
-  if (form) release(form);
-});
-
 /* The browser's own time zone, offered to whoever has not chosen one. */
 
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
@@ -115,35 +96,6 @@ for (const hint of document.querySelectorAll("[data-zone-hint]")) {
   hint.textContent = hint.dataset.text.replace("{zone}", zone);
   hint.hidden = false;
 }
-
-/* One kind of conversation at a time: the other kind's fields are neither shown nor sent. */
-
-for (const form of document.querySelectorAll("form:has([data-kind-fields])")) {
-  const show = () => {
-    const kind = form.querySelector("input[name=kind]:checked")?.value;
-    for (const group of form.querySelectorAll("[data-kind-fields]")) {
-      group.hidden = kind !== undefined && group.dataset.kindFields !== kind;
-      for (const input of group.querySelectorAll("input")) input.disabled = group.hidden;
-    }
-  };
-  form.addEventListener("change", show);
-  show();
-}
-
-/* Printing: open folded parts meanwhile, and write when the page was printed. */
-
-let folded = [];
-
-window.addEventListener("beforeprint", () => {
-  folded = [...document.querySelectorAll("main details:not([open], [data-menu])")];
-  for (const details of folded) details.open = true;
-  const time = new Date().toISOString().slice(0, 19).replace("T", " ");
-  for (const part of document.querySelectorAll("[data-printed]")) part.textContent = part.dataset.printed.replace("{time}", time);
-});
-
-window.addEventListener("afterprint", () => {
-  for (const details of folded) details.open = false;
-});
 
 /* When the session has ended, a polling page says so and stays as it is. */
 

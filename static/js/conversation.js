@@ -1,21 +1,20 @@
 /* A conversation's page: ticking and turning pages. What it adds to, works without it. */
 
 import { arrange } from "./arrange.js";
+import { filter } from "./filter.js";
 import { start as startKeyboard } from "./keyboard.js";
 import { start as startMedia } from "./media.js";
+import { range } from "./order.js";
 import { current, focusRow, makeCurrent, messages, rows, settle } from "./rows.js";
+import { start as startSelectMore } from "./select-more.js";
 import { choose, form, start as startSelection, update, whenChanged } from "./selection.js";
-import { filter, start as startSelectMore } from "./select-more.js";
 import { show, start as startSummary } from "./summary.js";
 
 let anchor = null;
 
 /* Select or unselect a row; with `extend`, every row from the last one chosen to it. */
 function select(row, on, extend) {
-  const all = rows();
-  const from = extend && anchor?.isConnected ? all.indexOf(anchor) : -1;
-  const to = all.indexOf(row);
-  choose(from < 0 ? [row] : all.slice(Math.min(from, to), Math.max(from, to) + 1), on);
+  choose(extend && anchor?.isConnected ? range(rows(), anchor, row) : [row], on);
   anchor = row;
 }
 

@@ -1,8 +1,9 @@
 /* The letters that are printed on the buttons. None does anything while somebody types. */
 
+import { filtered } from "./filter.js";
 import { boxOf, current, focusRow, messages, neighbour } from "./rows.js";
+import { fromSender } from "./select-more.js";
 import { choose, clear, form } from "./selection.js";
-import { filtered, fromSender } from "./select-more.js";
 
 const isTyping = (target) => target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]") !== null;
 
@@ -52,7 +53,8 @@ export function start(select) {
     if (document.querySelector("dialog[open]")) return;
     const key = event.key.toLowerCase();
     if (key === "escape") return back(event.target);
-    if (key === "enter" && event.target.id === "filter") return void filtered().then(() => current() && focusRow(current()));
+    if (key === "enter" && event.target.id === "filter")
+      return void filtered().then(() => current() && focusRow(current()));
     if (isTyping(event.target)) return;
     const onRow = event.target.matches(".message, body");
     let act = keys[key];

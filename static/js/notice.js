@@ -9,3 +9,10 @@ export function show(name) {
   const ready = document.getElementById(`${name}-notice`);
   ready?.parentElement.prepend(ready.content.cloneNode(true));
 }
+
+/* Whether the server sends to the sign-in instead of answering (a fetch with redirect: "manual"); the page says so. */
+export function leadsToSignIn(response) {
+  if (response.type !== "opaqueredirect") return false;
+  show("signed-out");
+  return true;
+}

@@ -1,5 +1,8 @@
 /* A recall's page: the countdown, and swaps that leave open what the reader has opened. And the count under a paste. */
 
+import { fill } from "./text.js";
+import { callsFor, timestampsIn } from "./timestamps.js";
+
 function countDown(element) {
   const ends = performance.now() + 1000 * Number(element.dataset.countdown);
   const step = () => {
@@ -39,11 +42,9 @@ if (connection) {
 for (const output of document.querySelectorAll("[data-count-of]")) {
   const field = document.getElementById(output.dataset.countOf);
   const count = () => {
-    const found = new Set(field.value.normalize("NFKC").match(/(?<!\d)\d{13}(?!\d)/g));
-    output.hidden = found.size === 0;
-    output.textContent = output.dataset.text
-      .replace("{timestamps}", found.size)
-      .replace("{calls}", Math.ceil(found.size / 20));
+    const timestamps = timestampsIn(field.value).size;
+    output.hidden = timestamps === 0;
+    output.textContent = fill(output.dataset.text, { timestamps, calls: callsFor(timestamps) });
   };
   field.addEventListener("input", count);
   count();

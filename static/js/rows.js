@@ -1,5 +1,7 @@
 /* The timeline's rows: one of them is the current one, and only it is in the order of the Tab key. */
 
+import { stepped } from "./order.js";
+
 export const messages = document.getElementById("messages");
 let latest = null;
 
@@ -37,8 +39,6 @@ export function focusRow(row) {
 
 /* The row `step` rows on, or the one at the end; the current one itself when no row has been visited yet. */
 export function neighbour(step) {
-  const all = rows();
   const here = current();
-  if (!here || !latest) return here;
-  return all[Math.min(Math.max(all.indexOf(here) + step, 0), all.length - 1)];
+  return here && latest ? stepped(rows(), here, step) : here;
 }

@@ -7,7 +7,9 @@ export const picked = new Map();
 let sent = "";
 let changed = () => {};
 
-export const whenChanged = (then) => { changed = then; };
+export const whenChanged = (then) => {
+  changed = then;
+};
 
 function save() {
   try {
@@ -48,10 +50,10 @@ export function update() {
   changed();
 }
 
-/* `entries`: pairs of a timestamp (text) and what is told about it. Returns how many were not selected before. */
+/* `entries`: pairs of a timestamp (text) and what is known of its messages. Returns how many were not selected before. */
 export function add(entries) {
   const before = picked.size;
-  for (const [timestamp, told] of entries) picked.set(String(timestamp), told);
+  for (const [timestamp, entry] of entries) picked.set(String(timestamp), entry);
   update();
   return picked.size - before;
 }
@@ -78,11 +80,13 @@ function freshId() {
 
 export function start() {
   const kept = load();
-  const past = [...document.querySelectorAll("[data-submission]")].map((each) => each.dataset.submission.replaceAll("-", ""));
+  const past = [...document.querySelectorAll("[data-submission]")].map((each) =>
+    each.dataset.submission.replaceAll("-", ""),
+  );
   // What went out with a recall is no longer a selection.
   if (!past.includes(kept.sent)) {
     sent = kept.sent ?? "";
-    for (const [timestamp, told] of kept.picked ?? []) picked.set(timestamp, told);
+    for (const [timestamp, entry] of kept.picked ?? []) picked.set(timestamp, entry);
   }
   // Ticked without script, on a page that the server made, or before this script had come.
   for (const input of form.querySelectorAll("input[type=hidden][name=timestamps]")) {
@@ -102,5 +106,7 @@ export function start() {
   });
   update();
   // A page from the browser's memory does not know of a recall that was made since.
-  window.addEventListener("pageshow", (event) => { if (event.persisted && sent) location.reload(); });
+  window.addEventListener("pageshow", (event) => {
+    if (event.persisted && sent) location.reload();
+  });
 }

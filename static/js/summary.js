@@ -1,13 +1,13 @@
-/* The selection, told: how many, how many calls, whose, which. */
+/* The selection in words: how many, how many calls, whose, which. */
 
+import { senders, sorted, totals } from "./figures.js";
 import { clear, form, picked, remove } from "./selection.js";
+import { count, fill } from "./text.js";
 
-const CALL = 20;
-const SHOWN = 6;
+const SENDERS = 5;
+const MESSAGES = 6;
 const words = form?.dataset ?? {};
 const at = (id) => document.getElementById(id);
-const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_whole, name) => values[name]);
-const number = (n, one, many) => (n === 1 ? one : fill(many, { n }));
 
 function item(...parts) {
   const made = document.createElement("li");
@@ -30,27 +30,20 @@ function sweep(id, name) {
   return link;
 }
 
-function senders(entries) {
-  const counts = new Map();
-  for (const [, told] of entries) {
-    const key = told.sender || "";
-    const known = counts.get(key) ?? { id: key, name: told.name || told.sender || words.unknownText, n: 0 };
-    known.n += told.count;
-    counts.set(key, known);
-  }
-  const sorted = [...counts.values()].sort((one, other) => other.n - one.n);
-  const shown = sorted.slice(0, 5).map(({ id, name, n }) => {
-    const line = item(part("bdi", "", name), " ", part("span", "number", n));
+function listSenders(entries) {
+  const all = senders(entries);
+  const shown = all.slice(0, SENDERS).map(({ id, name, n }) => {
+    const line = item(part("bdi", "", name || words.unknownText), " ", part("span", "number", n));
     if (id) line.append(" ", sweep(id, name));
     return line;
   });
-  if (sorted.length > 5) shown.push(item(fill(words.more, { n: sorted.length - 5 })));
+  if (all.length > SENDERS) shown.push(item(fill(words.more, { n: all.length - SENDERS })));
   at("picked-senders").replaceChildren(...shown);
 }
 
-function list(entries) {
-  const shown = entries.slice(0, SHOWN).map(([timestamp, told]) => {
-    const text = told.text || words.unknownText;
+function listMessages(entries) {
+  const shown = entries.slice(0, MESSAGES).map(([timestamp, entry]) => {
+    const text = entry.text || words.unknownText;
     const button = part("button", "button quiet", "×");
     button.type = "button";
     button.setAttribute("aria-label", fill(words.remove, { text: `${text} ${timestamp}` }));
@@ -62,24 +55,22 @@ function list(entries) {
     line.append(part("bdi", "", text), part("span", "stamp", timestamp));
     return item(line, button);
   });
-  if (entries.length > SHOWN) shown.push(item(fill(words.more, { n: entries.length - SHOWN })));
+  if (entries.length > MESSAGES) shown.push(item(fill(words.more, { n: entries.length - MESSAGES })));
   at("picked-list").replaceChildren(...shown);
 }
 
 export function show() {
-  const entries = [...picked].sort(([one], [other]) => Number(one) - Number(other));
-  const messages = entries.reduce((sum, [, told]) => sum + told.count, 0);
-  const calls = Math.ceil(entries.length / CALL);
+  const entries = sorted(picked);
+  const { messages, calls, shared } = totals(entries);
   const sum = entries.length
-    ? `${number(messages, words.one, words.many)} → ${number(calls, words.oneCall, words.manyCalls)}`
+    ? `${count(messages, words.one, words.many)} → ${count(calls, words.oneCall, words.manyCalls)}`
     : words.none;
   at("sum").textContent = sum;
   at("sum").classList.toggle("some", entries.length > 0);
   at("bar-sum").textContent = sum;
   at("bar").hidden = at("clear").hidden = at("picked").hidden = !entries.length;
-  senders(entries);
-  list(entries);
-  const shared = entries.reduce((n, [, told]) => n + (told.count > 1 ? told.count : 0), 0);
+  listSenders(entries);
+  listMessages(entries);
   at("picked-shared").hidden = !shared;
   at("picked-shared").textContent = fill(words.shared, { n: shared });
   const tooMany = entries.length > Number(words.most);
@@ -112,6 +103,6 @@ export function start() {
   at("review").addEventListener("click", (event) => {
     if (picked.size || at("paste").value.trim()) return;
     event.preventDefault();
-    at("told").textContent = words.none;
+    at("selection-status").textContent = words.none;
   });
 }

@@ -1,20 +1,17 @@
 /* Keeps what is typed into a form in this tab, by account and page. If the session ends before the form is sent, it is
    filled in again after signing in. Signing out, or another account, erases it. Secrets are never kept. */
 
+import { isDue, isKept, isOf, isOurs, keyOf } from "./drafts.js";
 import { show as showNotice } from "./notice.js";
 
 const account = document.querySelector("meta[name=account]");
 const person = account?.content ?? "";
 // What answers a POST at an address of its own is filled in again on the page that has the form.
 const page = new URL(account?.dataset.page || location.href, location.href).pathname;
-const SECRET = /passw|secret|key|token|^typed/i;
-const TYPES = ["text", "search", "number", "email", "url", "tel", "date", "time", "datetime-local", "checkbox", "radio"];
-const HOURS = 12;
-const key = `typed-${person}-${page}`;
+const key = keyOf(person, page);
 
-const isKept = (field) =>
-  field.name && !SECRET.test(field.name) && !field.closest("#messages")
-  && (field.matches("textarea, select:not([multiple])") || (field.matches("input") && TYPES.includes(field.type)));
+/* The timeline's boxes belong to the selection, which is kept by itself. */
+const isToBeKept = (field) => isKept(field) && !field.closest("#messages");
 
 /* The fields of every POST form, each with a name that is the same after a reload. */
 function* fields() {
@@ -22,7 +19,7 @@ function* fields() {
     if (form.method !== "post") continue;
     const counts = {};
     for (const field of form.elements) {
-      if (!isKept(field)) continue;
+      if (!isToBeKept(field)) continue;
       const name = `${form.getAttribute("action") ?? ""} ${field.name} ${field.type}`;
       counts[name] = (counts[name] ?? 0) + 1;
       yield [`${name} ${counts[name]}`, field, form];
@@ -31,7 +28,7 @@ function* fields() {
 }
 
 const isTicked = (field) => field.type === "checkbox" || field.type === "radio";
-const valueOf = (field) => (isTicked(field) ? field.checked : field.value);
+const stateOf = (field) => (isTicked(field) ? field.checked : field.value);
 
 function read(name) {
   try {
@@ -52,7 +49,7 @@ function write(name, entry) {
 function erase(isErased) {
   try {
     for (const name of Object.keys(sessionStorage)) {
-      if (/^(typed|selection)-/.test(name) && isErased(name)) sessionStorage.removeItem(name);
+      if (isOurs(name) && isErased(name)) sessionStorage.removeItem(name);
     }
   } catch {
     // No storage: nothing was kept.
@@ -68,15 +65,15 @@ function markAll() {
 
 function save(event) {
   const form = event.target.form;
-  if (!person || form?.method !== "post" || !isKept(event.target)) return;
+  if (!person || form?.method !== "post" || !isToBeKept(event.target)) return;
   const entry = read(key) ?? { values: {} };
-  for (const [name, field, of] of fields()) if (of === form) entry.values[name] = valueOf(field);
+  for (const [name, field, of] of fields()) if (of === form) entry.values[name] = stateOf(field);
   write(key, { values: entry.values, at: Date.now() });
 }
 
 function fill(values) {
   for (const [name, field] of fields()) {
-    if (!(name in values) || valueOf(field) === values[name]) continue;
+    if (!(name in values) || stateOf(field) === values[name]) continue;
     if (isTicked(field)) field.checked = values[name];
     else field.value = values[name];
     for (let box = field.closest("details"); box; box = box.parentElement.closest("details")) box.open = true;
@@ -90,11 +87,10 @@ try {
     markAll();
   } else {
     // A form that was sent and did not lead to the sign-in has arrived.
-    erase((name) => name.split("-", 2)[1] !== person || read(name)?.sent === true);
+    erase((name) => !isOf(name, person) || read(name)?.sent === true);
     const entry = read(key);
-    const isToBeFilled = entry?.again && Date.now() - entry.at < HOURS * 3600 * 1000;
     // Wait until every script of the page listens.
-    if (isToBeFilled) {
+    if (isDue(entry, Date.now())) {
       write(key, { ...entry, again: false });
       document.addEventListener("DOMContentLoaded", () => fill(entry.values));
     } else {
@@ -107,8 +103,12 @@ try {
 
 document.addEventListener("input", save);
 document.addEventListener("change", save);
-document.addEventListener("submit", (event) => {
-  const entry = read(key);
-  if (event.target.matches("[data-sign-out], #logout-form")) erase(() => true);
-  else if (entry && event.target.method === "post") write(key, { ...entry, sent: true });
-}, { capture: true });
+document.addEventListener(
+  "submit",
+  (event) => {
+    const entry = read(key);
+    if (event.target.matches("[data-sign-out], #logout-form")) erase(() => true);
+    else if (entry && event.target.method === "post") write(key, { ...entry, sent: true });
+  },
+  { capture: true },
+);

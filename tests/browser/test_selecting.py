@@ -80,7 +80,7 @@ def test_a_span_of_time_is_selected_in_the_moderators_zone(console: Console, ope
         at = datetime.fromtimestamp(timestamp // 1000, ZoneInfo("Asia/Shanghai"))
         page.locator(f"#{name}").fill(at.strftime("%Y-%m-%dT%H:%M:%S"))
     page.locator("#select-span").click()
-    expect(page.locator("#told")).to_have_text("Added: 5. Selected: 5.")
+    expect(page.locator("#selection-status")).to_have_text("Added: 5. Selected: 5.")
     for timestamp in talk.timestamps:
         expect(message(page, timestamp).locator("input")).to_be_checked(checked=timestamp in wanted)
 
@@ -94,10 +94,10 @@ def test_a_pasted_list_is_cleaned_and_what_was_dropped_is_said(console: Console,
     full_width = str(two).translate(str.maketrans("0123456789", "０１２３４５６７８９"))
     page.locator("#paste").fill(f"{one}, {one}\n{full_width}，{three + 5}\n{one // 1000}")
     page.locator("#select-pasted").click()
-    told = page.locator("#told")
-    expect(told).to_contain_text("Added: 3. Selected: 3.")
-    expect(told).to_contain_text("Not in the archive, selected all the same: 1.")
-    expect(told).to_contain_text(f"“{one // 1000}” has 10 digits, so it is in seconds")
+    status = page.locator("#selection-status")
+    expect(status).to_contain_text("Added: 3. Selected: 3.")
+    expect(status).to_contain_text("Not in the archive, selected all the same: 1.")
+    expect(status).to_contain_text(f"“{one // 1000}” has 10 digits, so it is in seconds")
     # What was not understood is left to be put right.
     expect(page.locator("#paste")).to_have_value(str(one // 1000))
     page.locator("#paste").fill("")
@@ -174,13 +174,13 @@ def test_a_time_that_is_none_is_named_and_selects_nothing(console: Console, open
     page = open_browser()
     open_talk(page, talk)
     page.locator("#select-more summary").click()
-    since, told = page.locator("#since"), page.locator("#told")
+    since, status = page.locator("#since"), page.locator("#selection-status")
     page.locator("#until").fill("2999-12-31T23:59:59")
     # Half-typed: the browser has no value for it, and what is left would select both messages.
     since.focus()
     page.keyboard.type("12")
     since.press("Enter")
-    expect(told).to_have_text(
+    expect(status).to_have_text(
         "“From” is not a date and time yet: fill in every part of it, or clear the field.",
     )
     expect(since).to_have_attribute("aria-invalid", "true")
@@ -189,7 +189,7 @@ def test_a_time_that_is_none_is_named_and_selects_nothing(console: Console, open
     since.fill("0002-01-01T00:00:00")
     expect(since).not_to_have_attribute("aria-invalid", "true")
     page.locator("#select-span").click()
-    expect(told).to_contain_text("“From” is not a date and time yet")
+    expect(status).to_contain_text("“From” is not a date and time yet")
     # Mistakes here do not keep the recall's own form from going.
     tick(page, talk.timestamps[0])
     review(page)
@@ -201,14 +201,14 @@ def test_a_time_that_is_none_is_named_and_selects_nothing(console: Console, open
     page.locator("#select-more summary").click()
     since.evaluate("(field) => { field.type = 'text'; field.value = 'yesterday'; }")
     page.locator("#select-span").click()
-    expect(told).to_have_text(
+    expect(status).to_have_text(
         "That is not a date and time: yesterday. Give one like 2026-01-31T09:30:00, or clear the field.",
     )
     expect(page.locator("#sum")).to_have_text("Nothing is selected.")
     since.fill("")
     page.locator("#until").fill("2999-12-31T23:59:59")
     page.locator("#select-span").click()
-    expect(told).to_have_text("Added: 2. Selected: 2.")
+    expect(status).to_have_text("Added: 2. Selected: 2.")
 
 
 def test_a_selection_is_not_the_next_persons(console: Console, open_browser: OpenBrowser) -> None:

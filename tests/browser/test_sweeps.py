@@ -67,7 +67,7 @@ def test_a_sweep_is_called_off_before_anything_left(console: Console, open_brows
     page.goto(f"/sweeps/new/?sender={sender}")
     page.get_by_label("Reason").select_option("spam")
     page.get_by_role("button", name="Review").click()
-    page.get_by_label(re.compile("^Type 27")).fill("27")
+    page.get_by_label("Type 27, the number of timestamps, to confirm").fill("27")
     page.locator("button[name=confirm]").click()
     page.locator("#call-off").click()
     expect(page.locator("#recall-status")).to_contain_text("Sending has ended in 2 of 2 conversations.")

@@ -137,13 +137,13 @@ def conversation(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     else:
         found.record_opening("conversation")
     if request.htmx:
-        return render(request, "desk/_timeline.html", context)
+        return render(request, "desk/partials/_timeline.html", context)
     context |= _beside(request, found, typed) | _kept(found, window.messages)
     context["unreadable"] = unreadable.count(found)
     context["hold_shown"] = reviewed.token(request.user, f"hold:{found.pk}", retention.to_hold(found))
     context["elsewhere"] = sorted(kept - {message.timestamp for message in window.messages})
     context["most"] = MAX_TIMESTAMPS
-    response = render(request, "desk/conversation.html", context)
+    response = render(request, "desk/pages/conversation.html", context)
     # On no other page may a browser ask the hosts of attachments.
     origins = found.application.allowed_media_origins
     csp_update({"img-src": origins, "media-src": origins})(lambda _request: response)(request)
@@ -333,7 +333,7 @@ def conversation_news(request: AuthenticatedRequest, pk: int) -> HttpResponse:
         "seen": seen,
         "problem": problem_sentence(reading.problem) if reading.problem else "",
     }
-    return render(request, "desk/_news.html", context)
+    return render(request, "desk/partials/_news.html", context)
 
 
 def _ms(text: str) -> int | None:

@@ -56,7 +56,7 @@ def home(request: AuthenticatedRequest) -> HttpResponse:
         "audit_alarms": alarms.live() if request.user.has_perm("audit.view_auditentry") else [],
         "forwarding_is_ignored": forwarding_is_ignored(),
     }
-    return render(request, "desk/home.html", context)
+    return render(request, "desk/pages/home.html", context)
 
 
 def sweeps_with(which: Q) -> list[Sweep]:

@@ -51,7 +51,7 @@ def jump(request: AuthenticatedRequest) -> HttpResponse:
         "user_a": pair[0],
         "user_b": pair[1],
     }
-    return render(request, "desk/jump.html", context)
+    return render(request, "desk/pages/jump.html", context)
 
 
 def find(text: str) -> tuple[list[tuple[str, object]], bool]:

@@ -90,7 +90,7 @@ def conversation_list(request: AuthenticatedRequest) -> HttpResponse:
         context |= _messages(request, form.wanted())
         only = titled(Conversation.objects.filter(pk__in=form.wanted().conversations).select_related("application"))
         context |= {"only": only, "progress": index.progress()}
-    return render(request, "desk/conversation_list.html", context)
+    return render(request, "desk/pages/conversation_list.html", context)
 
 
 def _people(form: MessageFilter, all_applications: list[Application]) -> list[Sender]:
@@ -170,7 +170,7 @@ def open_conversation(request: AuthenticatedRequest) -> HttpResponse:
     else:
         form = ConversationForm(initial={"kind": Kind.PRIVATE, **request.GET.dict()})
     recall_instead = urlencode({name: form[name].value() or "" for name in form.fields})
-    return render(request, "desk/open_conversation.html", {"form": form, "recall_instead": recall_instead})
+    return render(request, "desk/pages/open_conversation.html", {"form": form, "recall_instead": recall_instead})
 
 
 @login_required
@@ -189,7 +189,7 @@ def ticked_messages(request: AuthenticatedRequest) -> HttpResponse:
     if len(recalls) == 1:
         return redirect(recalls[0][2])
     titled(conversation for conversation, _number, _address in recalls)
-    return render(request, "desk/ticked_messages.html", {"recalls": recalls})
+    return render(request, "desk/pages/ticked_messages.html", {"recalls": recalls})
 
 
 def _recall_address(conversation: Conversation, messages: list[Message]) -> str:
@@ -270,7 +270,7 @@ def sender_page(request: AuthenticatedRequest, slug: str) -> HttpResponse:
         "more_conversations": len(conversations) > CONVERSATIONS_SHOWN,
         **_messages(request, query.Wanted(senders=[user_id], applications=[application.pk])),
     }
-    return render(request, "desk/sender.html", context)
+    return render(request, "desk/pages/sender.html", context)
 
 
 def _names(latest: list[Message]) -> list[str]:

@@ -1,0 +1,94 @@
+"""Templates: where they stand, that each is named and each name has a file, and how long their lines are."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from django.template import TemplateDoesNotExist
+from django.template.loader import get_template
+
+ROOT = Path(__file__).resolve().parent.parent
+TEMPLATES = ROOT / "templates"
+PATHS = {path.relative_to(TEMPLATES).as_posix(): path for path in TEMPLATES.rglob("*.html")}
+NAMED_IN_TEMPLATE = re.compile(r"{%\s*(?:include|extends)\s+[\"']([^\"']+)[\"']")
+# Django looks for these itself.
+NAMED_BY_DJANGO = {"403.html", "403_csrf.html", "404.html", "500.html", "admin/base_site.html"}
+MAX_LINE = 120
+
+
+def names_in_templates() -> Iterator[tuple[str, str]]:
+    """Each template's name in another one, with the file that has it."""
+    for name, path in PATHS.items():
+        for found in NAMED_IN_TEMPLATE.findall(path.read_text(encoding="utf-8")):
+            yield found, f"templates/{name}"
+
+
+def names_in_code() -> Iterator[tuple[str, str]]:
+    """Each text of the code that ends like a template's name; it may be the last part of one."""
+    for app in ("moderation", "recall"):
+        for path in (ROOT / app).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.endswith(".html"):
+                    yield node.value, path.relative_to(ROOT).as_posix()
+
+
+def is_named(path: str, names: set[str]) -> bool:
+    """Whether one of the names is the path, or the last part of it where code puts the name together."""
+    return path in names or any("/" not in name and path.endswith(f"/{name}") for name in names)
+
+
+def exists(name: str) -> bool:
+    if name in PATHS or ("/" not in name and any(path.endswith(f"/{name}") for path in PATHS)):
+        return True
+    try:
+        get_template(name)
+    except TemplateDoesNotExist:
+        return False
+    return True
+
+
+def test_every_template_that_is_named_has_a_file() -> None:
+    missing = [
+        f"{place} names the template “{name}”, which has no file."
+        for name, place in [*names_in_templates(), *names_in_code()]
+        if not exists(name)
+    ]
+    assert missing == [], "\n".join(missing)
+
+
+def test_every_template_is_named_in_code_or_in_another_template() -> None:
+    names = {name for name, _place in [*names_in_templates(), *names_in_code()]} | NAMED_BY_DJANGO
+    unused = [f"templates/{path} is named by no code and no template." for path in PATHS if not is_named(path, names)]
+    assert unused == [], "\n".join(unused)
+
+
+def is_in_place(path: str) -> bool:
+    """Whether the path is one of the places that templates have; Django fixes those of its own and of its admin's."""
+    if path in NAMED_BY_DJANGO | {"base.html"} or path.startswith("admin/"):
+        return True
+    folder, _slash, name = path.rpartition("/")
+    if name.startswith("_"):
+        return folder == "partials" or folder.endswith("/partials") or folder == "archive/messages"
+    return folder.endswith("/pages")
+
+
+def test_pages_and_partials_of_an_app_are_in_folders_of_their_own() -> None:
+    misplaced = [
+        f"templates/{path} belongs into templates/<app>/pages/, or with a name that begins with “_” into partials/."
+        for path in PATHS
+        if not is_in_place(path)
+    ]
+    assert misplaced == [], "\n".join(misplaced)
+
+
+def test_no_line_of_a_template_is_longer_than_120_characters() -> None:
+    long = [
+        f"templates/{name}, line {number} has {len(line)} characters: at most {MAX_LINE} are readable."
+        for name, path in PATHS.items()
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if len(line) > MAX_LINE
+    ]
+    assert long == [], "\n".join(long)
