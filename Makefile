@@ -22,9 +22,10 @@ setup: .venv/ready ## the virtual environment with run-time and development depe
 demo: setup ## a running console with a sandbox to play in; Ctrl-C ends it; PORT= (default 8000)
 	@PORT=$(PORT) $(PY) -m moderation.demo
 
-lint: setup ## ruff, mypy, templates, migrations, deployment check
+lint: setup ## ruff, layers, mypy, templates, migrations, deployment check
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	.venv/bin/lint-imports --no-logo --no-cache
 	DEBUG=true $(PY) -m mypy
 	$(PY) -m djlint --quiet --lint templates
 	DEBUG=true $(PY) manage.py makemigrations --check --dry-run
