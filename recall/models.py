@@ -106,7 +106,7 @@ class Recall(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     application = models.ForeignKey(Application, models.PROTECT, verbose_name=_("application"))
     conversation = models.ForeignKey(Conversation, models.PROTECT, verbose_name=_("conversation"))
-    # What the conversation was called when it was decided; empty in recalls of before that was kept.
+    # What the conversation was called when it was decided.
     conversation_title = models.CharField(max_length=520, blank=True, default="", editable=False)
     sweep = models.ForeignKey(Sweep, models.PROTECT, null=True, related_name="recalls", verbose_name=_("sweep"))
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, verbose_name=_("actor"))
@@ -380,7 +380,7 @@ class Evidence(models.Model):
     type = models.CharField(max_length=64, blank=True, default="")
     raw = models.TextField()
     sha256 = models.CharField(max_length=64)
-    # Empty in evidence of before there were any.
+    # The salt is empty once the text was erased.
     salt = models.CharField(max_length=64, blank=True, default="")
     commitment = models.CharField(max_length=64, blank=True, default="")
 

@@ -18,7 +18,7 @@ from django.views.i18n import set_language
 from moderation.accounts import unsent
 from moderation.accounts.attempts import LimitedPasswordChange, LimitedSignIn
 from moderation.accounts.forms import PreferencesForm
-from moderation.requests import SignedIn
+from moderation.accounts.signed_in import SignedIn
 
 
 class SignIn(auth_views.LoginView):

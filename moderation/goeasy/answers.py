@@ -33,6 +33,7 @@ from typing import Any
 
 from moderation.goeasy.errors import Refused, Unclear
 from moderation.goeasy.wire import compact, masked_key
+from moderation.json_depth import STEP, STRING_OR_BRACKET, nests_too_deeply
 
 # This product's own bound on what is kept of an answer.
 MAX_CONTENT_LENGTH = 2_000
@@ -174,13 +175,8 @@ def history_elements(text: str) -> list[tuple[str, Any]] | None:
         return None
 
 
-# Deeper than any message is, and far from what Python's own reader, which recurses, can bear.
-MAX_DEPTH = 100
 _DECODER = json.JSONDecoder()
-_STEP = {"[": 1, "{": 1, "]": -1, "}": -1}
 _SPACE = re.compile(r"[ \t\r\n]*")
-# A string that never ends is one token to the end of the text: looking again from each of its quotes would be slow.
-_STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 
 
 def parts(text: str) -> list[tuple[str, str]]:
@@ -232,21 +228,6 @@ def value_of(raw: str) -> Any:
     return {name: part if nests_too_deeply(part) else json.loads(part) for name, part in parts(raw)}
 
 
-def nests_too_deeply(raw: str) -> bool:
-    """Whether the brackets of the JSON text `raw`, without blanks before it, nest deeper than MAX_DEPTH.
-
-    Counted, not left to the interpreter: how deep its reader of JSON goes depends on its version.
-    """
-    if raw.count("[") + raw.count("{") <= MAX_DEPTH:
-        return False
-    depth = 0
-    for token in _STRING_OR_BRACKET.finditer(raw) if raw[:1] in ("[", "{") else ():
-        depth += _STEP.get(token[0], 0)
-        if depth > MAX_DEPTH:
-            return True
-    return False
-
-
 def _name(text: str, at: int) -> tuple[str, int]:
     """The member's name that begins at `at`, and where it ends."""
     if text[at] != '"':
@@ -260,8 +241,8 @@ def _end(text: str, at: int) -> int:
     if text[at] not in "[{":
         return _DECODER.raw_decode(text, at)[1]
     depth = 0
-    for token in _STRING_OR_BRACKET.finditer(text, at):
-        depth += _STEP.get(token[0], 0)
+    for token in STRING_OR_BRACKET.finditer(text, at):
+        depth += STEP.get(token[0], 0)
         if not depth:
             return token.end()
     raise ValueError("it breaks off")

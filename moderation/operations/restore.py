@@ -19,7 +19,7 @@ from moderation.operations import container, databases
 from moderation.operations.backup import CHECKPOINT, KEY, PREFIX
 from moderation.operations.container import BackupError
 from moderation.operations.fingerprint import differences
-from moderation.operations.signals import restored
+from moderation.registry import restored
 
 # Models that have rows in every database that was used: an account, an entry of the log, a message, a delivery.
 USED = ("accounts.User", "audit.AuditEntry", "archive.Message", "ingestion.WebhookDelivery")

@@ -14,11 +14,11 @@ from django.views.decorators.http import require_http_methods
 
 from moderation import reviewed
 from moderation.accounts import unsent
+from moderation.accounts.signed_in import SignedIn
 from moderation.applications.models import Application
 from moderation.archive.models import Sender
 from moderation.privacy import erasure
 from moderation.privacy.forms import ErasureForm
-from moderation.requests import SignedIn
 from recall.services import NotPossible
 
 

@@ -11,11 +11,11 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
+from moderation.accounts.signed_in import SignedIn
 from moderation.applications.models import Application
 from moderation.archive.models import Conversation, Kind, Message
 from moderation.archive.names import titled
 from moderation.audit.services import record_search
-from moderation.requests import SignedIn
 from moderation.search import people
 from recall.models import Recall, RecallItem
 

@@ -1,15 +1,9 @@
 """The request of somebody who is signed in, as the views' types have it."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from django.http import HttpRequest
+from django_htmx.middleware import HtmxDetails
 
-if TYPE_CHECKING:
-    from django_htmx.middleware import HtmxDetails
-
-    from moderation.accounts.models import User
+from moderation.accounts.models import User
 
 
 class SignedIn(HttpRequest):
