@@ -157,7 +157,8 @@ def sizes() -> tuple[int, int]:
     """Bytes of the texts, and of the index."""
     from django.db import connection
 
-    from moderation.search.query import GRAMS, TABLE
+    from moderation.search.index import MESSAGES as GRAMS
+    from moderation.search.index import TABLE
 
     is_sqlite = connection.vendor == "sqlite"
     length = "length(CAST(text AS BLOB))" if is_sqlite else "octet_length(text)"
@@ -177,7 +178,7 @@ def like(compared: str) -> list[int]:
     """The keys of the messages that LIKE finds, which reads them all."""
     from django.db import connection
 
-    from moderation.search.query import TABLE
+    from moderation.search.index import TABLE
 
     escaped = compared.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     with connection.cursor() as cursor:
@@ -205,12 +206,12 @@ def kind_of(text: str) -> str:
 def searched(text: str, loosely: bool = False, before: int | None = None, limit: int = 10**6) -> list[int]:
     """When the messages that the search finds were sent, the oldest first: those before a time, page after page."""
     from moderation.archive.timeline import read_key
-    from moderation.search import query as search
+    from moderation.search import query
 
     found: list[int] = []
     key = None if before is None else (before, 0)
     while len(found) < limit:
-        page = search.find(search.Wanted(text=text, loosely=loosely), before=key, limit=limit - len(found))
+        page = query.find(query.Wanted(text=text, loosely=loosely), before=key, limit=limit - len(found))
         found += [timestamp for timestamp, _pk in page.keys]
         if not page.older:
             break
@@ -240,7 +241,7 @@ def main(number: int, texts: int) -> int:
     """Print the figures; 1 when one is missed."""
     from django.db import connection
 
-    from moderation.search import query as search
+    from moderation.search import index, query
     from moderation.search.normalise import normalise, squeeze
 
     print(f"{connection.vendor}: {number} messages, {texts} texts")
@@ -250,8 +251,8 @@ def main(number: int, texts: int) -> int:
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             # As autovacuum does in time.
-            cursor.execute(f"VACUUM ANALYZE {search.TABLE}")
-            cursor.execute(f"VACUUM ANALYZE {search.MESSAGES}")
+            cursor.execute(f"VACUUM ANALYZE {index.TABLE}")
+            cursor.execute(f"VACUUM ANALYZE {query.MESSAGES}")
     text_bytes, index_bytes = sizes()
     print(f"  text {text_bytes / 2**20:.1f} MiB · index {index_bytes / 2**20:.1f} MiB")
     memory, squeezed = Memory(kept), Memory([squeeze(text) for text in kept])
@@ -268,8 +269,8 @@ def main(number: int, texts: int) -> int:
         if not compared:
             continue
         different += not same(looked_for, loosely, expected, RARE * number)
-        wanted = search.Wanted(text=looked_for, loosely=loosely)
-        pages.append(timed(lambda: search.find(wanted)))  # noqa: B023 - called at once
+        wanted = query.Wanted(text=looked_for, loosely=loosely)
+        pages.append(timed(lambda: query.find(wanted)))  # noqa: B023 - called at once
         some = likes[kind_of(compared)]
         if not loosely and len(compared) > 1 and len(expected) < RARE * number and len(some) < LIKES:
             took = timed(lambda: searched(looked_for))  # noqa: B023 - called at once

@@ -93,8 +93,10 @@ def bare(made: list[bytes]) -> float:
 
     from moderation.applications.models import Application
     from moderation.archive.models import Conversation, Message
+    from moderation.search.grams import grams_of, words_of
+    from moderation.search.index import MESSAGES as GRAMS
+    from moderation.search.index import TABLE
     from moderation.search.normalise import VERSION, normalise
-    from moderation.search.query import GRAMS, TABLE, grams_of, words_of
 
     application = Application.objects.get(slug="default")
     # Beyond what the database gives by itself.

@@ -19,7 +19,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from moderation.goeasy.answers import nests_too_deeply
+from moderation.json_depth import nests_too_deeply
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]

@@ -14,14 +14,11 @@ import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.core import signing
 from django.utils import timezone
 from django.utils.translation import gettext as _
-
-if TYPE_CHECKING:
-    from moderation.accounts.models import User
 
 # By name of the aspect: number of items, and a digest of them.
 Aspects = dict[str, tuple[int, str]]
@@ -69,13 +66,13 @@ def aspect(items: Iterable[object]) -> tuple[int, str]:
     return len(listed), hashlib.sha256(text.encode()).hexdigest()
 
 
-def token(user: User, decision: str, aspects: Aspects) -> str:
+def token(user: AbstractBaseUser, decision: str, aspects: Aspects) -> str:
     """Signed token for the form of `decision` (its kind and subject), with the aspects shown to `user`."""
     content = [user.pk, decision, timezone.now().timestamp(), aspects]
     return signing.dumps(content, salt=SALT, compress=True)
 
 
-def read(text: str, user: User, decision: str) -> Seen:
+def read(text: str, user: AbstractBaseUser, decision: str) -> Seen:
     """Aspects from a token for the same person and decision.
 
     They are empty for any other token, and therefore never match a subject.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django import forms
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from moderation.accounts.models import User
 from moderation.reviewed import Aspects, aspect, read, token
 
 
@@ -22,7 +22,7 @@ class ReviewedForm(forms.ModelForm[Any]):
 
     watched: ClassVar[tuple[str, ...]] = ()
     # The user of the page; set by the admin.
-    user: ClassVar[User]
+    user: ClassVar[AbstractBaseUser]
     shown = forms.CharField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

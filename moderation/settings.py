@@ -232,6 +232,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "django.template.context_processors.i18n",
                 "django.template.context_processors.tz",
+                "moderation.operations.context.worker",
             ],
         },
     }

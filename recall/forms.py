@@ -16,9 +16,10 @@ from moderation.accounts.models import User
 from moderation.applications.models import Application
 from moderation.applications.recaller_data import NOT_PLAIN, is_plain
 from moderation.archive.forms import ConversationForm, MomentField
-from moderation.goeasy.answers import json_value, nests_too_deeply
+from moderation.goeasy.answers import json_value
 from moderation.goeasy.client import MAX_ID_LENGTH, MAX_RECALLER_DATA_BYTES, Recaller
 from moderation.goeasy.errors import InvalidCall
+from moderation.json_depth import nests_too_deeply
 from recall.models import MAX_NOTE_LENGTH, MAX_TIMESTAMPS, RecallReason
 from recall.services import is_overridden, plan, recaller_for
 from recall.timestamps import FULL_WIDTH, parse_timestamps

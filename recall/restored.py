@@ -25,7 +25,7 @@ RESTORED = "restored"
 
 
 def stop_unfinished(**_signal: Any) -> dict[str, int]:
-    """Receiver of `moderation.operations.signals.restored`: returns how many recalls it stopped as `recalls_stopped`.
+    """Receiver of `moderation.registry.restored`: returns how many recalls it stopped as `recalls_stopped`.
 
     Those that had stopped before are among them: a person may have sent the rest since.
     """

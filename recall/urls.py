@@ -2,11 +2,11 @@
 
 from django.urls import path
 
-from recall.views import recalls, sweeps
+from recall.views import recalls, review, sweeps
 
 urlpatterns = [
     path("recalls/", recalls.recall_list, name="recalls"),
-    path("recalls/new/", recalls.recall_new, name="recall-new"),
+    path("recalls/new/", review.recall_new, name="recall-new"),
     path("recalls/<uuid:pk>/", recalls.recall_detail, name="recall"),
     path("recalls/<uuid:pk>/cancel/", recalls.recall_cancel, name="recall-cancel"),
     path("recalls/<uuid:pk>/retry/", recalls.recall_retry, name="recall-retry"),

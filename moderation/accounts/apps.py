@@ -7,6 +7,13 @@ class AccountsConfig(AppConfig):
     verbose_name = _("Accounts")
 
     def ready(self) -> None:
-        from moderation.accounts import signing_in
+        from django.utils import timezone
+
+        from moderation.accounts import attempts, signing_in, unsent
+        from moderation.registry import Loop, register
 
         signing_in.connect()
+        register(
+            Loop("deleting old attempts to sign in", lambda: attempts.prune(timezone.now()), 30, thread="watching"),
+            Loop("deleting old unsent forms", unsent.prune, 30, thread="watching"),
+        )

@@ -18,7 +18,7 @@ from django.views.i18n import set_language
 from moderation.accounts import unsent
 from moderation.accounts.attempts import LimitedPasswordChange, LimitedSignIn
 from moderation.accounts.forms import PreferencesForm
-from moderation.request_types import AuthenticatedRequest
+from moderation.accounts.request_types import AuthenticatedRequest
 
 
 class SignIn(auth_views.LoginView):

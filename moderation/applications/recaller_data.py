@@ -8,9 +8,9 @@ from django.core.exceptions import ValidationError
 from django.forms.fields import InvalidJSONInput
 from django.utils.translation import gettext_lazy as _
 
-from moderation.goeasy.answers import nests_too_deeply
 from moderation.goeasy.client import MAX_RECALLER_DATA_BYTES, Recaller
 from moderation.goeasy.errors import InvalidCall
+from moderation.json_depth import nests_too_deeply
 
 MAX_DEPTH = 20
 NOT_PLAIN = _("Keep it plain: no numbers over 15 digits, nothing nested deeper than 20.")

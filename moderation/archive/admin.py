@@ -16,7 +16,6 @@ from moderation.archive.models import Conversation, Kind, Message
 from moderation.archive.templatetags.moments import implausible
 from moderation.audit.request_context import current_actor
 from moderation.audit.services import record
-from moderation.ingestion.models import UnreadableMessage
 from moderation.read_only_admin import FilterForm, ReadOnlyAdmin, moment, moment_ms, pretty_text, short, yes_no
 
 
@@ -157,11 +156,11 @@ class RawMessageAdmin(SearchedAdmin):
         return super().change_view(request, object_id, form_url, extra_context)
 
     @admin.display(description=_("conversation"))
-    def conversation_ids(self, row: Message | UnreadableMessage) -> SafeString:
+    def conversation_ids(self, row: Any) -> SafeString:
         return short(str(row.conversation))
 
     @admin.display(description=_("first seen"))
-    def seen(self, row: Message | UnreadableMessage) -> SafeString | str:
+    def seen(self, row: Any) -> SafeString | str:
         return moment(row.seen_at)
 
 

@@ -5,3 +5,9 @@ from django.utils.translation import gettext_lazy as _
 class ArchiveConfig(AppConfig):
     name = "moderation.archive"
     verbose_name = _("Archive")
+
+    def ready(self) -> None:
+        from moderation.archive.retention import Pruner
+        from moderation.registry import Loop, register
+
+        register(Loop("deleting old messages", Pruner().prune, seconds=30, thread="watching"))

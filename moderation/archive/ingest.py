@@ -14,13 +14,12 @@ from django.utils import timezone
 
 from moderation.applications.models import Application
 from moderation.archive import moments as plausible
-from moderation.archive import rows
+from moderation.archive import rows, signals
 from moderation.archive.models import Conversation, Message, Sender, pair
 from moderation.goeasy.answers import json_value
 from moderation.goeasy.client import Group, Private, Target
 from moderation.goeasy.errors import InvalidCall
 from moderation.goeasy.fields import name_of, object_of, recall_mark, storable, text_of, timestamp_of
-from moderation.search import query as search
 
 # What is taken from the message itself when the mark that it was recalled came first.
 TOLD = ("timestamp", "placed_at", "sender_id", "type", "raw", "sha256", "payload_sha256")
@@ -256,8 +255,8 @@ def _keep(application_id: int, messages: list[Message]) -> Ingested:
         learned = ((row, _learn(row, found[_identity(row)])) for row in sorted(known, key=lambda row: row.pk))
         changed = [(row, names) for row, names in learned if names and _save(row, names)]
     # Of what was known, the words have changed where the mark of a recall had come first.
-    search.add(new)
-    search.replace([row for row, names in changed if "raw" in names])
+    signals.added.send(None, messages=new)
+    signals.changed.send(None, messages=[row for row, names in changed if "raw" in names])
     rows.advance(sorted(newest.items()))
     _learn_names(application_id, messages)
     return Ingested(len(new), len(changed), (), tuple(message.timestamp for message in new), erased=erased)

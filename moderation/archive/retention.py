@@ -9,13 +9,12 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from moderation.applications.models import Application
+from moderation.archive import signals
 from moderation.archive.events import ConversationHeld, ConversationReleased
 from moderation.archive.models import Conversation, Message
 from moderation.archive.moments import in_ms
 from moderation.audit.services import record
-from moderation.ingestion.models import UnreadableMessage
 from moderation.reviewed import Aspects, Changed, Seen, aspect, not_shown_error
-from moderation.search import query as search
 
 # So many conversations are looked at in one step, and so many messages deleted in one commit.
 CONVERSATIONS_A_STEP = 200
@@ -38,6 +37,16 @@ def prune(after: int = 0) -> int:
     return found[-1][0] if len(found) == CONVERSATIONS_A_STEP else 0
 
 
+class Pruner:
+    """Goes through all conversations, a step at a time, again and again."""
+
+    def __init__(self) -> None:
+        self._after = 0
+
+    def prune(self) -> None:
+        self._after = prune(self._after)
+
+
 def delete_older(conversation: int, until: int) -> int:
     """Delete the conversation's messages from before `until` (ms), unless it is on hold; returns how many."""
     deleted = 0
@@ -48,11 +57,10 @@ def delete_older(conversation: int, until: int) -> int:
                 return deleted
             keys = _older(conversation, until)
             if not keys:
-                # A message that could not be read has no known time.
                 seen_before = datetime.fromtimestamp(until / 1000, UTC)
-                UnreadableMessage.objects.filter(conversation=conversation, seen_at__lt=seen_before).delete()
+                signals.pruned.send(None, conversation=conversation, seen_before=seen_before)
                 return deleted
-            search.forget(keys)
+            signals.forgotten.send(None, pks=keys)
             Message.objects.filter(pk__in=keys).delete()
             deleted += len(keys)
 

@@ -8,10 +8,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from moderation import reviewed
+from moderation.accounts.request_types import AuthenticatedRequest
 from moderation.archive import retention
 from moderation.archive.forms import HoldForm
 from moderation.archive.models import Conversation
-from moderation.request_types import AuthenticatedRequest
 
 
 @login_required

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from moderation.desk.views import conversation, home, jump, lists
+from moderation.desk.views import conversation, home, jump, lists, selection
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -12,7 +12,7 @@ urlpatterns = [
     path("conversations/ticked/", lists.ticked_messages, name="ticked-messages"),
     path("conversations/<int:pk>/", conversation.conversation, name="conversation"),
     path("conversations/<int:pk>/news/", conversation.conversation_news, name="conversation-news"),
-    path("conversations/<int:pk>/messages/", conversation.select_messages, name="conversation-select"),
+    path("conversations/<int:pk>/messages/", selection.select_messages, name="conversation-select"),
     path("conversations/<int:pk>/filter/", lists.filter_messages, name="conversation-filter"),
     path("senders/<slug:slug>/", lists.sender_page, name="sender"),
 ]

@@ -33,6 +33,7 @@ from typing import Any
 
 from moderation.goeasy.errors import Refused, Unclear
 from moderation.goeasy.wire import compact, masked_key
+from moderation.json_depth import STEP, STRING_OR_BRACKET, nests_too_deeply
 
 # Characters kept of an answer's content: a limit of this console, not of GoEasy.
 MAX_CONTENT_LENGTH = 2_000
@@ -175,13 +176,8 @@ def history_elements(text: str) -> list[tuple[str, Any]] | None:
         return None
 
 
-# Deeper than any real message, and far below the limit of Python's recursive JSON parser.
-MAX_DEPTH = 100
 _DECODER = json.JSONDecoder()
-_STEP = {"[": 1, "{": 1, "]": -1, "}": -1}
 _SPACE = re.compile(r"[ \t\r\n]*")
-# An unterminated string is one token up to the end of the text: rescanning from each of its quotes would be slow.
-_STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 
 
 def json_parts(text: str) -> list[tuple[str, str]]:
@@ -234,21 +230,6 @@ def json_value(raw: str) -> Any:
     return {name: part if nests_too_deeply(part) else json.loads(part) for name, part in json_parts(raw)}
 
 
-def nests_too_deeply(raw: str) -> bool:
-    """Whether the brackets of the JSON text `raw`, which has no leading white space, nest deeper than MAX_DEPTH.
-
-    The interpreter's own limit depends on its version, so the depth is counted here.
-    """
-    if raw.count("[") + raw.count("{") <= MAX_DEPTH:
-        return False
-    depth = 0
-    for token in _STRING_OR_BRACKET.finditer(raw) if raw[:1] in ("[", "{") else ():
-        depth += _STEP.get(token[0], 0)
-        if depth > MAX_DEPTH:
-            return True
-    return False
-
-
 def _name(text: str, at: int) -> tuple[str, int]:
     """Member name that starts at `at`, and the position of its end."""
     if text[at] != '"':
@@ -262,8 +243,8 @@ def _end(text: str, at: int) -> int:
     if text[at] not in "[{":
         return _DECODER.raw_decode(text, at)[1]
     depth = 0
-    for token in _STRING_OR_BRACKET.finditer(text, at):
-        depth += _STEP.get(token[0], 0)
+    for token in STRING_OR_BRACKET.finditer(text, at):
+        depth += STEP.get(token[0], 0)
         if not depth:
             return token.end()
     raise ValueError("the text is incomplete")

@@ -23,13 +23,13 @@ from moderation.goeasy.answers import (
     decoded,
     history_elements,
     judge,
-    nests_too_deeply,
     parse_answer,
     parse_retry_after,
 )
 from moderation.goeasy.destinations import AllowedHosts
 from moderation.goeasy.errors import GoEasyError, InvalidCall, Unclear
 from moderation.goeasy.wire import MASK, REGIONS, Key, Session, base_url, compact, masked_key
+from moderation.json_depth import nests_too_deeply
 
 __all__ = [
     "MASK",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
 
 from moderation.archive.ingest import sha256
 from moderation.archive.models import Conversation, Message
@@ -42,6 +44,11 @@ def forget_read(conversation: Conversation, messages: Iterable[Message]) -> None
     UnreadableMessage.objects.filter(
         conversation=conversation, sha256__in=[message.sha256 for message in messages]
     ).delete()
+
+
+def prune(conversation: int, seen_before: datetime, **_signal: Any) -> None:
+    """Receiver of `archive.signals.pruned`. What could not be read has no known time: it is as old as its arrival."""
+    UnreadableMessage.objects.filter(conversation=conversation, seen_at__lt=seen_before).delete()
 
 
 def count(conversation: Conversation) -> int:

@@ -21,8 +21,9 @@ from django.views.decorators.http import require_POST
 
 from moderation.applications.models import Application
 from moderation.goeasy import signing
-from moderation.goeasy.answers import json_parts, json_text, nests_too_deeply
+from moderation.goeasy.answers import json_parts, json_text
 from moderation.ingestion import deliveries, feed, rows
+from moderation.json_depth import nests_too_deeply
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from moderation.goeasy.answers import json_text, nests_too_deeply
+from moderation.goeasy.answers import json_text
+from moderation.json_depth import nests_too_deeply
 
 VERSION = 1
 NAME = b"moderation-console-backup"

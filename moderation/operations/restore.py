@@ -20,7 +20,7 @@ from moderation.operations.backup import CHECKPOINT, KEY, PREFIX
 from moderation.operations.container import BackupError
 from moderation.operations.events import BackupRestored
 from moderation.operations.fingerprint import differences
-from moderation.operations.signals import restored
+from moderation.registry import restored
 
 # Models that have rows in any database in use: an account, an audit entry, a message, a delivery.
 MODELS_IN_USE = ("accounts.User", "audit.AuditEntry", "archive.Message", "ingestion.WebhookDelivery")

@@ -1,27 +1,17 @@
 """What a load balancer and a supervisor ask."""
 
 from collections.abc import Iterable
-from datetime import timedelta
 
 from django.db import DatabaseError
 from django.http import HttpRequest, JsonResponse
-from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from moderation.audit import alarms
 from moderation.audit.request_context import forwarding_is_ignored
 from moderation.ingestion import feed
-from moderation.operations.models import Heartbeat
+from moderation.operations.models import worker_is_alive
 from moderation.operations.readiness import unapplied_migrations
 from recall.models import Circuit
-
-# A worker gives a sign of life every 5 s.
-WORKER_SILENT_AFTER = timedelta(seconds=60)
-
-
-def worker_is_alive() -> bool:
-    """Whether any worker gave a sign of life lately."""
-    return Heartbeat.objects.filter(at__gte=timezone.now() - WORKER_SILENT_AFTER).exists()
 
 
 @require_safe

@@ -17,12 +17,13 @@ from django.utils.translation import gettext_lazy as _
 
 from moderation.applications.models import Application
 from moderation.archive import rows
+from moderation.archive.erasure import erase_messages, written
 from moderation.archive.models import Conversation
 from moderation.audit.ledger.chain import Sealer
 from moderation.audit.models import Action, AuditPrivate
 from moderation.audit.services import record
+from moderation.ingestion.erasure import deliveries_with, erase_deliveries, still_there
 from moderation.ingestion.models import WebhookDelivery
-from moderation.privacy import stored as erasure
 from moderation.privacy.events import TextErased
 from moderation.reviewed import Aspects, Changed, Seen, aspect, not_shown_error
 from recall.models import Evidence, Recall, RecallBatch
@@ -86,13 +87,13 @@ class Asked:
     def deliveries(self, after: int = 0) -> tuple[dict[int, str], int]:
         """Deliveries with keys beyond `after` that hold it, each with its state; and the last that was looked at."""
         last = WebhookDelivery.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
-        return erasure.deliveries_with(self.application, self.sender_id, self.timestamps, after=after), last
+        return deliveries_with(self.application, self.sender_id, self.timestamps, after=after), last
 
 
 def find(asked: Asked) -> Found:
     """What there is to erase. Reads every kept delivery."""
     deliveries, last = asked.deliveries()
-    messages = erasure.written(asked.application, asked.sender_id, asked.timestamps).order_by("pk")
+    messages = written(asked.application, asked.sender_id, asked.timestamps).order_by("pk")
     by_key = dict(messages.values_list("pk", "conversation_id"))
     conversations, kept, recalls = set(by_key.values()), [], set()
     names = ("pk", "sha256", "item__recall", "item__recall__conversation")
@@ -118,7 +119,7 @@ def find(asked: Asked) -> Found:
 def _portion(asked: Asked, seen: Found) -> Found:
     """Some of what `find()` has seen and is still there, with what came since; locked, inside a transaction."""
     came, last = asked.deliveries(seen.last_delivery)
-    messages = erasure.written(asked.application, asked.sender_id, asked.timestamps).order_by("pk")
+    messages = written(asked.application, asked.sender_id, asked.timestamps).order_by("pk")
     locked = messages.select_for_update(of=("self",)).values_list("pk", "conversation_id")
     by_key = dict(locked[:MOST_AT_ONCE])
     names = ("pk", "item__recall__conversation")
@@ -129,7 +130,7 @@ def _portion(asked: Asked, seen: Found) -> Found:
         seen,
         messages=list(by_key),
         evidence=list(kept),
-        deliveries=[*erasure.still_there(seen.deliveries[:MOST_AT_ONCE]), *came],
+        deliveries=[*still_there(seen.deliveries[:MOST_AT_ONCE]), *came],
         searches=_searches_for(asked, parts),
         notes=_notes_of(seen.recalls, parts),
         held=_on_hold({*by_key.values(), *kept.values()}, lock=True),
@@ -248,8 +249,8 @@ def _erase(asked: Asked, found: Found, counts: dict[str, int], *, actor: str, re
             entries=sorted(parts.values()),
         )
     )
-    erasure.erase_messages(found.messages)
-    erasure.erase_deliveries(found.deliveries)
+    erase_messages(found.messages)
+    erase_deliveries(found.deliveries)
     for some in rows.in_parts(found.evidence):
         Evidence.objects.filter(pk__in=some).update(raw="", salt="", sha256="")
     for some in rows.in_parts(sorted(parts)):

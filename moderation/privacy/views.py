@@ -14,11 +14,11 @@ from django.views.decorators.http import require_http_methods
 
 from moderation import reviewed
 from moderation.accounts import unsent
+from moderation.accounts.request_types import AuthenticatedRequest
 from moderation.applications.models import Application
 from moderation.archive.models import Sender
 from moderation.privacy import erasure
 from moderation.privacy.forms import ErasureForm
-from moderation.request_types import AuthenticatedRequest
 from recall.services import NotPossible
 
 

@@ -8,8 +8,8 @@ from django.utils.translation import gettext_lazy as _
 
 from moderation.applications.models import Application
 from moderation.archive.forms import MomentField
+from moderation.archive.messages import TYPES
 from moderation.archive.models import Kind
-from moderation.archive.payloads import ATTACHMENTS
 from moderation.goeasy.client import MAX_ID_LENGTH
 from moderation.search.query import Wanted
 
@@ -67,7 +67,7 @@ class MessageFilter(ConversationFilter):
     def known_types(self) -> list[tuple[str, bool]]:
         """GoEasy's own types, and those that are asked for; each with whether it is."""
         asked = self.cleaned_data["type"]
-        return [(name, name in asked) for name in dict.fromkeys(("text", *ATTACHMENTS, *asked))]
+        return [(name, name in asked) for name in dict.fromkeys((*TYPES, *asked))]
 
     @property
     def asks_for_messages(self) -> bool:

@@ -8,12 +8,12 @@ from moderation.archive.models import Message
 
 
 class SearchText(models.Model):
-    """A message's words as they are searched (`search/query.py`, which adds an index that Django has no name for)."""
+    """A message's words as they are searched (`search/index.py`, which adds an index that Django has no name for)."""
 
     message = models.OneToOneField(Message, models.CASCADE, primary_key=True)
     # Normalised (`search/normalise.py`).
     text = models.TextField()
-    # `text` without white space and signs, and then its signs (`search.words_of`); and by which rules both were made.
+    # `text` without white space and signs, and then its signs (`search/grams.py`); and by which rules both were made.
     words = models.TextField(editable=False)
     rules = models.PositiveIntegerField(editable=False)
 

@@ -1,6 +1,6 @@
 """Finding people: by their id, which is exact, or by a part of their name or id, compared as texts are.
 
-Their names are indexed as messages are (`search/query.py`), by the worker, within seconds: those that it has not come
+Their names are indexed as messages are (`search/index.py`), by the worker, within seconds: those that it has not come
 to yet are few, and are compared one by one.
 """
 
@@ -8,24 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from django.db import connection
 from django.db.models import Q, QuerySet
 
 from moderation.applications.models import Application
 from moderation.archive import rows
 from moderation.archive.models import Message, Sender
+from moderation.search.grams import Needle, needle_of, words_of
+from moderation.search.index import SENDERS, engine
 from moderation.search.normalise import VERSION, normalise
-from moderation.search.query import Needle, grams_of, needle_of, sqlite_query, tsquery, words_of
 
-GRAMS = "search_sendergrams"
 PIECE = 500
 # More people narrow nothing down.
 MAX_PEOPLE = 200
 MAX_CANDIDATES = 1_000
 # Messages that are read to find the applications in which an id writes.
 MAX_MESSAGES = 1_000
-
-# ruff: noqa: S608 - the only thing put into statements is the name above
 
 
 def with_id(user_id: str, applications: Iterable[Application] | None = None) -> list[Sender]:
@@ -63,13 +60,7 @@ def named(text: str, *, or_with_id: bool = False) -> list[Sender]:
 def _indexed(people: QuerySet[Sender], needle: Needle) -> Iterable[Sender]:
     if not needle.is_in_index:
         return ()
-    if connection.vendor == "sqlite":
-        statement, query = f"SELECT rowid FROM {GRAMS} WHERE {GRAMS} MATCH %s LIMIT %s", sqlite_query(needle)
-    else:
-        statement, query = "SELECT * FROM search_senders_with(%s::tsquery, %s)", tsquery(needle)
-    with connection.cursor() as cursor:
-        cursor.execute(statement, [query, MAX_CANDIDATES])
-        pks = [pk for (pk,) in cursor.fetchall()]
+    pks = engine().candidates(SENDERS, needle, MAX_CANDIDATES)
     return [sender for some in rows.in_parts(pks) for sender in people.filter(pk__in=some)]
 
 
@@ -90,12 +81,8 @@ def index_names(most: int = 10) -> int:
 
 
 def _index(people: Collection[Sender]) -> None:
-    gone = [(sender.pk, " ".join(grams_of(sender.words))) for sender in people if sender.words is not None]
+    engine().remove(SENDERS, [(sender.pk, sender.words) for sender in people if sender.words is not None])
     for sender in people:
         sender.words, sender.rules = words_of(normalise(f"{sender.name}\n{sender.user_id}")), VERSION
     Sender.objects.bulk_update(people, ["words", "rules"])
-    if connection.vendor == "sqlite":
-        now = [(sender.pk, " ".join(grams_of(sender.words or ""))) for sender in people]
-        with connection.cursor() as cursor:
-            cursor.executemany(f"INSERT INTO {GRAMS} ({GRAMS}, rowid, grams) VALUES ('delete', %s, %s)", gone)
-            cursor.executemany(f"INSERT INTO {GRAMS} (rowid, grams) VALUES (%s, %s)", now)
+    engine().add(SENDERS, [(sender.pk, sender.words or "") for sender in people])

@@ -1,21 +1,11 @@
 """Finding messages by their words. The answer is that of LIKE '%…%' over the normalised text, for any text.
 
-Each message's text is kept normalised (`SearchText`), and an index knows which short pieces, its grams, are in it: an
-ideograph and the next character, or of another letter three characters. A text to search for has grams, too: the
-messages that have all of these are few, and are then compared with it. So nothing depends on what a word is, and
-neither engine needs an extension; Chinese has no spaces, and an index of three characters would miss its many words of
-two.
-
-Grams are those of the text without white space and signs, so that one index serves the search that ignores these, too;
-each sign is a gram of its own.
-
-SQLite: an FTS5 table that keeps nothing but, for each gram, the messages. PostgreSQL: a GIN index on a function of the
-text, which a migration makes (`archive/migrations/0013_grams.py`) and `grams_of` repeats.
+A text to search for has grams (`search/grams.py`): the messages that have all of these are few, and are then compared
+with it. So nothing depends on what a word is, and neither engine needs an extension.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,193 +15,20 @@ from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import StrIndex
 
-from moderation.archive import payloads, rows
 from moderation.archive.models import Message
 from moderation.archive.timeline import Key
-from moderation.search.models import SearchProgress, SearchText
-from moderation.search.normalise import MAX_KEPT, VERSION, normalise, signs_in, squeeze
+from moderation.search.grams import Needle, needle_of
+from moderation.search.index import MESSAGES as INDEX
+from moderation.search.index import TABLE, engine
 
-TABLE = SearchText._meta.db_table
 MESSAGES = Message._meta.db_table
-GRAMS = "search_searchgrams"
-MAX_GRAMS = 32
 # What so few messages may hold is compared with them at once. Of what more do, the newest are mostly found sooner by
 # looking through the newest messages; else it is compared with so many.
 FEW_CANDIDATES, MOST_CANDIDATES = 2_000, 100_000
 # So many are looked through for one page, in parts that grow: a page of what is frequent takes the first part alone.
 PARTS = (1_000, 4_000, 16_000, 64_000)
-# So many messages that were there before are made searchable in one transaction.
-PIECE = 500
 
 # ruff: noqa: S608 - the only thing put into statements is the names above
-
-# Grams. What is here is what the function `search_grams` of PostgreSQL does: change both, in a migration, or neither.
-
-# From this character on two make a gram, and before it three: four of these would make an index twice as large, and
-# half as fast to write, for searches that are not faster.
-FIRST_IDEOGRAPH = "\u2e80"
-LETTERS = 3
-# Between the letters and the signs of `SearchText.words`; no normalised text has it.
-SEPARATOR = "\x1f"
-
-
-class _Shifted(dict[int, int]):
-    """For `str.translate`: the lowest bits of a character, as a character that means nothing to an engine."""
-
-    def __init__(self, first: int, mask: int) -> None:
-        super().__init__()
-        self._first, self._mask = first, mask
-
-    def __missing__(self, code: int) -> int:
-        shifted = self._first + (code & self._mask)
-        if len(self) < MAX_KEPT:
-            self[code] = shifted
-        return shifted
-
-
-# Were each pair of ideographs known by itself, most would be in a message or two, and the index would be some times as
-# large as the texts. A gram begins with its first character, so that a search for this one finds it, too.
-IDEOGRAPH, FOLLOWING = _Shifted(0x1000, 0xFFF), _Shifted(0x100, 0x1F)
-LETTER = _Shifted(0x400, 0xFF)
-SIGN = _Shifted(0x5000, 0x3FF)
-
-
-def grams_of(words: str) -> set[str]:
-    """All grams of `words`; near the end of its letters they are shorter."""
-    squeezed, _separator, signs = words.partition(SEPARATOR)
-    return {*_grams(squeezed, len(squeezed)), *signs.translate(SIGN)}
-
-
-def _grams(squeezed: str, end: int) -> set[str]:
-    """The grams that begin before `end`."""
-    letters = squeezed.translate(LETTER)
-    if squeezed.isascii():
-        return {letters[place : place + LETTERS] for place in range(end)}
-    first, following = squeezed.translate(IDEOGRAPH), squeezed.translate(FOLLOWING)
-    return {
-        letters[place : place + LETTERS]
-        if squeezed[place] < FIRST_IDEOGRAPH
-        else first[place] + following[place + 1 : place + 2]
-        for place in range(end)
-    }
-
-
-def _grams_to_search(text: str, squeezed: str) -> tuple[set[str], str]:
-    """The grams that every message has which holds the normalised `text`; for want of them, what one begins with."""
-    signs = set(signs_in(text).translate(SIGN))
-    whole = {gram for gram in _grams(squeezed, len(squeezed)) if len(gram) == (LETTERS if gram < chr(0x1000) else 2)}
-    if whole or signs or not squeezed:
-        return whole | signs, ""
-    return set(), _grams(squeezed, 1).pop()
-
-
-# Writing
-
-
-def words_of(text: str) -> str:
-    """What `SearchText.words` has of a normalised text: it without white space and signs, and then the signs."""
-    squeezed = squeeze(text)
-    return squeezed if squeezed == text else f"{squeezed}{SEPARATOR}{signs_in(text)}"
-
-
-def text_of(message: Message) -> str:
-    """The message's words as they are compared."""
-    return normalise(payloads.text_of(payloads.read_value(message.data, message.raw)))
-
-
-def add(messages: Sequence[Message]) -> None:
-    """Make messages that are new in the archive searchable; in the transaction."""
-    for some in rows.in_parts(sorted(messages, key=lambda message: message.pk)):
-        _write([(message.pk, text_of(message)) for message in some])
-
-
-def replace(messages: Sequence[Message]) -> None:
-    """Make messages searchable by what their words have become; in the transaction."""
-    for some in rows.in_parts(sorted(messages, key=lambda message: message.pk)):
-        _remove_from_index([message.pk for message in some])
-        _write([(message.pk, text_of(message)) for message in some])
-
-
-def _write(texts: list[tuple[int, str]]) -> None:
-    values = [(pk, text, words_of(text), VERSION) for pk, text in texts]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO {TABLE} (message_id, text, words, rules) "
-            f"VALUES {', '.join(['(%s, %s, %s, %s)'] * len(texts))} ON CONFLICT (message_id) DO UPDATE "
-            "SET text = excluded.text, words = excluded.words, rules = excluded.rules",
-            [value for row in values for value in row],
-        )
-        if connection.vendor == "sqlite":
-            cursor.execute(
-                f"INSERT INTO {GRAMS} (rowid, grams) VALUES {', '.join(['(%s, %s)'] * len(texts))}",
-                [value for pk, _text, words, _rules in values for value in (pk, " ".join(grams_of(words)))],
-            )
-
-
-def _remove_from_index(pks: Sequence[int]) -> None:
-    """Remove messages from SQLite's index, which keeps no copy of its content: it needs the grams to remove."""
-    if connection.vendor == "sqlite":
-        indexed = SearchText.objects.filter(pk__in=pks).values_list("pk", "words")
-        gone = [(pk, " ".join(grams_of(words))) for pk, words in indexed]
-        with connection.cursor() as cursor:
-            cursor.executemany(f"INSERT INTO {GRAMS} ({GRAMS}, rowid, grams) VALUES ('delete', %s, %s)", gone)
-
-
-def forget(pks: Sequence[int]) -> None:
-    """Let go of messages that are about to be deleted (so many at once as fit into a statement); in the transaction."""
-    _remove_from_index(pks)
-    SearchText.objects.filter(pk__in=pks).delete()
-
-
-def add_older(most: int = 10) -> int:
-    """Index messages that are not yet, or by other rules (`normalise.VERSION`): at most `most` pieces; how many.
-
-    Any number of workers may do so at once, and the next one goes on where one was ended. It goes on for ever: a
-    console of an older version may still be running, and write messages by its own rules.
-    """
-    added = 0
-    for _piece in range(most):
-        # Skip the lock when there is no work.
-        by_these_rules = SearchProgress.objects.filter(pk=1, rules=VERSION).values_list("done", flat=True).first()
-        if by_these_rules is not None and not Message.objects.filter(pk__gt=by_these_rules).exists():
-            break
-        with rows.writing():
-            progress, _new = SearchProgress.objects.select_for_update().get_or_create(pk=1)
-            if progress.rules != VERSION:
-                progress.rules, progress.done, progress.older = VERSION, 0, _newest() if _is_stale() else 0
-            after = Message.objects.filter(pk__gt=progress.done).order_by("pk")
-            pks = list(after.values_list("pk", flat=True)[:PIECE])
-            current = SearchText.objects.filter(pk__in=pks, rules=VERSION).values_list("pk", flat=True)
-            stale = Message.objects.filter(pk__in=set(pks) - set(current)).order_by("pk").defer("recalled_raw")
-            # Nobody erases or changes a text while it is read here.
-            messages = list(stale.exclude(sha256="").select_for_update())
-            if messages:
-                replace(messages)
-            progress.done = max([progress.done, *pks])
-            progress.save(update_fields=["rules", "done", "older"])
-            added += len(messages)
-    return added
-
-
-def _newest() -> int:
-    return Message.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
-
-
-def _is_stale() -> bool:
-    """Whether there are messages that were not indexed by these rules: the oldest ones are the last to be new."""
-    oldest = Message.objects.exclude(sha256="").order_by("pk").values_list("searchtext__rules", flat=True)[:1]
-    return any(rules != VERSION for rules in oldest)
-
-
-def progress() -> SearchProgress | None:
-    """How far the worker has come with messages to be indexed anew; None once all of them are."""
-    row = SearchProgress.objects.first() or SearchProgress()
-    if row.rules == VERSION:
-        return row if row.done < row.older else None
-    return SearchProgress(older=_newest()) if _is_stale() else None
-
-
-# Finding
 
 
 @dataclass(frozen=True)
@@ -249,33 +66,6 @@ class Found:
         return [messages[pk] for pk in pks if pk in messages]
 
 
-@dataclass(frozen=True)
-class Needle:
-    """What is compared with each message's `column`, and what an index can be searched for."""
-
-    text: str
-    column: str
-    grams: frozenset[str]
-    beginning: str
-
-    @property
-    def is_in_index(self) -> bool:
-        """Whether the index can be searched for it: white space is not in it."""
-        return bool(self.grams or self.beginning)
-
-
-def needle_of(text: str, *, loosely: bool = False) -> Needle:
-    text = normalise(text)
-    squeezed = squeeze(text)
-    # Of signs alone nothing would be left.
-    if loosely and squeezed:
-        text = squeezed
-    else:
-        loosely = False
-    grams, beginning = _grams_to_search(text, squeezed)
-    return Needle(text, "words" if loosely else "text", frozenset(grams), beginning)
-
-
 def find(wanted: Wanted, *, before: Key | None = None, limit: int = 50) -> Found:
     """At most `limit` messages that are `wanted`, newest first, from `before` on. Takes a bounded time."""
     needle = needle_of(wanted.text, loosely=wanted.loosely)
@@ -309,11 +99,9 @@ def _holding(candidates: list[int], needle: Needle, before: Key | None, most: in
 
     Written out: to build the statement takes longer than to run it. Texts are compared before messages are looked up.
     """
-    is_sqlite = connection.vendor == "sqlite"
-    ids = "SELECT value FROM json_each(%s)" if is_sqlite else "SELECT unnest(%s::bigint[])"
-    place = f"instr({needle.column}, %s)" if is_sqlite else f"strpos({needle.column}, %s)"
+    ids, place = engine().KEYS, engine().PLACE.format(column=needle.column)
     earlier = "WHERE timestamp < %s OR (timestamp = %s AND id < %s)" if before else ""
-    values: list[Any] = [json.dumps(candidates) if is_sqlite else candidates, needle.text]
+    values: list[Any] = [engine().keys(candidates), needle.text]
     if before:
         values += [before[0], *before]
     with connection.cursor() as cursor:
@@ -342,31 +130,13 @@ def candidates_for(text: str, most: int, *, loosely: bool = False) -> list[int]:
 
 
 def _candidates(needle: Needle, most: int) -> list[int]:
-    if connection.vendor == "sqlite":
-        statement, query = f"SELECT rowid FROM {GRAMS} WHERE {GRAMS} MATCH %s LIMIT %s", sqlite_query(needle)
-    else:
-        statement, query = "SELECT * FROM search_messages_with(%s::tsquery, %s)", tsquery(needle)
-    with connection.cursor() as cursor:
-        cursor.execute(statement, [query, most])
-        return [pk for (pk,) in cursor.fetchall()]
-
-
-def sqlite_query(needle: Needle) -> str:
-    """The needle as FTS5 is asked for it. More grams of a long text would narrow nothing down further."""
-    return " ".join(sorted(needle.grams)[:MAX_GRAMS]) or f"{needle.beginning} *"
-
-
-def tsquery(needle: Needle) -> str:
-    """The needle as PostgreSQL is asked for it. In quotes: to it some sign of another script is a space."""
-    grams = sorted(needle.grams)[:MAX_GRAMS]
-    return " & ".join(f"'{gram}'" for gram in grams) or f"'{needle.beginning}':*"
+    found: list[int] = engine().candidates(INDEX, needle, most)
+    return found
 
 
 def _as_rows(pks: list[int]) -> RawSQL:
     """The ids as one parameter, however many."""
-    if connection.vendor == "sqlite":
-        return RawSQL("SELECT value FROM json_each(%s)", [json.dumps(pks)])
-    return RawSQL("SELECT unnest(%s::bigint[])", [pks])
+    return RawSQL(engine().KEYS, [engine().keys(pks)])  # noqa: S611 - one of two constants
 
 
 def _place(needle: Needle) -> StrIndex:

@@ -10,7 +10,7 @@ from django import template
 from django.db.models import Exists, OuterRef, Q
 
 from moderation.applications.problems import problem_sentence
-from moderation.archive import payloads
+from moderation.archive.messages import read
 from moderation.archive.models import Conversation, Message
 from moderation.archive.rows import in_parts
 from recall.models import NEEDS_A_PERSON, Named, Recall, RecallBatch, RecallItem, named_by
@@ -65,7 +65,7 @@ def nameable(message: Message) -> bool:
 @register.filter
 def excerpt(raw: str, length: int = 160) -> str:
     """One line that tells a raw message (GoEasy's JSON text) from others."""
-    return payloads.excerpt(payloads.read(raw), length)
+    return read(raw).line(length)
 
 
 @register.filter

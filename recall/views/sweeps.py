@@ -19,12 +19,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from moderation import reviewed
 from moderation.accounts import unsent
+from moderation.accounts.request_types import AuthenticatedRequest
 from moderation.archive.events import Searched
 from moderation.archive.models import Message
 from moderation.archive.names import Writer, sender_names, titled, writer_of
 from moderation.audit.services import record
-from moderation.operations.views import worker_is_alive
-from moderation.request_types import AuthenticatedRequest
 from recall import reviews, sweeps
 from recall.decisions import MAY_BE_SENT_AGAIN, RETRIED_FROM
 from recall.forms import SweepForm
@@ -39,10 +38,9 @@ from recall.views.recalls import (
     history_of,
     pace_of,
     read_key,
-    recaller_fields,
-    review_of,
     sent_again,
 )
+from recall.views.review import recaller_fields, review_of
 
 PARTS_SHOWN = 100
 OTHERS_SHOWN = 20
@@ -214,7 +212,7 @@ def _status(request: AuthenticatedRequest, sweep: Sweep) -> dict[str, Any]:
         "seconds_to_go": max(0.0, (first.not_before - timezone.now()).total_seconds()),
         "pace": pace_of(RecallAttempt.objects.filter(batch__recall__sweep=sweep), progress) if live else None,
         "circuit": Circuit.objects.filter(application=sweep.application_id).first(),
-        "worker_is_alive": not live or worker_is_alive(),
+        "needs_worker": live,
         **decisions_shown(request, sweep.pk, sweep.recalls.all(), "pending" in progress.batches, can_retry),
         "needs": sweep.recalls.filter(needs).count(),
         "only_needs": only_needs,

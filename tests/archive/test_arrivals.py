@@ -19,7 +19,7 @@ from moderation.archive import arrivals, retention, timeline
 from moderation.archive.arrivals import MAX_NEWS, Mark, mark_of, news_since, read_mark
 from moderation.archive.ingest import ingest
 from moderation.archive.models import Conversation, Message, Sender
-from moderation.search import query as search
+from moderation.search import query
 
 START = 1795000000000
 IDS = st.integers(1, 10**18 - 1)
@@ -250,7 +250,7 @@ def test_a_search_goes_on_after_a_time_of_19_digits(
 ) -> None:
     for number in range(4):
         make_message(private, 1795718732695123456 + number)
-    found = search.find(search.Wanted(senders=["user-a"]), limit=2)
-    older = search.find(search.Wanted(senders=["user-a"]), before=timeline.read_key(found.older), limit=2)
+    found = query.find(query.Wanted(senders=["user-a"]), limit=2)
+    older = query.find(query.Wanted(senders=["user-a"]), before=timeline.read_key(found.older), limit=2)
     assert not set(found.keys) & set(older.keys)
     assert len(older.keys) == 2

@@ -12,8 +12,9 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moderation.archive import payloads
 from moderation.archive.ingest import ingest, read_message
+from moderation.archive.messages import read
+from moderation.archive.messages.shown import Words
 from moderation.archive.models import Conversation, Message, Sender
 from moderation.goeasy.client import Group, Private
 
@@ -113,8 +114,8 @@ def test_a_message_nested_to_hurt_is_kept_and_shown_as_the_text_that_it_is(priva
     assert ingest(private, [raw, RAW]).added == 2
     message = Message.objects.get(message_id="m")
     assert (message.raw, message.sender_id, message.data["payload"]) == (raw, "u", deep)
-    shown = payloads.read(message.raw)
-    assert isinstance(shown, payloads.Words)
+    shown = read(message.raw)
+    assert isinstance(shown, Words)
     assert shown.text.startswith("[[[[")
     assert shown.cut > 0
 

@@ -27,7 +27,6 @@ from moderation.audit import jobs
 from moderation.audit.ledger import export, triggers, verification
 from moderation.audit.ledger.chain import Sealer
 from moderation.audit.models import Action, AuditEntry, AuditJob, AuditSeal
-from moderation.operations.management.commands.worker import prune
 
 from .entries import record
 
@@ -296,7 +295,7 @@ def test_files_and_jobs_are_deleted_after_a_day_and_not_before(reader: Client, f
     jobs.work(job.pk)
     left_over = folder / f".{uuid4()}.jsonl.x7"
     left_over.write_text("half")
-    prune()
+    jobs.delete_old()
     assert job.file.exists()
     assert left_over.exists()
     yesterday = time.time() - 24 * 3600 - 1
@@ -305,7 +304,7 @@ def test_files_and_jobs_are_deleted_after_a_day_and_not_before(reader: Client, f
     AuditJob.objects.update(created_at=timezone.now() - timedelta(hours=24, seconds=1))
     # Even before the worker has come by.
     assert reader.get(download(job)).status_code == 404
-    prune()
+    jobs.delete_old()
     assert list(folder.iterdir()) == []
     assert not AuditJob.objects.exists()
 

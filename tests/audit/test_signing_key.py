@@ -17,10 +17,9 @@ from django.utils import timezone
 from moderation.audit import alarms, jobs
 from moderation.audit.ledger import checkpoints, signing
 from moderation.audit.ledger.chain import Sealer
+from moderation.audit.loops import Signer
 from moderation.audit.models import Action, AuditAlarm, AuditEntry, AuditJob
 from moderation.operations import alarms as mailed
-from moderation.operations.management.commands import worker
-from recall import engine
 
 from .entries import record
 from .test_checkpoints import behind_the_triggers, command, write
@@ -45,14 +44,6 @@ def lost(key_file: Path) -> bytes:
     public = signing.public_key()
     key_file.unlink()
     return public
-
-
-def sign_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One round of the worker's thread that signs."""
-    rounds = iter([False, True])
-    monkeypatch.setattr(engine.stopping, "wait", lambda _seconds: next(rounds))
-    monkeypatch.setattr(worker.connection, "close", lambda: None)
-    worker.keep_signing("w")
 
 
 def test_a_log_without_checkpoints_gets_a_new_key(key_file: Path) -> None:
@@ -121,10 +112,10 @@ def test_a_key_file_that_holds_no_key_is_said_and_kept(lost: bytes, key_file: Pa
 
 
 def test_the_worker_raises_the_alarm_even_when_no_checkpoint_is_due(
-    lost: bytes, key_file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    lost: bytes, key_file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.CRITICAL):
-        sign_once(monkeypatch)
+        Signer().sign()
     assert "the audit log is not signed: the signing key is missing" in caplog.text
     assert "BROKEN" not in caplog.text
     assert [alarm.problem for alarm in alarms.live()] == [KEY_MISSING]
@@ -137,7 +128,7 @@ def test_a_log_that_contradicts_its_checkpoint_raises_an_alarm_of_its_own(
     settings.AUDIT_SIGNING_KEY = b"somebody else's thirty-two bytes"
     write(1)
     monkeypatch.setattr(checkpoints, "is_due", lambda: True)
-    sign_once(monkeypatch)
+    Signer().sign()
     assert alarms.state() == "broken"
 
 

@@ -20,7 +20,7 @@ from moderation.applications.models import Application
 from moderation.archive import timeline
 from moderation.archive.ingest import ingest
 from moderation.archive.models import Conversation, Message
-from moderation.desk.views import conversation as desk
+from moderation.desk.views import selection
 from moderation.goeasy.client import Group, Private
 from recall.models import Recall, RecallBatch, RecallItem, RecallReason
 
@@ -722,7 +722,7 @@ def test_nothing_in_particular_selects_nothing(mo: Client, private: Conversation
 def test_of_more_than_one_recall_takes_the_newest_are_selected(
     mo: Client, private: Conversation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(desk, "MAX_TIMESTAMPS", 5)
+    monkeypatch.setattr(selection, "MAX_TIMESTAMPS", 5)
     fill(private, 8)
     found = selected(mo, private, "?since=2020-01-01T00:00")
     assert [each["timestamp"] - START for each in found["messages"]] == [3000, 4000, 5000, 6000, 7000]

@@ -14,9 +14,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from moderation.archive.models import Message
-from moderation.ingestion import deliveries, feed
+from moderation.ingestion import deliveries, erasure, feed
 from moderation.ingestion.models import FeedCount, WebhookDelivery
-from moderation.privacy import stored as erasure
 
 pytestmark = pytest.mark.django_db
 

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, transaction
 
-from moderation.archive import payloads
 from moderation.archive.ingest import ingest
+from moderation.archive.messages import read
+from moderation.archive.messages.attachment import Attachment
+from moderation.archive.messages.shown import Words
 from moderation.archive.models import Conversation, Message, Sender
-from moderation.archive.payloads import Attachment, Words
 from moderation.ingestion import unreadable
 from moderation.ingestion.backfill import fill, look_up, read_before, read_latest, survey
 from moderation.ingestion.deliveries import accept
@@ -126,11 +127,11 @@ def test_names_are_learned_from_json_text(application: Any) -> None:
 def test_a_message_recalled_before_it_was_read_shows_unknown_text(group: Conversation) -> None:
     ingest(group, elements("h_recalled_stripped"))
     message = Message.objects.get()
-    shown = payloads.read(message.raw)
+    shown = read(message.raw)
     assert isinstance(shown, Words)
     assert (shown.form, message.recaller["data"]) == ("unknown", {"name": "小雨"})
     assert shown.text.startswith("Text not known")
-    assert payloads.text_of(shown) == "", "nobody finds it by words of ours"
+    assert shown.searchable == "", "nobody finds it by words of ours"
 
 
 @pytest.mark.parametrize("is_recalled", [True, False])
@@ -146,7 +147,7 @@ def test_a_message_text_is_learned_after_a_mark_without_it(group: Conversation, 
 
 def test_every_type_of_a_group_is_shown_for_people(group: Conversation) -> None:
     ingest(group, elements("c01_group_all_types"))
-    shown = [payloads.read(message.raw) for message in Message.objects.order_by("timestamp")]
+    shown = [read(message.raw) for message in Message.objects.order_by("timestamp")]
     image, audio, video, file = (each for each in shown[1:5] if isinstance(each, Attachment))
     assert (audio.size, audio.duration) == (15220, 2.46)
     assert (video.size, video.duration) == (1048576, 9.98)

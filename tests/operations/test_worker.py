@@ -20,11 +20,11 @@ from django_tasks_db.models import DBTaskResult
 
 from moderation.audit.models import Action, AuditCheckpoint, AuditSeal
 from moderation.audit.verifier import Checkpoint
-from moderation.operations.management.commands import worker
+from moderation.operations import housekeeping
 from moderation.operations.models import Heartbeat
-from moderation.search import query as search
+from moderation.search import index, query
 from moderation.search.models import SearchProgress, SearchText
-from recall import services
+from recall import queue, services
 from recall.models import Recall, RecallBatch
 from tests.audit.entries import record
 
@@ -120,11 +120,11 @@ def test_a_worker_finds_what_a_killed_one_left_open_without_being_asked(
 def test_a_recall_whose_task_was_lost_is_queued_anew_once(request_recall: Callable[..., Recall], sandbox: Any) -> None:
     recall = request_recall(1)
     Recall.objects.update(not_before=timezone.now() - timedelta(minutes=1))
-    assert worker.tidy() == 0, "its task still waits"
+    assert queue.tidy() == 0, "its task still waits"
     # As a worker that was killed leaves it: running for ever.
     DBTaskResult.objects.update(status="RUNNING")
-    assert worker.tidy() == 1
-    assert worker.tidy() == 0
+    assert queue.tidy() == 1
+    assert queue.tidy() == 0
     process = start_worker(sandbox)
     try:
         wait_until(lambda: Recall.objects.get(pk=recall.pk).state == Recall.State.FINISHED)
@@ -163,7 +163,7 @@ def test_what_is_done_is_forgotten_after_a_day_and_nothing_else(request_recall: 
     DBTaskResult.objects.filter(pk=fresh.pk).update(status="FAILED", finished_at=timezone.now())
     Heartbeat.objects.create(worker="gone", at=long_ago)
     Heartbeat.objects.create(worker="alive", at=timezone.now())
-    worker.prune()
+    housekeeping.forget()
     assert set(DBTaskResult.objects.values_list("pk", flat=True)) == {fresh.pk, waiting.pk}
     assert Heartbeat.objects.get().worker == "alive"
     assert Recall.objects.count() == 3
@@ -177,10 +177,10 @@ def test_workers_make_searchable_what_was_there_before(
     SearchProgress.objects.update_or_create(pk=1, defaults={"done": pks[0] - 1, "older": pks[-1]})
     processes = [start_worker(sandbox), start_worker(sandbox)]
     try:
-        wait_until(lambda: search.progress() is None)
+        wait_until(lambda: index.progress() is None)
     finally:
         for process in processes:
             process.terminate()
         for process in processes:
             process.wait(timeout=15)
-    assert [pk for _timestamp, pk in search.find(search.Wanted(text="message")).keys] == pks[::-1]
+    assert [pk for _timestamp, pk in query.find(query.Wanted(text="message")).keys] == pks[::-1]

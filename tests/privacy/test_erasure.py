@@ -27,13 +27,12 @@ from moderation.audit.models import AuditEntry, AuditPrivate
 from moderation.ingestion import deliveries
 from moderation.ingestion.models import WebhookDelivery
 from moderation.privacy import erasure
-from moderation.search import query as search
+from moderation.search import index, query
 from moderation.search.models import SearchProgress
 from recall import engine, services
 from recall.models import Evidence, Recall
 from recall.services import NotPossible
-
-from .reviewing import press
+from tests.recall.reviewing import press
 
 pytestmark = pytest.mark.django_db
 
@@ -185,7 +184,7 @@ def test_it_does_not_come_back_by_history_or_webhook(
     assert Message.objects.get(message_id="m-1").recalled
     assert Message.objects.filter(message_id="m-4").exists()
     SearchProgress.objects.update(done=0)
-    search.add_older()
+    index.add_older()
     assert not is_anywhere()
 
 
@@ -218,10 +217,10 @@ def test_what_is_left_of_it_outlives_the_days_that_messages_are_kept(
 
 
 def test_it_is_found_by_no_search(application: Application, recalled: Recall) -> None:
-    assert len(search.find(search.Wanted(text="小明的秘密")).keys) == 2
+    assert len(query.find(query.Wanted(text="小明的秘密")).keys) == 2
     erase(application)
     for text in ("小明的秘密", "c4n4ry", "erased"):
-        assert not search.find(search.Wanted(text=text)).keys
+        assert not query.find(query.Wanted(text=text)).keys
 
 
 def test_only_given_messages_of_this_application_and_sender_go(

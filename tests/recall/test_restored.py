@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from moderation.applications.problems import problem_sentence
-from moderation.operations.signals import restored
+from moderation.registry import restored
 from recall import restored as restoring
 from recall import services, verify
 from recall.models import Recall, RecallAttempt, RecallBatch

@@ -18,9 +18,9 @@ from moderation.archive.ingest import ingest
 from moderation.archive.models import Conversation, Message
 from moderation.archive.retention import delete_older
 from moderation.archive.timeline import read_key
-from moderation.search import query as search
+from moderation.search import grams, index, query
 from moderation.search.models import SearchProgress, SearchText
-from moderation.search.normalise import RULES, normalise, squeeze
+from moderation.search.normalise import RULES, VERSION, normalise, squeeze
 from moderation.search.query import Wanted
 
 pytestmark = pytest.mark.django_db
@@ -59,7 +59,7 @@ def found(text: str = "", *, limit: int = 50, **wanted: Any) -> list[Message]:
     messages: list[Message] = []
     before = None
     while True:
-        page = search.find(Wanted(text=text, **wanted), before=before, limit=limit)
+        page = query.find(Wanted(text=text, **wanted), before=before, limit=limit)
         messages += page.messages()
         if not page.older:
             return messages
@@ -110,8 +110,8 @@ def test_every_part_of_a_text_finds_it_by_the_index_alone(group: Conversation, t
                 part = normalise(row.text[start:end])
                 # White space is not in the index. SQLite's index still knows those of earlier examples.
                 if part and not part.isspace():
-                    assert row.pk in search.candidates_for(part, 100_000)
-                    assert row.pk in search.candidates_for(part, 100_000, loosely=True)
+                    assert row.pk in query.candidates_for(part, 100_000)
+                    assert row.pk in query.candidates_for(part, 100_000, loosely=True)
 
 
 def test_every_character_is_found_by_the_index_alone(group: Conversation) -> None:
@@ -119,8 +119,8 @@ def test_every_character_is_found_by_the_index_alone(group: Conversation) -> Non
     signs = [chr(0x8000 + number) for number in range(4096)]
     write(group, *(f"{sign}的" for sign in signs))
     pks = dict(zip(signs, SearchText.objects.order_by("pk").values_list("pk", flat=True), strict=True))
-    lost = [sign for sign in signs if pks[sign] not in search.candidates_for(f"{sign}的", 5000)]
-    lost += [sign for sign in signs if pks[sign] not in search.candidates_for(sign, 5000)]
+    lost = [sign for sign in signs if pks[sign] not in query.candidates_for(f"{sign}的", 5000)]
+    lost += [sign for sign in signs if pks[sign] not in query.candidates_for(sign, 5000)]
     assert not lost
 
 
@@ -225,9 +225,9 @@ def test_the_newest_come_first_and_pages_follow_without_gap_or_repetition(group:
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As if a handful of messages were many."""
-    monkeypatch.setattr(search, "FEW_CANDIDATES", 3)
-    monkeypatch.setattr(search, "MOST_CANDIDATES", 12)
-    monkeypatch.setattr(search, "PARTS", (2, 4))
+    monkeypatch.setattr(query, "FEW_CANDIDATES", 3)
+    monkeypatch.setattr(query, "MOST_CANDIDATES", 12)
+    monkeypatch.setattr(query, "PARTS", (2, 4))
     yield
 
 
@@ -243,7 +243,7 @@ def test_what_is_frequent_is_found_by_looking_back_page_by_page(
 
 def test_a_page_that_ends_for_the_time_it_took_says_how_far_it_looked_back(group: Conversation, few: None) -> None:
     write(group, *["ab ba"] * 20)
-    page = search.find(Wanted(text="abba"))
+    page = query.find(Wanted(text="abba"))
     assert (page.keys, page.looked_back_to) == ([], FIRST + 14)
     assert page.older.startswith(f"{FIRST + 14}-")
 
@@ -285,7 +285,7 @@ def test_a_message_whose_recall_was_told_first_is_found_by_its_own_words(group: 
             cursor.execute("SELECT term FROM temp.terms")
             terms = {term for (term,) in cursor.fetchall()}
             cursor.execute("DROP TABLE temp.terms")
-        assert terms == search.grams_of("whatwassaid")
+        assert terms == grams.grams_of("whatwassaid")
     # In one go, too.
     mark = {"type": "text", "messageId": "m2", "timestamp": FIRST + 9, "senderId": "u", "recalled": True}
     said = {**mark, "recalled": False, "payload": {"text": "in one go"}}
@@ -299,54 +299,52 @@ def test_what_was_there_before_becomes_searchable_in_pieces(
     write(group, *(f"offer {number}" for number in range(10)))
     SearchText.objects.all().delete()
     newest = Message.objects.latest("pk").pk
-    SearchProgress.objects.update_or_create(
-        pk=1, defaults={"done": newest - 10, "older": newest, "rules": search.VERSION}
-    )
+    SearchProgress.objects.update_or_create(pk=1, defaults={"done": newest - 10, "older": newest, "rules": VERSION})
     write(group, "offer of today", at=FIRST + 100)
-    monkeypatch.setattr(search, "PIECE", 4)
-    state = search.progress()
+    monkeypatch.setattr(index, "PIECE", 4)
+    state = index.progress()
     assert state is not None
-    assert search.add_older(1) == 4
-    assert search.progress() is not None
+    assert index.add_older(1) == 4
+    assert index.progress() is not None
     assert len(found("offer")) == 5
-    assert search.add_older() == 6
-    assert search.progress() is None
+    assert index.add_older() == 6
+    assert index.progress() is None
     assert len(found("offer")) == 11
-    assert search.add_older() == 0
+    assert index.add_older() == 0
 
 
 def test_new_rules_index_all_messages_anew_and_the_worker_goes_on_where_it_was(
     group: Conversation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "PIECE", 4)
+    monkeypatch.setattr(index, "PIECE", 4)
     write(group, *(f"加我微\u200b信 {number}" for number in range(10)))
-    search.add_older()
-    assert search.progress() is None
+    index.add_older()
+    assert index.progress() is None
     # As the rules before these had it.
-    SearchText.objects.update(text="加我微\u200b信", words="加我微\u200b信", rules=search.VERSION - 1)
-    SearchProgress.objects.update(rules=search.VERSION - 1)
-    state = search.progress()
+    SearchText.objects.update(text="加我微\u200b信", words="加我微\u200b信", rules=VERSION - 1)
+    SearchProgress.objects.update(rules=VERSION - 1)
+    state = index.progress()
     assert state is not None and state.percent == 0
     assert found("微信") == []
-    assert search.add_older(1) == 4
-    state = search.progress()
+    assert index.add_older(1) == 4
+    state = index.progress()
     assert state is not None and 0 < state.percent < 100
     # A message of these rules comes meanwhile.
     write(group, "加我微信", at=FIRST + 100)
-    assert search.add_older() == 6
-    assert search.progress() is None
+    assert index.add_older() == 6
+    assert index.progress() is None
     assert len(found("微信")) == 11
-    assert set(SearchText.objects.values_list("rules", flat=True)) == {search.VERSION}
-    assert search.add_older() == 0
+    assert set(SearchText.objects.values_list("rules", flat=True)) == {VERSION}
+    assert index.add_older() == 0
 
 
 def test_a_fresh_archive_has_nothing_to_index_anew(group: Conversation) -> None:
     SearchProgress.objects.update(rules=0, done=0, older=0)
-    assert search.progress() is None
+    assert index.progress() is None
     write(group, "of these rules")
-    assert search.progress() is None
-    assert search.add_older() == 0
-    assert search.progress() is None
+    assert index.progress() is None
+    assert index.add_older() == 0
+    assert index.progress() is None
 
 
 def test_simplified_forms_change_with_the_rules_only() -> None:
@@ -361,15 +359,15 @@ def test_what_is_deleted_leaves_nothing_in_the_index(group: Conversation) -> Non
     assert delete_older(group.pk, FIRST + 1) == 1
     assert [message.pk for message in found("offer")] == [new]
     if connection.vendor == "sqlite":
-        assert search.candidates_for("red", 100) == []
-        assert search.candidates_for("offer", 100) == [new]
+        assert query.candidates_for("red", 100) == []
+        assert query.candidates_for("offer", 100) == [new]
 
 
 def test_a_search_takes_few_statements_however_much_is_found(group: Conversation) -> None:
     write(group, *(f"offer {number}" for number in range(40)))
     for text in ("offer", "o", ""):
         with CaptureQueriesContext(connection) as queries:
-            search.find(Wanted(text=text))
+            query.find(Wanted(text=text))
         assert len(queries) <= 5
 
 
@@ -379,10 +377,10 @@ def test_postgresql_asks_the_index_even_about_what_is_frequent(group: Conversati
     write(group, *(f"offer {number}" for number in range(500)))
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE search_searchtext")
-        cursor.execute("SELECT pg_stat_get_xact_numscans(%s::regclass)", [search.GRAMS])
+        cursor.execute("SELECT pg_stat_get_xact_numscans(%s::regclass)", [index.MESSAGES])
         (before,) = cursor.fetchone()
-        assert len(search.candidates_for("o", 400)) == 400
-        cursor.execute("SELECT pg_stat_get_xact_numscans(%s::regclass)", [search.GRAMS])
+        assert len(query.candidates_for("o", 400)) == 400
+        cursor.execute("SELECT pg_stat_get_xact_numscans(%s::regclass)", [index.MESSAGES])
         assert cursor.fetchone() == (before + 1,)
 
 

@@ -15,7 +15,7 @@ from moderation.applications.models import Application
 from moderation.archive import views
 from moderation.archive.models import Conversation, Message
 from moderation.goeasy.client import Group
-from moderation.search import query as search
+from moderation.search import normalise, query
 from moderation.search.models import SearchProgress
 
 FIRST = 1_700_000_000_000
@@ -67,8 +67,8 @@ def test_without_a_search_there_are_conversations_alone(
     signed_in: Client, group: Conversation, make_message: Make
 ) -> None:
     make_message(group, FIRST)
-    for query in ({}, {"kind": "group"}, {"sender": "", "type": "", "since": ""}):
-        context = signed_in.get(reverse("conversations"), query).context
+    for filters in ({}, {"kind": "group"}, {"sender": "", "type": "", "since": ""}):
+        context = signed_in.get(reverse("conversations"), filters).context
         assert list(context["page"]) == [group]
         assert "hits" not in context
     # The link to more conversations leads to no messages, and that to older messages to no conversations.
@@ -120,7 +120,7 @@ def test_pages_of_messages_follow_each_other(
 def test_a_page_that_looked_through_its_share_offers_to_look_further(
     signed_in: Client, group: Conversation, make_message: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "PARTS", (2,))
+    monkeypatch.setattr(query, "PARTS", (2,))
     for number in range(5):
         make_message(group, FIRST + number, type="text" if number else "order")
     page = signed_in.get(reverse("conversations"), {"type": "order"})
@@ -134,7 +134,7 @@ def test_a_page_that_looked_through_its_share_offers_to_look_further(
 def test_the_page_says_what_cannot_be_searched_yet(signed_in: Client, group: Conversation, make_message: Make) -> None:
     make_message(group, FIRST)
     assert "indexed anew" not in signed_in.get("/conversations/?q=m").content.decode()
-    SearchProgress.objects.update_or_create(pk=1, defaults={"done": 30, "older": 120, "rules": search.VERSION})
+    SearchProgress.objects.update_or_create(pk=1, defaults={"done": 30, "older": 120, "rules": normalise.VERSION})
     assert "indexed anew: 25% are done" in signed_in.get("/conversations/?q=m").content.decode()
 
 

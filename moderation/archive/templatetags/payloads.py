@@ -11,7 +11,8 @@ from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from moderation.archive.payloads import MOST_CHARACTERS, with_marks, written_out
+from moderation.archive.marks import with_marks, written_out
+from moderation.archive.messages.shown import MAX_CHARACTERS
 from moderation.characters import is_blank
 from moderation.goeasy.fields import object_of, text_of
 
@@ -26,7 +27,7 @@ def visible(text: object) -> SafeString:
     text = str(text)
     if not text.isspace() and is_blank(text):
         # Nothing of it would be seen.
-        pieces = [written_out(sign, len(list(run))) for sign, run in groupby(text[:MOST_CHARACTERS])]
+        pieces = [written_out(sign, len(list(run))) for sign, run in groupby(text[:MAX_CHARACTERS])]
         return format_html_join(" ", '<span class="mark" title="{}">{}</span>', ((name, code) for code, name in pieces))
     marked = (
         format_html('<span class="mark" title="{}">{}</span>', name, piece) if name else piece

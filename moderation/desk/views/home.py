@@ -11,14 +11,13 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from moderation.accounts.request_types import AuthenticatedRequest
 from moderation.applications.models import Application
 from moderation.applications.problems import problem_sentence
 from moderation.archive.models import Conversation
 from moderation.archive.names import titled
 from moderation.audit import alarms
 from moderation.audit.request_context import forwarding_is_ignored
-from moderation.operations.views import worker_is_alive
-from moderation.request_types import AuthenticatedRequest
 from recall.models import BEING_CHECKED, LOOKED_FOR, NEEDS_A_PERSON, Recall, RecallBatch, Sweep
 from recall.progress import progress_of_sweeps, with_progress
 
@@ -54,7 +53,6 @@ def home(request: AuthenticatedRequest) -> HttpResponse:
         "applications": [
             (application, health(application)) for application in Application.objects.select_related("circuit")
         ],
-        "worker_is_alive": worker_is_alive(),
         "audit_alarms": alarms.live() if request.user.has_perm("audit.view_auditentry") else [],
         "forwarding_is_ignored": forwarding_is_ignored(),
     }

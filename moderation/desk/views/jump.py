@@ -11,12 +11,12 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
+from moderation.accounts.request_types import AuthenticatedRequest
 from moderation.applications.models import Application
 from moderation.archive.events import Searched
 from moderation.archive.models import Conversation, Kind, Message
 from moderation.archive.names import titled
 from moderation.audit.services import record
-from moderation.request_types import AuthenticatedRequest
 from moderation.search import people
 from recall.models import Recall, RecallItem
 

@@ -14,19 +14,19 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from moderation.accounts.request_types import AuthenticatedRequest
 from moderation.applications.models import Application
-from moderation.archive import payloads
 from moderation.archive.events import Searched
 from moderation.archive.forms import ConversationForm
+from moderation.archive.messages import read
+from moderation.archive.messages.shown import Shown
 from moderation.archive.models import Conversation, Kind, Message, Sender
 from moderation.archive.names import name_in, sender_names, titled, with_writers
 from moderation.archive.rows import in_parts
 from moderation.archive.timeline import read_key
 from moderation.audit.services import record
 from moderation.goeasy.client import MAX_ID_LENGTH
-from moderation.request_types import AuthenticatedRequest
-from moderation.search import people
-from moderation.search import query as search
+from moderation.search import index, people, query
 from moderation.search.forms import MessageFilter
 from moderation.search.highlight import excerpt
 from moderation.search.normalise import normalise, squeezed
@@ -89,7 +89,7 @@ def conversation_list(request: AuthenticatedRequest) -> HttpResponse:
     if with_messages:
         context |= _messages(request, form.wanted())
         only = titled(Conversation.objects.filter(pk__in=form.wanted().conversations).select_related("application"))
-        context |= {"only": only, "progress": search.progress()}
+        context |= {"only": only, "progress": index.progress()}
     return render(request, "desk/conversation_list.html", context)
 
 
@@ -111,10 +111,10 @@ def _with(request: AuthenticatedRequest, **changes: str) -> str:
     return query.urlencode()
 
 
-def _messages(request: AuthenticatedRequest, wanted: search.Wanted) -> dict[str, object]:
+def _messages(request: AuthenticatedRequest, wanted: query.Wanted) -> dict[str, object]:
     """A page of the messages that are `wanted`, as the template of hits has it."""
-    found = search.find(wanted, before=read_key(request.GET.get("before", "")), limit=PAGE_SIZE)
-    hits = [Hit(message, _pieces(payloads.read(message.raw), wanted)) for message in with_writers(found.messages())]
+    found = query.find(wanted, before=read_key(request.GET.get("before", "")), limit=PAGE_SIZE)
+    hits = [Hit(message, _pieces(read(message.raw), wanted)) for message in with_writers(found.messages())]
     return {
         "with_messages": True,
         "hits": hits,
@@ -123,12 +123,12 @@ def _messages(request: AuthenticatedRequest, wanted: search.Wanted) -> dict[str,
     }
 
 
-def _pieces(shown: payloads.Words | payloads.Attachment, wanted: search.Wanted) -> list[tuple[str, bool]]:
+def _pieces(shown: Shown, wanted: query.Wanted) -> list[tuple[str, bool]]:
     """An excerpt of a message; of all of its JSON only where what is meant to be read does not have the text."""
-    pieces = excerpt(payloads.headline_of(shown), wanted.text, loosely=wanted.loosely)
+    pieces = excerpt(shown.headline, wanted.text, loosely=wanted.loosely)
     if not wanted.text or any(is_hit for _piece, is_hit in pieces):
         return pieces
-    return excerpt(payloads.text_of(shown), wanted.text, loosely=wanted.loosely)
+    return excerpt(shown.searchable, wanted.text, loosely=wanted.loosely)
 
 
 def _narrowed(form: MessageFilter, matching: list[Sender]) -> QuerySet[Conversation]:
@@ -221,7 +221,7 @@ def filter_messages(request: AuthenticatedRequest, pk: int) -> JsonResponse:
         names = sender_names(conversation.application, {message.sender_id for message in messages})
         for message in messages:
             name = names.get(message.sender_id, "")
-            parts = (payloads.text_of(payloads.read(message.raw)), name, message.sender_id, str(message.timestamp))
+            parts = (read(message.raw).searchable, name, message.sender_id, str(message.timestamp))
             if any(needle in compare(part) for part in parts):
                 matching.append(message.pk)
     return JsonResponse({"matching": matching})
@@ -268,7 +268,7 @@ def sender_page(request: AuthenticatedRequest, slug: str) -> HttpResponse:
         "recalled": sum(message.recalled for message in latest),
         "conversations": conversations[:CONVERSATIONS_SHOWN],
         "more_conversations": len(conversations) > CONVERSATIONS_SHOWN,
-        **_messages(request, search.Wanted(senders=[user_id], applications=[application.pk])),
+        **_messages(request, query.Wanted(senders=[user_id], applications=[application.pk])),
     }
     return render(request, "desk/sender.html", context)
 

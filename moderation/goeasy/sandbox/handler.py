@@ -11,9 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from moderation.goeasy.answers import json_text, nests_too_deeply
+from moderation.goeasy.answers import json_text
 from moderation.goeasy.sandbox import media, rules
 from moderation.goeasy.sandbox.faults import Rule
+from moderation.json_depth import nests_too_deeply
 
 if TYPE_CHECKING:
     from moderation.goeasy.sandbox.server import Sandbox

@@ -9,49 +9,22 @@ import sys
 import threading
 import time
 from argparse import ArgumentParser
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import Error, InterfaceError, OperationalError, connection
-from django.utils import timezone
+from django.db import InterfaceError, OperationalError, connection
 from django_tasks_db.management.commands.db_worker import Worker
-from django_tasks_db.models import DBTaskResult
 
-from moderation.accounts import attempts, unsent
-from moderation.archive import retention
-from moderation.audit import alarms as audit_alarms
+from moderation import registry
 from moderation.audit import jobs
-from moderation.audit.ledger import checkpoints
 from moderation.audit.ledger.chain import Sealer
-from moderation.audit.ledger.signing import SigningKeyError
-from moderation.audit.models import AuditAlarm
-from moderation.audit.verifier import BrokenError
-from moderation.ingestion import comparison, deliveries
-from moderation.operations import alarms
-from moderation.operations.models import Heartbeat
 from moderation.operations.readiness import migrations_problem
-from moderation.search import people
-from moderation.search import query as search
-from recall import engine, services, verify
-from recall.models import Recall
-from recall.outcomes import recover_orphans
-from recall.tasks import send
+from moderation.registry import Loop
+from recall import engine
 
 log = logging.getLogger(__name__)
-
-HOUSEKEEPING_SECONDS = 5.0
-CHECKING_SECONDS = 2.0
-READING_SECONDS = 1.0
-WATCHING_SECONDS = 30.0
-SEALING_SECONDS = 1.0
-SIGNING_SECONDS = 10.0
-SEARCHABLE_SECONDS = 2.0
-# How often finished tasks of the queue are deleted, and how old they are then: the rows of recalls tell what was done.
-PRUNING_SECONDS = 3600.0
-TASKS_KEPT = timedelta(days=1)
 
 
 class Command(BaseCommand):
@@ -93,8 +66,8 @@ class Command(BaseCommand):
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, end)
-        for work in LOOPS:
-            threading.Thread(target=work, args=(name,), daemon=True).start()
+        for together in registry.threads():
+            threading.Thread(target=run_loops, args=(together, name), daemon=True).start()
         threads = [threading.Thread(target=run, args=(loop,)) for loop in loops]
         for thread in threads:
             thread.start()
@@ -150,148 +123,17 @@ def run(loop: Worker) -> None:
     connection.close()
 
 
-def keep_house(name: str) -> None:
-    """Every few seconds for ever: a sign of life, and `tidy()`."""
-    started = False
-    pruned_at = -PRUNING_SECONDS
-    while not engine.stopping.wait(HOUSEKEEPING_SECONDS if started else 0):
-        started = True
-        try:
-            Heartbeat.objects.update_or_create(worker=name, defaults={"at": timezone.now()})
-            tidy()
-            if time.monotonic() - pruned_at > PRUNING_SECONDS:
-                pruned_at = time.monotonic()
-                prune()
-        except Exception:
-            log.exception("worker %s: housekeeping failed; trying again", name)
-            connection.close()
+def run_loops(loops: Sequence[Loop], worker: str) -> None:
+    """Run loops of one thread for ever, each when it is due, whatever goes wrong."""
+    now = time.monotonic()
+    due = {loop: now if loop.at_once else now + loop.seconds for loop in loops}
+    while not engine.stopping.wait(max(0.0, min(due.values()) - time.monotonic())):
+        for loop in loops:
+            if due[loop] <= time.monotonic():
+                try:
+                    loop.run()
+                except Exception:
+                    log.exception("worker %s: %s failed; trying again", worker, loop.name)
+                    connection.close()
+                due[loop] = time.monotonic() + loop.seconds
     connection.close()
-
-
-def keep_checking(name: str) -> None:
-    """Every few seconds for ever: read history for what became of recalled messages."""
-    keep(verify.check_due, CHECKING_SECONDS, name)
-
-
-def keep_reading(name: str) -> None:
-    """Every second for ever: read what the webhook delivered and did not read itself."""
-    keep(deliveries.process_due, READING_SECONDS, name)
-
-
-def keep_watching(name: str) -> None:
-    """Twice a minute: watch feeds and readers, and delete old deliveries, messages and attempts."""
-    pruned_up_to = 0
-
-    def work() -> None:
-        nonlocal pruned_up_to
-        alarms.watch()
-        deliveries.prune()
-        attempts.prune(timezone.now())
-        unsent.prune()
-        pruned_up_to = retention.prune(pruned_up_to)
-
-    keep(work, WATCHING_SECONDS, name)
-
-
-def keep_comparing(name: str) -> None:
-    """Twice a minute for ever: fill the feeds' gaps. Apart from watching: a slow GoEasy must not keep an alarm back."""
-    keep(comparison.compare_due, WATCHING_SECONDS, name)
-
-
-def keep_searchable(name: str) -> None:
-    """Every few seconds: index new names, and messages that are not indexed by today's rules."""
-
-    def work() -> None:
-        people.index_names()
-        search.add_older()
-
-    keep(work, SEARCHABLE_SECONDS, name)
-
-
-def keep(work: Callable[[], object], seconds: float, name: str) -> None:
-    """Do `work` every so many seconds for ever, whatever goes wrong."""
-    while not engine.stopping.wait(seconds):
-        try:
-            work()
-        except Exception:
-            log.exception("worker %s: a round failed; trying again", name)
-            connection.close()
-    connection.close()
-
-
-def keep_sealing(name: str) -> None:
-    """Every second for ever: chain what was recorded (`moderation.audit.ledger.chain`)."""
-    sealer = Sealer()
-    while not engine.stopping.wait(SEALING_SECONDS):
-        try:
-            sealer.seal()
-        except Exception:
-            log.exception("worker %s: sealing the audit log failed; trying again", name)
-            connection.close()
-    connection.close()
-
-
-def keep_signing(name: str) -> None:
-    """Every few seconds for ever: sign a checkpoint of the audit log when one is due, and publish it."""
-    unpublished = ""
-    while not engine.stopping.wait(SIGNING_SECONDS):
-        try:
-            unpublished = checkpoints.keep_up(unpublished)
-        except BrokenError as problem:
-            log.critical("worker %s: the audit log is BROKEN and is not signed: %s", name, problem)
-            keep_alarm(AuditAlarm.Problem.BROKEN)
-        except SigningKeyError as problem:
-            log.critical("worker %s: the audit log is not signed: %s", name, problem)
-            keep_alarm(problem.problem)
-        except Exception:
-            log.exception("worker %s: signing the audit log failed; trying again", name)
-            connection.close()
-    connection.close()
-
-
-def keep_alarm(problem: AuditAlarm.Problem) -> None:
-    """Raise an alarm of the audit log; a database that is away must not end the loop."""
-    try:
-        audit_alarms.raise_alarm(problem)
-    except Error:
-        log.exception("the audit log's alarm was not raised; trying again")
-        connection.close()
-
-
-# Each runs in a thread of its own.
-LOOPS = (
-    keep_house,
-    keep_checking,
-    keep_reading,
-    keep_watching,
-    keep_comparing,
-    keep_searchable,
-    keep_sealing,
-    keep_signing,
-)
-
-
-def tidy() -> int:
-    """Call unknown what a dead worker left open, and queue anew what nobody is about to send; returns how many.
-
-    A task is lost with the worker that ran it: django-tasks-db leaves it running for ever.
-    """
-    recover_orphans()
-    lost = [recall for recall in engine.due_recalls() if not is_queued(recall)]
-    for recall in lost:
-        services.wake(recall)
-    return len(lost)
-
-
-def prune() -> None:
-    """Forget what nobody asks about any more: tasks that are done, workers that are long gone, exported files."""
-    long_ago = timezone.now() - TASKS_KEPT
-    DBTaskResult.objects.finished().filter(finished_at__lt=long_ago).delete()
-    Heartbeat.objects.filter(at__lt=long_ago).delete()
-    jobs.delete_old()
-
-
-def is_queued(recall: Recall) -> bool:
-    """Whether a task that sends the recall waits for a worker."""
-    arguments = {"args": [str(recall.pk)], "kwargs": {}}
-    return DBTaskResult.objects.ready().filter(task_path=send.module_path, args_kwargs=arguments).exists()

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moderation.archive import payloads
-from moderation.archive.payloads import Attachment, Words, read
+from moderation.archive.messages import read
+from moderation.archive.messages.attachment import Attachment
+from moderation.archive.messages.shown import Shown, Words
 from moderation.archive.templatetags.payloads import initial, person, seconds, tone, visible
 
 FILES = "https://files.example.com"
@@ -20,7 +21,7 @@ def message(kind: object, payload: object) -> str:
     return json.dumps({"type": kind, "payload": payload})
 
 
-def image(**payload: Any) -> Words | Attachment:
+def image(**payload: Any) -> Shown:
     return read(message("image", payload), [FILES])
 
 
@@ -184,7 +185,7 @@ ANYTHING = st.recursive(
 @given(ANYTHING, st.sampled_from(["text", "image", "audio", "video", "file", "order", None]))
 def test_whatever_is_sent_something_is_shown(payload: object, kind: object) -> None:
     shown = read(message(kind, payload), [FILES])
-    assert payloads.excerpt(shown) is not None
+    assert shown.line() is not None
     str(visible(shown.text if isinstance(shown, Words) else shown.url)).encode()
 
 
@@ -217,8 +218,8 @@ def test_what_belongs_to_the_script_is_left_alone(text: str) -> None:
 
 
 def test_an_excerpt_is_one_line() -> None:
-    assert payloads.excerpt(Words("text", "a\n  b" + "c" * 200), 10) == "a bcccccc…"
-    assert payloads.excerpt(Attachment("image", FILES, name="cat.png")) == "[image] cat.png"
+    assert Words("text", "a\n  b" + "c" * 200).line(10) == "a bcccccc…"
+    assert Attachment("image", FILES, name="cat.png").line() == "[image] cat.png"
 
 
 @pytest.mark.parametrize(
@@ -260,10 +261,10 @@ def test_a_duration_is_minutes_and_seconds() -> None:
 def test_a_type_of_the_app_s_own_shows_what_is_to_be_read_first(payload: object, headline: str) -> None:
     shown = read(message("order", payload))
     assert isinstance(shown, Words)
-    assert (shown.form, shown.text, payloads.excerpt(shown)) == ("text", headline, headline)
+    assert (shown.form, shown.text, shown.line()) == ("text", headline, headline)
     assert shown.whole
     assert shown.whole.form == "json"
-    assert payloads.text_of(shown) == shown.whole.text, "all of it can be searched"
+    assert shown.searchable == shown.whole.text, "all of it can be searched"
 
 
 @pytest.mark.parametrize("payload", [{"name": 5}, {"name": {"a": 1}}, {"title": ""}, ["name"]], ids=str)

@@ -1,26 +1,18 @@
-"""Taking out of the archive what somebody wrote. `privacy/erasure.py` decides what goes, and records it before."""
+"""Deleting deliveries that hold what somebody wrote. `privacy/erasure.py` decides which, and records it before."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from django.db.models import CharField, QuerySet, Value
-from django.db.models.functions import Cast, Concat, Length
+from django.db.models import QuerySet
+from django.db.models.functions import Length
 
 from moderation.applications.models import Application
-from moderation.archive.models import Message
 from moderation.archive.rows import in_parts
 from moderation.ingestion.deliveries import CHEAP_BYTES, Read, read_slices
 from moderation.ingestion.models import WebhookDelivery
-from moderation.search import query as search
 
 DELIVERIES_AT_ONCE = 500
-
-
-def written(application: Application, sender_id: str, timestamps: Collection[int] = ()) -> QuerySet[Message]:
-    """The sender's messages that still have their text; of `timestamps` (ms), or all of them."""
-    messages = Message.objects.filter(conversation__application=application, sender_id=sender_id).exclude(sha256="")
-    return messages.filter(timestamp__in=timestamps) if timestamps else messages
 
 
 def deliveries_with(
@@ -71,19 +63,6 @@ def still_there(pks: Sequence[int]) -> list[int]:
     return [
         pk for some in in_parts(pks) for pk in WebhookDelivery.objects.filter(pk__in=some).values_list("pk", flat=True)
     ]
-
-
-def erase_messages(pks: Sequence[int]) -> None:
-    """Take the text out of messages: their ids, time, sender and type stay; in the transaction."""
-    for some in in_parts(pks):
-        search.forget(some)
-        Message.objects.filter(pk__in=some).update(
-            raw="",
-            recalled_raw="",
-            sha256="",
-            # The text could be guessed from its hash; messages without an id still have to differ.
-            payload_sha256=Concat(Value("erased "), Cast("pk", CharField())),
-        )
 
 
 def erase_deliveries(pks: Sequence[int]) -> None:

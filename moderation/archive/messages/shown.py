@@ -1,0 +1,105 @@
+"""What is shown of a message, whatever its type. Pure: no model, no request."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+# Longer words are folded up; far longer ones are cut, so that one message cannot fill the page.
+FOLD_CHARACTERS = 600
+FOLD_LINES = 12
+MAX_CHARACTERS = 12_000
+
+
+class Shown(ABC):
+    """A message as people see it. Its template is named after its `form`."""
+
+    form: str
+
+    @property
+    def template(self) -> str:
+        return f"archive/messages/_{self.form}.html"
+
+    @property
+    @abstractmethod
+    def searchable(self) -> str:
+        """All there is to read of it; nothing of what was recalled before anybody could read it."""
+
+    @property
+    @abstractmethod
+    def headline(self) -> str:
+        """What a person reads of it first."""
+
+    @abstractmethod
+    def line(self, length: int = 80) -> str:
+        """One line that tells the message from others: in a selection, a review, and the evidence of a recall."""
+
+
+@dataclass(frozen=True)
+class MessageType:
+    """A type of message that the console shows in a way of its own. `sample`: a payload of it, as GoEasy sends it.
+
+    `read`: what to show of a payload, given the origins that media may be loaded from; None for a payload that is not
+    what the type says, which is shown as one of no type in particular.
+    """
+
+    name: str
+    read: Callable[[Any, Collection[str]], Shown | None]
+    sample: dict[str, Any] = field(hash=False)
+
+
+@dataclass(frozen=True)
+class Words(Shown):
+    """A text, or JSON laid out for people. `head` is what is seen of it while it is folded, empty when it is short.
+
+    `whole`: the JSON of which `text` is the part to read; None when `text` is all there is.
+    """
+
+    form: str  # "text", "json", "erased", or "unknown": recalled, and told without what was said
+    text: str
+    cut: int = 0  # characters that are not shown
+    whole: Words | None = None
+
+    @property
+    def searchable(self) -> str:
+        return "" if self.form == "unknown" else (self.whole or self).text
+
+    @property
+    def headline(self) -> str:
+        return self.text
+
+    def line(self, length: int = 80) -> str:
+        return one_line(self.text, length)
+
+    @property
+    def length(self) -> int:
+        return len(self.text) + self.cut
+
+    @property
+    def head(self) -> str:
+        lines = self.text[:FOLD_CHARACTERS].split("\n")
+        if len(self.text) <= FOLD_CHARACTERS and len(lines) <= FOLD_LINES:
+            return ""
+        return "\n".join(lines[:FOLD_LINES])
+
+
+def words(form: str, text: str) -> Words:
+    """`text`, cut where it is far too long."""
+    return Words(form, text[:MAX_CHARACTERS], max(0, len(text) - MAX_CHARACTERS))
+
+
+def formatted(value: Any, raw: str) -> Words:
+    """`value` as JSON laid out for people; `raw` where it nests too deeply for that."""
+    try:
+        return words("json", json.dumps(value, ensure_ascii=False, indent=2))
+    except ValueError:
+        return words("json", raw)
+
+
+def one_line(text: str, length: int) -> str:
+    """The beginning of `text`, without line breaks."""
+    line = " ".join(text[: 4 * length].split())
+    return line if len(line) <= length else line[: length - 1] + "…"

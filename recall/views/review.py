@@ -1,0 +1,179 @@
+"""Asking for a recall: the form, the review of what would go, and confirming it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required, permission_required
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+
+from moderation import reviewed
+from moderation.accounts import unsent
+from moderation.accounts.models import User
+from moderation.accounts.request_types import AuthenticatedRequest
+from moderation.applications.models import Application
+from moderation.applications.problems import problem_sentence
+from moderation.archive.models import Conversation, Kind
+from moderation.archive.names import sender_names, titled, writer_of
+from moderation.archive.rows import in_parts
+from moderation.ingestion.backfill import look_up
+from recall import reviews, services
+from recall.forms import RecallForm, SweepForm
+from recall.models import (
+    RecallItem,
+    named_by,
+)
+from recall.views.recalls import SeeOther
+
+PREVIEW_SHOWN = 200
+BODIES_SHOWN = 25
+SHARED_SHOWN = 40
+EARLIER_SHOWN = 5
+
+
+@login_required
+@permission_required("recall.add_recall", raise_exception=True)
+@require_http_methods(["GET", "HEAD", "POST"])
+def recall_new(request: AuthenticatedRequest) -> HttpResponse:
+    """The form; then what it would do; then, confirmed, the recall. The query string may fill the form."""
+    if request.method != "POST" or "edit" in request.POST:
+        initial = request.POST.dict() if request.method == "POST" else _initial(request)
+        return render(request, "recall/recall_new.html", {"form": RecallForm(initial=initial, actor=request.user)})
+    form = RecallForm(request.POST, actor=request.user)
+    if not form.is_valid():
+        return render(request, "recall/recall_new.html", {"form": form})
+    if "confirm" not in request.POST or not form.clean_count():
+        return _show_review(request, form)
+    try:
+        recall = services.request_recall(
+            conversation=form.conversation(),
+            actor=request.user,
+            grace_seconds=settings.RECALL_GRACE_SECONDS,
+            seen=reviewed.read(form.cleaned_data["shown"], request.user, review_of(form)),
+            **{name: form.cleaned_data[name] for name in ("reason", "note", "timestamps", "recaller", "submission")},
+        )
+    except services.NotPossible as refusal:
+        messages.warning(request, str(refusal.message))
+        # As a form of its own it may be confirmed.
+        form.cleaned_data["submission"] = uuid4()
+        return _show_review(request, form)
+    except reviewed.Changed as changed:
+        return _show_review(request, form, changed)
+    return SeeOther(recall.get_absolute_url())
+
+
+def review_of(form: RecallForm | SweepForm) -> str:
+    """What the review of the valid `form` is about, for its token."""
+    return f"{type(form).__name__}:{form.cleaned_data['submission']}"
+
+
+def _initial(request: AuthenticatedRequest) -> dict[str, Any]:
+    """The form's beginning: the query string, and the recaller that clients are shown for this moderator."""
+    return {
+        "kind": Kind.PRIVATE,
+        **recaller_fields(request.user, request.GET.get("app", "")),
+        **request.GET.dict(),
+        "timestamps": "\n".join(request.GET.getlist("timestamps")),
+        **unsent.initial_values(request, reverse("recall-new")),
+    }
+
+
+def recaller_fields(user: User, app: str) -> dict[str, str]:
+    """What clients are shown of `user` in the application (a slug; empty: the default one), as a form has it."""
+    application = Application.objects.filter(slug=app or "default").first()
+    recaller = services.recaller_for(user, application) if application else None
+    if recaller is None:
+        return {}
+    return {
+        "recaller_id": recaller.id,
+        "recaller_data": json.dumps(recaller.data, ensure_ascii=False) if recaller.data else "",
+    }
+
+
+def _show_review(
+    request: AuthenticatedRequest, form: RecallForm, changed: reviewed.Changed | None = None
+) -> HttpResponse:
+    """What the valid `form` would take back, and the exact calls; and what has `changed` since it was shown."""
+    conversation = form.conversation()
+    timestamps, recaller = form.cleaned_data["timestamps"], form.cleaned_data["recaller"]
+    conversation.record_reading_on("recall: review")
+    # Nobody should confirm what they cannot see: what the archive lacks is asked for first.
+    reading = look_up(conversation, timestamps)
+    preview = services.preview(conversation=conversation, timestamps=timestamps, recaller=recaller)
+    aspects = reviews.of_recall(
+        conversation=conversation,
+        known=preview.known,
+        earlier=preview.earlier,
+        **{name: form.cleaned_data[name] for name in ("timestamps", "reason", "note", "recaller", "is_overridden")},
+    )
+    context = {
+        "form": form,
+        "shown": reviewed.token(request.user, review_of(form), aspects),
+        "changed": changed,
+        "conversation": titled([conversation])[0],
+        "preview": preview,
+        "earlier": _earlier(preview.earlier),
+        "timestamps": timestamps,
+        "not_shown": len(preview.known[PREVIEW_SHOWN:]),
+        "bodies": preview.bodies[:BODIES_SHOWN],
+        "more_bodies": len(preview.bodies[BODIES_SHOWN:]),
+        "recaller": recaller.as_field() if recaller else None,
+        "problem": problem_sentence(reading.problem) if reading.problem else "",
+        "gone": _verified_gone(conversation, timestamps),
+        "grace": int(settings.RECALL_GRACE_SECONDS),
+    }
+    return render(request, "recall/recall_review.html", context | _senders(conversation, preview))
+
+
+def _earlier(items: list[RecallItem]) -> list[dict[str, Any]]:
+    """The newest recalls that name messages under review: each with how many, and how their calls stand."""
+    by_recall: dict[UUID, list[RecallItem]] = {}
+    for item in items:
+        by_recall.setdefault(item.recall_id, []).append(item)
+    newest = sorted(by_recall.values(), key=lambda some: some[0].recall.created_at, reverse=True)
+    return [
+        {
+            "recall": some[0].recall,
+            "count": len(some),
+            "states": list(dict.fromkeys(str(item.batch.get_state_display()) for item in some)),
+            "verified": list(dict.fromkeys(str(item.get_verification_display()) for item in some if item.verification)),
+        }
+        for some in newest[:EARLIER_SHOWN]
+    ]
+
+
+def _verified_gone(conversation: Conversation, timestamps: Sequence[int]) -> int:
+    """How many of `timestamps` (ms) history has shown to be taken back by recalls of ours."""
+    gone = 0
+    for some in in_parts(timestamps):
+        named = named_by(RecallItem.objects.filter(recall__conversation=conversation, timestamp__in=some))
+        gone += sum(each.is_gone for each in named.values())
+    return gone
+
+
+def _senders(conversation: Conversation, preview: services.Preview) -> dict[str, Any]:
+    """The first messages with their senders' names, and how many of the messages are whose."""
+    counts = Counter(message.sender_id for message in preview.known)
+    names = sender_names(conversation.application, counts)
+    shared = [message for messages in preview.shared.values() for message in messages]
+    return {
+        "shared": [
+            (message, writer_of(message, names.get(message.sender_id, ""))) for message in shared[:SHARED_SHOWN]
+        ],
+        "more_shared": len(shared[SHARED_SHOWN:]),
+        "known": [
+            (message, writer_of(message, names.get(message.sender_id, "")), message.timestamp in preview.shared)
+            for message in preview.known[:PREVIEW_SHOWN]
+        ],
+        "senders": [(sender, names.get(sender, sender), count) for sender, count in counts.most_common(8)],
+        "more_senders": len(counts) > 8,
+    }

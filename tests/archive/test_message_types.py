@@ -1,0 +1,82 @@
+"""Each type of message in every place where messages are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.template import TemplateDoesNotExist
+from django.template.loader import get_template
+from django.test import Client
+from django.urls import reverse
+from django.utils.html import escape
+
+from moderation.archive.messages import TYPES, read, text
+from moderation.archive.messages.shown import MessageType, Words
+from moderation.archive.models import Conversation, Message
+from moderation.search import query
+from recall.models import Evidence, Recall
+from tests.recall.conftest import make_recall  # noqa: F401 - a fixture
+
+Make = Callable[..., Message]
+
+AT = 1_700_000_000_000
+OF_THE_APP = MessageType("order", text.read, sample={"title": "Summer shirt", "id": 7})
+
+
+def problems_of(types: dict[str, MessageType]) -> list[str]:
+    """What types lack to be shown, in sentences."""
+    problems = []
+    for name, each in types.items():
+        shown = each.read(each.sample, ())
+        if shown is None:
+            problems.append(f"The message type {name!r} cannot read its own sample.")
+            continue
+        try:
+            get_template(shown.template)
+        except TemplateDoesNotExist:
+            problems.append(f"The message type {name!r} has no template: templates/{shown.template} is missing.")
+    return problems
+
+
+def test_every_type_has_a_template() -> None:
+    assert problems_of(TYPES) == []
+
+
+def test_a_type_without_a_template_is_named() -> None:
+    location = MessageType("location", lambda payload, origins: Words("location", "here"), sample={"latitude": 1.5})
+    assert problems_of({**TYPES, "location": location}) == [
+        "The message type 'location' has no template: templates/archive/messages/_location.html is missing."
+    ]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("kind", [*TYPES.values(), OF_THE_APP], ids=lambda kind: kind.name)
+def test_a_message_of_each_type_is_on_the_timeline_found_and_kept_as_evidence(
+    client: Client,
+    moderator: Any,
+    private: Conversation,
+    make_message: Make,
+    make_recall: Callable[..., Recall],  # noqa: F811
+    kind: MessageType,
+) -> None:
+    message = make_message(private, AT, type=kind.name, payload=kind.sample)
+    shown = read(message.raw)
+    assert shown.headline
+    client.force_login(moderator)
+
+    page = client.get(private.get_absolute_url(), {"at": AT})
+    assert shown.template in {template.name for template in page.templates}
+    assert escape(shown.headline.split("\n")[0]) in page.content.decode()
+
+    assert query.find(query.Wanted(text=shown.searchable.split("\n")[0])).keys == [(AT, message.pk)]
+    listed = client.get(reverse("conversations"), {"type": kind.name}).content.decode()
+    assert f'value="{kind.name}"' in listed
+    assert f"at={AT}" in listed
+
+    recall = make_recall([AT])
+    assert Evidence.objects.get().raw == message.raw
+    assert escape(shown.line(160)) in client.get(recall.get_absolute_url()).content.decode()
+    selected = client.get(reverse("conversation-select", args=[private.pk]), {"sender": message.sender_id}).json()
+    assert [row["text"] for row in selected["messages"]] == [shown.line()]
