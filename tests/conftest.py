@@ -104,7 +104,7 @@ def skip_audit_of_forced_logins(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def unrecorded(self: Client, user: Any, backend: str | None = None) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(signing_in, "record", lambda **_fields: None)
+            patch.setattr(signing_in, "record", lambda _event: None)
             force_login(self, user, backend)
 
     monkeypatch.setattr(Client, "force_login", unrecorded)

@@ -120,7 +120,7 @@ def test_a_key_that_nothing_opens_is_left_and_reported(stored: Application, sett
 def test_a_rotation_that_cannot_be_recorded_changes_nothing(
     stored: Application, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(**_fields: object) -> None:
+    def fail(_event: object) -> None:
         raise RuntimeError
 
     settings.FIELD_ENCRYPTION_KEY = NEW

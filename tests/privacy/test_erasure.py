@@ -302,7 +302,7 @@ def test_what_is_erased_already_is_not_erased_again(application: Application, re
 def test_what_cannot_be_recorded_is_not_erased(
     application: Application, recalled: Recall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(erasure, "record", lambda **_fields: 1 / 0)
+    monkeypatch.setattr(erasure, "record", lambda _event: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         erase(application)
     assert Message.objects.exclude(sha256="").count() == 3
