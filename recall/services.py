@@ -26,7 +26,7 @@ from moderation.archive.names import name_in, titled
 from moderation.archive.rows import in_parts
 from moderation.audit.models import Action, AuditEntry
 from moderation.audit.services import entry, record_all
-from moderation.goeasy.client import MAX_TIMESTAMPS_PER_CALL, Group, Private, Recaller, masked, recall_body
+from moderation.goeasy.client import MAX_TIMESTAMPS_PER_CALL, Group, Private, Recaller, prepare_recall
 from moderation.reviewed import Seen
 from recall import reviews
 from recall.decisions import MAY_BE_SENT_AGAIN, RETRIED_FROM, check, to_call_off, to_send_again, to_settle
@@ -124,8 +124,7 @@ def call_body(
     application: Application, target: Private | Group, timestamps: Sequence[int], recaller: Recaller | None
 ) -> dict[str, object]:
     """The body of one call as it may be shown: its key masked."""
-    body = recall_body(appkey=application.appkey(), target=target, timestamps=timestamps, recaller=recaller)
-    return masked(body)
+    return prepare_recall(target=target, timestamps=timestamps, recaller=recaller).shown(application.appkey())
 
 
 def request_recall(

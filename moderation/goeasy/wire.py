@@ -128,10 +128,10 @@ class Session(requests.Session):
         url: str,
         *,
         query: Mapping[str, object] | None = None,
-        body: Mapping[str, object] | None = None,
+        body: bytes | None = None,
         timeout: tuple[float, float],
     ) -> Received | NotSent | NoAnswer:
-        """Send one request, `body` as JSON, and read its whole answer; time-outs (connect, read) in seconds.
+        """Send one request, `body` (JSON) as it is, and read its whole answer; time-outs (connect, read) in seconds.
 
         An error is returned, not raised: raised here, its frames would hold the key.
         """
@@ -147,7 +147,7 @@ class Session(requests.Session):
                 url,
                 # Not left to requests, which writes a space as "+".
                 params=urlencode(query, quote_via=quote, safe="") if query else None,
-                data=compact(body).encode() if body else None,
+                data=body,
                 headers={"Content-Type": "application/json"} if body else None,
                 timeout=timeout,
                 allow_redirects=False,
