@@ -295,6 +295,7 @@ INSTALLED_APPS = [
     "moderation.accounts",
     "moderation.goeasy",
     "moderation.archive",
+    "moderation.outbox",
     "moderation.audit",
     "recall",
     "moderation.operations",

@@ -8,6 +8,9 @@ class RecallConfig(AppConfig):
 
     def ready(self) -> None:
         from moderation.operations.signals import restored
-        from recall.restored import stop_unfinished
+        from moderation.outbox import effects
+        from moderation.outbox.recovery import lose_unfinished
+        from recall.effect import RecallEffect
 
-        restored.connect(stop_unfinished)
+        effects.register(RecallEffect())
+        restored.connect(lose_unfinished)

@@ -23,9 +23,9 @@ from moderation.audit.models import Action
 from moderation.audit.requests import WORKER
 from moderation.audit.services import record
 from moderation.goeasy.errors import NotAllowed
-from recall import limits
+from moderation.outbox import admission
+from recall.lifecycle import finish_done
 from recall.models import NEEDS_A_PERSON, Evidence, Recall, RecallBatch, RecallItem
-from recall.outcomes import settle
 
 log = logging.getLogger(__name__)
 
@@ -72,28 +72,28 @@ def check_due() -> Checked:
 
 def is_well(application: Application, due: QuerySet[RecallBatch]) -> bool:
     """Whether the application's circuit lets calls through. When nothing is sent that would try it, this does."""
-    circuit = limits.circuit_of(application)
+    circuit = admission.circuit_of(application)
     if not circuit.is_open:
         return True
     unsent = RecallBatch.objects.filter(
         state=RecallBatch.State.PENDING, recall__application=application, recall__state=Recall.State.SENDING
     )
     batch = due.select_related("recall__conversation").first()
-    if batch is None or unsent.exists() or not limits.take_probe(circuit):
+    if batch is None or unsent.exists() or not admission.take_probe(circuit):
         return False
     try:
-        if not limits.probe_by_history(application, batch):
+        if not admission.probe_by_history(application, batch.recall.conversation.target):
             return False
     except NotAllowed:
         return False
-    limits.note_answer(circuit)
+    admission.note_answer(circuit)
     return True
 
 
 def check(batches: QuerySet[RecallBatch], checked: Checked) -> None:
     """Look for the messages of those of `batches` that nobody else is looking for."""
     by_conversation: dict[Conversation, list[RecallBatch]] = defaultdict(list)
-    for batch in batches.select_related("recall__application", "recall__conversation__application"):
+    for batch in batches.select_related("call", "recall__application", "recall__conversation__application"):
         by_conversation[batch.recall.conversation].append(batch)
     for conversation, some in by_conversation.items():
         check_conversation(conversation, some, checked)
@@ -102,7 +102,7 @@ def check(batches: QuerySet[RecallBatch], checked: Checked) -> None:
 def check_conversation(conversation: Conversation, batches: list[RecallBatch], checked: Checked) -> None:
     """Read the conversation's history once for all of `batches`, within the application's limits, and record it."""
     owner = f"check-{secrets.token_hex(8)}"
-    if not limits.take_slots(conversation.application, owner, most=1):
+    if not admission.take_slots(conversation.application, owner, limit=1):
         return
     try:
         mine = [batch for batch in batches if take(batch)]
@@ -111,11 +111,7 @@ def check_conversation(conversation: Conversation, batches: list[RecallBatch], c
         if not wanted:
             return
 
-        def wait() -> None:
-            limits.renew_slots(owner)
-            limits.wait_for_pace(conversation.application)
-
-        seen = survey(conversation, wanted, pages=MOST_PAGES, before_each=wait)
+        seen = survey(conversation, wanted, pages=MOST_PAGES, before_each=lambda: admission.renew_slots(owner))
         known = known_timestamps(conversation, wanted) | set(
             Evidence.objects.filter(item__batch__in=mine).values_list("item__timestamp", flat=True)
         )
@@ -123,7 +119,7 @@ def check_conversation(conversation: Conversation, batches: list[RecallBatch], c
             verdicts = {at: verdict(seen.sights.get(at), at in known) for at in timestamps[batch.pk]}
             record_check(batch, verdicts, seen.problem, checked)
     finally:
-        limits.release_slots(owner)
+        admission.release_slots(owner)
 
 
 def take(batch: RecallBatch) -> bool:
@@ -165,8 +161,8 @@ def record_check(batch: RecallBatch, verdicts: dict[int, str], problem: str, che
         # Before its calls, in one order everywhere: what is gone is learned by other calls of it, too.
         Conversation.objects.select_for_update(no_key=True).get(pk=conversation.pk)
         # Not what was sent again, decided on, answered late, or looked for by somebody else, meanwhile.
-        still = RecallBatch.objects.select_for_update().filter(
-            pk=batch.pk, state=batch.state, attempt_count=batch.attempt_count, check_at=batch.check_at
+        still = RecallBatch.objects.select_for_update(of=("self",)).filter(
+            pk=batch.pk, state=batch.state, call__attempt_count=batch.call.attempt_count, check_at=batch.check_at
         )
         if not still.exists():
             return
@@ -181,7 +177,7 @@ def record_check(batch: RecallBatch, verdicts: dict[int, str], problem: str, che
             conversation=batch.recall.conversation.for_audit(),
             recall=batch.recall_id,
             batch=batch.index,
-            attempt=batch.attempt_count,
+            attempt=batch.call.attempt_count,
             timestamps=sorted(verdicts),
             detail={
                 **{found.replace(" ", "_"): timestamps for found, timestamps in by_verdict.items()},
@@ -191,7 +187,7 @@ def record_check(batch: RecallBatch, verdicts: dict[int, str], problem: str, che
         )
     if batch.recall.stop_reason == Recall.StopReason.RESTORED:
         # This may have been the last call of it that was not known.
-        settle({batch.recall_id})
+        finish_done({batch.recall_id})
     checked.gone += len(by_verdict[Verification.GONE])
     checked.still_visible += len(by_verdict[Verification.STILL_VISIBLE])
     checked.unknowable += len(by_verdict[Verification.UNKNOWABLE])
@@ -207,7 +203,8 @@ def learn_elsewhere(batch: RecallBatch, gone: list[int], now: datetime) -> None:
     for pk, timestamp in items.order_by("batch", "timestamp").values_list("batch", "timestamp"):
         learned[pk].append(timestamp)
     items.update(verification=Verification.GONE, verified_at=now)
-    for other in RecallBatch.objects.filter(pk__in=learned).select_related("recall__application").order_by("pk"):
+    others = RecallBatch.objects.filter(pk__in=learned).select_related("call", "recall__application")
+    for other in others.order_by("pk"):
         settlement = other.settlement
         # Not in the place of what a person has decided.
         if settlement == settlements.VISIBLE and not other.items.exclude(verification=Verification.GONE).exists():
@@ -220,7 +217,7 @@ def learn_elsewhere(batch: RecallBatch, gone: list[int], now: datetime) -> None:
             conversation=conversation.for_audit(),
             recall=other.recall_id,
             batch=other.index,
-            attempt=other.attempt_count,
+            attempt=other.call.attempt_count,
             timestamps=learned[other.pk],
             detail={"gone": learned[other.pk], "settlement": settlement, "seen_by_recall": str(batch.recall_id)},
         )

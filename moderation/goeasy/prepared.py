@@ -157,7 +157,11 @@ class PreparedCall:
 
     @property
     def is_sound(self) -> bool:
-        """Whether the body has the place of the key, as `post()` makes it."""
+        """Whether the body is JSON with a place for the key, as `post()` makes it."""
+        try:
+            json.loads(self.body)
+        except ValueError:
+            return False
         return self.body.startswith(KEY_MASKED)
 
     def content(self, appkey: str) -> bytes:

@@ -29,7 +29,7 @@ from moderation.goeasy.client import (
     prepare_send,
 )
 from moderation.goeasy.errors import GoEasyError, NotSent, Refused
-from recall import limits
+from moderation.outbox import admission
 from recall.goeasy_check import webhook
 from recall.goeasy_check.assumptions import Findings, Result
 from recall.goeasy_check.messages import ID, PAYLOAD, SENDER, RawMessage, of_page, size_of
@@ -107,7 +107,7 @@ class Check:
         """Make one call at the application's pace and keep what came of it; `request`: one that has an effect."""
         if request is not None:
             self.log(f"{step}, about to be sent", request=request)
-        limits.wait_for_pace(self.application)
+        admission.wait_for_pace(self.application)
         came: Answer | HistoryPage | GoEasyError
         try:
             came = make()
@@ -140,9 +140,7 @@ class Check:
     def recall(self, step: str, timestamps: list[int], recaller: Recaller | None) -> Answer | GoEasyError:
         """Take back messages that this check sent."""
         prepared = prepare_recall(target=self.pair, timestamps=timestamps, recaller=recaller)
-        came = self.call(
-            step, lambda: self.client.perform(prepared), request=prepared.shown(self.application.appkey())
-        )
+        came = self.call(step, lambda: self.client.perform(prepared), request=prepared.shown(self.application.appkey()))
         assert not isinstance(came, HistoryPage)  # noqa: S101 - for the type checker
         if isinstance(came, Answer):
             self.taken_back += len(timestamps)

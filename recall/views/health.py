@@ -11,8 +11,9 @@ from django.views.decorators.http import require_safe
 from moderation.archive import feed
 from moderation.audit import alarms
 from moderation.audit.requests import forwarding_is_ignored
+from moderation.outbox.models import Circuit
 from moderation.readiness import unapplied_migrations
-from recall.models import Circuit, Heartbeat
+from recall.models import Heartbeat
 
 # A worker gives a sign of life every 5 s.
 WORKER_SILENT_AFTER = timedelta(seconds=60)

@@ -22,11 +22,12 @@ from moderation.accounts import unsent
 from moderation.archive.models import Message
 from moderation.archive.names import Writer, sender_names, titled, writer_of
 from moderation.audit.services import record_search
+from moderation.outbox.models import Attempt, Circuit
 from moderation.requests import SignedIn
 from recall import reviews, sweeps
 from recall.decisions import MAY_BE_SENT_AGAIN, RETRIED_FROM
 from recall.forms import SweepForm
-from recall.models import LOOKED_FOR, NEEDS_A_PERSON, Circuit, Recall, RecallAttempt, RecallBatch, RecallItem, Sweep
+from recall.models import LOOKED_FOR, NEEDS_A_PERSON, Recall, RecallBatch, RecallItem, Sweep
 from recall.progress import progress_of_sweeps
 from recall.services import NotPossible
 from recall.views.health import worker_is_alive
@@ -211,7 +212,7 @@ def _status(request: SignedIn, sweep: Sweep) -> dict[str, Any]:
         "waiting": waiting,
         "live": live,
         "seconds_to_go": max(0.0, (first.not_before - timezone.now()).total_seconds()),
-        "pace": pace_of(RecallAttempt.objects.filter(batch__recall__sweep=sweep), progress) if live else None,
+        "pace": pace_of(Attempt.objects.filter(call__recall_batch__recall__sweep=sweep), progress) if live else None,
         "circuit": Circuit.objects.filter(application=sweep.application_id).first(),
         "worker_is_alive": not live or worker_is_alive(),
         **decisions_shown(request, sweep.pk, sweep.recalls.all(), "pending" in progress.batches, can_retry),

@@ -18,8 +18,8 @@ from moderation.audit import alarms, checkpoints, jobs, signing
 from moderation.audit.chain import Sealer
 from moderation.audit.models import Action, AuditAlarm, AuditEntry, AuditJob
 from moderation.audit.services import record
+from moderation.outbox.threads import stopping
 from recall import alarms as mailed
-from recall import engine
 from recall.management.commands import worker
 
 from .test_checkpoints import behind_the_triggers, command, write
@@ -49,7 +49,7 @@ def lost(key_file: Path) -> bytes:
 def sign_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """One round of the worker's thread that signs."""
     rounds = iter([False, True])
-    monkeypatch.setattr(engine.stopping, "wait", lambda _seconds: next(rounds))
+    monkeypatch.setattr(stopping, "wait", lambda _seconds: next(rounds))
     monkeypatch.setattr(worker.connection, "close", lambda: None)
     worker.keep_signing("w")
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from recall.models import CallSlot, Recall, RecallBatch
+from moderation.outbox.models import CallSlot
+from recall.models import Recall, RecallBatch
 from tests.faults.conftest import ROOT, Life
 from tests.faults.witness import Witness
 

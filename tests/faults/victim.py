@@ -23,16 +23,17 @@ from uuid import UUID
 def points() -> dict[str, tuple[object, str, bool]]:
     """The points at which a child dies: after the named function has returned, or (False) as it begins."""
     from moderation.goeasy.client import Client
-    from recall import engine, outcomes, services
+    from moderation.outbox import recovery, sender
+    from recall import services
 
     return {
-        "before the intent is committed": (engine.Turn, "claim_rows", True),
-        "after the intent is committed": (engine.Turn, "claim", True),
+        "before the intent is committed": (sender, "claim", True),
+        "after the intent is committed": (sender.Sender, "claim", True),
         "after the request is written": (http.client.HTTPConnection, "getresponse", False),
-        "after the answer is read": (Client, "recall", True),
-        "after the outcome is committed": (engine, "record_results", True),
+        "after the answer is read": (Client, "perform", True),
+        "after the outcome is committed": (sender, "record_results", True),
         "while a recall is being split": (services, "_split", True),
-        "while a lease is taken over": (outcomes, "record", True),
+        "while a lease is taken over": (recovery, "record_all", True),
     }
 
 
@@ -60,7 +61,9 @@ def work(order: dict[str, Any]) -> None:
     """Do what is ordered: ask for a recall (`request`), send it (`send`), look for what was left open (`recover`)."""
     from moderation.accounts.models import User
     from moderation.archive.models import Conversation
-    from recall import engine, outcomes, services
+    from moderation.outbox.recovery import recover_orphans
+    from moderation.outbox.sender import send_due
+    from recall import services
     from recall.models import Recall, RecallReason
 
     if "request" in order["do"]:
@@ -75,9 +78,9 @@ def work(order: dict[str, Any]) -> None:
             grace_seconds=0,
         )
     if "send" in order["do"]:
-        engine.send_recall(Recall.objects.get(submission=order["submission"]).pk)
+        send_due(Recall.objects.get(submission=order["submission"]).application)
     if "recover" in order["do"]:
-        outcomes.recover_orphans()
+        recover_orphans()
 
 
 def main() -> None:

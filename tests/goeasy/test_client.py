@@ -368,7 +368,7 @@ def test_a_masked_body_keeps_three_characters_of_a_long_key_and_none_of_a_short_
 @pytest.mark.parametrize(
     "prepared",
     [
-        prepare_recall(target=Group('组"\\\u2028'), timestamps=[NOW], recaller=Recaller("客服", {"name": "\"•••\""})),
+        prepare_recall(target=Group('组"\\\u2028'), timestamps=[NOW], recaller=Recaller("客服", {"name": '"•••"'})),
         prepare_send(sender_id="s", to=("group", "g"), type="order", payload={"appkey": "•••", "n": 1.0}),
     ],
 )

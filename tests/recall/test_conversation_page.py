@@ -20,8 +20,9 @@ from moderation.archive import timeline
 from moderation.archive.ingest import ingest
 from moderation.archive.models import Application, Conversation, Message
 from moderation.goeasy.client import Group, Private
-from recall.models import Recall, RecallBatch, RecallItem, RecallReason
+from recall.models import Recall, RecallItem, RecallReason
 from recall.views import desk
+from tests.outbox.calls import make_batch
 
 START = 1795000000000
 HTMX = {"HX-Request": "true"}
@@ -58,7 +59,7 @@ def recall_of(message: Message, actor: Any, reason: RecallReason, state: str) ->
     recall = Recall.objects.create(
         application=message.conversation.application, conversation=message.conversation, actor=actor, reason=reason
     )
-    batch = RecallBatch.objects.create(recall=recall, index=0, size=1, state=state)
+    batch = make_batch(recall, state=state)
     RecallItem.objects.create(recall=recall, batch=batch, position=0, timestamp=message.timestamp)
     return recall
 

@@ -22,7 +22,8 @@ from moderation.archive.models import Application, Conversation, Message, Search
 from moderation.audit import verification, verifier
 from moderation.audit.chain import Sealer
 from moderation.audit.models import AuditEntry, AuditPrivate
-from recall import engine, erasure, services
+from moderation.outbox.sender import send_due
+from recall import erasure, services
 from recall.models import Evidence, Recall
 from recall.services import NotPossible
 
@@ -348,12 +349,12 @@ def test_a_recall_of_erased_text_is_sent_and_says_that_there_is_no_evidence(
     connected: Application, private: Conversation, recalled: Recall, moderator: Any, reason: Any
 ) -> None:
     erase(connected)
-    engine.send_recall(recalled.pk)
+    send_due(recalled.application)
     later = services.request_recall(
         conversation=private, actor=moderator, reason=reason, note="", timestamps=[AT], recaller=None,
         submission=uuid.uuid4(), grace_seconds=0,
     )  # fmt: skip
-    engine.send_recall(later.pk)
+    send_due(later.application)
     first, second = AuditEntry.objects.filter(action="recall.sending").order_by("pk")
     assert [set(each) for each in first.detail["evidence"]] == [{"timestamp", "message_id", "commitment"}] * 2
     assert second.detail["evidence"] == []

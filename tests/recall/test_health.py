@@ -10,7 +10,8 @@ from django.test import Client
 from django.utils import timezone
 
 from moderation.audit import requests as audit_requests
-from recall.models import Circuit, Heartbeat
+from moderation.outbox.models import Circuit
+from recall.models import Heartbeat
 
 
 def test_healthz_needs_neither_a_user_nor_the_database(client: Client) -> None:

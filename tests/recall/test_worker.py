@@ -23,9 +23,12 @@ from moderation.archive.models import SearchProgress, SearchText
 from moderation.audit.models import Action, AuditCheckpoint, AuditSeal
 from moderation.audit.services import record
 from moderation.audit.verifier import Checkpoint
+from moderation.outbox import tasks
+from moderation.outbox.models import Call
 from recall import services
 from recall.management.commands import worker
 from recall.models import Heartbeat, Recall, RecallBatch
+from tests.outbox.calls import lease_ran_out
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -105,7 +108,7 @@ def test_a_worker_finds_what_a_killed_one_left_open_without_being_asked(
         killed.wait()
     assert recall.batches.get().state == RecallBatch.State.SENDING
     sandbox.clear_faults()
-    RecallBatch.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    lease_ran_out()
     second = start_worker(sandbox)
     try:
         wait_until(lambda: Recall.objects.get(pk=recall.pk).state == Recall.State.FINISHED)
@@ -118,12 +121,12 @@ def test_a_worker_finds_what_a_killed_one_left_open_without_being_asked(
 
 def test_a_recall_whose_task_was_lost_is_queued_anew_once(request_recall: Callable[..., Recall], sandbox: Any) -> None:
     recall = request_recall(1)
-    Recall.objects.update(not_before=timezone.now() - timedelta(minutes=1))
-    assert worker.tidy() == 0, "its task still waits"
+    Call.objects.update(not_before=timezone.now() - timedelta(minutes=1))
+    assert tasks.tidy() == 0, "its task still waits"
     # As a worker that was killed leaves it: running for ever.
     DBTaskResult.objects.update(status="RUNNING")
-    assert worker.tidy() == 1
-    assert worker.tidy() == 0
+    assert tasks.tidy() == 1
+    assert tasks.tidy() == 0
     process = start_worker(sandbox)
     try:
         wait_until(lambda: Recall.objects.get(pk=recall.pk).state == Recall.State.FINISHED)

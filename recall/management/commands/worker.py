@@ -28,11 +28,11 @@ from moderation.audit.chain import Sealer
 from moderation.audit.models import AuditAlarm
 from moderation.audit.signing import SigningKeyError
 from moderation.audit.verifier import BrokenError
+from moderation.outbox import sender, tasks
+from moderation.outbox.threads import stopping
 from moderation.readiness import migrations_problem
-from recall import alarms, engine, gaps, services, verify
-from recall.models import Heartbeat, Recall
-from recall.outcomes import recover_orphans
-from recall.tasks import send
+from recall import alarms, gaps, verify
+from recall.models import Heartbeat
 
 log = logging.getLogger(__name__)
 
@@ -72,15 +72,15 @@ class Command(BaseCommand):
         # With an encoding that cannot be used, its first connection ends it with a sentence.
         if problem := problem_of_the_database():
             raise CommandError(problem)
-        name = engine.worker_name()
+        name = sender.worker_name()
         loops = [queue_worker(f"{name}-{number}", interval) for number in range(max(1, applications))]
 
         def end(signum: int, frame: FrameType | None) -> None:
-            if engine.stopping.is_set():
+            if stopping.is_set():
                 # Told twice: what is under way is found open and called unknown.
                 sys.exit(1)
             log.info("worker %s: what is under way is finished, then it ends", name)
-            engine.stopping.set()
+            stopping.set()
             jobs.stopping.set()
             for loop in loops:
                 loop.running = False
@@ -145,14 +145,14 @@ def run(loop: Worker) -> None:
 
 
 def keep_house(name: str) -> None:
-    """Every few seconds for ever: a sign of life, and `tidy()`."""
+    """Every few seconds for ever: a sign of life, and `tasks.tidy()`."""
     started = False
     pruned_at = -PRUNING_SECONDS
-    while not engine.stopping.wait(HOUSEKEEPING_SECONDS if started else 0):
+    while not stopping.wait(HOUSEKEEPING_SECONDS if started else 0):
         started = True
         try:
             Heartbeat.objects.update_or_create(worker=name, defaults={"at": timezone.now()})
-            tidy()
+            tasks.tidy()
             if time.monotonic() - pruned_at > PRUNING_SECONDS:
                 pruned_at = time.monotonic()
                 prune()
@@ -204,7 +204,7 @@ def keep_searchable(name: str) -> None:
 
 def keep(work: Callable[[], object], seconds: float, name: str) -> None:
     """Do `work` every so many seconds for ever, whatever goes wrong."""
-    while not engine.stopping.wait(seconds):
+    while not stopping.wait(seconds):
         try:
             work()
         except Exception:
@@ -216,7 +216,7 @@ def keep(work: Callable[[], object], seconds: float, name: str) -> None:
 def keep_sealing(name: str) -> None:
     """Every second for ever: chain what was recorded (`moderation.audit.chain`)."""
     sealer = Sealer()
-    while not engine.stopping.wait(SEALING_SECONDS):
+    while not stopping.wait(SEALING_SECONDS):
         try:
             sealer.seal()
         except Exception:
@@ -228,7 +228,7 @@ def keep_sealing(name: str) -> None:
 def keep_signing(name: str) -> None:
     """Every few seconds for ever: sign a checkpoint of the audit log when one is due, and publish it."""
     unpublished = ""
-    while not engine.stopping.wait(SIGNING_SECONDS):
+    while not stopping.wait(SIGNING_SECONDS):
         try:
             unpublished = checkpoints.keep_up(unpublished)
         except BrokenError as problem:
@@ -265,27 +265,9 @@ LOOPS = (
 )
 
 
-def tidy() -> int:
-    """Call unknown what a dead worker left open, and queue anew what nobody is about to send; returns how many.
-
-    A task is lost with the worker that ran it: django-tasks-db leaves it running for ever.
-    """
-    recover_orphans()
-    lost = [recall for recall in engine.due_recalls() if not is_queued(recall)]
-    for recall in lost:
-        services.wake(recall)
-    return len(lost)
-
-
 def prune() -> None:
     """Forget what nobody asks about any more: tasks that are done, workers that are long gone, exported files."""
     long_ago = timezone.now() - TASKS_KEPT
     DBTaskResult.objects.finished().filter(finished_at__lt=long_ago).delete()
     Heartbeat.objects.filter(at__lt=long_ago).delete()
     jobs.forget()
-
-
-def is_queued(recall: Recall) -> bool:
-    """Whether a task that sends the recall waits for a worker."""
-    arguments = {"args": [str(recall.pk)], "kwargs": {}}
-    return DBTaskResult.objects.ready().filter(task_path=send.module_path, args_kwargs=arguments).exists()
