@@ -73,8 +73,10 @@ class RecallEffect(Effect):
             application = results[0].claim.call.application
             looks = {} if is_late else {"checks": 0}
             batches.update(state=state, **looks, **follow_up(application, is_read, unusual))
-        lifecycle.finish_done({result.claim.subject.recall_id for result in results})
         return [outcome_entry(result) for result in results]
+
+    def conclude(self, subjects: Sequence[RecallBatch]) -> None:
+        lifecycle.finish_done({batch.recall_id for batch in subjects})
 
     def standing(self, claim: Claim) -> str:
         # Waits for somebody who is calling it off, and keeps others from it.

@@ -20,7 +20,7 @@ from moderation.archive.models import Application
 from moderation.audit.models import AuditEntry
 from moderation.goeasy.client import Answer, Client, Target
 from moderation.goeasy.errors import GoEasyError
-from moderation.outbox.models import Attempt, Call
+from moderation.outbox.models import Attempt, Call, CallQuerySet
 
 
 class StopReason(StrEnum):
@@ -101,6 +101,9 @@ class Effect(ABC):
     def outcomes(self, results: Sequence[Result]) -> list[AuditEntry]:
         """Write what `results` mean for their subjects; return the audit entries that tell of them."""
 
+    def conclude(self, subjects: Sequence[Any]) -> None:  # noqa: B027 - it may have no end of its own
+        """Finish those of `subjects` of which nothing is left to send. Called when all of the outcomes is written."""
+
     def standing(self, claim: Claim) -> str:
         """What becomes of a call that could be sent again by itself: WAITING, HELD or CANCELLED.
 
@@ -164,6 +167,11 @@ def effect_of(name: str) -> Effect:
 def every_effect() -> Iterator[Effect]:
     """All effects."""
     yield from list(_effects.values())
+
+
+def known_calls() -> CallQuerySet:
+    """The calls of registered effects: nobody knows what others are for, so that they stay where they are."""
+    return Call.objects.filter(effect__in=[effect.name for effect in every_effect()])
 
 
 def stop_everything(application: Application, reason: StopReason) -> None:

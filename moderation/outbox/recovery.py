@@ -13,7 +13,7 @@ from moderation.archive.models import Application
 from moderation.audit.services import record_all
 from moderation.goeasy.errors import NoAnswer
 from moderation.outbox import admission
-from moderation.outbox.effects import Claim, Effect, Result, effect_of, every_effect
+from moderation.outbox.effects import Claim, Effect, Result, effect_of, every_effect, known_calls
 from moderation.outbox.models import LOST, RESTORED, UNFINISHED, UNSENT, Attempt, Call
 from moderation.outbox.results import Outcome, state_after, unclaimed
 from moderation.outbox.retries import wait_before_retry
@@ -26,7 +26,7 @@ OVERDUE = 5.0
 
 def recover_orphans() -> int:
     """Find attempts that a dead worker left open and call them unknown; returns how many. Sends nothing."""
-    expired = Call.objects.filter(state=Call.State.SENDING, lease_until__lt=timezone.now())
+    expired = known_calls().filter(state=Call.State.SENDING, lease_until__lt=timezone.now())
     return sum(recover(call) for call in expired.select_related("application").order_by("lease_until"))
 
 
@@ -47,6 +47,7 @@ def recover(call: Call) -> bool:
         close(Attempt.objects.filter(pk=attempt.pk), LOST)
         result = Result(claim, Outcome.UNKNOWN, state, wait=wait, problem=LOST, lost_by=call.claimed_by)
         record_all(effect.outcomes([result]))
+    effect.conclude([subject])
     return True
 
 
@@ -61,7 +62,7 @@ def overdue_applications() -> list[Application]:
     A worker died, or the queue lost the task.
     """
     due = timezone.now() - timedelta(seconds=OVERDUE)
-    calls = Call.objects.filter(state=Call.State.WAITING, not_before__lt=due)
+    calls = known_calls().filter(state=Call.State.WAITING, not_before__lt=due)
     return [
         application
         for application in Application.objects.all()

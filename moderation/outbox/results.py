@@ -33,7 +33,9 @@ FINAL = {
 def record_results(circuit: Circuit, results: list[tuple[Claim, Answer | GoEasyError]]) -> None:
     """Commit what became of calls. Done twice it records nothing twice."""
     accepted = [(claim, result) for claim, result in results if isinstance(result, Answer)]
+    one_by_one = len(accepted) < len(results)
     if accepted and not record_accepted(accepted):
+        one_by_one = True
         for claim, answer in accepted:
             record_outcome(Result(claim, Outcome.ACCEPTED, Call.State.ACCEPTED, answer=answer))
     if accepted:
@@ -41,6 +43,8 @@ def record_results(circuit: Circuit, results: list[tuple[Claim, Answer | GoEasyE
     for claim, error in results:
         if isinstance(error, GoEasyError):
             record_error(circuit, claim, error)
+    if one_by_one:
+        conclude([claim for claim, _result in results])
 
 
 def record_accepted(accepted: list[tuple[Claim, Answer]]) -> bool:
@@ -75,6 +79,7 @@ def record_accepted(accepted: list[tuple[Claim, Answer]]) -> bool:
         calls = Call.objects.filter(pk__in=[claim.call.pk for claim, _answer in accepted], state=Call.State.SENDING)
         calls.update(**unclaimed(Call.State.ACCEPTED))
         tell_effects(results)
+        conclude([claim for claim, _answer in accepted])
     return True
 
 
@@ -82,6 +87,16 @@ def tell_effects(results: list[Result]) -> None:
     """Have the effects write what `results` mean, and record that. Inside a transaction."""
     for name, some in groupby(results, key=lambda result: result.claim.call.effect):
         record_all(effect_of(name).outcomes(list(some)))
+
+
+def conclude(claims: list[Claim]) -> None:
+    """Have the effects finish the subjects of which nothing is left to send.
+
+    When two workers commit the last calls of a subject at the same moment, neither sees it finished here; a sender
+    that looks for work does (`Effect.complete`).
+    """
+    for name, some in groupby(claims, key=lambda claim: claim.call.effect):
+        effect_of(name).conclude([claim.subject for claim in some])
 
 
 def unclaimed(state: str, wait: float | None = None) -> dict[str, Any]:
@@ -172,8 +187,6 @@ def learn_late(result: Result) -> Result:
     if result.answer is None:
         return late
     effect = effect_of(claim.call.effect)
-    # Locks the subject, as whoever decides on it does.
-    effect.standing(claim)
     attempt = Attempt.objects.filter(pk=claim.attempt.pk, outcome=Outcome.UNKNOWN, problem=LOST)
     attempt.update(outcome=outcome, problem=result.error.kind if result.error else "", **answer_fields(result))
     if outcome not in {Outcome.ACCEPTED, Outcome.REFUSED}:

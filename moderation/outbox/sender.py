@@ -27,7 +27,7 @@ from moderation.goeasy.client import Answer
 from moderation.goeasy.errors import NotAllowed
 from moderation.outbox import admission, retries
 from moderation.outbox.claims import BrokenCallsError, claim
-from moderation.outbox.effects import Claim, StopReason, effect_of, every_effect, stop_everything
+from moderation.outbox.effects import Claim, StopReason, effect_of, every_effect, known_calls, stop_everything
 from moderation.outbox.models import Call, CallQuerySet, Circuit
 from moderation.outbox.results import record_results
 from moderation.outbox.retries import retry_until_recorded
@@ -96,7 +96,7 @@ class Sender:
     @property
     def calls(self) -> CallQuerySet:
         """The calls that this sender is for."""
-        return Call.objects.filter(self.only, application=self.application)
+        return known_calls().filter(self.only, application=self.application)
 
     def has_work(self) -> bool:
         """Whether anything is left to send, now or in a moment."""
