@@ -18,17 +18,16 @@ import time
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import InterfaceError, OperationalError, connection
 from django.db.models import Q
 from django.utils import timezone
 
 from moderation.archive.models import Application
 from moderation.goeasy.client import Answer
-from moderation.goeasy.errors import NotAllowed
 from moderation.outbox import admission, retries
-from moderation.outbox.claims import BrokenCallsError, claim
-from moderation.outbox.effects import Claim, StopReason, effect_of, every_effect, known_calls, stop_everything
-from moderation.outbox.models import Call, CallQuerySet, Circuit
+from moderation.outbox.claims import Claimer, advance
+from moderation.outbox.effects import Claim, StopReason, every_effect, stop_everything
+from moderation.outbox.models import Call
 from moderation.outbox.results import record_results
 from moderation.outbox.retries import retry_until_recorded
 from moderation.outbox.threads import SendThreads, stopping
@@ -37,8 +36,6 @@ log = logging.getLogger(__name__)
 
 # How often a sender says that it is alive (seconds); what it holds is believed for admission.LEASE.
 RENEW_EVERY = 5.0
-# How often a sender lets subjects begin that have become due (seconds).
-ADVANCE_EVERY = 0.25
 
 
 def worker_name() -> str:
@@ -59,44 +56,18 @@ def send_due(application: Application, only: Q | None = None) -> None:
             return
 
 
-def advance(application: Application) -> None:
-    """Let everything begin whose time has come."""
-    for effect in every_effect():
-        effect.advance(application)
-
-
-def hold_broken(calls: list[Call]) -> None:
-    """Stop what calls are for that cannot be sent as they are."""
-    for call in calls:
-        log.error("%s cannot be sent as it is", call)
-        effect = effect_of(call.effect)
-        with transaction.atomic():
-            effect.stop(effect.subjects([call])[call.pk], StopReason.INVALID)
-            Call.objects.filter(pk=call.pk).hold()
-
-
 class Sender:
     """One worker's turn at an application: claims, sends and records until nothing is left to send."""
 
     def __init__(self, application: Application, only: Q | None = None) -> None:
         self.application = application
-        self.only = only or Q()
         self.owner = f"{worker_name()}-{secrets.token_hex(3)}"
-        self.circuit = admission.circuit_of(application)
+        self.claimer = Claimer(application, self.owner, only or Q())
         # Calls that are claimed and not recorded yet, by id.
         self.in_hand: set[int] = set()
-        self.renewed_at = self.advanced_at = 0.0
-        # What is claimed is given back instead of sent.
-        self.is_holding_back = False
+        self.renewed_at = 0.0
         # This process stood still for so long that others took what it holds: nothing more may leave.
         self.is_overtaken = False
-        # Whether GoEasy has accepted a call of this sender; until then they go one at a time (docs/adr/0002).
-        self.has_accepted = False
-
-    @property
-    def calls(self) -> CallQuerySet:
-        """The calls that this sender is for."""
-        return known_calls().filter(self.only, application=self.application)
 
     def has_work(self) -> bool:
         """Whether anything is left to send, now or in a moment."""
@@ -106,7 +77,7 @@ class Sender:
             return False
         for effect in every_effect():
             effect.complete(self.application)
-        return self.calls.due_or_tried(timezone.now()).exists()
+        return self.claimer.calls.due_or_tried(timezone.now()).exists()
 
     def run(self) -> bool:
         """Take the turn; False when others hold all the slots."""
@@ -134,7 +105,7 @@ class Sender:
     def may_send(self) -> bool:
         """Whether what is claimed may still leave."""
         is_leased = time.monotonic() <= self.renewed_at + admission.LEASE - RENEW_EVERY
-        return is_leased and not self.is_holding_back and not self.is_ending
+        return is_leased and not self.claimer.is_holding_back and not self.is_ending
 
     @property
     def is_ending(self) -> bool:
@@ -165,8 +136,10 @@ class Sender:
     def record(self, *, patience: float) -> None:
         """Record the results that have come."""
         if results := self.threads.collect_results(len(self.in_hand), patience):
-            retry_until_recorded(lambda: record_results(self.circuit, results))
-            self.has_accepted = self.has_accepted or any(isinstance(result, Answer) for _claim, result in results)
+            retry_until_recorded(lambda: record_results(self.claimer.circuit, results))
+            self.claimer.has_accepted = self.claimer.has_accepted or any(
+                isinstance(result, Answer) for _claim, result in results
+            )
             self.in_hand -= {each.call.pk for each, _result in results}
 
     def renew(self) -> None:
@@ -191,9 +164,9 @@ class Sender:
             self.take_slots()
 
     def claim_patiently(self, capacity: int) -> list[Claim]:
-        """`claim()`, or nothing while the database is away."""
+        """Claim at most `capacity` calls, or nothing while the database is away."""
         try:
-            return self.claim(capacity)
+            claims = self.claimer.claim(capacity, is_idle=not self.in_hand)
         except (OperationalError, InterfaceError):
             log.warning("the database is away; nothing is claimed")
             connection.close()
@@ -203,82 +176,28 @@ class Sender:
                 # Nothing is under way that would tell how long it stays away.
                 self.wait_for_database()
             return []
+        self.in_hand |= {each.call.pk for each in claims}
+        return claims
 
     def wait_for_database(self) -> None:
         """Return when the database answers. Raises what it raises after DATABASE_PATIENCE."""
         deadline = time.monotonic() + retries.DATABASE_PATIENCE
         while not stopping.wait(0.5):
             try:
-                self.calls.exists()
+                self.claimer.calls.exists()
                 return
             except (OperationalError, InterfaceError):
                 connection.close()
                 if time.monotonic() > deadline:
                     raise
 
-    def claim(self, capacity: int) -> list[Claim]:
-        """Claim at most `capacity` calls and commit the intent to send them."""
-        if time.monotonic() - self.advanced_at > ADVANCE_EVERY:
-            self.advanced_at = time.monotonic()
-            advance(self.application)
-        if self.circuit.is_open:
-            self.circuit = admission.circuit_of(self.application)
-        is_probe = self.circuit.is_open and self.may_probe()
-        self.is_holding_back = self.circuit.is_open and not is_probe
-        if is_probe:
-            capacity = 1
-        elif self.is_holding_back:
-            return []
-        elif not self.has_accepted:
-            # A refused key is then refused once, not once per thread.
-            capacity = 0 if self.in_hand else 1
-        if not capacity:
-            return []
-        try:
-            claims = self.claim_in_transaction(capacity, is_probe)
-        except BrokenCallsError as problem:
-            hold_broken(problem.calls)
-            return []
-        self.in_hand |= {each.call.pk for each in claims}
-        return claims
-
-    def claim_in_transaction(self, capacity: int, is_probe: bool) -> list[Claim]:
-        """`claims.claim()` within the circuit and the pace."""
-        with transaction.atomic():
-            self.circuit = Circuit.objects.select_for_update().get(pk=self.circuit.pk)
-            if self.circuit.is_open and not is_probe:
-                return []
-            capacity = admission.capacity_of_pace(self.circuit, capacity, is_idle=not self.in_hand)
-            if not capacity:
-                return []
-            return claim(self.circuit, self.calls.in_turn(timezone.now()), capacity, self.owner, self.application)
-
-    def may_probe(self) -> bool:
-        """Whether one call may try an open circuit now. Stops everything when the key is still refused."""
-        call = None if self.in_hand else self.calls.in_turn(timezone.now()).first()
-        if call is None or not admission.take_probe(self.circuit):
-            return False
-        effect = effect_of(call.effect)
-        target = effect.probe_target(effect.subjects([call])[call.pk])
-        try:
-            if target is None or not admission.probes_by_history(self.circuit):
-                return True
-            if admission.probe_by_history(self.application, target):
-                return True
-        except NotAllowed:
-            # The call itself is not sent either: it stops what it is for and says why.
-            return True
-        if self.circuit.reason == Circuit.Reason.KEY_REFUSED:
-            stop_everything(self.application, StopReason.KEY_REFUSED)
-        return False
-
     def wait_for_more(self) -> bool:
         """Wait a little for a call that is to be sent later; False when there is none."""
         if not self.has_work():
             return False
-        waiting = self.calls.due_or_tried(timezone.now()).order_by("not_before")
+        waiting = self.claimer.calls.due_or_tried(timezone.now()).order_by("not_before")
         next_at = waiting.values_list("not_before", flat=True).first()
         seconds = (next_at - timezone.now()).total_seconds() if next_at else 0.0
         # In short steps: what is called off meanwhile should not keep its worker.
-        stopping.wait(min(max(seconds, 0.5 if self.circuit.is_open else 0.02), 1.0))
+        stopping.wait(min(max(seconds, 0.5 if self.claimer.circuit.is_open else 0.02), 1.0))
         return True

@@ -23,12 +23,12 @@ from uuid import UUID
 def points() -> dict[str, tuple[object, str, bool]]:
     """The points at which a child dies: after the named function has returned, or (False) as it begins."""
     from moderation.goeasy.client import Client
-    from moderation.outbox import recovery, sender
+    from moderation.outbox import claims, recovery, sender
     from recall import services
 
     return {
-        "before the intent is committed": (sender, "claim", True),
-        "after the intent is committed": (sender.Sender, "claim", True),
+        "before the intent is committed": (claims, "claim_rows", True),
+        "after the intent is committed": (claims.Claimer, "claim", True),
         "after the request is written": (http.client.HTTPConnection, "getresponse", False),
         "after the answer is read": (Client, "perform", True),
         "after the outcome is committed": (sender, "record_results", True),

@@ -18,9 +18,10 @@ from moderation.audit.models import Action, AuditEntry
 from moderation.audit.services import entry
 from moderation.goeasy.client import Answer, PreparedCall
 from moderation.outbox import admission, effects, recovery, results, retries
+from moderation.outbox.claims import Claimer
 from moderation.outbox.effects import Claim, Effect, Result
 from moderation.outbox.models import Attempt, Call, CallSlot
-from moderation.outbox.sender import Sender, send_due
+from moderation.outbox.sender import send_due
 from moderation.outbox.tasks import tidy
 from recall.models import Recall
 from tests.goeasy.raw_server import OK, Server, http
@@ -202,9 +203,9 @@ def test_what_a_dead_worker_left_open_is_sent_again_and_a_late_answer_keeps_it_f
     make_calls: Callable[..., list[Call]], server: Server, application: Any, ping: Ping
 ) -> None:
     make_calls(2)
-    dead = Sender(application)
+    dead = Claimer(application, "dead")
     dead.has_accepted = True
-    first, second = dead.claim(2)
+    first, second = dead.claim(2, is_idle=True)
     lease_ran_out()
     assert recovery.recover_orphans() == 2
     assert set(Call.objects.values_list("state", flat=True)) == {"waiting"}
@@ -329,9 +330,9 @@ def test_after_a_restore_what_may_be_repeated_leaves_and_a_recall_does_not(
     make_recall: Callable[..., Recall],
 ) -> None:
     make_calls(2)
-    sending = Sender(application)
+    sending = Claimer(application, "w")
     sending.has_accepted = True
-    assert len(sending.claim(1)) == 1
+    assert len(sending.claim(1, is_idle=True)) == 1
     recall = make_recall([FIRST])
     assert recovery.lose_unfinished() == {"recalls_stopped": 1, "pings": 2}
     assert ping.unknown_since_restore == [0]
@@ -409,7 +410,7 @@ def test_the_claim_reads_one_index_in_order_and_sorts_nothing(
 ) -> None:
     make_calls(300)
     Call.objects.filter(position__gte=20).update(state="accepted")
-    waiting = Sender(application).calls.in_turn(timezone.now())[:16]
+    waiting = Claimer(application, "w").calls.in_turn(timezone.now())[:16]
     plan = waiting.explain()
     assert "call_waiting" in plan
     assert "SORT" not in plan.upper().replace("SORT KEY", ""), plan

@@ -1,4 +1,4 @@
-"""The recall engine against a GoEasy over real HTTP: what was sent, what is recorded."""
+"""Recalls sent through the outbox to a GoEasy over real HTTP: what was sent, what is recorded."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from moderation.archive.models import Conversation
 from moderation.audit.models import AuditEntry
 from moderation.goeasy.destinations import AllowedHosts
 from moderation.outbox import admission, recovery, results, retries, sender
+from moderation.outbox.claims import Claimer
 from moderation.outbox.models import Attempt, Call, CallSlot, Circuit
-from moderation.outbox.sender import Sender, send_due
+from moderation.outbox.sender import send_due
 from moderation.outbox.threads import stopping
 from recall import services
 from recall.models import Evidence, Recall, RecallBatch, RecallItem
@@ -337,7 +338,7 @@ def test_an_attempt_that_a_dead_worker_left_open_is_called_unknown(
     recall = request_recall(1)
     Recall.objects.update(state="sending")
     recall.refresh_from_db()
-    assert len(Sender(recall.application).claim(1)) == 1
+    assert len(Claimer(recall.application, "w").claim(1, is_idle=True)) == 1
     assert recovery.recover_orphans() == 0, "its lease still runs"
     lease_ran_out()
     assert recovery.recover_orphans() == 1
@@ -353,7 +354,7 @@ def test_an_answer_after_the_lease_takes_the_place_of_unknown(
     recall = request_recall(1)
     Recall.objects.update(state="sending")
     recall.refresh_from_db()
-    (claim,) = Sender(recall.application).claim(1)
+    (claim,) = Claimer(recall.application, "w").claim(1, is_idle=True)
     lease_ran_out()
     recovery.recover_orphans()
     assert states(recall) == ["unknown"]
