@@ -44,8 +44,10 @@ class RecallEffect(Effect):
     repeats_unknown = False
 
     def subjects(self, calls: Sequence[Call]) -> Mapping[int, RecallBatch]:
-        batches = RecallBatch.objects.select_related("recall__application", "recall__conversation")
-        return batches.in_bulk([call.pk for call in calls])
+        batches = RecallBatch.objects.select_related("recall__conversation").in_bulk([call.pk for call in calls])
+        for call in calls:
+            batches[call.pk].recall.application = call.application
+        return batches
 
     def intents(self, claims: Sequence[Claim], requests: Sequence[dict[str, Any]]) -> list[AuditEntry]:
         pks = [claim.call.pk for claim in claims]

@@ -271,9 +271,10 @@ def test_the_pace_is_shared_by_all_effects_of_an_application(
         return http(OK)
 
     server.handler = note
+    began = time.monotonic()
     send_due(application)
     assert len(times) == 10
-    assert max(times) - min(times) >= 9 * 0.04 - 0.02
+    assert max(times) - began >= 9 * 0.04
 
 
 def test_a_refused_key_holds_every_effects_calls_and_released_they_leave(
