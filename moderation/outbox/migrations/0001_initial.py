@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
                 ('lease_until', models.DateTimeField(null=True)),
                 ('attempt_count', models.PositiveIntegerField(default=0)),
                 ('tries', models.PositiveIntegerField(default=0)),
-                ('application', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to='archive.application')),
+                ('application', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, to='archive.application')),
             ],
             options={
                 'default_permissions': (),
