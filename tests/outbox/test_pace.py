@@ -56,8 +56,15 @@ READS: dict[str, Callable[[Conversation, list[int]], object]] = {
 
 @pytest.mark.parametrize("who", READS)
 def test_reads_of_history_keep_to_the_pace_whoever_makes_them(
-    sandbox: Any, connected: Any, private: Conversation, messages: Callable[..., list[int]], who: str
+    sandbox: Any,
+    connected: Any,
+    private: Conversation,
+    messages: Callable[..., list[int]],
+    monkeypatch: pytest.MonkeyPatch,
+    who: str,
 ) -> None:
+    # However busy the machine is that the tests run on.
+    monkeypatch.setattr(backfill, "PATIENCE", 60.0)
     times = messages(250)
     began_ms = now_ms()
     READS[who](private, times)
@@ -120,8 +127,8 @@ def test_a_page_that_has_to_wait_says_so_in_a_sentence(
 def test_a_page_shows_what_came_before_its_patience_ended(
     sandbox: Any, connected: Any, private: Conversation, messages: Any, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
-    settings.GOEASY_MAX_CALLS_PER_SECOND = 2.0
-    monkeypatch.setattr(backfill, "PATIENCE", 0.3)
+    settings.GOEASY_MAX_CALLS_PER_SECOND = 0.02
+    monkeypatch.setattr(backfill, "PATIENCE", 30.0)
     messages(100)
     reading = read_latest(private, pages=3)
     assert (reading.problem, reading.added, reading.reached_start) == ("", 30, False)
