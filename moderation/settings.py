@@ -176,6 +176,7 @@ INSTALLED_APPS = [
     "moderation.archive",
     "moderation.ingestion",
     "moderation.search",
+    "moderation.outbox",
     "moderation.audit",
     "recall",
     "moderation.desk",

@@ -57,6 +57,32 @@ def test_every_app_and_module_stands_in_a_layer() -> None:
     assert there - layers() == set(), "name it in pyproject.toml, where it belongs among the layers"
 
 
+def test_no_class_of_the_outbox_is_longer_than_a_person_keeps_in_mind() -> None:
+    lengths = {
+        f"{path.name}: {node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for path in SOURCES
+        if path.is_relative_to(ROOT / "moderation" / "outbox")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    }
+    assert lengths
+    assert {name: length for name, length in lengths.items() if length > 150} == {}
+
+
+def test_nothing_of_the_outbox_imports_in_a_circle() -> None:
+    folder = ROOT / "moderation" / "outbox"
+    left = {
+        f"moderation.outbox.{path.stem}": imported_modules(path)
+        for path in folder.glob("*.py")
+        if path.name != "__init__.py"
+    }
+    left = {name: {other for other in names if other in left} for name, names in left.items()}
+    # Again and again those that import nothing that is left.
+    while free := {name for name, names in left.items() if not names & left.keys()}:
+        left = {name: names for name, names in left.items() if name not in free}
+    assert left == {}
+
+
 def test_goeasy_knows_no_model() -> None:
     assert violations("moderation/goeasy/", ("django.db",)) == []
 
