@@ -14,7 +14,11 @@ SOURCES = [
 # The demo starts everything, so it may import anything.
 EXEMPT = {"moderation/demo.py"}
 # Modules that may use HTTP: the client's transport, the sandbox's webhook, and the publication of checkpoints.
-HTTP_MODULES = {"moderation/goeasy/wire.py", "moderation/goeasy/sandbox/webhook.py", "moderation/audit/checkpoints.py"}
+HTTP_MODULES = {
+    "moderation/goeasy/wire.py",
+    "moderation/goeasy/sandbox/webhook.py",
+    "moderation/audit/ledger/checkpoints.py",
+}
 
 
 def imported_modules(path: Path) -> set[str]:

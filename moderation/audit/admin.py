@@ -89,17 +89,17 @@ def code_pill(entry: AuditEntry) -> SafeString | str:
 
 
 class AuditChangeList(KeyChangeList):
-    """A page of the log: first the keys, which an index alone tells, of each branch of the filters, then the rows."""
+    """A page of the log: first the keys of each branch of the filters, from an index alone, then the rows."""
 
     filter_form: AuditFilter
 
-    def find(self, most: int, before: dict[str, Any] | None, after: dict[str, Any] | None) -> list[Any]:
+    def fetch(self, limit: int, before: dict[str, Any] | None, after: dict[str, Any] | None) -> list[Any]:
         if not self.filter_form.is_valid():
             return []
         keys: set[tuple[Any, ...]] = set()
         for branch in self.filter_form.branches(AuditEntry.objects.all(), before, after):
-            keys.update(self.ordered(branch, before, after).values_list(*self.key)[:most])
-        pks = [key[-1] for key in sorted(keys, reverse=not after)[:most]]
+            keys.update(self.ordered(branch, before, after).values_list(*self.key)[:limit])
+        pks = [key[-1] for key in sorted(keys, reverse=not after)[:limit]]
         rows = {row.pk: row for row in self.root_queryset.filter(pk__in=pks)}
         return [rows[pk] for pk in pks]
 

@@ -63,7 +63,7 @@ def rows_of(entry: AuditEntry, stored: Mapping[str, Any]) -> Iterator[Row]:
     for name in [*known, *(name for name in stored if name not in fields)]:
         value, field = stored[name], fields.get(name)
         if field is None:
-            yield Row(name, shown(value), is_key=True)
+            yield Row(printable(name), shown(value), is_key=True)
         elif name == "changes" and event and issubclass(event, RowChanged) and isinstance(value, dict):
             yield from change_rows(event, value)
         elif entry.action == Action.LOG_VERIFIED and name == "problem" and value:
@@ -84,15 +84,20 @@ def shown(value: Any, labels: Mapping[str, Any] | None = None) -> SafeString | s
     if isinstance(value, bool):
         return _("yes") if value else _("no")
     if isinstance(value, str):
-        return str((labels or {}).get(value, value))
+        return printable(str((labels or {}).get(value, value)))
     if isinstance(value, SCALARS):
         return str(value)
     if is_short_list(value):
         return ", ".join(str(shown(item)) for item in value) or "—"
     if isinstance(value, dict) and all(isinstance(item, SCALARS) or is_short_list(item) for item in value.values()):
-        lines = ((key, shown(item)) for key, item in value.items())
-        return format_html_join(format_html("<br>"), '<span class="quiet" translate="no">{}</span> {}', lines) or "—"
+        lines = ((printable(key), shown(item)) for key, item in value.items())
+        return format_html_join("", '<span class="quiet" translate="no">{}</span> {}<br>', lines) or "—"
     return pretty(value)
+
+
+def printable(text: str) -> str:
+    """`text` with half a surrogate pair, which no page can hold, escaped."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def is_short_list(value: Any) -> bool:
@@ -105,6 +110,7 @@ def change_rows(event: type[RowChanged], changes: Mapping[str, Any]) -> Iterator
     secrets = {"set": _("set"), "changed": _("changed"), "removed": _("removed")}
     for name, change in changes.items():
         label = label_of_changed(event, name)
+        name = printable(name)
         if isinstance(change, dict) and change.keys() == {"from", "to"}:
             before, after = shown(change["from"]), shown(change["to"])
             yield Row(label or name, format_html("{} → {}", before, after), is_key=not label)
