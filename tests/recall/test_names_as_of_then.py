@@ -9,8 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 from django.test import Client
 from django.urls import reverse
 
@@ -152,18 +150,6 @@ def test_a_sweeps_title_is_the_name_of_when_it_was_decided(
     assert "Sweep: everything of 老王" in text(page)
     assert "w now User 2" in text(page)
     assert "茶友群" in text(page)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_sweep_of_before_the_upgrade_takes_its_name_from_its_evidence(
-    moderator: Any, group: Conversation, renamed: Message, reason: RecallReason
-) -> None:
-    sweep = sweep_of(group, moderator, reason)
-    MigrationExecutor(connection).migrate([("recall", "0005_evidence_commitment")])
-    executor = MigrationExecutor(connection)
-    executor.migrate(executor.loader.graph.leaf_nodes())
-    sweep.refresh_from_db()
-    assert sweep.sender_name == "老王"
 
 
 @pytest.mark.parametrize("name", ["Tom \ud83d", "Tom \x00"])
