@@ -198,7 +198,7 @@ def test_a_recall_stops_for_the_key_that_is_missing_or_cannot_be_opened(
     if not is_stored:
         Application.objects.filter(pk=stored.pk).update(appkey_sealed="")
     settings.SECRET_KEY = NEW
-    send_due(recall.application)
+    send_due(Application.objects.get(pk=stored.pk))
     recall.refresh_from_db()
     assert (recall.state, recall.stop_reason) == ("stopped", stop_reason)
     client.force_login(moderator)
