@@ -23,6 +23,7 @@ from moderation.archive.models import Conversation, Message
 from moderation.desk.views import selection
 from moderation.goeasy.client import Group, Private
 from recall.models import Recall, RecallItem, RecallReason
+from tests.markup import markup
 from tests.outbox.calls import make_batch
 
 START = 1795000000000
@@ -72,7 +73,7 @@ def address(conversation: Conversation, tail: str = "") -> str:
 def page(client: Client, conversation: Conversation, query: str = "", **extra: Any) -> str:
     response = client.get(address(conversation) + query, **extra)
     assert response.status_code == 200
-    return str(response.content.decode())
+    return markup(response)
 
 
 def shown(html: str) -> list[int]:
@@ -240,7 +241,7 @@ def test_messages_that_cannot_be_read_are_counted_and_history_is_not_said_to_end
         assert "GoEasy may know more." in html
         assert 'name="before"' not in html, "there is nothing to go on from"
         assert (raw_texts in html) == (role == "admin")
-    assert "user-a ↔ user-b" in client.get(raw_texts.replace("&amp;", "&")).content.decode()
+    assert "user-a ↔ user-b" in markup(client.get(raw_texts.replace("&amp;", "&")))
 
 
 def test_one_message_that_cannot_be_read_does_not_hide_the_others(
@@ -516,7 +517,7 @@ def mark_in(html: str) -> str:
 
 def announced(client: Client, conversation: Conversation, html: str, query: str = "") -> tuple[int, str]:
     """How many messages are new to a page that is `html`; and the page's next mark."""
-    told = news(client, conversation, f"?mark={mark_in(html)}{query}").content.decode()
+    told = markup(news(client, conversation, f"?mark={mark_in(html)}{query}"))
     count = re.search(r"(\d+) new message", told)
     return int(count[1]) if count else 0, mark_in(told)
 
@@ -622,7 +623,7 @@ def test_new_messages_are_announced_and_not_pushed(
     html = page(mo, private)
     history(sandbox, private, 3, start=START + 100)
     Conversation.objects.update(history_read_at=timezone.now() - timedelta(seconds=20))
-    told = news(mo, private, f"?mark={mark_in(html)}").content.decode()
+    told = markup(news(mo, private, f"?mark={mark_in(html)}"))
     assert "3 new messages – show" in told
     assert shown(told) == []
     part = page(mo, private, f"?arrived=1&mark={mark_in(told)}", headers=HTMX)
@@ -658,7 +659,7 @@ def test_who_comes_back_after_a_while_misses_nothing(
 def test_no_news_is_no_answer_once_that_is_what_the_page_shows(mo: Client, private: Conversation) -> None:
     fill(private, 2)
     told = news(mo, private, "?mark=0..")
-    seen = re.search(r'name="seen" value="([^"]+)"', told.content.decode())
+    seen = re.search(r'name="seen" value="([^"]+)"', markup(told))
     assert seen
     assert news(mo, private, f"?mark=0..&seen={seen[1]}").status_code == 204
 
@@ -809,7 +810,7 @@ def test_turning_pages_without_script_keeps_what_was_ticked_and_typed(
             "submission": uuid.uuid4(),
         },
     )
-    html = response.content.decode()
+    html = markup(response)
     assert len(shown(html)) == 10
     assert re.findall(r'name="timestamps" value="(\d+)"[^>]* checked', html) == [str(ticked[0])]
     assert f'<input type="hidden" name="timestamps" value="{ticked[1]}">' in html

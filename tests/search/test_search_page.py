@@ -17,6 +17,7 @@ from moderation.desk.views import lists
 from moderation.goeasy.client import Group
 from moderation.search import normalise, query
 from moderation.search.models import SearchProgress
+from tests.markup import markup
 
 FIRST = 1_700_000_000_000
 Make = Callable[..., Message]
@@ -40,7 +41,7 @@ def test_conversations_come_first_and_messages_below(
     context = signed_in.get(reverse("conversations"), {"q": "user-a"}).context
     assert list(context["page"]) == [private]
     assert [hit.message.conversation for hit in context["hits"]] == [group]
-    page = signed_in.get(reverse("conversations"), {"q": "微信"}).content.decode()
+    page = markup(signed_in.get(reverse("conversations"), {"q": "微信"}))
     assert "<mark>微信</mark>" in page
     assert "王小明" in page
     assert f"{group.get_absolute_url()}?at={FIRST}" in page
@@ -50,15 +51,15 @@ def test_a_hit_of_the_app_s_own_type_shows_its_json_only_where_that_was_searched
     signed_in: Client, group: Conversation, make_message: Make
 ) -> None:
     make_message(group, FIRST, type="order", payload={"id": "D-9917", "name": "夏季 T 恤"})
-    page = signed_in.get(reverse("conversations"), {"q": "夏季"}).content.decode()
+    page = markup(signed_in.get(reverse("conversations"), {"q": "夏季"}))
     assert "<mark>夏季</mark> T 恤" in page
     assert "D-9917" not in page
-    assert "<mark>D-9917</mark>" in signed_in.get(reverse("conversations"), {"q": "D-9917"}).content.decode()
+    assert "<mark>D-9917</mark>" in markup(signed_in.get(reverse("conversations"), {"q": "D-9917"}))
 
 
 def test_what_was_written_cannot_become_markup(signed_in: Client, group: Conversation, make_message: Make) -> None:
     make_message(group, FIRST, payload={"text": "<script>alert(1)</script> \u202egnp.exe"})
-    page = signed_in.get(reverse("conversations"), {"q": "ALERT"}).content.decode()
+    page = markup(signed_in.get(reverse("conversations"), {"q": "ALERT"}))
     assert "&lt;script&gt;<mark>alert</mark>(1)" in page
     assert "U+202E" in page
 
@@ -125,7 +126,7 @@ def test_a_page_that_looked_through_its_share_offers_to_look_further(
         make_message(group, FIRST + number, type="text" if number else "order")
     page = signed_in.get(reverse("conversations"), {"type": "order"})
     assert page.context["hits"] == []
-    assert "Look further back" in page.content.decode()
+    assert "Look further back" in markup(page)
     page = signed_in.get(f"{reverse('conversations')}?{page.context['older_hits']}")
     page = signed_in.get(f"{reverse('conversations')}?{page.context['older_hits']}")
     assert len(page.context["hits"]) == 1
@@ -133,9 +134,9 @@ def test_a_page_that_looked_through_its_share_offers_to_look_further(
 
 def test_the_page_says_what_cannot_be_searched_yet(signed_in: Client, group: Conversation, make_message: Make) -> None:
     make_message(group, FIRST)
-    assert "indexed anew" not in signed_in.get("/conversations/?q=m").content.decode()
+    assert "indexed anew" not in markup(signed_in.get("/conversations/?q=m"))
     SearchProgress.objects.update_or_create(pk=1, defaults={"done": 30, "older": 120, "rules": normalise.VERSION})
-    assert "indexed anew: 25% are done" in signed_in.get("/conversations/?q=m").content.decode()
+    assert "indexed anew: 25% are done" in markup(signed_in.get("/conversations/?q=m"))
 
 
 NINE_SPELLINGS = ["\u200b", "\u2060", "\u200d", "\ufe0f", "\u034f", "\u0301", "\U000e0041\U000e007f", " ", "."]
@@ -212,7 +213,7 @@ def test_ticked_messages_of_one_conversation_are_recalled_by_the_usual_form(
         "user_b": ["user-b"],
         "timestamps": [f"{FIRST},{FIRST + 1}"],
     }
-    assert str(FIRST + 1) in signed_in.get(response.headers["Location"]).content.decode()
+    assert str(FIRST + 1) in markup(signed_in.get(response.headers["Location"]))
 
 
 def test_ticked_messages_of_several_conversations_are_told_apart(
@@ -224,7 +225,7 @@ def test_ticked_messages_of_several_conversations_are_told_apart(
         (private.pk, 2),
         (group.pk, 1),
     }
-    assert "No message was ticked" in signed_in.get(reverse("ticked-messages")).content.decode()
+    assert "No message was ticked" in markup(signed_in.get(reverse("ticked-messages")))
 
 
 def test_who_may_not_recall_is_offered_nothing_to_tick(
@@ -232,7 +233,7 @@ def test_who_may_not_recall_is_offered_nothing_to_tick(
 ) -> None:
     make_message(group, FIRST)
     client.force_login(auditor)
-    page = client.get(reverse("conversations"), {"q": "message"}).content.decode()
+    page = markup(client.get(reverse("conversations"), {"q": "message"}))
     assert "<mark>message</mark>" in page
     assert 'name="message"' not in page
     assert client.get(reverse("sender", args=["default"]), {"id": "user-a"}).status_code == 200
@@ -254,7 +255,7 @@ def test_a_senders_page_tells_names_times_places_and_what_was_recalled(
     assert (context["first"].timestamp, context["last"].timestamp) == (FIRST, FIRST + 2)
     assert [(each.pk, number) for each, number in context["conversations"]] == [(group.pk, 2), (private.pk, 1)]
     assert [hit.message.timestamp for hit in context["hits"]] == [FIRST + 2, FIRST + 1, FIRST]
-    text = page.content.decode()
+    text = markup(page)
     assert "1 of 3 (33%)" in text
     assert f"{reverse('sweep-new')}?app=default&amp;sender=user-a&amp;since={FIRST}&amp;until={FIRST + 2}" in text
 
@@ -267,13 +268,13 @@ def test_of_who_wrote_a_lot_the_latest_is_told(
         make_message(group, FIRST + number, recalled=number == 0 or number == 5)
     page = signed_in.get(reverse("sender", args=["default"]), {"id": "user-a"})
     assert page.context["first"].timestamp == FIRST
-    assert "1 of the last 4 (25%)" in page.content.decode()
+    assert "1 of the last 4 (25%)" in markup(page)
 
 
 def test_an_id_may_be_any_text(signed_in: Client, group: Conversation, make_message: Make) -> None:
     odd = 'a/b:?&#%"<用户>'
     make_message(group, FIRST, senderId=odd)
-    link = signed_in.get(reverse("conversations"), {"q": "message"}).content.decode()
+    link = markup(signed_in.get(reverse("conversations"), {"q": "message"}))
     assert "/senders/default/?id=a%2Fb%3A%3F%26%23%25%22%3C" in link
     page = signed_in.get(reverse("sender", args=["default"]), {"id": odd})
     assert len(page.context["hits"]) == 1
@@ -299,5 +300,5 @@ def test_a_sender_needs_an_id_and_an_application(signed_in: Client, application:
 def test_the_jump_page_leads_to_the_sender(signed_in: Client, private: Conversation, make_message: Make) -> None:
     make_message(private, FIRST, senderData={"name": "王"})
     make_message(Conversation.objects.open(private.application, Group("user-a")), FIRST)
-    page = signed_in.get(reverse("jump"), {"q": "user-a"}).content.decode()
+    page = markup(signed_in.get(reverse("jump"), {"q": "user-a"}))
     assert "/senders/default/?id=user-a" in page
