@@ -88,7 +88,7 @@ def test_a_database_in_use_is_not_replaced(console: Console, backup: Path) -> No
         other = psycopg.connect(console.settings["DATABASE_URL"])
     with closing(other):
         result = console.manage("restore", str(backup), "--overwrite", BACKUP_PASSPHRASE=PASSPHRASE)
-    assert (result.returncode, "The database is in populate. Stop the web processes" in result.stderr) == (2, True), (
+    assert (result.returncode, "The database is in use. Stop the web processes" in result.stderr) == (2, True), (
         result.stderr
     )
 

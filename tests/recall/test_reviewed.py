@@ -105,7 +105,7 @@ def test_only_the_token_of_this_person_and_this_form_counts(
         token = review(signed_in, address, {**data, "submission": str(uuid.uuid4())})["shown"]
     answer = signed_in.post(address, {**shown, "shown": token, "typed_count": "3"})
     assert answer.status_code == 200
-    assert "Nothing was done" in page_of(answer)
+    assert "Nothing was changed" in page_of(answer)
     assert not Recall.objects.exists()
 
 
