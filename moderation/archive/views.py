@@ -17,14 +17,13 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from moderation import reviewed
-from moderation.archive import feed, payloads, people, retention, search
+from moderation.archive import feed, payloads, people, retention, search, timeline
 from moderation.archive.forms import ConversationForm, HoldForm, MessageFilter
 from moderation.archive.highlight import excerpt
 from moderation.archive.models import Application, Conversation, Kind, Message, Sender
 from moderation.archive.names import name_in, sender_names, titled, with_writers
 from moderation.archive.normalise import normalise, squeezed
 from moderation.archive.rows import in_parts
-from moderation.archive.timeline import read_key
 from moderation.audit.services import record_search
 from moderation.goeasy.client import MAX_ID_LENGTH
 from moderation.requests import SignedIn
@@ -110,7 +109,7 @@ def _with(request: SignedIn, **changes: str) -> str:
 
 def _messages(request: SignedIn, wanted: search.Wanted) -> dict[str, object]:
     """A page of the messages that are `wanted`, as the template of hits has it."""
-    found = search.find(wanted, before=read_key(request.GET.get("before", "")), limit=PAGE_SIZE)
+    found = search.find(wanted, before=timeline.read_key(request.GET.get("before", "")), limit=PAGE_SIZE)
     hits = [Hit(message, _pieces(payloads.read(message.raw), wanted)) for message in with_writers(found.messages())]
     return {
         "with_messages": True,
@@ -259,9 +258,7 @@ def sender_page(request: SignedIn, slug: str) -> HttpResponse:
     record_search("sender", app=slug, sender=user_id)
     written = Message.objects.filter(sender_id=user_id, conversation__application=application)
     # Names are in the raw messages alone.
-    latest = list(
-        written.order_by("-timestamp", "-id").select_related("conversation").defer("recalled_raw")[:LOOKED_AT]
-    )
+    latest = timeline.newest(written.select_related("conversation").defer("recalled_raw"), limit=LOOKED_AT)
     conversations = Counter(message.conversation for message in latest).most_common(CONVERSATIONS_SHOWN + 1)
     # Those in which others wrote to this person, too.
     either = Q(user_a=user_id) | Q(user_b=user_id)

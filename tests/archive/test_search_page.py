@@ -185,9 +185,9 @@ def test_the_number_of_queries_does_not_grow_with_what_is_found(
     for number in range(30):
         group = Conversation.objects.open(application, Group(f"g{number}"))
         make_message(group, FIRST + number, senderId=f"u{number}")
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(21):
         signed_in.get(reverse("conversations"), {"q": "message"})
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(22):
         signed_in.get(reverse("sender", args=["default"]), {"id": "u1"})
 
 
