@@ -21,7 +21,8 @@ LONG_KEY = "an-example-key-of-more-than-fifty-different-characters-0123456789"
 def copy(folder: Path) -> Path:
     """Put the program into `folder`, without data, static files or configuration."""
     for name in ("moderation", "recall", "templates", "static", "locale"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        # With what Python compiled already: times of files are copied, too.
+        shutil.copytree(ROOT / name, folder / name)
     for name in ("manage.py", "gunicorn.conf.py"):
         shutil.copy(ROOT / name, folder)
     return folder

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +57,15 @@ from recall import services
 from recall.models import Recall
 print(services.retry_recall(Recall.objects.order_by("created_at")[0], User.objects.get()))
 """
+# Ends when what is put in for `until` is so; one process looks all the time, as to start one takes a second.
+WAIT = """
+import time
+from recall.models import Recall, RecallBatch
+deadline = time.monotonic() + 60
+while not ({until}):
+    assert time.monotonic() < deadline
+    time.sleep(0.1)
+"""
 UNKNOWN, GONE, VISIBLE = (["unknown", settlement, settlement != ""] for settlement in ("", "gone", "visible"))
 
 
@@ -74,14 +81,11 @@ def look(console: Console) -> list[list[Any]]:
     return found
 
 
-def work(console: Console, until: Callable[[list[list[Any]]], bool], seconds: float = 60) -> None:
-    """Have a worker work until what `look()` finds is as it should be."""
+def work(console: Console, until: str) -> None:
+    """Have a worker work until the Python expression `until` is true in the console."""
     with console.start("worker") as worker:
         try:
-            deadline = time.monotonic() + seconds
-            while not until(look(console)):
-                assert time.monotonic() < deadline, look(console)
-                time.sleep(0.5)
+            run(console, WAIT.format(until=until))
         finally:
             worker.terminate()
 
@@ -122,12 +126,12 @@ def test_what_was_under_way_is_not_sent_again_after_a_restore(tmp_path: Path, sa
         assert (lost["detail"]["problem"], len(lost["timestamps"])) == ("restored", 20)
 
         # A worker sends nothing; it reads history.
-        work(new, lambda found: all(is_read for *_, batches, _attempts in found for *_, is_read in batches))
+        work(new, "not RecallBatch.objects.filter(check_at__isnull=False).exists()")
         assert len(sandbox.calls("recall")) == 1
         seen = look(new)
         assert seen[0] == ["stopped", "restored", [GONE, VISIBLE], []]
         assert seen[1][2] == seen[2][2] == [VISIBLE, VISIBLE]
         # A person has what is still there sent, and that alone.
         assert run(new, RETRY).strip() == "1"
-        work(new, lambda found: found[0][0] == "finished")
+        work(new, "Recall.objects.earliest('created_at').state == 'finished'")
         assert [call["body"]["messages"] for call in sandbox.calls("recall")] == [stamps[:20], stamps[20:25]]
