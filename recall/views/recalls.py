@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required, permission_required
-from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet, Sum
+from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet, Subquery, Sum
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -58,6 +58,9 @@ BODIES_SHOWN = 25
 SHARED_SHOWN = 40
 EARLIER_SHOWN = 5
 PACE_OVER = timedelta(seconds=10)
+# What tells whether a recall's page goes on looking; a page is read so often until it did not change meanwhile.
+STAGE = ("state", "stop_reason", "finished_at", "check_at")
+MAX_READINGS = 3
 FILTERS = {"state": "state__in", "actor": "actor__in", "app": "application__in", "conversation": "conversation"}
 
 
@@ -278,12 +281,26 @@ def recall_detail(request: SignedIn, pk: UUID) -> HttpResponse:
 
     `?whole=1`: all of it on one page that stays as it is, to be printed.
     """
-    recall = get_object_or_404(Recall.objects.select_related("conversation__application", "actor", "reason"), pk=pk)
-    context = _status(request, recall)
-    if request.htmx and request.GET.get("seen") == context["seen"]:
-        return HttpResponse(status=204)
     template = "recall/_recall_status.html" if request.htmx else "recall/recall.html"
-    return render(request, template, context | _calls(request, recall) | _items(request, recall))
+    for _reading in range(MAX_READINGS):
+        recall = get_object_or_404(_for_its_page(), pk=pk)
+        context = _status(request, recall)
+        if request.htmx and request.GET.get("seen") == context["seen"]:
+            return HttpResponse(status=204)
+        context |= _calls(request, recall) | _items(request, recall)
+        # Between two of these queries it may have come to its end: then the page would show before and after, and
+        # would not look again.
+        now = _for_its_page().filter(pk=pk).values_list(*STAGE).first()
+        if now == tuple(getattr(recall, name) for name in STAGE):
+            break
+    return render(request, template, context)
+
+
+def _for_its_page() -> QuerySet[Recall, Any]:
+    """Recalls with `check_at`, when history is read next for one of its calls."""
+    checked = RecallBatch.objects.filter(recall=OuterRef("pk"), check_at__isnull=False).order_by("check_at")
+    recalls = Recall.objects.select_related("conversation__application", "actor", "reason")
+    return recalls.annotate(check_at=Subquery(checked.values("check_at")[:1]))
 
 
 @login_required
@@ -291,7 +308,7 @@ def recall_detail(request: SignedIn, pk: UUID) -> HttpResponse:
 @require_POST
 def recall_settle(request: SignedIn, pk: UUID) -> HttpResponse:
     """A person's decision on calls of which nobody knows what became of them: send them again, or leave them."""
-    recall = get_object_or_404(Recall.objects.select_related("conversation__application", "actor", "reason"), pk=pk)
+    recall = get_object_or_404(_for_its_page(), pk=pk)
     form = DecisionForm(request.POST)
     if not form.is_valid():
         context = _status(request, recall) | _calls(request, recall) | _items(request, recall)
@@ -328,13 +345,14 @@ def sent_again(count: int) -> str:
 
 
 def _status(request: SignedIn, recall: Recall) -> dict[str, Any]:
-    """Where the recall is, and what may be done about it now."""
+    """Where the recall is, and what may be done about it now. It is one of `_for_its_page()`."""
+    check_at: datetime | None = recall.check_at  # type: ignore[attr-defined]
     progress = progress_of([recall])[recall.pk]
     attempts = RecallAttempt.objects.filter(batch__recall=recall).aggregate(
         started=Count("pk"), ended=Count("ended_at")
     )
     states = Recall.State
-    history = history_of(recall.items.all(), recall.batches.all()) if recall.is_final else {}
+    history = history_of(recall.items.all(), recall.batches.all(), check_at) if recall.is_final else {}
     undecided = _undecided(recall)
     can_cancel = recall.state != states.FINISHED and "pending" in progress.batches
     can_retry = services.can_retry(recall)
@@ -374,15 +392,20 @@ def decisions_shown(
     }
 
 
-def history_of(items: QuerySet[RecallItem], batches: QuerySet[RecallBatch]) -> dict[str, Any]:
-    """What reading history after the calls showed of the messages, and when it is read next."""
+def history_of(
+    items: QuerySet[RecallItem], batches: QuerySet[RecallBatch], check_at: datetime | None
+) -> dict[str, Any]:
+    """What reading history after the calls showed of the messages, and when it is read next.
+
+    `check_at` is read before everything else: a page that does not look again then shows nothing older.
+    """
     counted = items.exclude(verification="").order_by().values_list("verification").annotate(Count("pk"))
     # Slugs: a template cannot ask for "still visible".
     verified = {verification.replace(" ", "_"): number for verification, number in counted}
     return {
         "verified": verified,
         "verified_of": sum(verified.values()),
-        "check_at": batches.aggregate(at=Min("check_at"))["at"],
+        "check_at": check_at,
         # Looked for, and not found out: history could not be read, so far or in the end.
         "unread": batches.filter(LOOKED_FOR, check_at__isnull=False).exists(),
         "given_up": batches.filter(check_at__isnull=True, checks__gte=verify.MOST_CHECKS).exists(),
