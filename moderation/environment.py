@@ -1,13 +1,14 @@
 """Reads settings from the process's environment and from `.env`: each value as it was written, or not at all.
 
 A line of `.env` that two readers could understand differently is refused with its number. Variables of the process
-win over the file. No error repeats a value: it may be a password.
+win over the file. No error repeats a secret, or another value that looks like a key.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,10 @@ MASK = "•••"
 LINE = re.compile(r"(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=[ \t]*(?P<value>.*)", re.DOTALL)
 SINGLE_QUOTED = re.compile(r"'(?P<text>[^']*)'\s*(#.*)?")
 DOUBLE_QUOTED = re.compile(r'"(?P<text>(?:[^"\\]|\\.)*)"\s*(#.*)?')
+# As GoEasy writes its keys, and what else has the length and the mixture of one.
+KEY = re.compile(r"\b[A-Z]{2}-[0-9A-Za-z]{6,}|\b(?=[\w-]*[0-9])(?=[\w-]*[A-Za-z])[\w-]{16,}", re.ASCII)
+# Characters that are seen as nothing, beside those of a category of such: Unicode's Default_Ignorable_Code_Point.
+UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]")
 REFERENCE = re.compile(r"\$(\w+|\{\w+\})")
 
 
@@ -74,10 +79,15 @@ class Environment:
             if file:
                 text, source = self._read_secret(name, file), f"{name}_FILE"
         self.readings[name] = Reading(name, text, source, secret)
+        if secret and (sign := invisible_character(text)):
+            raise ImproperlyConfigured(
+                f"{name} cannot be used: it holds a character that is not seen (U+{ord(sign):04X}), perhaps copied "
+                "along. Type the value, or copy it from somewhere else."
+            )
         try:
             return cast(text)
         except (ValueError, ImproperlyConfigured) as problem:
-            raise ImproperlyConfigured(f"{name} cannot be used: {problem}") from None
+            raise ImproperlyConfigured(f"{name} cannot be used: {without_keys(str(problem), text)}") from None
 
     def _source(self, name: str) -> str:
         return "environment" if name in self.in_process else ".env" if name in self.in_file else "default"
@@ -88,11 +98,31 @@ class Environment:
             raise ImproperlyConfigured(f"{name} and {name}_FILE are both set. Set one of them.")
         try:
             # Relative to the folder of .env.
-            return (self.folder / file).read_text(encoding="utf-8-sig").rstrip("\r\n")
+            text = (self.folder / file).read_text(encoding="utf-8-sig").rstrip("\r\n")
         except OSError as problem:
             raise ImproperlyConfigured(f"{name}_FILE cannot be used: {file}: {problem.strerror}.") from None
         except UnicodeDecodeError:
             raise ImproperlyConfigured(f"{name}_FILE cannot be used: {file} is not UTF-8 text.") from None
+        if not text.strip():
+            raise ImproperlyConfigured(f"{name}_FILE cannot be used: {file} is empty.")
+        return text
+
+
+def invisible_character(text: str) -> str:
+    """The first character of `text` that is not seen, or is seen as a blank and is none; empty when there is none."""
+    for sign in text:
+        category = unicodedata.category(sign)
+        if sign not in " \t\r\n" and (category in {"Cc", "Cf", "Zl", "Zp", "Zs"} or UNSEEN.match(sign)):
+            return sign
+    return ""
+
+
+def without_keys(sentence: str, text: str) -> str:
+    """`sentence`, which says why `text` is refused, without what looks like a key in it."""
+    shown = sentence
+    for key in KEY.findall(text):
+        shown = re.sub(re.escape(key), MASK, shown, flags=re.IGNORECASE)
+    return shown if shown == sentence else f"{shown} It looks like a key, and is not repeated here."
 
 
 def parse_file(file: Path) -> dict[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
-from django.db import connection
+from django.db import Error, OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 
@@ -23,6 +23,32 @@ def migrations_problem() -> str:
     if not (names := unapplied_migrations()):
         return ""
     return f"The database lacks {len(names)} migrations ({names[0]} first). Run: python manage.py migrate"
+
+
+def database_problem(error: Error) -> str:
+    """A sentence for a command that ended with `error`: the database is away, not migrated, or cannot be used now.
+
+    Empty for any other error, which is a fault of the program.
+    """
+    if problem := _connection_problem():
+        return f"The database does not answer: {problem}"
+    if sentence := migrations_problem():
+        return sentence
+    return f"The database cannot be used now: {error}" if isinstance(error, OperationalError) else ""
+
+
+def _connection_problem() -> str:
+    """Why there is no connection to the database, in a line; empty when there is one."""
+    # Outside the pool, which would only say how long it waited.
+    probe = connection.copy()
+    probe.settings_dict["OPTIONS"].pop("pool", None)
+    try:
+        probe.ensure_connection()
+    except Error as problem:
+        return (str(problem).splitlines() or [""])[0]
+    finally:
+        probe.close()
+    return ""
 
 
 def static_files_problem() -> str:

@@ -63,6 +63,18 @@ def former_keys(text: str) -> list[str]:
         ) from None
 
 
+def goeasy_key(text: str) -> str:
+    """A key of GoEasy's, or empty for none. Errors do not repeat it."""
+    if not text.isascii() or re.search(r"\s", text):
+        raise ValueError("a key has neither spaces nor letters beyond ASCII. Copy it again.")
+    return text
+
+
+def goeasy_keys(text: str) -> list[str]:
+    """A comma-separated list of keys of GoEasy's."""
+    return [goeasy_key(key) for key in words(text)]
+
+
 def words(text: str) -> list[str]:
     """A comma-separated list, empty parts dropped."""
     return [word.strip() for word in text.split(",") if word.strip()]
@@ -241,10 +253,10 @@ ALLOWED_HOSTS = read("ALLOWED_HOSTS", words, "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = read("CSRF_TRUSTED_ORIGINS", origins, "")
 
 # GoEasy: the application `default` (architecture.md; interface.md, "Environment")
-GOEASY_APPKEY = read("GOEASY_APPKEY", str, "", secret=True)
+GOEASY_APPKEY = read("GOEASY_APPKEY", goeasy_key, "", secret=True)
 GOEASY_ALLOWED_HOSTS = read("GOEASY_ALLOWED_HOSTS", AllowedHosts.parse, "*.goeasy.io")
 GOEASY_REST_HOST = read("GOEASY_REST_HOST", rest_host, "hangzhou")
-GOEASY_SECRET_KEYS = read("GOEASY_SECRET_KEY", words, "", secret=True)
+GOEASY_SECRET_KEYS = read("GOEASY_SECRET_KEY", goeasy_keys, "", secret=True)
 GOEASY_CONCURRENCY = read("GOEASY_CONCURRENCY", whole(1, 64), "8")
 GOEASY_MAX_CALLS_PER_SECOND = read("GOEASY_MAX_CALLS_PER_SECOND", number(0, 10_000), "0")
 GOEASY_CONNECT_TIMEOUT = read("GOEASY_CONNECT_TIMEOUT", number(0.1, 60), "5")

@@ -136,6 +136,31 @@ def test_a_file_of_a_secret_that_cannot_be_read_is_named(tmp_path: Path) -> None
     assert both == "SECRET_KEY and SECRET_KEY_FILE are both set. Set one of them."
 
 
+@pytest.mark.parametrize("content", ["", "\n", " \r\n", "\ufeff"])
+def test_a_file_of_a_secret_that_is_empty_is_said_to_be(tmp_path: Path, content: str) -> None:
+    (tmp_path / "key").write_text(content, encoding="utf-8")
+    done = check(DEBUG="false", SECRET_KEY="", SECRET_KEY_FILE=str(tmp_path / "key"))
+    assert done.stderr == f"SECRET_KEY_FILE cannot be used: {tmp_path}/key is empty.\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("GOEASY_APPKEY", "BC-0123\u200b456789abcdef", "it holds a character that is not seen (U+200B)"),
+        ("GOEASY_APPKEY", "ВС-0123456789abcdef", "a key has neither spaces nor letters beyond ASCII"),
+        ("GOEASY_SECRET_KEY", "0123456789abcdef,fedcba 9876543210", "a key has neither spaces nor letters beyond"),
+        ("GOEASY_REST_HOST", "BC-0123456789abcdef", "“•••” is neither a region"),
+    ],
+)
+def test_a_key_that_was_copied_badly_or_elsewhere_stops_the_start_and_is_not_repeated(
+    name: str, value: str, sentence: str
+) -> None:
+    done = check(**{name: value})
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith(f"{name} cannot be used: {sentence}")
+    assert not re.search("0123|cdef|9876", done.stderr)
+
+
 def test_everything_beside_a_database_server_is_in_data_dir(tmp_path: Path) -> None:
     strange = tmp_path / "a #strange? 100% folder"
     environment = {"DATA_DIR": str(strange), "DATABASE_URL": ""}

@@ -60,9 +60,12 @@ def conversation_list(request: SignedIn) -> HttpResponse:
     """
     form = MessageFilter(request.GET)
     form.is_valid()
-    with_messages = bool(form.cleaned_data.get("q") or form.asks_for_messages) and "after" not in request.GET
-    with_conversations = not form.asks_for_messages and "before" not in request.GET
-    if form.cleaned_data.get("q") or form.asks_for_messages:
+    searches = "q" not in form.errors
+    with_messages = (
+        searches and bool(form.cleaned_data.get("q") or form.asks_for_messages) and "after" not in request.GET
+    )
+    with_conversations = searches and not form.asks_for_messages and "before" not in request.GET
+    if searches and (form.cleaned_data.get("q") or form.asks_for_messages):
         asked = {name: ", ".join(request.GET.getlist(name))[:500] for name in ("q", *MessageFilter.OF_MESSAGES)}
         about = {name: text for name, text in asked.items() if text}
         record_search("messages" if with_messages else "conversations", **about)

@@ -13,6 +13,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from moderation.archive import search, views
 from moderation.archive.models import Application, Conversation, Message, SearchProgress
+from moderation.audit.models import Action, AuditEntry
 from moderation.goeasy.client import Group
 
 FIRST = 1_700_000_000_000
@@ -71,6 +72,20 @@ def test_without_a_search_there_are_conversations_alone(
     # The link to more conversations leads to no messages, and that to older messages to no conversations.
     assert "hits" not in signed_in.get(reverse("conversations"), {"q": "g", "after": f"{FIRST + 1}-9999"}).context
     assert "page" not in signed_in.get(reverse("conversations"), {"q": "m", "before": f"{FIRST + 1}-9999"}).context
+
+
+def test_a_text_that_is_too_long_to_search_for_is_said_to_be(
+    signed_in: Client, group: Conversation, make_message: Make
+) -> None:
+    make_message(group, FIRST)
+    page = signed_in.get(reverse("conversations"), {"q": "a" * 256})
+    assert "this text has 256 characters, and a search at most 255" in page.content.decode()
+    assert not page.context["with_conversations"]
+    assert not page.context["with_messages"]
+    assert not AuditEntry.objects.filter(action=Action.SEARCHED).exists()
+    page = signed_in.get(reverse("conversations"), {"q": "a" * 255})
+    assert page.context["with_messages"]
+    assert "Nothing was searched for" not in page.content.decode()
 
 
 def test_filters_take_several_values_and_combine(
