@@ -12,8 +12,9 @@ from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
 from moderation.applications.models import Application
-from moderation.archive import views
 from moderation.archive.models import Conversation, Message
+from moderation.audit.models import Action, AuditEntry
+from moderation.desk.views import lists
 from moderation.goeasy.client import Group
 from moderation.search import normalise, query
 from moderation.search.models import SearchProgress
@@ -76,6 +77,20 @@ def test_without_a_search_there_are_conversations_alone(
     assert "page" not in signed_in.get(reverse("conversations"), {"q": "m", "before": f"{FIRST + 1}-9999"}).context
 
 
+def test_a_text_that_is_too_long_is_not_searched_for(
+    signed_in: Client, group: Conversation, make_message: Make
+) -> None:
+    make_message(group, FIRST)
+    page = signed_in.get(reverse("conversations"), {"q": "a" * 256})
+    assert "this text has 256 characters, and a search at most 255" in page.content.decode()
+    assert not page.context["with_conversations"]
+    assert "with_messages" not in page.context
+    assert not AuditEntry.objects.filter(action=Action.SEARCHED).exists()
+    page = signed_in.get(reverse("conversations"), {"q": "a" * 255})
+    assert page.context["with_messages"]
+    assert "Nothing was searched for" not in page.content.decode()
+
+
 def test_filters_take_several_values_and_combine(
     signed_in: Client, group: Conversation, private: Conversation, make_message: Make
 ) -> None:
@@ -105,7 +120,7 @@ def test_times_are_the_persons_own(signed_in: Client, moderator: Any, group: Con
 def test_pages_of_messages_follow_each_other(
     signed_in: Client, group: Conversation, make_message: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(views, "PAGE_SIZE", 4)
+    monkeypatch.setattr(lists, "PAGE_SIZE", 4)
     for number in range(11):
         make_message(group, FIRST + number // 3, payload={"text": f"offer {number}"})
     seen: list[str] = []
@@ -188,9 +203,9 @@ def test_the_number_of_queries_does_not_grow_with_what_is_found(
     for number in range(30):
         group = Conversation.objects.open(application, Group(f"g{number}"))
         make_message(group, FIRST + number, senderId=f"u{number}")
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(21):
         signed_in.get(reverse("conversations"), {"q": "message"})
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(22):
         signed_in.get(reverse("sender", args=["default"]), {"id": "u1"})
 
 
@@ -262,7 +277,7 @@ def test_a_senders_page_tells_names_times_places_and_what_was_recalled(
 def test_of_who_wrote_a_lot_the_latest_is_told(
     signed_in: Client, group: Conversation, make_message: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(views, "LOOKED_AT", 4)
+    monkeypatch.setattr(lists, "LOOKED_AT", 4)
     for number in range(6):
         make_message(group, FIRST + number, recalled=number == 0 or number == 5)
     page = signed_in.get(reverse("sender", args=["default"]), {"id": "user-a"})
