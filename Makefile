@@ -31,9 +31,10 @@ node_modules/.package-lock.json: package.json package-lock.json
 demo: setup ## a running console with a sandbox to play in; Ctrl-C ends it; PORT= (default 8000)
 	@PORT=$(PORT) $(PY) -m moderation.demo
 
-lint: setup ## ruff, mypy, templates, JavaScript, CSS, migrations, deployment check
+lint: setup ## ruff, layers, mypy, templates, JavaScript, CSS, migrations, deployment check
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	.venv/bin/lint-imports --no-logo --no-cache
 	DEBUG=true $(PY) -m mypy
 	$(PY) -m djlint --quiet --lint templates
 	@.venv/bin/djade --target-version 5.2 --check $(TEMPLATES) && $(PY) -m djhtml --tabwidth 2 --check $(TEMPLATES) \

@@ -1,4 +1,4 @@
-"""What the benchmarks of the engine share: a GoEasy in a process of its own, an empty database, workers, an archive.
+"""What the benchmarks of the outbox share: a GoEasy in a process of its own, an empty database, workers, an archive.
 
 Run any of them with DATABASE_URL of either engine (default: a new SQLite file).
 """
@@ -30,7 +30,7 @@ def console(latency_ms: int, **settings: str) -> Iterator[GoEasy]:
     """A GoEasy that takes `latency_ms` for a recall, and Django set up for it on a migrated database."""
     with tempfile.TemporaryDirectory() as folder:
         options = ["--port", "0", "--appkey", KEY, "--data", f"{folder}/goeasy.db", "--seed", "none"]
-        # A process of its own: its work must not be counted as the engine's.
+        # A process of its own: its work must not be counted as the sender's.
         command = [sys.executable, "-m", "moderation.goeasy.sandbox", *options]
         server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         try:
@@ -129,7 +129,7 @@ def request_recall(messages: int, *, grace_seconds: float = 0) -> Any:
         actor=somebody(),
         reason=a_reason(),
         note="",
-        # One recall takes 5,000 timestamps at most through the form; the engine itself has no such limit.
+        # One recall takes 5,000 timestamps at most through the form; the outbox itself has no such limit.
         timestamps=[FIRST + number for number in range(messages)],
         recaller=None,
         submission=uuid.uuid4(),

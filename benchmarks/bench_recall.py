@@ -35,7 +35,7 @@ def main() -> int:
     """Print the ratios; 1 when one is missed."""
     from django.db import connection
 
-    from recall import engine
+    from moderation.outbox.sender import send_due
     from recall.models import Recall
 
     recall = request_recall(MESSAGES)
@@ -43,7 +43,7 @@ def main() -> int:
     ideal = calls * LATENCY_MS / 1000 / CONCURRENCY
     unrecorded = bare(recall)
     cpu, started = time.process_time(), time.perf_counter()
-    engine.send_recall(recall.pk)
+    send_due(recall.application)
     recorded, cpu = time.perf_counter() - started, time.process_time() - cpu
     assert states(Recall.objects.filter(pk=recall.pk)) == {"accepted": calls}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

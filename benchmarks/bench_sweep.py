@@ -17,7 +17,7 @@ def main(conversations: int, goeasy: object) -> int:
     """Print the figures; 1 when one is missed."""
     from django.db import connection
 
-    from recall import engine
+    from moderation.outbox.sender import send_due
     from recall.models import Sweep
 
     ideal = conversations * LATENCY_MS / 1000 / CONCURRENCY
@@ -28,7 +28,7 @@ def main(conversations: int, goeasy: object) -> int:
     sweep = request_sweep(sender)
     asked = time.perf_counter() - started
     cpu, started = time.process_time(), time.perf_counter()
-    engine.send_recall(sweep.recalls.all()[0].pk)
+    send_due(sweep.application)
     sent, cpu = time.perf_counter() - started, time.process_time() - cpu
     assert states(sweep.recalls.all()) == {"accepted": conversations}
     print(f"  ideal {ideal:.2f} s · sent {sent:.2f} s · CPU {cpu / conversations * 1000:.1f} ms a call")

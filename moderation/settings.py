@@ -178,6 +178,7 @@ INSTALLED_APPS = [
     "moderation.archive",
     "moderation.ingestion",
     "moderation.search",
+    "moderation.outbox",
     "moderation.audit",
     "recall",
     "moderation.desk",

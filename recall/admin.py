@@ -139,7 +139,7 @@ class RecallAdmin(ReadOnlyAdmin):
                     {"attempt": attempt, "started": moment(attempt.started_at)} for attempt in batch.attempts.all()
                 ],
             }
-            for batch in recall.batches.prefetch_related("attempts")
+            for batch in recall.batches.select_related("call").prefetch_related("call__attempts")
         ]
         return render_to_string("admin/recall/recall/_calls.html", {"batches": batches})
 

@@ -7,12 +7,10 @@ class RecallConfig(AppConfig):
     verbose_name = _("Recalls")
 
     def ready(self) -> None:
-        from moderation.registry import Loop, register, restored
-        from recall import queue, verify
-        from recall.restored import stop_unfinished
+        from moderation.outbox import effects
+        from moderation.registry import Loop, register
+        from recall import verify
+        from recall.effect import RecallEffect
 
-        restored.connect(stop_unfinished)
-        register(
-            Loop("checking recalls against history", verify.check_due, seconds=2),
-            Loop("queueing what a dead worker left", queue.tidy, seconds=5, thread="housekeeping", at_once=True),
-        )
+        effects.register(RecallEffect())
+        register(Loop("checking recalls against history", verify.check_due, seconds=2))

@@ -9,7 +9,8 @@ from django.utils.translation import gettext_lazy as _
 
 from moderation.audit.events import Detail, Event, Private, RowChanged
 from moderation.audit.models import Action
-from recall.models import Recall, RecallAttempt, RecallBatch
+from moderation.outbox.models import Attempt
+from recall.models import Recall, RecallBatch
 
 EVIDENCE = '`{"timestamp", "message_id", "commitment"}` of each; `"sha256"` for what has no salted commitment'
 
@@ -74,7 +75,7 @@ class CallOutcome(CallEvent):
 
     http_status: int | None = None
     latency_ms: int | None = None
-    outcome: Annotated[str, Detail(_("Outcome"), RecallAttempt.Outcome)]
+    outcome: Annotated[str, Detail(_("Outcome"), Attempt.Outcome)]
     problem: Annotated[str | None, Detail(_("Problem"))] = None
     message: Annotated[str | None, Detail(_("What went wrong"))] = None
     sent_again_after_s: Annotated[float | None, Detail(_("Sent again after (s)"))] = None

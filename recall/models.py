@@ -1,4 +1,4 @@
-"""A recall: one decision by one person, its batches, their attempts, and the evidence kept before the effect.
+"""A recall: one decision by one person, its batches, and the evidence kept before the effect.
 
 Every time stamp of a message is GoEasy's: milliseconds since the epoch, UTC.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from django.conf import settings
 from django.db import models
@@ -21,6 +21,7 @@ from moderation.archive.models import Conversation
 from moderation.audit.models import Action
 from moderation.audit.recorded import Recorded
 from moderation.goeasy.client import MAX_TIMESTAMPS_PER_CALL, Recaller
+from moderation.outbox.models import Call
 
 MAX_TIMESTAMPS = 5_000
 MAX_NOTE_LENGTH = 2_000
@@ -91,6 +92,12 @@ class Sweep(models.Model):
         return self.sender_name or self.sender_id
 
 
+class RecallQuerySet(models.QuerySet["Recall"]):
+    def begun(self) -> RecallQuerySet:
+        """Those whose calls are being sent, or may be from now on."""
+        return self.filter(models.Q(state="sending") | models.Q(state="waiting", not_before__lte=timezone.now()))
+
+
 class Recall(models.Model):
     """One decision by one person to take messages of one conversation back."""
 
@@ -115,7 +122,7 @@ class Recall(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     application = models.ForeignKey(Application, models.PROTECT, verbose_name=_("application"))
     conversation = models.ForeignKey(Conversation, models.PROTECT, verbose_name=_("conversation"))
-    # What the conversation was called when it was decided; empty in recalls of before that was kept.
+    # What the conversation was called when it was decided.
     conversation_title = models.CharField(max_length=520, blank=True, default="", editable=False)
     sweep = models.ForeignKey(Sweep, models.PROTECT, null=True, related_name="recalls", verbose_name=_("sweep"))
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, verbose_name=_("actor"))
@@ -133,6 +140,8 @@ class Recall(models.Model):
     # When the first request may leave.
     not_before = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(_("finished"), null=True)
+
+    objects = RecallQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("recall")
@@ -220,18 +229,13 @@ class RecallBatch(models.Model):
         UNUSUAL = "unusual", _("accepted, with an answer other than OK")
         DECIDED = "decided", _("a person decided")
 
+    # The request itself. One key for both: whatever concerns the sending stands there.
+    call = models.OneToOneField(Call, models.PROTECT, primary_key=True, related_name="recall_batch")
     recall = models.ForeignKey(Recall, models.PROTECT, related_name="batches")
     index = models.PositiveIntegerField()
     size = models.PositiveSmallIntegerField()
+    # As the call has it, written by the effect in the same transaction; pending while the call waits or is held.
     state = models.CharField(_("state"), max_length=12, choices=State, default=State.PENDING)
-    # Who holds it while it is being sent, and until when that is believed (see services.recover_orphans).
-    claimed_by = models.CharField(max_length=64, blank=True, default="")
-    lease_until = models.DateTimeField(null=True)
-    # After an attempt that never left: when the next one may.
-    next_attempt_at = models.DateTimeField(null=True)
-    # Attempts in all, and since somebody last asked for the sending: the latter are bounded.
-    attempt_count = models.PositiveIntegerField(default=0)
-    tries = models.PositiveIntegerField(default=0)
     # When history is to be read for what became of its messages; null when there is nothing (more) to look for.
     check_at = models.DateTimeField(null=True)
     checks = models.PositiveIntegerField(default=0)
@@ -258,15 +262,12 @@ class RecallBatch(models.Model):
             ),
         ]
         indexes = [
-            # What the worker claims next, and which leases have run out.
+            # What is left to send of a recall.
             models.Index(
                 fields=["recall", "index"],
                 condition=models.Q(state__in=["pending", "sending"]),
                 name="batch_not_final",
             ),
-            models.Index(fields=["lease_until"], condition=models.Q(state="sending"), name="batch_leased"),
-            # What is sent next: of all recalls in turn, and first what was tried least.
-            models.Index(fields=["tries", "index", "id"], condition=models.Q(state="pending"), name="batch_pending"),
             # Which messages are to be looked for in history.
             models.Index(fields=["check_at"], condition=models.Q(check_at__isnull=False), name="batch_to_check"),
             # The home page's list of what a person has to decide on.
@@ -276,43 +277,14 @@ class RecallBatch(models.Model):
     def __str__(self) -> str:
         return f"{self.recall_id} #{self.index}"
 
+    @property
+    def attempts(self) -> Any:
+        """The manager of the HTTP requests that were made for it."""
+        return self.call.attempts
 
-class RecallAttempt(models.Model):
-    """One HTTP request: committed as intent before it leaves, completed with what came back."""
 
-    class Outcome(models.TextChoices):
-        OPEN = "open", _("being sent")
-        ACCEPTED = "accepted", _("accepted")
-        REFUSED = "refused", _("refused")
-        UNKNOWN = "unknown", _("unknown")
-        NOT_SENT = "not_sent", _("never left")  # no connection: GoEasy cannot have seen it
-
-    batch = models.ForeignKey(RecallBatch, models.PROTECT, related_name="attempts")
-    number = models.PositiveIntegerField()
-    started_at = models.DateTimeField()
-    ended_at = models.DateTimeField(null=True)
-    outcome = models.CharField(max_length=12, choices=Outcome, default=Outcome.OPEN)
-    http_status = models.IntegerField(null=True)
-    response_code = models.BigIntegerField(null=True)
-    response_content = models.TextField(blank=True, default="")
-    latency_ms = models.BigIntegerField(null=True)
-    # An error's `kind` (goeasy/errors.py), "worker_lost", or "restored".
-    problem = models.CharField(max_length=32, blank=True, default="")
-
-    class Meta:
-        verbose_name = _("attempt")
-        verbose_name_plural = _("attempts")
-        default_permissions = ("view",)
-        ordering = ["number"]
-        constraints = [
-            models.UniqueConstraint(fields=["batch", "number"], name="one_attempt_per_batch_and_number"),
-            models.UniqueConstraint(
-                fields=["batch"], condition=models.Q(outcome="open"), name="one_open_attempt_per_batch"
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.batch} attempt {self.number}"
+# A batch that has no outcome yet.
+UNSENT = [RecallBatch.State.PENDING, RecallBatch.State.SENDING]
 
 
 class RecallItem(models.Model):
@@ -393,7 +365,7 @@ class Evidence(models.Model):
     type = models.CharField(max_length=64, blank=True, default="")
     raw = models.TextField()
     sha256 = models.CharField(max_length=64)
-    # Empty in evidence of before there were any.
+    # The salt is empty once the text was erased.
     salt = models.CharField(max_length=64, blank=True, default="")
     commitment = models.CharField(max_length=64, blank=True, default="")
 
@@ -404,57 +376,3 @@ class Evidence(models.Model):
 
     def __str__(self) -> str:
         return self.sha256
-
-
-class CallSlot(models.Model):
-    """One of the calls that may be under way at once in an application, all workers together."""
-
-    application = models.ForeignKey(Application, models.CASCADE)
-    number = models.PositiveSmallIntegerField()
-    held_by = models.CharField(max_length=64, blank=True, default="")
-    held_until = models.DateTimeField(null=True)
-
-    class Meta:
-        default_permissions = ()
-        constraints = [
-            models.UniqueConstraint(fields=["application", "number"], name="one_slot_per_application_and_number")
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.application_id} #{self.number}"
-
-
-class Circuit(models.Model):
-    """Whether an application's calls are let through to GoEasy, all workers together. Open: they are not."""
-
-    class Reason(models.TextChoices):
-        KEY_REFUSED = "key_refused", _("GoEasy refused the key")
-        FAILING = "failing", _("GoEasy failed many times in a row")
-
-    application = models.OneToOneField(Application, models.CASCADE)
-    # In a row; an answer that tells of the effect ends the row.
-    failures = models.PositiveIntegerField(default=0)
-    last_problem = models.CharField(max_length=32, blank=True, default="")
-    opened_at = models.DateTimeField(null=True)
-    reason = models.CharField(max_length=12, choices=Reason, blank=True, default="")
-    # When it is open: when GoEasy may next be tried.
-    probe_at = models.DateTimeField(null=True)
-    # With a limit of calls a second: when the next call may leave.
-    call_at = models.DateTimeField(null=True)
-
-    class Meta:
-        default_permissions = ()
-        constraints = [
-            models.CheckConstraint(
-                condition=models.Q(opened_at__isnull=True, reason="")
-                | models.Q(opened_at__isnull=False) & ~models.Q(reason=""),
-                name="circuit_says_why_it_is_open",
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.application}: {self.reason or 'closed'}"
-
-    @property
-    def is_open(self) -> bool:
-        return self.opened_at is not None

@@ -13,7 +13,8 @@ from django.db.models.functions import Left
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from recall.models import BEING_CHECKED, Recall, RecallAttempt, RecallBatch, RecallItem
+from moderation.outbox.models import Attempt
+from recall.models import BEING_CHECKED, Recall, RecallBatch, RecallItem
 
 # Of an answer's content, which may be a whole page of HTML.
 SHOWN = 200
@@ -95,11 +96,13 @@ def refused_messages(recall: Recall) -> RefusedMessages:
 def refusals_of(recall: Recall) -> list[Refusal]:
     """How the recall's refused calls were refused, the most frequent first: each by its last refusal alone."""
     rows = (
-        RecallAttempt.objects.filter(
-            batch__recall=recall, batch__state=RecallBatch.State.REFUSED, outcome=RecallAttempt.Outcome.REFUSED
+        Attempt.objects.filter(
+            call__recall_batch__recall=recall,
+            call__recall_batch__state=RecallBatch.State.REFUSED,
+            outcome=Attempt.Outcome.REFUSED,
         )
         .order_by("number")
-        .values_list("batch_id", "response_code", "http_status", Left("response_content", SHOWN))
+        .values_list("call_id", "response_code", "http_status", Left("response_content", SHOWN))
     )
     last = {batch: tuple(answer) for batch, *answer in rows}
     found: dict[tuple[int | None, int | None], list[str]] = {}

@@ -7,47 +7,36 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from datetime import timedelta
 from uuid import UUID
 
 from django.utils import timezone
 
 from moderation.archive.rows import in_parts
-from moderation.audit.models import Action, AuditEntry
+from moderation.audit.events import Event
 from moderation.audit.request_context import COMMAND_LINE
-from moderation.audit.services import entry, record_all
-from recall.models import Recall, RecallAttempt, RecallBatch, RecallItem
-from recall.outcomes import UNSENT, ended
-
-States = Recall.State
-# `problem` of an attempt that was open when the backup was made.
-RESTORED = "restored"
+from moderation.audit.services import record_all
+from recall.events import RecallStopped
+from recall.models import UNSENT, Recall, RecallBatch, RecallItem
 
 
-def stop_unfinished(**_signal: Any) -> dict[str, int]:
-    """Receiver of `moderation.registry.restored`: returns how many recalls it stopped as `recalls_stopped`.
+def stop_unfinished(lost: Sequence[Event]) -> int:
+    """Stop the recalls with calls that had no outcome when the backup was made; returns how many those are.
 
-    Those that had stopped before are among them: a person may have sent the rest since.
+    Those that had stopped before are among them: a person may have sent the rest since. `lost`: the audit events of
+    the attempts that were open. Inside a transaction.
     """
-    recalls = Recall.objects.filter(
-        state__in=[States.WAITING, States.SENDING, States.STOPPED],
-        pk__in=RecallBatch.objects.filter(state__in=UNSENT).values("recall"),
-    )
-    found = list(recalls.select_related("application", "conversation").order_by("created_at", "pk"))
-    for some in in_parts(found):
+    recalls = Recall.objects.filter(pk__in=RecallBatch.objects.filter(state__in=UNSENT).values("recall"))
+    stopped = list(recalls.select_related("application", "conversation").order_by("created_at", "pk"))
+    record_all(lost)
+    for some in in_parts(stopped):
         stop(some)
-    return {"recalls_stopped": len(found)}
+    return len(stopped)
 
 
 def stop(recalls: Sequence[Recall]) -> None:
     """Stop `recalls`; the outcome of their calls that had none becomes unknown. Inside a transaction."""
     applications = {recall.application_id: recall.application for recall in recalls}
-    attempts = RecallAttempt.objects.filter(batch__recall__in=recalls, outcome=RecallAttempt.Outcome.OPEN)
-    lost = [
-        unanswered(attempt)
-        for attempt in attempts.select_related("batch__recall__application", "batch__recall__conversation")
-    ]
-    attempts.update(outcome=RecallAttempt.Outcome.UNKNOWN, ended_at=timezone.now(), problem=RESTORED)
     batches = RecallBatch.objects.filter(recall__in=recalls, state__in=UNSENT)
     indexes: dict[UUID, list[int]] = defaultdict(list)
     for recall_id, index in batches.order_by("index").values_list("recall_id", "index"):
@@ -57,36 +46,25 @@ def stop(recalls: Sequence[Recall]) -> None:
     for recall_id, timestamp in items.values_list("recall_id", "timestamp"):
         timestamps[recall_id].append(timestamp)
     for pk, application in applications.items():
-        batches.filter(recall__application=pk).update(**ended(RecallBatch.State.UNKNOWN, application))
-    Recall.objects.filter(pk__in=[recall.pk for recall in recalls]).update(
-        state=States.STOPPED, stop_reason=Recall.StopReason.RESTORED, finished_at=timezone.now()
-    )
-    stopped = [
-        entry(
-            actor=COMMAND_LINE,
-            action=Action.STOPPED,
-            app=recall.application.slug,
-            conversation=recall.conversation.for_audit(),
-            recall=recall.pk,
-            timestamps=timestamps[recall.pk],
-            detail={"reason": Recall.StopReason.RESTORED, "was": recall.state, "unknown": indexes[recall.pk]},
+        batches.filter(recall__application=pk).update(
+            state=RecallBatch.State.UNKNOWN,
+            check_at=timezone.now() + timedelta(seconds=application.verify_after),
+            checks=0,
+            settlement="",
         )
-        for recall in recalls
-    ]
-    record_all([*lost, *stopped])
-
-
-def unanswered(attempt: RecallAttempt) -> AuditEntry:
-    """The audit entry of an attempt whose outcome, if there was one, is not in the backup."""
-    recall = attempt.batch.recall
-    return entry(
-        actor=COMMAND_LINE,
-        action=Action.UNANSWERED,
-        app=recall.application.slug,
-        conversation=recall.conversation.for_audit(),
-        recall=recall.pk,
-        batch=attempt.batch.index,
-        attempt=attempt.number,
-        timestamps=list(attempt.batch.items.order_by("position").values_list("timestamp", flat=True)),
-        detail={"outcome": RecallAttempt.Outcome.UNKNOWN, "problem": RESTORED},
+    Recall.objects.filter(pk__in=[recall.pk for recall in recalls]).update(
+        state=Recall.State.STOPPED, stop_reason=Recall.StopReason.RESTORED, finished_at=timezone.now()
+    )
+    record_all(
+        [
+            RecallStopped(
+                actor=COMMAND_LINE,
+                **recall.for_audit(),
+                timestamps=timestamps[recall.pk],
+                reason=Recall.StopReason.RESTORED,
+                was=recall.state,
+                unknown=indexes[recall.pk],
+            )
+            for recall in recalls
+        ]
     )

@@ -1,6 +1,6 @@
 """Deciding on recalls: what would go, asking for one, calling it off, sending again what did not go.
 
-The one pipeline: browser, admin and command line all come through `request_recall()`. What sends is `engine.py`.
+The one pipeline: browser, admin and command line all come through `request_recall()`. What sends is the outbox.
 """
 
 from __future__ import annotations
@@ -25,17 +25,20 @@ from moderation.archive.models import Conversation, Message, Sender
 from moderation.archive.names import name_in, titled
 from moderation.archive.rows import in_parts
 from moderation.audit.services import record, record_all
-from moderation.goeasy.client import MAX_TIMESTAMPS_PER_CALL, Group, Private, Recaller, masked, recall_body
+from moderation.goeasy.client import MAX_TIMESTAMPS_PER_CALL, Group, Private, Recaller, prepare_recall
 from moderation.ingestion.backfill import look_up
+from moderation.outbox import tasks
+from moderation.outbox.models import Call, Circuit
 from moderation.reviewed import Seen
 from recall import reviews
 from recall.decisions import MAY_BE_SENT_AGAIN, RETRIED_FROM, check, to_call_off, to_send_again, to_settle
+from recall.effect import RecallEffect
 from recall.events import RecallCancelled, RecallRequested, RecallSettled
+from recall.lifecycle import finish_done
 from recall.models import (
     LOOKED_FOR,
     MAX_NOTE_LENGTH,
     NEEDS_A_PERSON,
-    Circuit,
     Evidence,
     Recall,
     RecallBatch,
@@ -43,7 +46,6 @@ from recall.models import (
     RecallReason,
     Sweep,
 )
-from recall.outcomes import settle
 
 
 class NotPossible(Exception):
@@ -125,8 +127,7 @@ def call_body(
     application: Application, target: Private | Group, timestamps: Sequence[int], recaller: Recaller | None
 ) -> dict[str, object]:
     """The body of one call as it may be shown: its key masked."""
-    body = recall_body(appkey=application.appkey(), target=target, timestamps=timestamps, recaller=recaller)
-    return masked(body)
+    return prepare_recall(target=target, timestamps=timestamps, recaller=recaller).shown(application.appkey())
 
 
 def request_recall(
@@ -181,7 +182,7 @@ def request_recall(
                 not_before=timezone.now() + timedelta(seconds=grace_seconds),
                 seen=seen,
             )
-            wake(recall)
+            tasks.wake(recall.application, recall.not_before)
     except IntegrityError:
         # The same form came in twice at once, and the other one was first.
         if (earlier := Recall.objects.filter(submission=submission).first()) is None:
@@ -267,17 +268,26 @@ def _the_same(earlier: Recall, asked: tuple[object, ...]) -> Recall:
 
 
 def _split(planned: Sequence[tuple[Recall, list[tuple[int, ...]]]]) -> None:
-    """Write the batches, items and evidence of recalls, given the calls of each."""
-    batches = RecallBatch.objects.bulk_create(
-        RecallBatch(recall=recall, index=index, size=len(call))
-        for recall, calls in planned
-        for index, call in enumerate(calls)
+    """Write the calls, batches, items and evidence of recalls, given the timestamps of the calls of each."""
+    in_order = [(recall, index, call) for recall, calls in planned for index, call in enumerate(calls)]
+    calls = Call.objects.bulk_create(
+        Call.of(
+            prepare_recall(target=recall.conversation.target, timestamps=timestamps, recaller=recall.recaller),
+            application=recall.application,
+            effect=RecallEffect.name,
+            position=index,
+            not_before=recall.not_before,
+        )
+        for recall, index, timestamps in in_order
     )
-    calls_in_order = [call for _recall, calls in planned for call in calls]
+    batches = RecallBatch.objects.bulk_create(
+        RecallBatch(call=call, recall=recall, index=index, size=len(timestamps))
+        for call, (recall, index, timestamps) in zip(calls, in_order, strict=True)
+    )
     items = RecallItem.objects.bulk_create(
         RecallItem(recall=batch.recall, batch=batch, position=position, timestamp=timestamp)
-        for batch, call in zip(batches, calls_in_order, strict=True)
-        for position, timestamp in enumerate(call)
+        for batch, (_recall, _index, timestamps) in zip(batches, in_order, strict=True)
+        for position, timestamp in enumerate(timestamps)
     )
     item_at = {(item.recall_id, item.timestamp): item for item in items}
     recall_of = {recall.conversation_id: recall for recall, _calls in planned}
@@ -318,13 +328,6 @@ def _archived_at(places: list[tuple[int, int]]) -> Iterator[Message]:
         yield from Message.objects.filter(timestamp__in=timestamps).order_by("timestamp", "pk")
 
 
-def wake(recall: Recall) -> None:
-    """Have a worker look at the recall when its time has come. The rows are the truth; this only wakes."""
-    from recall.tasks import send
-
-    send.using(run_after=recall.not_before).enqueue(str(recall.id))
-
-
 def cancel_recall(recall: Recall, actor: User, seen: Seen | None = None) -> int:
     """Call off whatever has not left; returns how many timestamps that was.
 
@@ -361,16 +364,17 @@ def call_off(recalls: list[Recall], actor: User) -> int:
     for some in in_parts(recalls):
         batches = RecallBatch.objects.filter(recall__in=some)
         unsent = batches.filter(state=RecallBatch.State.PENDING)
-        indexes = _by_recall(unsent.select_for_update(of=("self",)).order_by("index").values_list("recall_id", "index"))
+        lock_calls(unsent)
+        indexes = _by_recall(unsent.order_by("index").values_list("recall_id", "index"))
         timestamps = _timestamps(some, Q(batch__state=RecallBatch.State.PENDING))
+        Call.objects.filter(recall_batch__in=unsent).cancel()
         unsent.update(state=RecallBatch.State.CANCELLED)
         under_way = set(batches.filter(state=RecallBatch.State.SENDING).values_list("recall_id", flat=True))
         something_left = set(batches.exclude(state=RecallBatch.State.CANCELLED).values_list("recall_id", flat=True))
         touched = [recall for recall in some if recall.pk in indexes]
         for recall in touched:
             if recall.pk not in under_way:
-                nothing_left = recall.state == states.WAITING or recall.pk not in something_left
-                recall.state = states.CANCELLED if nothing_left else states.FINISHED
+                recall.state = states.FINISHED if recall.pk in something_left else states.CANCELLED
                 recall.stop_reason = ""
                 recall.finished_at = timezone.now()
         Recall.objects.bulk_update(touched, ["state", "stop_reason", "finished_at"])
@@ -387,6 +391,11 @@ def call_off(recalls: list[Recall], actor: User) -> int:
         )
         count += sum(len(timestamps[recall.pk]) for recall in touched)
     return count
+
+
+def lock_calls(batches: QuerySet[RecallBatch]) -> None:
+    """Let nobody send the calls of `batches`, or record an answer to them, before this transaction ends."""
+    list(Call.objects.select_for_update(of=("self",)).filter(recall_batch__in=batches).values_list("pk"))
 
 
 def can_retry(recall: Recall) -> bool:
@@ -426,7 +435,8 @@ def settle_unknown(recall: Recall, actor: User, *, send_again: bool, note: str, 
         if recall.state not in RETRIED_FROM:
             raise NotPossible(_("This recall is still under way."))
         undecided = recall.batches.filter(NEEDS_A_PERSON)
-        indexes = list(undecided.filter(LOOKED_FOR).select_for_update().values_list("index", flat=True))
+        lock_calls(undecided)
+        indexes = list(undecided.filter(LOOKED_FOR).values_list("index", flat=True))
         if not indexes and undecided.exists():
             raise NotPossible(_("History is still to be read for what became of the messages. Decide after that."))
         if not indexes:
@@ -451,7 +461,7 @@ def settle_unknown(recall: Recall, actor: User, *, send_again: bool, note: str, 
         )
         if send_again:
             resend([recall], Q(index__in=indexes), actor, note=note)
-        settle([recall.pk])
+        finish_done([recall.pk])
     return len(indexes)
 
 
@@ -464,8 +474,8 @@ def resend(recalls: list[Recall], which: Q, actor: User, *, note: str = "") -> i
     for some in in_parts(recalls):
         batches = RecallBatch.objects.filter(which, recall__in=some)
         # Locked: an answer that comes late must not be put away unseen.
-        locked_batches = batches.select_for_update(of=("self",)).order_by("index")
-        keys = list(locked_batches.values_list("pk", "recall_id", "index"))
+        lock_calls(batches)
+        keys = list(batches.order_by("index").values_list("pk", "recall_id", "index"))
         indexes = _by_recall((recall_id, index) for _pk, recall_id, index in keys)
         timestamps: dict[UUID, list[int]] = defaultdict(list)
         for part in in_parts([pk for pk, _recall_id, _index in keys]):
@@ -475,10 +485,9 @@ def resend(recalls: list[Recall], which: Q, actor: User, *, note: str = "") -> i
             for recall_id, timestamp in in_order:
                 timestamps[recall_id].append(timestamp)
             items.update(verification="", verified_at=None)
+            Call.objects.filter(pk__in=part).release()
             RecallBatch.objects.filter(pk__in=part).update(
                 state=RecallBatch.State.PENDING,
-                next_attempt_at=None,
-                tries=0,
                 check_at=None,
                 checks=0,
                 settlement="",
@@ -510,7 +519,7 @@ def resend(recalls: list[Recall], which: Q, actor: User, *, note: str = "") -> i
     if count:
         # A person says that it may go: GoEasy is tried at once. One task is enough: it sends all that is due.
         Circuit.objects.filter(application=recalls[0].application).update(probe_at=None)
-        wake(Recall.objects.get(pk=recalls[0].pk))
+        tasks.wake(recalls[0].application, timezone.now())
     return count
 
 

@@ -25,6 +25,7 @@ from moderation.archive.models import Conversation, Message
 from moderation.archive.names import sender_names
 from moderation.archive.rows import in_parts
 from moderation.goeasy.client import Recaller
+from moderation.outbox import tasks
 from moderation.reviewed import Seen, aspect
 from recall import reviews
 from recall.decisions import MAY_BE_SENT_AGAIN, RETRIED_FROM, check, to_call_off, to_send_again
@@ -39,7 +40,6 @@ from recall.services import (
     nothing_to_call_off,
     plan,
     resend,
-    wake,
 )
 from recall.timestamps import can_be_named
 
@@ -220,7 +220,7 @@ def request_sweep(
             seen=seen,
         )
         # One is enough: a worker sends all that is due in the application.
-        wake(recalls[0])
+        tasks.wake(application, recalls[0].not_before)
     return sweep
 
 

@@ -23,10 +23,10 @@ from moderation.audit.request_context import WORKER
 from moderation.audit.services import record
 from moderation.goeasy.errors import NotAllowed
 from moderation.ingestion.backfill import Sight, known_timestamps, survey
-from recall import limits
+from moderation.outbox import admission
 from recall.events import CallVerified
+from recall.lifecycle import finish_done
 from recall.models import NEEDS_A_PERSON, Evidence, Recall, RecallBatch, RecallItem
-from recall.outcomes import settle
 
 log = logging.getLogger(__name__)
 
@@ -73,28 +73,28 @@ def check_due() -> Checked:
 
 def is_well(application: Application, due: QuerySet[RecallBatch]) -> bool:
     """Whether the application's circuit lets calls through. When nothing is sent that would try it, this does."""
-    circuit = limits.circuit_of(application)
+    circuit = admission.circuit_of(application)
     if not circuit.is_open:
         return True
     unsent = RecallBatch.objects.filter(
         state=RecallBatch.State.PENDING, recall__application=application, recall__state=Recall.State.SENDING
     )
     batch = due.select_related("recall__conversation").first()
-    if batch is None or unsent.exists() or not limits.take_probe(circuit):
+    if batch is None or unsent.exists() or not admission.take_probe(circuit):
         return False
     try:
-        if not limits.probe_by_history(application, batch):
+        if not admission.probe_by_history(application, batch.recall.conversation.target):
             return False
     except NotAllowed:
         return False
-    limits.note_answer(circuit)
+    admission.note_answer(circuit)
     return True
 
 
 def check(batches: QuerySet[RecallBatch], checked: Checked) -> None:
     """Look for the messages of those of `batches` that nobody else is looking for."""
     by_conversation: dict[Conversation, list[RecallBatch]] = defaultdict(list)
-    for batch in batches.select_related("recall__application", "recall__conversation__application"):
+    for batch in batches.select_related("call", "recall__application", "recall__conversation__application"):
         by_conversation[batch.recall.conversation].append(batch)
     for conversation, some in by_conversation.items():
         check_conversation(conversation, some, checked)
@@ -103,7 +103,7 @@ def check(batches: QuerySet[RecallBatch], checked: Checked) -> None:
 def check_conversation(conversation: Conversation, batches: list[RecallBatch], checked: Checked) -> None:
     """Read the conversation's history once for all of `batches`, within the application's limits, and record it."""
     owner = f"check-{secrets.token_hex(8)}"
-    if not limits.take_slots(conversation.application, owner, most=1):
+    if not admission.take_slots(conversation.application, owner, limit=1):
         return
     try:
         mine = [batch for batch in batches if take(batch)]
@@ -112,11 +112,7 @@ def check_conversation(conversation: Conversation, batches: list[RecallBatch], c
         if not wanted:
             return
 
-        def wait() -> None:
-            limits.renew_slots(owner)
-            limits.wait_for_pace(conversation.application)
-
-        seen = survey(conversation, wanted, pages=MOST_PAGES, before_each=wait)
+        seen = survey(conversation, wanted, pages=MOST_PAGES, before_each=lambda: admission.renew_slots(owner))
         known = known_timestamps(conversation, wanted) | set(
             Evidence.objects.filter(item__batch__in=mine).values_list("item__timestamp", flat=True)
         )
@@ -124,7 +120,7 @@ def check_conversation(conversation: Conversation, batches: list[RecallBatch], c
             verdicts = {at: verdict(seen.sights.get(at), at in known) for at in timestamps[batch.pk]}
             record_check(batch, verdicts, seen.problem, checked)
     finally:
-        limits.release_slots(owner)
+        admission.release_slots(owner)
 
 
 def take(batch: RecallBatch) -> bool:
@@ -166,8 +162,8 @@ def record_check(batch: RecallBatch, verdicts: dict[int, str], problem: str, che
         # Before its calls, in one order everywhere: what is gone is learned by other calls of it, too.
         Conversation.objects.select_for_update(no_key=True).get(pk=conversation.pk)
         # Not what was sent again, decided on, answered late, or looked for by somebody else, meanwhile.
-        still = RecallBatch.objects.select_for_update().filter(
-            pk=batch.pk, state=batch.state, attempt_count=batch.attempt_count, check_at=batch.check_at
+        still = RecallBatch.objects.select_for_update(of=("self",)).filter(
+            pk=batch.pk, state=batch.state, call__attempt_count=batch.call.attempt_count, check_at=batch.check_at
         )
         if not still.exists():
             return
@@ -180,7 +176,7 @@ def record_check(batch: RecallBatch, verdicts: dict[int, str], problem: str, che
                 actor=WORKER,
                 **batch.recall.for_audit(),
                 batch=batch.index,
-                attempt=batch.attempt_count,
+                attempt=batch.call.attempt_count,
                 timestamps=sorted(verdicts),
                 gone=by_verdict.get(Verification.GONE),
                 still_visible=by_verdict.get(Verification.STILL_VISIBLE),
@@ -191,7 +187,7 @@ def record_check(batch: RecallBatch, verdicts: dict[int, str], problem: str, che
         )
     if batch.recall.stop_reason == Recall.StopReason.RESTORED:
         # This may have been the last call of it that was not known.
-        settle({batch.recall_id})
+        finish_done({batch.recall_id})
     checked.gone += len(by_verdict[Verification.GONE])
     checked.still_visible += len(by_verdict[Verification.STILL_VISIBLE])
     checked.unknowable += len(by_verdict[Verification.UNKNOWABLE])
@@ -207,7 +203,9 @@ def learn_elsewhere(batch: RecallBatch, gone: list[int], now: datetime) -> None:
     for pk, timestamp in items.order_by("batch", "timestamp").values_list("batch", "timestamp"):
         learned[pk].append(timestamp)
     items.update(verification=Verification.GONE, verified_at=now)
-    others = RecallBatch.objects.filter(pk__in=learned).select_related("recall__application", "recall__conversation")
+    others = RecallBatch.objects.filter(pk__in=learned).select_related(
+        "call", "recall__application", "recall__conversation"
+    )
     for other in others.order_by("pk"):
         settlement = other.settlement
         # Not in the place of what a person has decided.
@@ -219,7 +217,7 @@ def learn_elsewhere(batch: RecallBatch, gone: list[int], now: datetime) -> None:
                 actor=WORKER,
                 **other.recall.for_audit(),
                 batch=other.index,
-                attempt=other.attempt_count,
+                attempt=other.call.attempt_count,
                 timestamps=learned[other.pk],
                 gone=learned[other.pk],
                 settlement=settlement or None,

@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def django_db_modify_db_settings(
     django_db_modify_db_settings_parallel_suffix: None, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """SQLite on disk, as in production: the engine's threads share it as they do there."""
+    """SQLite on disk, as in production: the sender's threads share it as they do there."""
     database = django_settings.DATABASES["default"]
     if database["ENGINE"] == "django.db.backends.sqlite3":
         database.setdefault("TEST", {})["NAME"] = str(tmp_path_factory.mktemp("database") / "test.sqlite3")
@@ -119,7 +119,7 @@ def skip_audit_of_forced_logins(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def unrecorded(self: Client, user: Any, backend: str | None = None) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(signing_in, "record", lambda **_fields: None)
+            patch.setattr(signing_in, "record", lambda _event: None)
             force_login(self, user, backend)
 
     monkeypatch.setattr(Client, "force_login", unrecorded)

@@ -21,7 +21,7 @@ GROWING = (
     "archive_message|archive_conversation|archive_sender|search_searchtext|ingestion_webhookdelivery|"
     "ingestion_unreadablemessage|audit_auditentry|"
     "audit_auditseal|audit_auditcheckpoint|audit_auditprivate|recall_recall|recall_recallbatch|"
-    "recall_recallattempt|recall_recallitem|recall_evidence"
+    "outbox_call|outbox_attempt|recall_recallitem|recall_evidence"
 )
 OVER_A_GROWING_TABLE = re.compile(rf'(FROM|JOIN) "({GROWING})"')
 COSTLY = re.compile(r"\bCOUNT\(|\bOFFSET\b|\bDISTINCT\b")

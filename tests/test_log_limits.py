@@ -84,7 +84,7 @@ def test_different_errors_of_one_source_are_all_written(log: Lines) -> None:
 
     for number in range(4):
         fail(number)
-    logging.getLogger("recall.engine").warning("from inside")
-    logging.getLogger("recall.engine").warning("from inside")
+    logging.getLogger("moderation.outbox.sender").warning("from inside")
+    logging.getLogger("moderation.outbox.sender").warning("from inside")
     assert log.lines.count("from inside") == 2
     assert len(log.lines) == 4

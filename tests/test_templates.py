@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from django.template import TemplateDoesNotExist
@@ -27,21 +28,32 @@ def names_in_templates() -> Iterator[tuple[str, str]]:
 
 
 def names_in_code() -> Iterator[tuple[str, str]]:
-    """Each text of the code that ends like a template's name; it may be the last part of one."""
+    """Each text of the code that ends like a template's name; `*` stands for what is known only when it runs."""
     for app in ("moderation", "recall"):
         for path in (ROOT / app).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.endswith(".html"):
-                    yield node.value, path.relative_to(ROOT).as_posix()
+            for name in texts(ast.parse(path.read_text(encoding="utf-8"))):
+                if name.endswith(".html"):
+                    yield name, path.relative_to(ROOT).as_posix()
 
 
-def is_named(path: str, names: set[str]) -> bool:
-    """Whether one of the names is the path, or the last part of it where code puts the name together."""
-    return path in names or any("/" not in name and path.endswith(f"/{name}") for name in names)
+def texts(node: ast.AST) -> Iterator[str]:
+    """Each text in the syntax tree, an f-string as one of them."""
+    if isinstance(node, ast.JoinedStr):
+        yield "".join(str(part.value) if isinstance(part, ast.Constant) else "*" for part in node.values)
+        return
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    for child in ast.iter_child_nodes(node):
+        yield from texts(child)
+
+
+def is_one_of(path: str, names: Iterable[str]) -> bool:
+    """Whether one of the names stands for the path, or is the last part of it where code puts the name together."""
+    return any(fnmatchcase(path, name) or ("/" not in name and path.endswith(f"/{name}")) for name in names)
 
 
 def exists(name: str) -> bool:
-    if name in PATHS or ("/" not in name and any(path.endswith(f"/{name}") for path in PATHS)):
+    if any(is_one_of(path, [name]) for path in PATHS):
         return True
     try:
         get_template(name)
@@ -61,7 +73,7 @@ def test_every_template_that_is_named_has_a_file() -> None:
 
 def test_every_template_is_named_in_code_or_in_another_template() -> None:
     names = {name for name, _place in [*names_in_templates(), *names_in_code()]} | NAMED_BY_DJANGO
-    unused = [f"templates/{path} is named by no code and no template." for path in PATHS if not is_named(path, names)]
+    unused = [f"templates/{path} is named by no code and no template." for path in PATHS if not is_one_of(path, names)]
     assert unused == [], "\n".join(unused)
 
 

@@ -27,6 +27,9 @@ SENTENCES: dict[str, str | Promise] = {
     "oversize": _("GoEasy's answer was too large to be one."),
     "unclear": _("What answered does not look like GoEasy. An admin checks GOEASY_REST_HOST."),
     "failed": _("GoEasy answered that it failed, or that it took too long."),
+    "paced": _(
+        "As many calls as GOEASY_MAX_CALLS_PER_SECOND allows are on their way to GoEasy already. Try again in a moment."
+    ),
     "busy": _("GoEasy answers slowly, and others are waiting for it already. Try again in a while."),
     "slow": _("GoEasy answers slowly, so not everything could be looked up. Try again in a while."),
     "too_many": _("These are too many timestamps to look all of them up."),

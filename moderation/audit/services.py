@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any
-from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
@@ -66,42 +65,6 @@ def make_entry(
     return made
 
 
-def entry(
-    *,
-    actor: str,
-    action: Action,
-    app: str = "",
-    conversation: Mapping[str, str] | None = None,
-    recall: UUID | None = None,
-    batch: int | None = None,
-    attempt: int | None = None,
-    timestamps: Sequence[int] | None = None,
-    request: Mapping[str, object] | None = None,
-    http_status: int | None = None,
-    response_code: int | None = None,
-    response_content: str | None = None,
-    latency_ms: int | None = None,
-    detail: Mapping[str, Any] | None = None,
-    private: Mapping[str, Any] | None = None,
-) -> AuditEntry:
-    """An entry of version 1, free in form: for callers that have no event class yet."""
-    columns = {
-        "actor": actor,
-        "app": app,
-        **(conversation or {}),
-        "recall": recall,
-        "batch": batch,
-        "attempt": attempt,
-        "timestamps": None if timestamps is None else list(timestamps),
-        "request": request,
-        "http_status": http_status,
-        "response_code": response_code,
-        "response_content": response_content,
-        "latency_ms": latency_ms,
-    }
-    return make_entry(action, columns, dict(detail or {}), private or {}, None, 1)
-
-
 def nests_deeper(value: Any, levels: int) -> bool:
     """Whether `value` has more than so many levels of lists and objects. No call nests, however deep it is."""
     level = _containers([value])
@@ -118,12 +81,12 @@ def _containers(parts: Iterable[Any]) -> list[Any]:
     return [] if SCALARS.issuperset(map(type, parts)) else [part for part in parts if isinstance(part, CONTAINERS)]
 
 
-def record(event: Event | None = None, **fields: Any) -> AuditEntry:
+def record(event: Event) -> AuditEntry:
     """Append the entry of `event` and return it.
 
     What cannot be recorded raises, and with it the step fails: an action without its entry does not happen.
     """
-    (appended,) = record_all([event or entry(**fields)])
+    (appended,) = record_all([event])
     return appended
 
 

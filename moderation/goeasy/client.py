@@ -1,22 +1,19 @@
 """GoEasy's REST API: recall, history, send. Everything that goes to GoEasy leaves from here.
 
-The documentation's rules are enforced here, before the network. wire.py is how a request travels, answers.py
-reads and judges what comes back, errors.py is what can go wrong. Nothing is ever sent twice from here; whoever
-calls decides that.
+prepared.py has the documentation's rules and makes the requests, wire.py is how a request travels, answers.py reads
+and judges what comes back, errors.py is what can go wrong. Nothing is ever sent twice from here; whoever calls decides
+that.
 """
 
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from types import TracebackType
-from typing import Any, Literal, NoReturn, Self
+from typing import Any, Self
 
 from moderation.goeasy.answers import (
-    UNSTORABLE,
     Answer,
     HistoryMessage,
     HistoryPage,
@@ -28,10 +25,30 @@ from moderation.goeasy.answers import (
 )
 from moderation.goeasy.destinations import AllowedHosts
 from moderation.goeasy.errors import GoEasyError, InvalidCall, Unclear
-from moderation.goeasy.wire import MASK, REGIONS, Key, Session, base_url, compact, masked_key
-from moderation.json_depth import nests_too_deeply
+from moderation.goeasy.prepared import (
+    DAY_MS,
+    MAX_HISTORY_LIMIT,
+    MAX_ID_LENGTH,
+    MAX_RECALLER_DATA_BYTES,
+    MAX_TEXT_BYTES,
+    MAX_TIMESTAMPS_PER_CALL,
+    TIMESTAMP_PROBLEMS,
+    Group,
+    PreparedCall,
+    Private,
+    Recaller,
+    Recipient,
+    Target,
+    check_timestamps,
+    now_ms,
+    prepare_recall,
+    prepare_send,
+    timestamp_problem,
+)
+from moderation.goeasy.wire import MASK, REGIONS, Key, Session, base_url
 
 __all__ = [
+    "DAY_MS",
     "MASK",
     "MAX_HISTORY_LIMIT",
     "MAX_ID_LENGTH",
@@ -45,207 +62,17 @@ __all__ = [
     "Group",
     "HistoryMessage",
     "HistoryPage",
+    "PreparedCall",
     "Private",
     "Recaller",
     "Recipient",
     "Target",
     "base_url",
     "check_timestamps",
-    "masked",
-    "recall_body",
-    "send_body",
+    "prepare_recall",
+    "prepare_send",
     "timestamp_problem",
 ]
-
-# docs/goeasy-api.md, "Recall" and "History"
-MAX_TIMESTAMPS_PER_CALL = 20
-MAX_HISTORY_LIMIT = 30
-# docs/goeasy-api.md, "History": a text message's text
-MAX_TEXT_BYTES = 3 * 1024
-# This product's own bounds: GoEasy documents none.
-MAX_ID_LENGTH = 255
-MAX_RECALLER_DATA_BYTES = 2048
-
-DAY_MS = 24 * 60 * 60 * 1000
-
-
-@dataclass(frozen=True)
-class Private:
-    """A private conversation of two users, in either order. Raises InvalidCall for what is no id."""
-
-    user_a: str
-    user_b: str
-
-    def __post_init__(self) -> None:
-        _check_id(self.user_a, "userAId")
-        _check_id(self.user_b, "userBId")
-
-    def as_fields(self) -> dict[str, str]:
-        """The conversation as GoEasy's parameters."""
-        return {"userAId": self.user_a, "userBId": self.user_b}
-
-
-@dataclass(frozen=True)
-class Group:
-    """A group's conversation. Raises InvalidCall for what is no id."""
-
-    group_id: str
-
-    def __post_init__(self) -> None:
-        _check_id(self.group_id, "groupId")
-
-    def as_fields(self) -> dict[str, str]:
-        """The conversation as GoEasy's parameters."""
-        return {"groupId": self.group_id}
-
-
-Target = Private | Group
-Recipient = tuple[Literal["private", "group"], str]
-
-
-@dataclass(frozen=True)
-class Recaller:
-    """Who clients are told took a message back. Raises InvalidCall for what cannot be sent.
-
-    `data` is a JSON object of at most 2 KB as UTF-8, for example a name and an avatar.
-    """
-
-    id: str = ""
-    data: dict[str, Any] | None = None
-
-    def __post_init__(self) -> None:
-        if self.id != "":
-            _check_id(self.id, "recaller.id")
-        if self.data is None:
-            return
-        size = len(_encoded_object(self.data, "recaller.data"))
-        if size > MAX_RECALLER_DATA_BYTES:
-            raise InvalidCall(
-                f"The recaller's data is {size} bytes long; at most {MAX_RECALLER_DATA_BYTES} are allowed.",
-                field="recaller.data",
-            )
-
-    def as_field(self) -> dict[str, Any] | None:
-        """The `recaller` of a recall's body; None when it is empty and to be left out."""
-        field: dict[str, Any] = {"id": self.id} if self.id else {}
-        if self.data:
-            field["data"] = dict(self.data)
-        return field or None
-
-
-def timestamp_problem(value: object, *, now_ms: int) -> str | None:
-    """Why `value` is no timestamp of a message (ms since the epoch), or None when it can be one.
-
-    "not_whole": no whole number · "seconds": 10 digits, so seconds · "digits": not 13 digits ·
-    "future": over a day after `now_ms`.
-    """
-    if not isinstance(value, int) or isinstance(value, bool):
-        return "not_whole"
-    if 10**9 <= value < 10**10:
-        return "seconds"
-    if not 10**12 <= value < 10**13:
-        return "digits"
-    return "future" if value > now_ms + DAY_MS else None
-
-
-TIMESTAMP_PROBLEMS = {
-    "not_whole": "is not a whole number",
-    "seconds": "has 10 digits: seconds, where milliseconds (13 digits) are wanted",
-    "digits": "does not have 13 digits",
-    "future": "lies more than a day in the future",
-}
-
-
-def check_timestamps(values: Iterable[object], *, now_ms: int, limit: int = MAX_TIMESTAMPS_PER_CALL) -> tuple[int, ...]:
-    """`values`, in their order, as the timestamps (ms) of one call.
-
-    That is 1 to `limit`, distinct, each of 13 digits and at most a day after `now_ms`. Raises InvalidCall.
-    """
-    # One more than allowed is enough to refuse, however many there are.
-    found = list(islice(values, limit + 1))
-    if not found:
-        raise InvalidCall("No timestamp is given; at least one is needed.", field="messages")
-    if len(found) > limit:
-        raise InvalidCall(f"More than {limit} timestamps are given.", field="messages")
-    timestamps: list[int] = []
-    for position, value in enumerate(found, start=1):
-        problem = timestamp_problem(value, now_ms=now_ms)
-        if problem or not isinstance(value, int):
-            raise InvalidCall(
-                f"Timestamp {position} of {len(found)} {TIMESTAMP_PROBLEMS[problem or 'not_whole']}.",
-                field="messages",
-            )
-        if value in timestamps:
-            raise InvalidCall(f"Timestamp {value} is given twice.", field="messages")
-        timestamps.append(value)
-    return tuple(timestamps)
-
-
-def recall_body(
-    *, appkey: str, target: Target, timestamps: Iterable[object], recaller: Recaller | None = None
-) -> dict[str, object]:
-    """The body of one recall, its fields and their order as documented (docs/goeasy-api.md, "Recall").
-
-    Raises InvalidCall when the timestamps (ms) are not 1 to 20 good ones.
-    """
-    recaller_field = recaller.as_field() if recaller else None
-    return {
-        "appkey": appkey,
-        **({"recaller": recaller_field} if recaller_field else {}),
-        **target.as_fields(),
-        "messages": list(check_timestamps(timestamps, now_ms=_now_ms())),
-    }
-
-
-def send_body(
-    *,
-    appkey: str,
-    sender_id: str,
-    to: Recipient,
-    type: str,  # noqa: A002 - GoEasy's word
-    payload: dict[str, Any] | str,
-    sender_data: dict[str, Any] | None = None,
-    to_data: dict[str, Any] | None = None,
-    notification: dict[str, Any] | None = None,
-) -> dict[str, object]:
-    """The body of one send (docs/goeasy-api.md, "Send"); what is None is left out. Raises InvalidCall.
-
-    `type` is one of GoEasy's or the application's own.
-    """
-    kind, to_id = to
-    if kind not in ("private", "group"):
-        raise InvalidCall("A message goes to “private” or “group”.", field="to.type")
-    _check_id(sender_id, "senderId")
-    _check_id(to_id, "to.id")
-    _check_id(type, "type")
-    if isinstance(payload, str):
-        _check_text(payload, "payload")
-    else:
-        _encoded_object(payload, "payload")
-    text = payload.get("text") if isinstance(payload, dict) else payload
-    if type == "text" and isinstance(text, str) and len(text.encode()) > MAX_TEXT_BYTES:
-        raise InvalidCall(f"The text is longer than {MAX_TEXT_BYTES} bytes.", field="payload")
-    optional = {"senderData": sender_data, "to.data": to_data, "notification": notification}
-    for field, value in optional.items():
-        if value is not None:
-            _encoded_object(value, field)
-    return {
-        "appkey": appkey,
-        "senderId": sender_id,
-        **({"senderData": sender_data} if sender_data is not None else {}),
-        "to": {"type": kind, "id": to_id, **({"data": to_data} if to_data is not None else {})},
-        "type": type,
-        "payload": payload,
-        **({"notification": notification} if notification is not None else {}),
-    }
-
-
-def masked(body: Mapping[str, object]) -> dict[str, object]:
-    """A copy of `body` to show and to keep: the key's first three characters, none of a short key's."""
-    copy = dict(body)
-    if "appkey" in copy:
-        copy["appkey"] = masked_key(str(copy["appkey"]))
-    return copy
 
 
 class Client:
@@ -298,8 +125,11 @@ class Client:
 
     def recall(self, *, target: Target, timestamps: Iterable[object], recaller: Recaller | None = None) -> Answer:
         """Take back the messages of `target` at 1 to 20 `timestamps` (ms). Cannot be undone."""
-        body = recall_body(appkey=self._appkey, target=target, timestamps=timestamps, recaller=recaller)
-        return _accepted(self._call("POST", "/v2/im/history/recall", body=body))
+        return self.perform(prepare_recall(target=target, timestamps=timestamps, recaller=recaller))
+
+    def perform(self, prepared: PreparedCall) -> Answer:
+        """Make a prepared call: what it holds is sent as it is, and the key with it."""
+        return _accepted(self._call(prepared.method, prepared.path, prepared=prepared))
 
     def history(self, *, target: Target, limit: int = MAX_HISTORY_LIMIT, before: int | None = None) -> HistoryPage:
         """The newest `limit` (1 to 30) messages of `target`, sent strictly before `before` (ms) if given.
@@ -310,7 +140,7 @@ class Client:
             raise InvalidCall(f"The limit is not a whole number from 1 to {MAX_HISTORY_LIMIT}.", field="limit")
         query: dict[str, object] = {"appkey": self._appkey, **target.as_fields(), "limit": limit}
         if before is not None:
-            problem = timestamp_problem(before, now_ms=_now_ms())
+            problem = timestamp_problem(before, now_ms=now_ms())
             # A cursor may lie in the future: one past a message that does.
             if problem and problem != "future":
                 raise InvalidCall(f"The cursor {TIMESTAMP_PROBLEMS[problem]}.", field="lasttimestamp")
@@ -337,9 +167,8 @@ class Client:
         to_data: dict[str, Any] | None = None,
         notification: dict[str, Any] | None = None,
     ) -> Answer:
-        """Send a message as `sender_id` to `("private", user)` or `("group", group)`, as `send_body()` has it."""
-        body = send_body(
-            appkey=self._appkey,
+        """Send a message as `sender_id` to `("private", user)` or `("group", group)`, as `prepare_send()` has it."""
+        prepared = prepare_send(
             sender_id=sender_id,
             to=to,
             type=type,
@@ -348,7 +177,7 @@ class Client:
             to_data=to_data,
             notification=notification,
         )
-        return _accepted(self._call("POST", "/v2/im/message", body=body))
+        return self.perform(prepared)
 
     def _call(
         self,
@@ -356,16 +185,18 @@ class Client:
         path: str,
         *,
         query: Mapping[str, object] | None = None,
-        body: Mapping[str, object] | None = None,
+        prepared: PreparedCall | None = None,
     ) -> _Reply | GoEasyError:
         """Make one call. An error is returned, not raised: raised here, its frames would hold the key."""
         if not re.fullmatch("[!-~]+", self._appkey):
             return InvalidCall("The key is empty or holds what no key holds.", field="appkey")
+        if prepared and not prepared.is_sound:
+            return InvalidCall("The prepared body does not begin with the place of the key.", field="appkey")
         received = self._session.exchange(
             method,
             self._base_url + path,
             query=query,
-            body=body,
+            body=prepared.content(self._appkey) if prepared else None,
             timeout=self._timeout,
         )
         if isinstance(received, GoEasyError):
@@ -387,44 +218,3 @@ def _accepted(reply: _Reply | GoEasyError) -> Answer:
     if isinstance(reply, GoEasyError):
         raise reply
     return reply.answer
-
-
-def _check_id(value: object, field: str) -> None:
-    """Raise InvalidCall unless `value` can be an id: a text of 1 to 255 characters."""
-    if not isinstance(value, str) or not value:
-        raise InvalidCall(f"{field} is empty.", field=field)
-    if len(value) > MAX_ID_LENGTH:
-        raise InvalidCall(f"{field} is longer than {MAX_ID_LENGTH} characters.", field=field)
-    _check_text(value, field)
-
-
-def _check_text(value: str, field: str) -> None:
-    if UNSTORABLE.search(value):
-        _refuse_characters(field)
-
-
-def _refuse_characters(field: str) -> NoReturn:
-    raise InvalidCall(f"{field} holds a NUL character or half a surrogate pair.", field=field)
-
-
-def _encoded_object(value: object, field: str) -> bytes:
-    """`value` as JSON in UTF-8, as it will travel; raises InvalidCall unless it is a JSON object that can."""
-    if not isinstance(value, dict):
-        raise InvalidCall(f"{field} is not a JSON object.", field=field)
-    try:
-        text = compact(value, allow_nan=False)
-    except (TypeError, ValueError):
-        raise InvalidCall(f"{field} holds what JSON cannot.", field=field) from None
-    except RecursionError:
-        # Deeper than any interpreter writes is deeper than MAX_DEPTH.
-        text = ""
-    if not text or nests_too_deeply(text):
-        raise InvalidCall(f"{field} nests too deeply.", field=field)
-    # A NUL is always escaped in JSON; without the escaped backslashes no other text looks like it.
-    if UNSTORABLE.search(text) or "\\u0000" in text.replace("\\\\", ""):
-        _refuse_characters(field)
-    return text.encode()
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)

@@ -127,10 +127,10 @@ class Session(requests.Session):
         url: str,
         *,
         query: Mapping[str, object] | None = None,
-        body: Mapping[str, object] | None = None,
+        body: bytes | None = None,
         timeout: tuple[float, float],
     ) -> Received | NotSent | NoAnswer:
-        """Send one request, with `body` as JSON, and read the whole answer; time-outs (connect, read) in seconds.
+        """Send one request, `body` (JSON) as it is, and read the whole answer; time-outs (connect, read) in seconds.
 
         Errors are returned, not raised: the frames of a traceback would contain the key.
         """
@@ -146,7 +146,7 @@ class Session(requests.Session):
                 url,
                 # requests would encode a space as "+".
                 params=urlencode(query, quote_via=quote, safe="") if query else None,
-                data=compact(body).encode() if body else None,
+                data=body,
                 headers={"Content-Type": "application/json"} if body else None,
                 timeout=timeout,
                 allow_redirects=False,

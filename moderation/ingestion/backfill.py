@@ -20,11 +20,12 @@ from moderation.goeasy.errors import GoEasyError
 from moderation.goeasy.fields import recall_mark
 from moderation.ingestion import feed, unreadable
 from moderation.ingestion.history_pages import Page, read_page
+from moderation.outbox.admission import PaceExceeded, wait_for_pace
 
 log = logging.getLogger(__name__)
 
-# A person waits for these reads: seconds for one answer, and after which no further page is asked for. The recall
-# engine's patience is GOEASY_READ_TIMEOUT.
+# A person waits for these reads: seconds for one answer, and after which no further page is asked for, the wait for
+# the application's pace included. Where nobody waits, an answer has GOEASY_READ_TIMEOUT.
 READ_TIMEOUT = 6.0
 PATIENCE = 3.0
 # So many reads at once in one process, and a second to wait for a place: a slow GoEasy must not take all the
@@ -40,8 +41,9 @@ class Reading:
     """What reading history came to.
 
     `problem` is empty, or what kept it from being read: an error's `kind`, an application's `key_problem`, "busy"
-    (GoEasy is slow, and enough reads wait for it); of what was to be looked up also "slow", "too_many" (not all of
-    it was asked for) or "unreadable" (it may be among the messages that could not be read).
+    (GoEasy is slow, and enough reads wait for it), "paced" (the calls of the next seconds are promised to others); of
+    what was to be looked up also "slow", "too_many" (not all of it was asked for) or "unreadable" (it may be among the
+    messages that could not be read).
     `reached_start`: it was seen that history has nothing older. `crowded_ms`: a millisecond with more messages than
     one page holds, so that the strictly-before cursor cannot show them all (docs/goeasy-api.md, "History"). `missed`:
     of the messages added, those that the webhook should have brought. `unreadable`: the texts that are no messages;
@@ -119,7 +121,11 @@ class Survey:
 
 
 def survey(
-    conversation: Conversation, timestamps: Iterable[int], *, pages: int, before_each: Callable[[], None] | None = None
+    conversation: Conversation,
+    timestamps: Iterable[int],
+    *,
+    pages: int,
+    before_each: Callable[[], object] | None = None,
 ) -> Survey:
     """Look at what history shows at `timestamps` (ms) now, in at most `pages` calls; the newest ones first.
 
@@ -139,7 +145,7 @@ def survey(
             if before_each:
                 before_each()
             try:
-                page = read_page(client.history(target=conversation.target, before=cursor), cursor)
+                page = _request_page(conversation, client, cursor)
             except GoEasyError as error:
                 log.warning("history of conversation %s not read: %s", conversation.pk, error)
                 found.problem = error.kind
@@ -198,7 +204,7 @@ class Filled(Reading):
 
 
 def fill(
-    conversation: Conversation, *, since: int, most_calls: int, before_each: Callable[[], None] | None = None
+    conversation: Conversation, *, since: int, most_calls: int, before_each: Callable[[], object] | None = None
 ) -> Filled:
     """Read history from now back to `since` (ms; 0: to its start) into the archive, in at most `most_calls` calls.
 
@@ -300,13 +306,17 @@ def _read_pages(
                 cursors.pop(0)
             if not cursors or (call >= calls and page and not page.is_short):
                 return
-            if call and time.monotonic() > deadline:
+            patience = deadline - time.monotonic()
+            if call and patience < 0:
                 # Who pages goes on from here by hand; who looks for something is told that it was not all looked for.
                 if not follow:
                     reading.problem = "slow"
                 return
             before = reading.added
-            page = _read_page(conversation, client, cursors.pop(0), reading)
+            page = _read_page(conversation, client, cursors.pop(0), reading, patience=patience)
+            if reading.problem == PaceExceeded.kind and call and follow:
+                # As above: what has come is shown.
+                reading.problem = ""
             if reading.reached_start:
                 cursors.clear()
             if page is None or reading.reached_start or (until_known and reading.added == before):
@@ -316,10 +326,23 @@ def _read_pages(
                 cursors[:] = [covered]
 
 
-def _read_page(conversation: Conversation, client: Client, before: int | None, reading: Reading) -> Page | None:
+def _request_page(
+    conversation: Conversation, client: Client, before: int | None, patience: float | None = None
+) -> Page:
+    """The page before `before` (ms), at the application's pace. Raises GoEasyError, PaceExceeded after `patience` (s).
+
+    Every page of history that enters the archive comes through here.
+    """
+    wait_for_pace(conversation.application, patience=patience)
+    return read_page(client.history(target=conversation.target, before=before), before)
+
+
+def _read_page(
+    conversation: Conversation, client: Client, before: int | None, reading: Reading, *, patience: float | None = None
+) -> Page | None:
     """Read the page before `before` (ms) into the archive and into `reading`; None when it did not come."""
     try:
-        page = read_page(client.history(target=conversation.target, before=before), before)
+        page = _request_page(conversation, client, before, patience)
     except GoEasyError as error:
         log.warning("history of conversation %s not read: %s", conversation.pk, error)
         reading.problem = error.kind

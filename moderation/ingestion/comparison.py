@@ -16,7 +16,7 @@ from moderation.archive.moments import in_ms
 from moderation.ingestion import backfill, feed
 from moderation.ingestion.backfill import Filled
 from moderation.ingestion.models import Feed
-from recall import limits
+from moderation.outbox import admission
 
 log = logging.getLogger(__name__)
 
@@ -36,19 +36,17 @@ def fill(conversation: Conversation, *, since: int, most_calls: int = MOST_CALLS
     """`backfill.fill` with one of the application's slots and at its pace; its problem is "busy" when none is free."""
     owner = f"fill-{secrets.token_hex(8)}"
     deadline = time.monotonic() + patience
-    while not limits.take_slots(conversation.application, owner, most=1):
+    while not admission.take_slots(conversation.application, owner, limit=1):
         if time.monotonic() >= deadline:
             return Filled(problem="busy")
         time.sleep(0.1)
 
-    def wait() -> None:
-        limits.renew_slots(owner)
-        limits.wait_for_pace(conversation.application)
-
     try:
-        return backfill.fill(conversation, since=since, most_calls=most_calls, before_each=wait)
+        return backfill.fill(
+            conversation, since=since, most_calls=most_calls, before_each=lambda: admission.renew_slots(owner)
+        )
     finally:
-        limits.release_slots(owner)
+        admission.release_slots(owner)
 
 
 def compare_due() -> int:
@@ -61,7 +59,7 @@ def compare_due() -> int:
         return compared
     for state in Feed.objects.filter(first_at__isnull=False).select_related("application"):
         # One application's trouble must not keep the others waiting.
-        if limits.circuit_of(state.application).is_open:
+        if admission.circuit_of(state.application).is_open:
             continue
         for conversation in due(state.application):
             # Another worker may be at it.

@@ -58,7 +58,7 @@ class WebhookDelivery(models.Model):
     received_at = models.DateTimeField(_("received"))
     content = models.BinaryField(_("content"))
     sha256 = models.CharField(max_length=64)
-    # How the content travelled: "form", "json" or "multipart"; empty of what came before that was kept.
+    # How the content travelled: "form", "json" or "multipart".
     form = models.CharField(max_length=12, blank=True, default="")
     state = models.CharField(_("state"), max_length=8, choices=State)
     # Why it waits or was not read: a name in PROBLEMS; and of what in it that is true.

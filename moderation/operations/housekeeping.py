@@ -8,7 +8,7 @@ from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
 from moderation.operations.models import Heartbeat
-from recall.engine import worker_name
+from moderation.outbox.sender import worker_name
 
 # How old finished tasks of the queue are when they are deleted: the rows of recalls tell what was done.
 TASKS_KEPT = timedelta(days=1)

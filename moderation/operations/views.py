@@ -12,7 +12,7 @@ from moderation.audit.request_context import forwarding_is_ignored
 from moderation.ingestion import feed
 from moderation.operations.models import worker_is_alive
 from moderation.operations.readiness import unapplied_migrations
-from recall.models import Circuit
+from moderation.outbox.models import Circuit
 
 
 @require_safe

@@ -24,12 +24,11 @@ from moderation.goeasy.client import (
     Client,
     Private,
     Recaller,
-    masked,
-    recall_body,
-    send_body,
+    prepare_recall,
+    prepare_send,
 )
 from moderation.goeasy.errors import GoEasyError, NotSent, Refused
-from recall import limits
+from moderation.outbox import admission
 from recall.events import GoEasyChecked
 from recall.goeasy_check import webhook
 from recall.goeasy_check.assumptions import Findings, Result
@@ -110,7 +109,7 @@ class Check:
         """Make one call at the application's pace and keep what came of it; `request`: one that has an effect."""
         if request is not None:
             self.log(f"{step}, about to be sent", request=request)
-        limits.wait_for_pace(self.application)
+        admission.wait_for_pace(self.application)
         came: Answer | HistoryPage | GoEasyError
         try:
             came = make()
@@ -142,14 +141,8 @@ class Check:
 
     def recall(self, step: str, timestamps: list[int], recaller: Recaller | None) -> Answer | GoEasyError:
         """Take back messages that this check sent."""
-        request = masked(
-            recall_body(appkey=self.application.appkey(), target=self.pair, timestamps=timestamps, recaller=recaller)
-        )
-
-        def make() -> Answer:
-            return self.client.recall(target=self.pair, timestamps=timestamps, recaller=recaller)
-
-        came = self.call(step, make, request)
+        prepared = prepare_recall(target=self.pair, timestamps=timestamps, recaller=recaller)
+        came = self.call(step, lambda: self.client.perform(prepared), request=prepared.shown(self.application.appkey()))
         assert not isinstance(came, HistoryPage)  # noqa: S101 - for the type checker
         if isinstance(came, Answer):
             self.taken_back += len(timestamps)
@@ -193,9 +186,9 @@ class Check:
         self.say(f"Sending {MESSAGES} messages …")
         self.sent_at = time.monotonic()
         for number in range(1, MESSAGES + 1):
-            message = self.message(number)
-            request = masked(send_body(appkey=self.application.appkey(), **message))
-            came = self.call("send", lambda message=message: self.client.send(**message), request)  # type: ignore[misc]
+            prepared = prepare_send(**self.message(number))
+            request = prepared.shown(self.application.appkey())
+            came = self.call("send", lambda prepared=prepared: self.client.perform(prepared), request)  # type: ignore[misc]
             self.sent += not isinstance(came, (NotSent, Refused))
             if isinstance(came, GoEasyError):
                 self.findings.note("send_accepted", False, str(came))

@@ -23,6 +23,7 @@ from moderation.accounts import unsent
 from moderation.accounts.request_types import AuthenticatedRequest
 from moderation.applications.models import Application
 from moderation.archive.names import titled
+from moderation.outbox.models import Attempt, Circuit
 from recall import services, verify
 from recall.decisions import to_call_off, to_send_again, to_settle
 from recall.filters import RecallFilter
@@ -31,9 +32,7 @@ from recall.models import (
     LOOKED_FOR,
     MAX_TIMESTAMPS,
     NEEDS_A_PERSON,
-    Circuit,
     Recall,
-    RecallAttempt,
     RecallBatch,
     RecallItem,
     Sweep,
@@ -187,7 +186,7 @@ def _status(request: AuthenticatedRequest, recall: Recall) -> dict[str, Any]:
     """Where the recall is, and what may be done about it now. It comes from `_with_check_at()`."""
     check_at: datetime | None = recall.check_at  # type: ignore[attr-defined]
     progress = progress_of([recall])[recall.pk]
-    attempts = RecallAttempt.objects.filter(batch__recall=recall).aggregate(
+    attempts = Attempt.objects.filter(call__recall_batch__recall=recall).aggregate(
         started=Count("pk"), ended=Count("ended_at")
     )
     states = Recall.State
@@ -207,7 +206,7 @@ def _status(request: AuthenticatedRequest, recall: Recall) -> dict[str, Any]:
         "live": not recall.is_final or "sending" in progress.batches,
         "undecided": undecided,
         "circuit": Circuit.objects.filter(application=recall.application_id).first(),
-        "pace": pace_of(RecallAttempt.objects.filter(batch__recall=recall), progress)
+        "pace": pace_of(Attempt.objects.filter(call__recall_batch__recall=recall), progress)
         if recall.state == states.SENDING
         else None,
         "needs_worker": recall.state in {states.WAITING, states.SENDING},
@@ -261,7 +260,7 @@ def _undecided(recall: Recall) -> int:
     return undecided.aggregate(size=Sum("size"))["size"] or 0
 
 
-def pace_of(attempts: QuerySet[RecallAttempt], progress: Progress) -> dict[str, float] | None:
+def pace_of(attempts: QuerySet[Attempt], progress: Progress) -> dict[str, float] | None:
     """Calls a second over the last PACE_OVER, and for how many seconds there are calls left; None when unknown."""
     now = timezone.now()
     seen = attempts.filter(ended_at__gte=now - PACE_OVER).aggregate(calls=Count("pk"), first=Min("started_at"))
@@ -273,7 +272,7 @@ def pace_of(attempts: QuerySet[RecallAttempt], progress: Progress) -> dict[str, 
 
 def _calls(request: AuthenticatedRequest, recall: Recall) -> dict[str, Any]:
     """One page of the recall's calls, in order, with every attempt; `?call=` is where it begins."""
-    batches = recall.batches.prefetch_related("attempts").order_by("index")
+    batches = recall.batches.select_related("call").prefetch_related("call__attempts").order_by("index")
     if only := _only(request):
         batches = batches.filter(state=only)
     size = MAX_TIMESTAMPS if _is_whole(request) else CALLS_SHOWN

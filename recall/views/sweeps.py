@@ -24,10 +24,11 @@ from moderation.archive.events import Searched
 from moderation.archive.models import Message
 from moderation.archive.names import Writer, sender_names, titled, writer_of
 from moderation.audit.services import record
+from moderation.outbox.models import Attempt, Circuit
 from recall import reviews, sweeps
 from recall.decisions import MAY_BE_SENT_AGAIN, RETRIED_FROM
 from recall.forms import SweepForm
-from recall.models import LOOKED_FOR, NEEDS_A_PERSON, Circuit, Recall, RecallAttempt, RecallBatch, RecallItem, Sweep
+from recall.models import LOOKED_FOR, NEEDS_A_PERSON, Recall, RecallBatch, RecallItem, Sweep
 from recall.progress import progress_of_sweeps, with_progress
 from recall.services import NotPossible
 from recall.views.recalls import (
@@ -212,7 +213,7 @@ def _status(request: AuthenticatedRequest, sweep: Sweep) -> dict[str, Any]:
         "waiting": waiting,
         "live": live,
         "seconds_to_go": max(0.0, (first.not_before - timezone.now()).total_seconds()),
-        "pace": pace_of(RecallAttempt.objects.filter(batch__recall__sweep=sweep), progress) if live else None,
+        "pace": pace_of(Attempt.objects.filter(call__recall_batch__recall__sweep=sweep), progress) if live else None,
         "circuit": Circuit.objects.filter(application=sweep.application_id).first(),
         "needs_worker": live,
         **decisions_shown(request, sweep.pk, sweep.recalls.all(), "pending" in progress.batches, can_retry),

@@ -18,7 +18,7 @@ from moderation.audit.models import Action, AuditEntry
 from moderation.goeasy.client import Group
 from moderation.ingestion.backfill import read_latest
 from moderation.ingestion.models import FeedCount
-from recall.engine import send_recall
+from moderation.outbox.sender import send_due
 from recall.models import Recall
 
 pytestmark = pytest.mark.django_db
@@ -120,7 +120,7 @@ def test_a_key_that_nothing_opens_is_left_and_reported(stored: Application, sett
 def test_a_rotation_that_cannot_be_recorded_changes_nothing(
     stored: Application, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(**_fields: object) -> None:
+    def fail(_event: object) -> None:
         raise RuntimeError
 
     settings.FIELD_ENCRYPTION_KEY = NEW
@@ -198,7 +198,7 @@ def test_a_recall_stops_for_the_key_that_is_missing_or_cannot_be_opened(
     if not is_stored:
         Application.objects.filter(pk=stored.pk).update(appkey_sealed="")
     settings.SECRET_KEY = NEW
-    send_recall(recall.pk)
+    send_due(recall.application)
     recall.refresh_from_db()
     assert (recall.state, recall.stop_reason) == ("stopped", stop_reason)
     client.force_login(moderator)

@@ -24,7 +24,8 @@ from moderation.archive.models import Conversation, Message
 from moderation.audit.models import AuditEntry
 from moderation.goeasy.client import Private
 from moderation.goeasy.sandbox import Behaviour, Sandbox
-from recall import engine, services, verify
+from moderation.outbox.sender import send_due
+from recall import services, verify
 from recall.models import Recall, RecallBatch
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -125,7 +126,7 @@ def recall(conversation: Conversation, moderator: Any, reason: Any, timestamps: 
         submission=uuid.uuid4(),
         grace_seconds=0,
     )
-    engine.send_recall(made.pk)
+    send_due(made.application)
     made.refresh_from_db()
     return made
 

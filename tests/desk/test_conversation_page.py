@@ -22,7 +22,8 @@ from moderation.archive.ingest import ingest
 from moderation.archive.models import Conversation, Message
 from moderation.desk.views import selection
 from moderation.goeasy.client import Group, Private
-from recall.models import Recall, RecallBatch, RecallItem, RecallReason
+from recall.models import Recall, RecallItem, RecallReason
+from tests.outbox.calls import make_batch
 
 START = 1795000000000
 HTMX = {"HX-Request": "true"}
@@ -59,7 +60,7 @@ def recall_of(message: Message, actor: Any, reason: RecallReason, state: str) ->
     recall = Recall.objects.create(
         application=message.conversation.application, conversation=message.conversation, actor=actor, reason=reason
     )
-    batch = RecallBatch.objects.create(recall=recall, index=0, size=1, state=state)
+    batch = make_batch(recall, state=state)
     RecallItem.objects.create(recall=recall, batch=batch, position=0, timestamp=message.timestamp)
     return recall
 

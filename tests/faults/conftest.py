@@ -19,8 +19,11 @@ from django.utils import timezone
 
 from moderation.archive.models import Conversation
 from moderation.goeasy.client import Group
-from recall import engine, outcomes, services
-from recall.models import CallSlot, Recall, RecallAttempt, RecallBatch
+from moderation.outbox.models import Attempt, Call, CallSlot
+from moderation.outbox.recovery import recover_orphans
+from moderation.outbox.sender import send_due
+from recall import services
+from recall.models import Recall, RecallBatch
 from tests.faults.witness import Witness
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -140,14 +143,14 @@ class Life:
     def finish(self, recall: Recall, witness: Witness) -> None:
         """Expire the leases of a killed process and finish the recall in this one."""
         wait_for_killed_connections()
-        batches = RecallBatch.objects.filter(recall=recall, state=RecallBatch.State.SENDING)
-        attempts = RecallAttempt.objects.filter(batch__in=batches, outcome="open")
+        calls = Call.objects.filter(recall_batch__recall=recall, state=Call.State.SENDING)
+        attempts = Attempt.objects.filter(call__in=calls, outcome="open")
         open_attempts = list(attempts.values_list("pk", flat=True))
         past = timezone.now() - timedelta(seconds=1)
-        batches.update(lease_until=past)
+        calls.update(lease_until=past)
         CallSlot.objects.exclude(held_by="").update(held_until=past)
-        outcomes.recover_orphans()
-        engine.send_recall(recall.pk)
+        recover_orphans()
+        send_due(recall.application)
         recall.refresh_from_db()
         assert recall.state == Recall.State.FINISHED
         states = set(recall.batches.values_list("state", flat=True))

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from recall.models import Recall, RecallAttempt, RecallBatch
+from moderation.outbox.models import Attempt, Call
+from recall.models import Recall
 from tests.faults.conftest import KILLED, Life, Victims
 from tests.faults.witness import Witness
 
@@ -53,7 +54,7 @@ class Killing:
             nth = random.randint(1, SENDING[first])  # noqa: S311 - no secret
             assert self.victims(steps=["send"], point=first, nth=nth, **life.order) == KILLED
         if point == "while a lease is taken over":
-            RecallBatch.objects.filter(state="sending").update(lease_until="2001-01-01T00:00:00Z")
+            Call.objects.filter(state="sending").update(lease_until="2001-01-01T00:00:00Z")
             assert self.victims(steps=["recover"], point=point, nth=1) == KILLED
         life.finish(recall, self.witness)
 
@@ -130,7 +131,7 @@ def test_the_record_is_right_after_a_thousand_random_kills(killing: Killing, wit
 def print_figures(title: str, witness: Witness) -> None:
     """Print the figures (`make soak` shows what is printed)."""
     print(f"\n{connection.vendor}: {title}")
-    outcomes = RecallAttempt.objects.order_by().values_list("outcome", flat=True)
+    outcomes = Attempt.objects.order_by().values_list("outcome", flat=True)
     print(f"  attempts: { {outcome: list(outcomes).count(outcome) for outcome in sorted(set(outcomes))} }")
     for line in witness.figures():
         print(f"  {line}")

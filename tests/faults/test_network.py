@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from moderation.audit.models import AuditEntry
-from recall import engine, outcomes
+from moderation.outbox import retries
+from moderation.outbox.sender import send_due
 from recall.models import Recall
 from tests.faults.conftest import Life
 from tests.goeasy.raw_server import OK, Server, http, reset
@@ -89,7 +90,7 @@ def test_a_call_without_an_answer_is_unknown_and_not_sent_again(
     arrange, problem = WITHOUT_ANSWER[fault]
     arrange(server, elsewhere)
     with caplog.at_level(logging.DEBUG):
-        engine.send_recall(recall.pk)
+        send_due(recall.application)
     recall.refresh_from_db()
     (attempt,) = recall.batches.get().attempts.all()
     assert (recall.state, recall.batches.get().state, attempt.outcome) == ("finished", "unknown", "unknown")
@@ -102,19 +103,19 @@ def test_a_call_without_an_answer_is_unknown_and_not_sent_again(
     check_no_key(caplog, recall)
     # It is not sent again when the server works: history or a person has to decide.
     server.answers_with(http(OK))
-    engine.send_recall(recall.pk)
+    send_due(recall.application)
     assert len(server.requests) == 1
 
 
 def test_a_call_that_never_left_is_retried_and_then_stops(
     recall: Recall, settings: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outcomes, "MAX_ATTEMPTS", 3)
-    monkeypatch.setattr(outcomes, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(retries, "MAX_ATTEMPTS", 3)
+    monkeypatch.setattr(retries, "FIRST_WAIT", 0.01)
     with socket.create_server(("127.0.0.1", 0)) as unused:
         settings.GOEASY_REST_HOST = f"http://127.0.0.1:{unused.getsockname()[1]}"
     with caplog.at_level(logging.DEBUG):
-        engine.send_recall(recall.pk)
+        send_due(recall.application)
     recall.refresh_from_db()
     assert (recall.state, recall.stop_reason, recall.batches.get().state) == ("stopped", "unreachable", "pending")
     assert [attempt.outcome for attempt in recall.batches.get().attempts.all()] == ["not_sent"] * 3

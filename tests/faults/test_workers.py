@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from recall.models import CallSlot, Recall, RecallBatch
+from moderation.outbox.models import CallSlot
+from recall.models import Recall, RecallBatch
 from tests.faults.conftest import ROOT, Life
 from tests.faults.witness import Witness
 
@@ -37,7 +38,7 @@ def start(environment: dict[str, str]) -> Iterator[Start]:
         process.wait()
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 40) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 180) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "the condition was not met in time"

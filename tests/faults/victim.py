@@ -22,16 +22,17 @@ from uuid import UUID
 def points() -> dict[str, tuple[object, str, bool]]:
     """Points at which a child can be killed: after the named function returns, or (False) when it starts."""
     from moderation.goeasy.client import Client
-    from recall import engine, outcomes, services
+    from moderation.outbox import claims, recovery, sender
+    from recall import services
 
     return {
-        "before the intent is committed": (engine.Turn, "claim_rows", True),
-        "after the intent is committed": (engine.Turn, "claim", True),
+        "before the intent is committed": (claims, "claim_rows", True),
+        "after the intent is committed": (claims.Claimer, "claim", True),
         "after the request is written": (http.client.HTTPConnection, "getresponse", False),
-        "after the answer is read": (Client, "recall", True),
-        "after the outcome is committed": (engine, "record_results", True),
+        "after the answer is read": (Client, "perform", True),
+        "after the outcome is committed": (sender, "record_results", True),
         "while a recall is being split": (services, "_split", True),
-        "while a lease is taken over": (outcomes, "record", True),
+        "while a lease is taken over": (recovery, "record_all", True),
     }
 
 
@@ -59,7 +60,9 @@ def work(order: dict[str, Any]) -> None:
     """Carry out an order: request a recall (`request`), send it (`send`), recover orphaned attempts (`recover`)."""
     from moderation.accounts.models import User
     from moderation.archive.models import Conversation
-    from recall import engine, outcomes, services
+    from moderation.outbox.recovery import recover_orphans
+    from moderation.outbox.sender import send_due
+    from recall import services
     from recall.models import Recall, RecallReason
 
     if "request" in order["steps"]:
@@ -74,9 +77,9 @@ def work(order: dict[str, Any]) -> None:
             grace_seconds=0,
         )
     if "send" in order["steps"]:
-        engine.send_recall(Recall.objects.get(submission=order["submission"]).pk)
+        send_due(Recall.objects.get(submission=order["submission"]).application)
     if "recover" in order["steps"]:
-        outcomes.recover_orphans()
+        recover_orphans()
 
 
 def main() -> None:

@@ -11,8 +11,9 @@ from django.db import InterfaceError, OperationalError, connection
 from django.db.models import Q
 
 from moderation.audit.models import AuditEntry
-from recall.models import Recall, RecallAttempt, RecallBatch
-from recall.outcomes import LOST
+from moderation.outbox.models import LOST, Attempt
+from recall.models import Recall, RecallBatch
+from tests.outbox.calls import disagreements
 
 GROUP = "groupId"
 
@@ -65,9 +66,9 @@ class Witness:
 
     def record_outcomes(self, recall: Recall, open_attempts: list[int]) -> None:
         """Count the outcomes of a recall of which a killed process left `open_attempts` (ids)."""
-        attempts = RecallAttempt.objects.filter(pk__in=open_attempts)
+        attempts = Attempt.objects.filter(pk__in=open_attempts)
         self.left_open += len(open_attempts)
-        self.ended_unknown += attempts.filter(outcome=RecallAttempt.Outcome.UNKNOWN).count()
+        self.ended_unknown += attempts.filter(outcome=Attempt.Outcome.UNKNOWN).count()
         self.undecided += recall.batches.filter(state=RecallBatch.State.SENDING).count()
 
     def figures(self) -> list[str]:
@@ -85,6 +86,7 @@ class Witness:
         assert self.with_intent == self.received, self.figures()
         assert self.ended_unknown == self.left_open, self.figures()
         assert self.sent_again == self.undecided == 0, self.figures()
+        assert disagreements() == []
 
 
 def matching_attempt(group: str, timestamps: list[int]) -> int | None:
@@ -93,16 +95,17 @@ def matching_attempt(group: str, timestamps: list[int]) -> int | None:
     An attempt that is already unknown counts, too: leases are expired at once here, and a busy machine may receive the
     call of a killed process only after that.
     """
-    attempts = RecallAttempt.objects.filter(
-        Q(outcome=RecallAttempt.Outcome.OPEN) | Q(outcome=RecallAttempt.Outcome.UNKNOWN, problem=LOST),
-        batch__recall__conversation__group_id=group,
-    ).select_related("batch")
+    attempts = Attempt.objects.filter(
+        Q(outcome=Attempt.Outcome.OPEN) | Q(outcome=Attempt.Outcome.UNKNOWN, problem=LOST),
+        call__recall_batch__recall__conversation__group_id=group,
+    ).select_related("call__recall_batch")
     for attempt in attempts:
-        items = attempt.batch.items.order_by("position").values_list("timestamp", flat=True)
+        batch = attempt.call.recall_batch
+        items = batch.items.order_by("position").values_list("timestamp", flat=True)
         entry = AuditEntry.objects.filter(
             action="recall.sending",
-            recall=attempt.batch.recall_id,
-            batch=attempt.batch.index,
+            recall=batch.recall_id,
+            batch=batch.index,
             attempt=attempt.number,
         ).first()
         if list(items) == timestamps and entry and entry.timestamps == timestamps and entry.group_id == group:

@@ -14,12 +14,13 @@ from moderation.goeasy.client import (
     REGIONS,
     Client,
     Group,
+    PreparedCall,
     Private,
     Recaller,
     base_url,
     check_timestamps,
-    masked,
-    recall_body,
+    prepare_recall,
+    prepare_send,
     timestamp_problem,
 )
 from moderation.goeasy.errors import InvalidCall
@@ -30,7 +31,7 @@ from tests.goeasy.client_helpers import (
     error_page_content,
     recall,
 )
-from tests.goeasy.raw_server import Server, http
+from tests.goeasy.raw_server import OK, Server, http
 
 
 def test_a_recall_of_a_private_chat_sends_the_documented_request(server: Server, goeasy: Client):
@@ -289,11 +290,41 @@ def test_the_error_does_not_repeat_a_secret_in_a_rest_host(rest_host: str):
 
 
 def test_a_masked_body_keeps_three_characters_of_a_long_key_and_none_of_a_short_one():
-    body = recall_body(appkey=KEY, target=Group("g"), timestamps=[NOW])
+    prepared = prepare_recall(target=Group("g"), timestamps=[NOW])
 
-    assert masked(body) == {"appkey": "BC-" + MASK, "groupId": "g", "messages": [NOW]}
-    assert body["appkey"] == KEY
-    assert masked({**body, "appkey": "BC-12345678"})["appkey"] == MASK
+    assert prepared.shown(KEY) == {"appkey": "BC-" + MASK, "groupId": "g", "messages": [NOW]}
+    assert json.loads(prepared.content(KEY))["appkey"] == KEY
+    assert prepared.shown("BC-12345678")["appkey"] == MASK
+
+
+@pytest.mark.parametrize(
+    "prepared",
+    [
+        prepare_recall(target=Group('组"\\\u2028'), timestamps=[NOW], recaller=Recaller("客服", {"name": '"•••"'})),
+        prepare_send(sender_id="s", to=("group", "g"), type="order", payload={"appkey": "•••", "n": 1.0}),
+    ],
+)
+def test_a_prepared_call_is_sent_byte_for_byte_with_the_key_in_its_place(
+    server: Server, goeasy: Client, prepared: PreparedCall
+):
+    server.answers_with(http(OK))
+
+    goeasy.perform(prepared)
+
+    head, _, body = server.requests[-1].partition(b"\r\n\r\n")
+    assert head.startswith(f"POST {prepared.path} ".encode())
+    assert body == prepared.content(KEY)
+    assert body == prepared.body.replace('"•••"', f'"{KEY}"', 1).encode()
+    assert KEY not in prepared.body
+
+
+def test_a_prepared_body_without_a_place_for_the_key_is_never_sent(server: Server, goeasy: Client):
+    for body in ("", "{}", '{"x":1,"appkey":"•••"}', '{"appkey":"BC-•••","x":1}'):
+        with pytest.raises(InvalidCall) as refused:
+            goeasy.perform(PreparedCall("POST", "/v2/im/history/recall", body))
+        assert refused.value.field == "appkey"
+
+    assert server.requests == []
 
 
 @pytest.mark.parametrize("depth", [101, 900, 20_000])

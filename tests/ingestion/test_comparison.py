@@ -15,8 +15,8 @@ from django.utils import timezone
 from moderation.archive.models import Conversation, Message
 from moderation.ingestion import comparison, deliveries, feed
 from moderation.ingestion.models import Feed, FeedCount, WebhookDelivery
-from recall import limits
-from recall.models import CallSlot, Circuit
+from moderation.outbox import admission
+from moderation.outbox.models import CallSlot, Circuit
 
 pytestmark = pytest.mark.django_db
 
@@ -140,7 +140,7 @@ def test_it_waits_for_a_slot_and_gives_up_when_none_comes(
     fill: Any, sandbox: Any, group: Conversation, settings: Any
 ) -> None:
     settings.GOEASY_CONCURRENCY = 1
-    assert limits.take_slots(group.application, "somebody else") == 1
+    assert admission.take_slots(group.application, "somebody else") == 1
     assert comparison.fill(group, since=0, patience=0.3).problem == "busy"
     assert sandbox.calls("history") == []
 
@@ -198,10 +198,10 @@ def test_nothing_is_compared_while_goeasy_fails_or_is_busy(
     fill: Any, sandbox: Any, group: Conversation, settings: Any
 ) -> None:
     deliver(group.application, fill(NOW - 3))
-    circuit = limits.circuit_of(group.application)
-    limits.open_circuit(circuit, Circuit.Reason.KEY_REFUSED, "refused")
+    circuit = admission.circuit_of(group.application)
+    admission.open_circuit(circuit, Circuit.Reason.KEY_REFUSED, "refused")
     assert comparison.compare_due() == 0
-    limits.note_answer(circuit)
+    admission.note_answer(circuit)
     settings.FEED_COMPARE_MINUTES = 0
     assert comparison.compare_due() == 0
     assert sandbox.calls("history") == []

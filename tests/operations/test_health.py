@@ -12,7 +12,7 @@ from django.utils import timezone
 from moderation import __version__
 from moderation.audit import request_context
 from moderation.operations.models import Heartbeat
-from recall.models import Circuit
+from moderation.outbox.models import Circuit
 
 
 def test_healthz_needs_neither_a_user_nor_the_database(client: Client) -> None:

@@ -19,6 +19,7 @@ from django.utils import timezone
 from moderation.accounts.models import User
 from moderation.archive.models import Application, Conversation
 from moderation.goeasy.client import Private
+from moderation.outbox.models import Attempt, Call
 from recall import services
 from recall.models import *
 default = Application.objects.get(slug="default")
@@ -34,10 +35,14 @@ recalls = [
 waiting, sending, stopped, finished = recalls
 Recall.objects.filter(pk=sending.pk).update(state="sending")
 Recall.objects.filter(pk=stopped.pk).update(state="stopped", stop_reason="unreachable")
+Call.objects.filter(recall_batch__recall=stopped).hold()
 Recall.objects.filter(pk=finished.pk).update(state="finished")
 finished.batches.update(state="accepted")
-sending.batches.filter(index=0).update(state="sending", claimed_by="w", lease_until=timezone.now(), attempt_count=1)
-RecallAttempt.objects.create(batch=sending.batches.get(index=0), number=1, started_at=timezone.now())
+Call.objects.filter(recall_batch__recall=finished).update(state="accepted")
+sending.batches.filter(index=0).update(state="sending")
+call = sending.batches.get(index=0).call
+Call.objects.filter(pk=call.pk).update(state="sending", claimed_by="w", lease_until=timezone.now(), attempt_count=1)
+Attempt.objects.create(call=call, number=1, started_at=timezone.now())
 """
 DUMP_RECALLS = """
 import json

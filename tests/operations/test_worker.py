@@ -22,11 +22,14 @@ from moderation.audit.models import Action, AuditCheckpoint, AuditSeal
 from moderation.audit.verifier import Checkpoint
 from moderation.operations import housekeeping
 from moderation.operations.models import Heartbeat
+from moderation.outbox import tasks
+from moderation.outbox.models import Call
 from moderation.search import index, query
 from moderation.search.models import SearchProgress, SearchText
-from recall import queue, services
+from recall import services
 from recall.models import Recall, RecallBatch
 from tests.audit.entries import record
+from tests.outbox.calls import lease_ran_out
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -106,7 +109,7 @@ def test_a_worker_finds_what_a_killed_one_left_open_without_being_asked(
         killed.wait()
     assert recall.batches.get().state == RecallBatch.State.SENDING
     sandbox.clear_faults()
-    RecallBatch.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    lease_ran_out()
     second = start_worker(sandbox)
     try:
         wait_until(lambda: Recall.objects.get(pk=recall.pk).state == Recall.State.FINISHED)
@@ -119,12 +122,12 @@ def test_a_worker_finds_what_a_killed_one_left_open_without_being_asked(
 
 def test_a_recall_whose_task_was_lost_is_queued_anew_once(request_recall: Callable[..., Recall], sandbox: Any) -> None:
     recall = request_recall(1)
-    Recall.objects.update(not_before=timezone.now() - timedelta(minutes=1))
-    assert queue.tidy() == 0, "its task still waits"
+    Call.objects.update(not_before=timezone.now() - timedelta(minutes=1))
+    assert tasks.tidy() == 0, "its task still waits"
     # As a worker that was killed leaves it: running for ever.
     DBTaskResult.objects.update(status="RUNNING")
-    assert queue.tidy() == 1
-    assert queue.tidy() == 0
+    assert tasks.tidy() == 1
+    assert tasks.tidy() == 0
     process = start_worker(sandbox)
     try:
         wait_until(lambda: Recall.objects.get(pk=recall.pk).state == Recall.State.FINISHED)

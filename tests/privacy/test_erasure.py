@@ -26,10 +26,11 @@ from moderation.audit.ledger.chain import Sealer
 from moderation.audit.models import AuditEntry, AuditPrivate
 from moderation.ingestion import deliveries
 from moderation.ingestion.models import WebhookDelivery
+from moderation.outbox.sender import send_due
 from moderation.privacy import erasure
 from moderation.search import index, query
 from moderation.search.models import SearchProgress
-from recall import engine, services
+from recall import services
 from recall.models import Evidence, Recall
 from recall.services import NotPossible
 from tests.recall.reviewing import press
@@ -302,7 +303,7 @@ def test_what_is_erased_already_is_not_erased_again(application: Application, re
 def test_what_cannot_be_recorded_is_not_erased(
     application: Application, recalled: Recall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(erasure, "record", lambda **_fields: 1 / 0)
+    monkeypatch.setattr(erasure, "record", lambda _event: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         erase(application)
     assert Message.objects.exclude(sha256="").count() == 3
@@ -354,12 +355,12 @@ def test_a_recall_of_erased_text_is_sent_and_says_that_there_is_no_evidence(
     connected: Application, private: Conversation, recalled: Recall, moderator: Any, reason: Any
 ) -> None:
     erase(connected)
-    engine.send_recall(recalled.pk)
+    send_due(recalled.application)
     later = services.request_recall(
         conversation=private, actor=moderator, reason=reason, note="", timestamps=[AT], recaller=None,
         submission=uuid.uuid4(), grace_seconds=0,
     )  # fmt: skip
-    engine.send_recall(later.pk)
+    send_due(later.application)
     first, second = AuditEntry.objects.filter(action="recall.sending").order_by("pk")
     assert [set(each) for each in first.detail["evidence"]] == [{"timestamp", "message_id", "commitment"}] * 2
     assert second.detail["evidence"] == []

@@ -11,8 +11,11 @@ from django.utils import timezone
 
 from moderation.archive.models import Conversation
 from moderation.goeasy.client import Recaller
-from recall import engine, services
-from recall.models import Recall, RecallAttempt
+from moderation.outbox.models import Attempt, Call
+from moderation.outbox.sender import send_due
+from recall import services
+from recall.models import Recall
+from tests.outbox.calls import set_state
 
 FIRST = 1_700_000_000_000
 PAIR = {"kind": "private", "user_a": "user-a", "user_b": "user-b"}
@@ -44,16 +47,17 @@ def make_recall(private: Any, moderator: Any, reason: Any, monkeypatch: pytest.M
                 **fields,
             }
         )
-        for batch, outcome in zip(recall.batches.order_by("index"), outcomes, strict=False):
-            batch.state = outcome
-            batch.save()
-            if outcome in ANSWERS:
-                now = timezone.now()
-                RecallAttempt.objects.create(
-                    batch=batch, number=1, outcome=outcome, started_at=now, ended_at=now, **ANSWERS[outcome]
-                )
         if state:
             Recall.objects.filter(pk=recall.pk).update(state=state, stop_reason=stop_reason)
+            set_state(recall.batches.all(), "pending")
+        for batch, outcome in zip(recall.batches.order_by("index"), outcomes, strict=False):
+            set_state(recall.batches.filter(pk=batch.pk), outcome)
+            if outcome in ANSWERS:
+                now = timezone.now()
+                Attempt.objects.create(
+                    call_id=batch.pk, number=1, outcome=outcome, started_at=now, ended_at=now, **ANSWERS[outcome]
+                )
+                Call.objects.filter(pk=batch.pk).update(attempt_count=1)
         recall.refresh_from_db()
         return recall
 
@@ -97,9 +101,31 @@ def send(connected: Any, private: Conversation, moderator: Any, reason: Any, san
             }
         )
         sandbox.set_faults([fault] if fault else [])
-        engine.send_recall(recall.pk)
+        send_due(recall.application)
         sandbox.clear_faults()
         recall.refresh_from_db()
         return recall
 
     return recall_them
+
+
+@pytest.fixture
+def request_recall(connected: Any, private: Conversation, moderator: Any, reason: Any) -> Callable[..., Recall]:
+    """A function that asks for a recall of the private conversation, to be sent at once."""
+
+    def request(count: int = 1, **fields: Any) -> Recall:
+        return services.request_recall(
+            **{
+                "conversation": private,
+                "actor": moderator,
+                "reason": reason,
+                "note": "a note",
+                "timestamps": [FIRST + number for number in range(count)],
+                "recaller": Recaller("support", {"name": "Support"}),
+                "submission": uuid.uuid4(),
+                "grace_seconds": 0,
+                **fields,
+            }
+        )
+
+    return request

@@ -14,8 +14,9 @@ from django.test import Client
 from moderation.archive.models import Conversation, Message
 from moderation.audit.ledger.ocsf import outcome
 from moderation.audit.models import AuditEntry
+from moderation.outbox.models import Attempt, Circuit
 from recall import services, sweeps, verify
-from recall.models import Circuit, Recall, RecallAttempt, RecallBatch
+from recall.models import Recall, RecallBatch
 
 from .conftest import FIRST
 
@@ -44,7 +45,7 @@ def test_a_failure_after_the_effect_is_unknown_and_is_not_sent_again(
 ) -> None:
     recall = send(messages(3), {**TIMED_OUT, "code": code, "status": status})
     batch = recall.batches.get()
-    attempt = RecallAttempt.objects.get()
+    attempt = Attempt.objects.get()
     assert (batch.state, batch.settlement) == ("unknown", "")
     assert (attempt.outcome, attempt.http_status, attempt.response_code) == ("unknown", status, code)
     assert attempt.response_content == CASE["body"]["content"]

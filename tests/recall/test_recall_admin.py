@@ -14,8 +14,10 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
+from moderation.outbox.models import Attempt
 from recall.admin import RecallAdmin
-from recall.models import Evidence, Recall, RecallAttempt, RecallBatch, RecallItem, RecallReason
+from recall.models import Evidence, Recall, RecallItem, RecallReason
+from tests.outbox.calls import make_batch
 
 pytestmark = pytest.mark.django_db
 
@@ -47,11 +49,11 @@ def make_recall(group: Any, moderator: Any, reason: Any) -> Callable[..., Recall
             }
         )
         for index in range(2):
-            batch = RecallBatch.objects.create(recall=recall, index=index, size=1, state="refused")
+            batch = make_batch(recall, index, state="refused")
             item = RecallItem.objects.create(recall=recall, batch=batch, position=0, timestamp=1767323045123 + index)
             Evidence.objects.create(item=item, raw="kept text", sha256="0" * 64)
-            RecallAttempt.objects.create(
-                batch=batch,
+            Attempt.objects.create(
+                call=batch.call,
                 number=1,
                 started_at=timezone.now(),
                 outcome="refused",
@@ -88,9 +90,9 @@ def test_the_evidence_and_the_number_of_batches_cost_no_queries(
     few = queries()
     assert not any("recall_evidence" in sql for sql in few)
     for index in range(2, 8):
-        batch = RecallBatch.objects.create(recall=recall, index=index, size=1)
+        batch = make_batch(recall, index)
         RecallItem.objects.create(recall=recall, batch=batch, position=0, timestamp=1767323045200 + index)
-        RecallAttempt.objects.create(batch=batch, number=1, started_at=timezone.now())
+        Attempt.objects.create(call=batch.call, number=1, started_at=timezone.now())
     assert len(queries()) == len(few)
 
 

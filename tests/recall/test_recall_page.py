@@ -14,7 +14,8 @@ from pytest_django import DjangoAssertNumQueries
 
 from moderation.applications.models import Application
 from moderation.audit.models import Action, AuditEntry
-from recall.models import Evidence, Recall, RecallAttempt
+from moderation.outbox.models import Attempt
+from recall.models import Evidence, Recall
 from recall.views import recalls
 
 from .reviewing import press
@@ -60,10 +61,10 @@ def test_every_call_has_its_response_code_content_and_latency(
 
 def test_every_attempt_of_a_call_is_shown(signed_in: Client, make_recall: Callable[..., Recall]) -> None:
     recall = make_recall([FIRST], "accepted", state="finished")
-    attempt = RecallAttempt.objects.get()
-    RecallAttempt.objects.filter(pk=attempt.pk).update(number=2)
-    RecallAttempt.objects.create(
-        batch=attempt.batch, number=1, started_at=attempt.started_at, outcome="not_sent", problem="connection_refused"
+    attempt = Attempt.objects.get()
+    Attempt.objects.filter(pk=attempt.pk).update(number=2)
+    Attempt.objects.create(
+        call=attempt.call, number=1, started_at=attempt.started_at, outcome="not_sent", problem="connection_refused"
     )
     page = shown(signed_in, recall)
     assert page.count('rowspan="2"') == 3
@@ -141,7 +142,7 @@ def test_a_decision_that_cannot_be_read_shows_no_evidence_unrecorded(
 
 def test_an_answer_in_html_is_shown_as_text(signed_in: Client, make_recall: Callable[..., Recall]) -> None:
     recall = make_recall([FIRST], "refused", state="finished")
-    RecallAttempt.objects.update(response_content="<img src=x onerror=alert(1)>" + "x" * 5_000)
+    Attempt.objects.update(response_content="<img src=x onerror=alert(1)>" + "x" * 5_000)
     page = shown(signed_in, recall)
     assert "<img src=x" not in page
     assert "&lt;img src=x" in page
@@ -296,7 +297,7 @@ def test_a_refusal_is_told_with_its_code_its_words_their_meaning_and_what_to_do(
 ) -> None:
     recall = make_recall([FIRST], "refused", state="finished")
     status, code, content = answer
-    RecallAttempt.objects.update(http_status=status, response_code=code, response_content=content, problem="refused")
+    Attempt.objects.update(http_status=status, response_code=code, response_content=content, problem="refused")
     page = shown(signed_in, recall)
     for words in said:
         assert words in page
@@ -308,10 +309,8 @@ def test_calls_refused_alike_are_told_once_and_as_they_were_refused_last(
     signed_in: Client, make_recall: Callable[..., Recall]
 ) -> None:
     recall = make_recall([FIRST + n for n in range(45)], "refused", "refused", "refused", state="finished")
-    first = RecallAttempt.objects.get(batch__index=0)
-    RecallAttempt.objects.create(
-        batch=first.batch, number=2, started_at=first.started_at, outcome="refused", response_code=429
-    )
+    first = Attempt.objects.get(call__position=0)
+    Attempt.objects.create(call=first.call, number=2, started_at=first.started_at, outcome="refused", response_code=429)
     page = shown(signed_in, recall)
     assert page.count("does not accept the application&#x27;s key") == 1
     assert page.index("Code 401") < page.index("2 calls") < page.index("Code 429") < page.index("Too many calls")

@@ -10,10 +10,11 @@ from django.test import Client
 from django.utils import timezone
 
 from moderation.applications.problems import problem_sentence
+from moderation.outbox.models import Attempt
+from moderation.outbox.recovery import lose_unfinished
 from moderation.registry import restored
-from recall import restored as restoring
 from recall import services, verify
-from recall.models import Recall, RecallAttempt, RecallBatch
+from recall.models import Recall, RecallBatch
 
 pytestmark = pytest.mark.django_db
 
@@ -25,7 +26,7 @@ States = RecallBatch.State
 def stopped(make_recall: Callable[..., Recall]) -> Recall:
     """A recall of two calls that waited when the backup was made."""
     recall = make_recall(list(range(FIRST, FIRST + 25)))
-    assert restoring.stop_unfinished() == {"recalls_stopped": 1}
+    assert lose_unfinished() == {"recalls_stopped": 1}
     recall.refresh_from_db()
     return recall
 
@@ -38,14 +39,14 @@ def see(recall: Recall, index: int, verdict: str) -> None:
 
 
 def test_the_restore_calls_it() -> None:
-    assert restoring.stop_unfinished in [receiver for receiver, _told in restored.send(sender=None)]
+    assert lose_unfinished in [receiver for receiver, _told in restored.send(sender=None)]
 
 
 def test_a_recall_with_an_outcome_for_every_call_is_left_as_it_is(make_recall: Callable[..., Recall]) -> None:
     sent = make_recall([FIRST], "accepted", state="sending")
     refused = make_recall([FIRST + 1], "refused", state="stopped", stop_reason="key_refused")
     called_off = make_recall([FIRST + 2], "cancelled", state="cancelled")
-    assert restoring.stop_unfinished() == {"recalls_stopped": 0}
+    assert lose_unfinished() == {"recalls_stopped": 0}
     for recall, state in ((sent, "sending"), (refused, "stopped"), (called_off, "cancelled")):
         recall.refresh_from_db()
         assert recall.state == state
@@ -99,8 +100,8 @@ def test_what_history_still_shows_can_be_sent_again(stopped: Recall, client: Cli
 
 def test_an_open_attempt_says_why_its_outcome_is_unknown(make_recall: Callable[..., Recall]) -> None:
     recall = make_recall([FIRST], "sending", state="sending")
-    RecallAttempt.objects.create(batch=recall.batches.get(), number=1, started_at=timezone.now())
-    restoring.stop_unfinished()
-    attempt = RecallAttempt.objects.get()
+    Attempt.objects.create(call=recall.batches.get().call, number=1, started_at=timezone.now())
+    lose_unfinished()
+    attempt = Attempt.objects.get()
     assert (attempt.outcome, attempt.problem) == ("unknown", "restored")
     assert "when the backup was made" in str(problem_sentence(attempt.problem))

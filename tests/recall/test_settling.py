@@ -17,8 +17,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from moderation.audit.models import AuditEntry
+from moderation.outbox.models import Circuit
 from recall import services
-from recall.models import Circuit, Recall, RecallBatch
+from recall.models import Recall, RecallBatch
 
 from .reviewing import press
 

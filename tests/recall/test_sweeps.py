@@ -16,8 +16,9 @@ from moderation.applications.models import Application
 from moderation.archive.models import Conversation, Message
 from moderation.audit.models import AuditEntry
 from moderation.goeasy.client import Group, Recaller
+from moderation.outbox.sender import send_due
 from moderation.reviewed import Changed, Seen
-from recall import engine, reviews, sweeps
+from recall import reviews, sweeps
 from recall.models import Evidence, Recall, RecallBatch, RecallItem, Sweep
 from recall.progress import progress_of_sweeps
 from recall.services import NotPossible
@@ -346,7 +347,7 @@ def test_a_sweep_takes_back_everything_in_as_few_calls_as_there_can_be(
             [{"timestamp": at, "senderId": "spammer", "type": "text", "payload": {"text": "buy"}} for at in timestamps],
         )
     sweep = request_sweep()
-    engine.send_recall(sweep.recalls.all()[0].pk)
+    send_due(sweep.application)
     progress = progress_of_sweeps([sweep])[sweep.pk]
     assert (progress.calls, progress.timestamps, progress.outcome) == (7, 36, "accepted")
     assert len(sandbox.calls("recall")) == 7

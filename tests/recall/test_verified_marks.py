@@ -15,8 +15,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from moderation.archive.models import Conversation, Message
-from recall.models import Recall, RecallBatch, RecallItem, RecallReason
+from recall.models import Recall, RecallItem, RecallReason
 from recall.sweeps import plan_sweep
+from tests.outbox.calls import make_batch
 
 FIRST = 1_795_000_000_000
 Make = Callable[..., Message]
@@ -39,7 +40,7 @@ def verified(moderator: Any, reason: RecallReason) -> Callable[..., Recall]:
             actor=moderator,
             reason=reason,
         )
-        batch = RecallBatch.objects.create(recall=recall, index=0, size=1, state=state)
+        batch = make_batch(recall, state=state)
         RecallItem.objects.create(
             recall=recall, batch=batch, position=0, timestamp=message.timestamp, verification=verification
         )

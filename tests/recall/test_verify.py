@@ -15,8 +15,12 @@ from moderation.applications.models import Application
 from moderation.archive.models import Conversation
 from moderation.audit.models import AuditEntry
 from moderation.goeasy.client import Group
-from recall import engine, limits, services, verify
-from recall.models import CallSlot, Circuit, Recall, RecallAttempt, RecallBatch, RecallItem
+from moderation.outbox import admission
+from moderation.outbox.models import Attempt, CallSlot, Circuit
+from moderation.outbox.sender import send_due
+from recall import services, verify
+from recall.models import Recall, RecallBatch, RecallItem
+from tests.outbox.calls import lease_ran_out, make_batch, set_state
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -85,11 +89,11 @@ def test_what_is_still_visible_after_an_acceptance_is_offered_again_and_the_firs
     assert services.can_retry(recall)
     assert services.retry_recall(recall, moderator) == 1
     assert set(seen(recall)) == {""}
-    engine.send_recall(recall.pk)
+    send_due(recall.application)
     assert verify.check_due() == verify.Checked(calls=1, gone=2)
     batch = batch_of(recall)
-    assert (batch.state, batch.settlement, batch.attempt_count) == ("accepted", "", 2)
-    assert RecallAttempt.objects.filter(batch=batch, outcome="accepted").count() == 2
+    assert (batch.state, batch.settlement, batch.call.attempt_count) == ("accepted", "", 2)
+    assert Attempt.objects.filter(call=batch.call, outcome="accepted").count() == 2
     recall.refresh_from_db()
     assert not services.can_retry(recall)
 
@@ -119,13 +123,13 @@ def test_an_unknown_one_is_not_sent_again_before_history_shows_that_it_had_no_ef
     with pytest.raises(services.NotPossible):
         services.retry_recall(recall, moderator)
     assert verify.check_due() == verify.Checked(calls=1, still_visible=3)
-    engine.send_recall(recall.pk)
+    send_due(recall.application)
     assert len(sandbox.calls("recall")) == 1
     services.retry_recall(recall, moderator)
-    engine.send_recall(recall.pk)
+    send_due(recall.application)
     assert (batch_of(recall).state, len(sandbox.calls("recall"))) == ("accepted", 2)
-    outcomes = RecallAttempt.objects.filter(batch__recall=recall).order_by("number").values_list("outcome", flat=True)
-    assert list(outcomes) == ["unknown", "accepted"]
+    attempts = Attempt.objects.filter(call__recall_batch__recall=recall).order_by("number")
+    assert list(attempts.values_list("outcome", flat=True)) == ["unknown", "accepted"]
 
 
 def test_one_message_that_is_left_at_a_timestamp_makes_it_still_visible(send: Any, messages: Any, sandbox: Any) -> None:
@@ -268,9 +272,9 @@ def test_looking_holds_one_of_the_applications_slots_and_gives_it_back(
 
 def test_nothing_is_looked_for_while_all_slots_are_taken(send: Any, messages: Any, application: Application) -> None:
     recall = send(messages(1))
-    limits.take_slots(application, "somebody else")
+    admission.take_slots(application, "somebody else")
     assert verify.check_due() == verify.Checked()
-    limits.release_slots("somebody else")
+    admission.release_slots("somebody else")
     assert verify.check_due() == verify.Checked(calls=1, gone=1)
     assert seen(recall) == ["gone"]
 
@@ -287,11 +291,9 @@ def test_an_application_whose_circuit_is_open_does_not_keep_others_waiting(
         actor=recall.actor,
         reason=recall.reason,
     )
-    RecallBatch.objects.create(
-        recall=of_ill, index=0, size=1, state="unknown", check_at=timezone.now() - timedelta(days=1)
-    )
-    circuit = limits.circuit_of(ill)
-    limits.open_circuit(circuit, Circuit.Reason.FAILING, "read_timeout")
+    make_batch(of_ill, state="unknown", check_at=timezone.now() - timedelta(days=1))
+    circuit = admission.circuit_of(ill)
+    admission.open_circuit(circuit, Circuit.Reason.FAILING, "read_timeout")
     assert verify.check_due() == verify.Checked(calls=1, gone=1)
 
 
@@ -326,10 +328,9 @@ def test_reconcile_finds_what_a_dead_process_left_open_and_what_history_proves_a
     gone, visible = send(timestamps[:2], ANSWER_LOST), send(timestamps[2:4], NO_ANSWER)
     lost = send(timestamps[4:])
     batch = batch_of(lost)
-    RecallAttempt.objects.filter(batch=batch).update(outcome="open", ended_at=None)
-    RecallBatch.objects.filter(pk=batch.pk).update(
-        state="sending", claimed_by="dead", lease_until=timezone.now() - timedelta(seconds=1)
-    )
+    Attempt.objects.filter(call=batch.call).update(outcome="open", ended_at=None)
+    set_state(lost.batches.all(), "sending")
+    lease_ran_out()
     calls = len(sandbox.calls("recall"))
     assert reconcile() == {
         "orphans": 1,
@@ -364,7 +365,7 @@ def test_reconcile_says_what_it_could_not_read_and_leaves_it_due(send: Any, mess
 
 def test_reconcile_ends_when_somebody_else_holds_all_slots(send: Any, messages: Any, application: Application) -> None:
     send(messages(1), ANSWER_LOST)
-    limits.take_slots(application, "somebody else")
+    admission.take_slots(application, "somebody else")
     found = reconcile()
     assert (found["calls"], found["gone"], found["unavailable"]) == (1, 0, 1)
 

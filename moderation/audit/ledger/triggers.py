@@ -97,11 +97,7 @@ def sqlite_install(table: str) -> tuple[str, ...]:
 
 
 def sqlite_remove(table: str) -> tuple[str, ...]:
-    names = [f"{table}_is_never_{what}" for what in ("updated", "deleted", "replaced")]
-    if table == "audit_auditentry":
-        # As the first version of the log named them.
-        names += [f"audit_entries_are_never_{what}" for what in ("updated", "deleted", "replaced")]
-    return tuple(f"DROP TRIGGER IF EXISTS {name}" for name in names)
+    return tuple(f"DROP TRIGGER IF EXISTS {table}_is_never_{what}" for what in ("updated", "deleted", "replaced"))
 
 
 STATEMENTS = {
@@ -111,26 +107,17 @@ STATEMENTS = {
 
 
 def _run(connection: BaseDatabaseWrapper, which: int) -> None:
-    # A migration that comes before another's table finds it absent.
-    present = set(connection.introspection.table_names())
     with connection.cursor() as cursor:
         for table in TABLES:
-            if table in present:
-                for statement in STATEMENTS[connection.vendor][which](table):
-                    cursor.execute(statement)
+            for statement in STATEMENTS[connection.vendor][which](table):
+                cursor.execute(statement)
 
 
 def install(apps: object, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    """Make the database refuse UPDATE, DELETE and TRUNCATE of the audit log (a migration's function)."""
+    """Make the database refuse UPDATE, DELETE and TRUNCATE of the audit log, as the migration does."""
     _run(schema_editor.connection, 0)
 
 
-def renew(apps: object, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    """Put the triggers as they are now in the place of those of an earlier version."""
-    remove(apps, schema_editor)
-    install(apps, schema_editor)
-
-
 def remove(apps: object, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    """The way back, for migrations and for emptying a test database."""
+    """The way back, for emptying a test database."""
     _run(schema_editor.connection, 1)

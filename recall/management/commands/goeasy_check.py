@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from moderation.applications.models import Application
 from moderation.audit.ledger.export import write_file
-from moderation.goeasy.client import Private, masked, send_body
+from moderation.goeasy.client import Private, prepare_send
 from moderation.goeasy.errors import InvalidCall
 from moderation.goeasy.wire import masked_key
 from recall.goeasy_check.assumptions import Result
@@ -99,7 +99,7 @@ class Command(BaseCommand):
     def dry_run(self, check: Check) -> None:
         """Show what would be sent, the key masked."""
         for number in range(1, MESSAGES + 1):
-            body = masked(send_body(appkey=check.application.appkey(), **check.message(number)))
+            body = prepare_send(**check.message(number)).shown(check.application.appkey())
             self.stdout.write(json.dumps(body, ensure_ascii=False))
         self.stderr.write(
             f"Dry run: to {check.application.rest_host} these {MESSAGES} messages would be sent, and then taken back; "

@@ -14,10 +14,12 @@ from django.core.management.base import BaseCommand
 from django.http import QueryDict
 
 from moderation.accounts.models import User
-from recall import engine, services
+from moderation.outbox.models import Attempt
+from moderation.outbox.recovery import recover_orphans
+from recall import services
+from recall.effect import send_now
 from recall.forms import RecallForm
-from recall.models import Recall, RecallAttempt, RecallBatch
-from recall.outcomes import recover_orphans
+from recall.models import Recall, RecallBatch
 
 ACCEPTED, REFUSED, BAD_INPUT, UNKNOWN = 0, 1, 2, 3
 
@@ -188,7 +190,7 @@ def is_text(value: str) -> bool:
 def send_to_the_end(recall: Recall) -> None:
     """Send the recall from this process and return when all of it is final, a worker that takes part included."""
     while True:
-        engine.send_recall(recall.pk, only=True)
+        send_now(recall)
         recall.refresh_from_db()
         if recall.is_final and not recall.batches.filter(state=RecallBatch.State.SENDING).exists():
             return
@@ -198,7 +200,7 @@ def send_to_the_end(recall: Recall) -> None:
 
 def as_document(recall: Recall) -> dict[str, Any]:
     """The recall as docs/interface.md's JSON. The numbers of outcomes count timestamps; `unsent` are those left."""
-    batches = list(recall.batches.order_by("index").prefetch_related("items", "attempts"))
+    batches = list(recall.batches.order_by("index").select_related("call").prefetch_related("items", "call__attempts"))
     sizes = dict.fromkeys(RecallBatch.State.values, 0)
     for batch in batches:
         sizes[batch.state] += batch.size
@@ -219,7 +221,7 @@ def as_document(recall: Recall) -> dict[str, Any]:
 def batch_document(batch: RecallBatch) -> dict[str, Any]:
     """One batch, with what its latest attempt brought."""
     attempts = list(batch.attempts.all())
-    latest = attempts[-1] if attempts else RecallAttempt()
+    latest = attempts[-1] if attempts else Attempt()
     return {
         "index": batch.index,
         "timestamps": [item.timestamp for item in sorted(batch.items.all(), key=lambda item: item.position)],

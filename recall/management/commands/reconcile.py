@@ -8,8 +8,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from moderation.outbox.recovery import recover_orphans
 from recall import verify
-from recall.outcomes import recover_orphans
 
 
 class Command(BaseCommand):

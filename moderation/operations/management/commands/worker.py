@@ -21,8 +21,9 @@ from moderation import registry
 from moderation.audit import jobs
 from moderation.audit.ledger.chain import Sealer
 from moderation.operations.readiness import migrations_problem
+from moderation.outbox.sender import worker_name
+from moderation.outbox.threads import stopping
 from moderation.registry import Loop
-from recall import engine
 
 log = logging.getLogger(__name__)
 
@@ -51,15 +52,15 @@ class Command(BaseCommand):
         # With an encoding that cannot be used, its first connection ends it with a sentence.
         if problem := problem_of_the_database():
             raise CommandError(problem)
-        name = engine.worker_name()
+        name = worker_name()
         loops = [queue_worker(f"{name}-{number}", interval) for number in range(max(1, applications))]
 
         def end(signum: int, frame: FrameType | None) -> None:
-            if engine.stopping.is_set():
+            if stopping.is_set():
                 # Told twice: what is under way is found open and called unknown.
                 sys.exit(1)
             log.info("worker %s: what is under way is finished, then it ends", name)
-            engine.stopping.set()
+            stopping.set()
             jobs.stopping.set()
             for loop in loops:
                 loop.running = False
@@ -127,7 +128,7 @@ def run_loops(loops: Sequence[Loop], worker: str) -> None:
     """Run loops of one thread for ever, each when it is due, whatever goes wrong."""
     now = time.monotonic()
     due = {loop: now if loop.at_once else now + loop.seconds for loop in loops}
-    while not engine.stopping.wait(max(0.0, min(due.values()) - time.monotonic())):
+    while not stopping.wait(max(0.0, min(due.values()) - time.monotonic())):
         for loop in loops:
             if due[loop] <= time.monotonic():
                 try:

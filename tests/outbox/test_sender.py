@@ -1,4 +1,4 @@
-"""The recall engine against a GoEasy over real HTTP: what was sent, what is recorded."""
+"""Recalls sent through the outbox to a GoEasy over real HTTP: what was sent, what is recorded."""
 
 from __future__ import annotations
 
@@ -16,36 +16,19 @@ from django.utils import timezone
 
 from moderation.archive.models import Conversation
 from moderation.audit.models import AuditEntry
-from moderation.goeasy.client import Recaller
 from moderation.goeasy.destinations import AllowedHosts
-from recall import engine, limits, outcomes, services
-from recall.models import CallSlot, Circuit, Evidence, Recall, RecallAttempt, RecallBatch, RecallItem
+from moderation.outbox import admission, recovery, results, retries, sender
+from moderation.outbox.claims import Claimer
+from moderation.outbox.models import Attempt, Call, CallSlot, Circuit
+from moderation.outbox.sender import send_due
+from moderation.outbox.threads import stopping
+from recall import services
+from recall.models import Evidence, Recall, RecallBatch, RecallItem
+from tests.outbox.calls import call_fields, lease_ran_out
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 FIRST = 1_700_000_000_000
-
-
-@pytest.fixture
-def request_recall(connected: Any, private: Conversation, moderator: Any, reason: Any) -> Callable[..., Recall]:
-    """A function that asks for a recall of the private conversation, to be sent at once."""
-
-    def request(count: int = 1, **fields: Any) -> Recall:
-        return services.request_recall(
-            **{
-                "conversation": private,
-                "actor": moderator,
-                "reason": reason,
-                "note": "a note",
-                "timestamps": [FIRST + number for number in range(count)],
-                "recaller": Recaller("support", {"name": "Support"}),
-                "submission": uuid.uuid4(),
-                "grace_seconds": 0,
-                **fields,
-            }
-        )
-
-    return request
 
 
 def states(recall: Recall) -> list[str]:
@@ -60,7 +43,7 @@ def test_45_timestamps_make_three_calls_with_the_documented_bodies(
     request_recall: Callable[..., Recall], sandbox: Any
 ) -> None:
     recall = request_recall(45)
-    engine.send_recall(recall.pk)
+    send_due(recall.application)
     recall.refresh_from_db()
     assert (recall.state, states(recall)) == ("finished", ["accepted"] * 3)
     bodies = sorted((call["body"] for call in sandbox.calls("recall")), key=lambda body: body["messages"][0])
@@ -87,7 +70,7 @@ def test_no_call_arrives_without_its_committed_intent(request_recall: Callable[.
         try:
             # The server's own connection: it sees only what is committed.
             seen.append(
-                RecallAttempt.objects.filter(outcome="open", batch__items__timestamp=first).exists()
+                Attempt.objects.filter(outcome="open", call__recall_batch__items__timestamp=first).exists()
                 and any(
                     entry.timestamps[0] == first
                     for entry in AuditEntry.objects.filter(recall=recall.pk, action="recall.sending")
@@ -97,7 +80,7 @@ def test_no_call_arrives_without_its_committed_intent(request_recall: Callable[.
             connection.close()
 
     sandbox.on_call = look
-    engine.send_recall(recall.pk)
+    send_due(recall.application)
     assert seen == [True] * 5
 
 
@@ -105,7 +88,7 @@ def test_every_step_leaves_an_audit_entry_with_the_response_code(
     request_recall: Callable[..., Recall],
 ) -> None:
     recall = request_recall(21)
-    engine.send_recall(recall.pk)
+    send_due(recall.application)
     assert sorted(actions(recall)) == [
         "recall.answered",
         "recall.answered",
@@ -123,7 +106,7 @@ def test_every_step_leaves_an_audit_entry_with_the_response_code(
 
 
 def test_the_key_is_in_no_row(request_recall: Callable[..., Recall], sandbox: Any) -> None:
-    engine.send_recall(request_recall(3).pk)
+    send_due(request_recall(3).application)
     for entry in AuditEntry.objects.all():
         assert sandbox.appkey not in json.dumps([entry.request, entry.detail, entry.response_content])
 
@@ -147,7 +130,7 @@ def test_the_log_commits_to_the_evidence_without_telling_what_it_is(
     recall = request_recall(3)
     # As evidence of an older version: without a salt.
     Evidence.objects.filter(item__timestamp=FIRST + 1).update(salt="", commitment="")
-    engine.send_recall(recall.pk)
+    send_due(recall.application)
     first, second = Evidence.objects.order_by("item__timestamp")
     told = AuditEntry.objects.get(action="recall.sending").detail["evidence"]
     assert first.commitment == hashlib.sha256((first.salt + texts[0]).encode()).hexdigest()
@@ -181,8 +164,8 @@ def test_what_the_archive_lacks_is_looked_up_in_history_for_evidence(
 def test_the_same_submission_twice_is_one_recall(request_recall: Callable[..., Recall], sandbox: Any) -> None:
     submission = uuid.uuid4()
     first, second = request_recall(submission=submission), request_recall(submission=submission)
-    engine.send_recall(first.pk)
-    engine.send_recall(second.pk)
+    send_due(first.application)
+    send_due(second.application)
     assert first == second
     assert len(sandbox.calls("recall")) == 1
 
@@ -203,14 +186,14 @@ def test_a_refused_key_stops_the_recall_at_that_call_and_the_rest_can_be_retried
 ) -> None:
     sandbox.set_faults([{"on": "recall", "kind": "refuse", "code": 401, "content": "Unauthorized"}])
     recall = request_recall(100)
-    engine.send_recall(recall.pk)
+    send_due(recall.application)
     recall.refresh_from_db()
     assert (recall.state, recall.stop_reason) == ("stopped", "key_refused")
     assert states(recall) == ["refused", *["pending"] * 4]
     assert len(sandbox.calls("recall")) == 1
     sandbox.clear_faults()
     services.retry_recall(recall, moderator)
-    engine.send_recall(recall.pk)
+    send_due(recall.application)
     recall.refresh_from_db()
     assert (recall.state, states(recall)) == ("finished", ["accepted"] * 5)
     first = recall.batches.get(index=0)
@@ -233,8 +216,8 @@ def test_a_lost_answer_is_unknown_and_is_never_sent_again(
 ) -> None:
     sandbox.set_faults([{"on": "recall", **fault, "times": 1}])
     recall = request_recall(1)
-    engine.send_recall(recall.pk)
-    engine.send_recall(recall.pk)
+    send_due(recall.application)
+    send_due(recall.application)
     recall.refresh_from_db()
     assert (recall.state, states(recall)) == ("finished", ["unknown"])
     assert actions(recall)[-1] == "recall.unanswered"
@@ -247,18 +230,18 @@ def test_a_read_time_out_is_unknown(request_recall: Callable[..., Recall], sandb
     settings.GOEASY_READ_TIMEOUT = 0.3
     sandbox.set_faults([{"on": "recall", "kind": "latency", "ms": 1500}])
     recall = request_recall(1)
-    engine.send_recall(recall.pk)
+    send_due(recall.application)
     assert states(recall) == ["unknown"]
 
 
 def test_a_refusal_is_refused_with_its_code(request_recall: Callable[..., Recall], sandbox: Any) -> None:
     sandbox.set_faults([{"on": "recall", "kind": "refuse", "code": 418, "content": "no tea", "times": 1}])
     recall = request_recall(41)
-    engine.send_recall(recall.pk)
+    send_due(recall.application)
     recall.refresh_from_db()
     assert recall.state == "finished"
     assert sorted(states(recall)) == ["accepted", "accepted", "refused"]
-    attempt = RecallAttempt.objects.get(batch__recall=recall, outcome="refused")
+    attempt = Attempt.objects.get(call__recall_batch__recall=recall, outcome="refused")
     assert (attempt.response_code, attempt.response_content) == (418, "no tea")
 
 
@@ -267,24 +250,24 @@ def test_what_goeasy_puts_off_is_sent_again_after_retry_after(
 ) -> None:
     sandbox.set_faults([{"on": "recall", "kind": "status", "status": 429, "retry_after": 0, "times": 2}])
     recall = request_recall(1)
-    engine.send_recall(recall.pk)
+    send_due(recall.application)
     assert states(recall) == ["accepted"]
-    outcomes = RecallAttempt.objects.filter(batch__recall=recall).order_by("number").values_list("outcome", flat=True)
-    assert list(outcomes) == ["refused", "refused", "accepted"]
+    attempts = Attempt.objects.filter(call__recall_batch__recall=recall).order_by("number")
+    assert list(attempts.values_list("outcome", flat=True)) == ["refused", "refused", "accepted"]
 
 
 def test_what_never_left_stays_unsent_and_stops_the_recall(
     request_recall: Callable[..., Recall], settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outcomes, "FIRST_WAIT", 0.001)
-    monkeypatch.setattr(limits, "PROBE_EVERY", 0.01)
+    monkeypatch.setattr(retries, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(admission, "PROBE_EVERY", 0.01)
     settings.GOEASY_REST_HOST = "http://127.0.0.1:9"
     recall = request_recall(21)
-    engine.send_recall(recall.pk)
+    send_due(recall.application)
     recall.refresh_from_db()
     assert (recall.state, recall.stop_reason) == ("stopped", "unreachable")
     assert states(recall) == ["pending", "pending"]
-    assert set(RecallAttempt.objects.values_list("outcome", flat=True)) == {"not_sent"}
+    assert set(Attempt.objects.values_list("outcome", flat=True)) == {"not_sent"}
 
 
 def test_a_host_that_is_not_allowed_stops_the_recall_at_once_and_the_rest_can_be_sent_when_it_is(
@@ -292,21 +275,21 @@ def test_a_host_that_is_not_allowed_stops_the_recall_at_once_and_the_rest_can_be
 ) -> None:
     allowed, settings.GOEASY_ALLOWED_HOSTS = settings.GOEASY_ALLOWED_HOSTS, AllowedHosts.parse("*.goeasy.io")
     recall = request_recall(21)
-    engine.send_recall(recall.pk)
+    send_due(recall.application)
     recall.refresh_from_db()
     assert (recall.state, recall.stop_reason, states(recall)) == ("stopped", "not_allowed", ["pending", "pending"])
-    attempt = RecallAttempt.objects.get()
+    attempt = Attempt.objects.get()
     assert (attempt.outcome, attempt.problem) == ("not_sent", "host_not_allowed")
     assert sandbox.calls("recall") == []
     # It says nothing of how GoEasy does.
-    assert not limits.circuit_of(recall.application).failures
+    assert not admission.circuit_of(recall.application).failures
     client.force_login(moderator)
     page = client.get(recall.get_absolute_url()).content.decode()
     assert "The key was not sent" in page
     assert "GOEASY_ALLOWED_HOSTS" in page
     settings.GOEASY_ALLOWED_HOSTS = allowed
     services.retry_recall(recall, moderator)
-    engine.send_recall(recall.pk)
+    send_due(recall.application)
     assert states(recall) == ["accepted", "accepted"]
 
 
@@ -316,14 +299,14 @@ def test_a_host_that_is_not_allowed_is_reported_even_while_goeasy_is_not_called(
 ) -> None:
     settings.GOEASY_ALLOWED_HOSTS = AllowedHosts.parse("*.goeasy.io")
     recall = request_recall(1)
-    circuit = limits.circuit_of(recall.application)
+    circuit = admission.circuit_of(recall.application)
     Circuit.objects.filter(pk=circuit.pk).update(
         opened_at=timezone.now(), reason=why, last_problem="read_timeout", failures=10, probe_at=timezone.now()
     )
-    engine.send_recall(recall.pk)
+    send_due(recall.application)
     recall.refresh_from_db()
     assert (recall.state, recall.stop_reason) == ("stopped", "not_allowed")
-    assert limits.circuit_of(recall.application).is_open
+    assert admission.circuit_of(recall.application).is_open
     assert sandbox.calls() == []
 
 
@@ -331,20 +314,20 @@ def test_before_its_time_nothing_leaves_and_it_can_be_called_off(
     request_recall: Callable[..., Recall], sandbox: Any, moderator: Any
 ) -> None:
     recall = request_recall(3, grace_seconds=60)
-    engine.send_recall(recall.pk)
+    send_due(recall.application)
     recall.refresh_from_db()
     assert recall.state == "waiting"
     assert services.cancel_recall(recall, moderator) == 3
     recall.refresh_from_db()
     assert (recall.state, states(recall)) == ("cancelled", ["cancelled"])
-    engine.send_recall(recall.pk)
+    send_due(recall.application)
     assert sandbox.calls("recall") == []
     assert actions(recall) == ["recall.requested", "recall.cancelled"]
 
 
 def test_what_was_sent_cannot_be_called_off(request_recall: Callable[..., Recall], moderator: Any) -> None:
     recall = request_recall(1)
-    engine.send_recall(recall.pk)
+    send_due(recall.application)
     with pytest.raises(services.NotPossible):
         services.cancel_recall(recall, moderator)
 
@@ -355,10 +338,10 @@ def test_an_attempt_that_a_dead_worker_left_open_is_called_unknown(
     recall = request_recall(1)
     Recall.objects.update(state="sending")
     recall.refresh_from_db()
-    assert len(engine.Turn(recall.application).claim(1)) == 1
-    assert outcomes.recover_orphans() == 0, "its lease still runs"
-    RecallBatch.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
-    assert outcomes.recover_orphans() == 1
+    assert len(Claimer(recall.application, "w").claim(1, is_idle=True)) == 1
+    assert recovery.recover_orphans() == 0, "its lease still runs"
+    lease_ran_out()
+    assert recovery.recover_orphans() == 1
     recall.refresh_from_db()
     assert (recall.state, states(recall)) == ("finished", ["unknown"])
     assert sandbox.calls("recall") == []
@@ -371,15 +354,15 @@ def test_an_answer_after_the_lease_takes_the_place_of_unknown(
     recall = request_recall(1)
     Recall.objects.update(state="sending")
     recall.refresh_from_db()
-    (claim,) = engine.Turn(recall.application).claim(1)
-    RecallBatch.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
-    outcomes.recover_orphans()
+    (claim,) = Claimer(recall.application, "w").claim(1, is_idle=True)
+    lease_ran_out()
+    recovery.recover_orphans()
     assert states(recall) == ["unknown"]
     with connected.client() as client:
-        answer = client.recall(target=recall.conversation.target, timestamps=claim.timestamps)
-    outcomes.record_results(limits.circuit_of(connected), [(claim, answer)])
+        answer = client.perform(claim.call.prepared)
+    results.record_results(admission.circuit_of(connected), [(claim, answer)])
     assert states(recall) == ["accepted"]
-    assert RecallAttempt.objects.get().response_code == 200
+    assert Attempt.objects.get().response_code == 200
     assert AuditEntry.objects.latest("pk").detail["late"] is True
 
 
@@ -398,7 +381,7 @@ def test_what_was_called_off_is_not_sent_again_when_goeasy_puts_a_call_off(
                 connection.close()
 
     sandbox.on_call = call_off
-    engine.send_recall(recall.pk)
+    send_due(recall.application)
     recall.refresh_from_db()
     assert (recall.state, states(recall)) == ("finished", ["refused", "cancelled", "cancelled"])
     assert len(sandbox.calls("recall")) == 1
@@ -407,15 +390,15 @@ def test_what_was_called_off_is_not_sent_again_when_goeasy_puts_a_call_off(
 def test_who_sends_again_is_recorded_and_has_every_attempt_anew(
     request_recall: Callable[..., Recall], sandbox: Any, make_user: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outcomes, "FIRST_WAIT", 0.001)
-    monkeypatch.setattr(limits, "PROBE_EVERY", 0.01)
+    monkeypatch.setattr(retries, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(admission, "PROBE_EVERY", 0.01)
     address, settings.GOEASY_REST_HOST = settings.GOEASY_REST_HOST, "http://127.0.0.1:9"
     recall = request_recall(1)
-    engine.send_recall(recall.pk)
+    send_due(recall.application)
     settings.GOEASY_REST_HOST = address
     sandbox.set_faults([{"on": "recall", "kind": "status", "status": 429, "retry_after": 0, "times": 3}])
     services.retry_recall(recall, make_user("lea", "lead"))
-    engine.send_recall(recall.pk)
+    send_due(recall.application)
     assert states(recall) == ["accepted"]
     told = AuditEntry.objects.filter(recall=recall.pk).order_by("pk").values_list("action", "actor")
     assert told[0] == ("recall.requested", "mo")
@@ -427,53 +410,56 @@ def test_a_worker_that_is_told_to_end_claims_nothing_more(
 ) -> None:
     settings.GOEASY_CONCURRENCY = 2
     recall = request_recall(400)
-    sandbox.on_call = lambda call: engine.stopping.set()
+    sandbox.on_call = lambda call: stopping.set()
     try:
-        engine.send_recall(recall.pk)
+        send_due(recall.application)
     finally:
-        engine.stopping.clear()
+        stopping.clear()
     recall.refresh_from_db()
     assert recall.state == "sending"
     assert set(states(recall)) == {"accepted", "pending"}
     sandbox.on_call = None
-    engine.send_recall(recall.pk)
+    send_due(recall.application)
     assert set(states(recall)) == {"accepted"}
 
 
-def test_a_call_that_breaks_a_rule_stops_the_recall_and_sends_nothing(
-    request_recall: Callable[..., Recall], sandbox: Any
+@pytest.mark.parametrize("body", ["", "{}", '{"appkey":"•••","messages":[1', '{"appkey":"BC-0","messages":[]}'])
+def test_a_call_that_cannot_be_sent_as_it_is_stops_the_recall_and_leaves_others_alone(
+    request_recall: Callable[..., Recall], sandbox: Any, body: str
 ) -> None:
     recall = request_recall(1)
-    # As only a hand in the database could leave it: three kilobytes, where the form takes two.
-    Recall.objects.update(recaller_data={"name": "x" * 3000})
-    engine.send_recall(recall.pk)
+    # As only a hand in the database could leave it.
+    Call.objects.update(body=body)
+    other = request_recall(1, timestamps=[FIRST + 7])
+    send_due(recall.application)
     recall.refresh_from_db()
     assert (recall.state, recall.stop_reason, states(recall)) == ("stopped", "invalid", ["pending"])
     assert AuditEntry.objects.get(action="recall.stopped").actor == "(worker)"
-    assert sandbox.calls("recall") == []
+    assert states(other) == ["accepted"]
+    assert [call["body"]["messages"] for call in sandbox.calls("recall")] == [[FIRST + 7]]
 
 
 def test_an_outcome_is_recorded_once_the_database_is_back(
     request_recall: Callable[..., Recall], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recall = request_recall(1)
-    record_outcome, failures = outcomes.record_outcome, [OperationalError("gone"), OperationalError("still gone")]
+    record_outcome, failures = results.record_outcome, [OperationalError("gone"), OperationalError("still gone")]
 
     def unreliable(*args: Any, **kwargs: Any) -> None:
         if failures:
             raise failures.pop()
         record_outcome(*args, **kwargs)
 
-    monkeypatch.setattr(outcomes, "record_outcome", unreliable)
-    engine.send_recall(recall.pk)
+    monkeypatch.setattr(results, "record_outcome", unreliable)
+    send_due(recall.application)
     assert states(recall) == ["accepted"]
 
 
 def test_a_recall_that_nobody_sends_is_found(request_recall: Callable[..., Recall]) -> None:
     recall = request_recall(1)
-    assert engine.due_recalls() == []
-    Recall.objects.update(not_before=timezone.now() - timedelta(seconds=30))
-    assert engine.due_recalls() == [recall]
+    assert recovery.overdue_applications() == []
+    Call.objects.update(not_before=timezone.now() - timedelta(seconds=30))
+    assert recovery.overdue_applications() == [recall.application]
 
 
 def test_two_senders_of_one_recall_share_it(request_recall: Callable[..., Recall], sandbox: Any) -> None:
@@ -481,11 +467,11 @@ def test_two_senders_of_one_recall_share_it(request_recall: Callable[..., Recall
 
     recall = request_recall(200)
     sandbox.set_faults([{"on": "recall", "kind": "latency", "ms": 20}])
-    senders = [threading.Thread(target=engine.send_recall, args=(recall.pk,)) for _ in range(2)]
-    for sender in senders:
-        sender.start()
-    for sender in senders:
-        sender.join()
+    threads = [threading.Thread(target=send_due, args=(recall.application,)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     sent = [timestamp for call in sandbox.calls("recall") for timestamp in call["body"]["messages"]]
     assert sorted(sent) == [FIRST + number for number in range(200)]
     assert set(states(recall)) == {"accepted"}
@@ -494,13 +480,13 @@ def test_two_senders_of_one_recall_share_it(request_recall: Callable[..., Recall
 def test_never_more_calls_at_once_than_set(request_recall: Callable[..., Recall], sandbox: Any, settings: Any) -> None:
     settings.GOEASY_CONCURRENCY = 3
     sandbox.set_faults([{"on": "recall", "kind": "latency", "ms": 100}])
-    engine.send_recall(request_recall(300).pk)
+    send_due(request_recall(300).application)
     assert 1 < max(call["in_flight"] for call in sandbox.calls("recall")) <= 3
 
 
 def test_no_more_calls_a_second_than_set(request_recall: Callable[..., Recall], sandbox: Any, settings: Any) -> None:
     settings.GOEASY_MAX_CALLS_PER_SECOND = 20.0
-    engine.send_recall(request_recall(100).pk)
+    send_due(request_recall(100).application)
     times = [call["at_ms"] for call in sandbox.calls("recall")]
     assert times[-1] - times[0] >= 4 * 50 - 20
 
@@ -508,15 +494,19 @@ def test_no_more_calls_a_second_than_set(request_recall: Callable[..., Recall], 
 def test_the_database_refuses_a_batch_that_is_no_batch(request_recall: Callable[..., Recall]) -> None:
     recall = request_recall(20)
     batch = recall.batches.get()
+
+    def another() -> Call:
+        return Call.objects.create(**call_fields(recall, 1, 1))
+
     for wrong in (
         lambda: RecallItem.objects.create(recall=recall, batch=batch, position=20, timestamp=FIRST + 99),
         lambda: RecallItem.objects.create(recall=recall, batch=batch, position=0, timestamp=FIRST + 99),
         lambda: RecallItem.objects.create(recall=recall, batch=batch, position=5, timestamp=FIRST),
-        lambda: RecallBatch.objects.create(recall=recall, index=1, size=21),
-        lambda: RecallBatch.objects.create(recall=recall, index=0, size=1),
+        lambda: RecallBatch.objects.create(call=another(), recall=recall, index=1, size=21),
+        lambda: RecallBatch.objects.create(call=another(), recall=recall, index=0, size=1),
         lambda: Recall.objects.filter(pk=recall.pk).update(state="stopped"),
         lambda: [
-            RecallAttempt.objects.create(batch=batch, number=number, started_at=timezone.now()) for number in (1, 2)
+            Attempt.objects.create(call=batch.call, number=number, started_at=timezone.now()) for number in (1, 2)
         ],
     ):
         with pytest.raises(IntegrityError), transaction.atomic():
@@ -527,21 +517,21 @@ def test_a_worker_that_stood_still_while_others_took_over_sends_nothing_more(
     request_recall: Callable[..., Recall], sandbox: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.GOEASY_CONCURRENCY = 1
-    monkeypatch.setattr(engine, "RENEW_EVERY", 0.05)
+    monkeypatch.setattr(sender, "RENEW_EVERY", 0.05)
     recall = request_recall(100)
 
     def take_over(call: dict[str, Any]) -> None:
         if len(sandbox.calls("recall")) != 2:
             return
         # The second call is under way and a third is ready: to others this worker seems dead.
-        RecallBatch.objects.filter(state="sending").update(lease_until=timezone.now() - timedelta(seconds=1))
-        assert outcomes.recover_orphans() == 2
+        lease_ran_out()
+        assert recovery.recover_orphans() == 2
         CallSlot.objects.update(held_by="somebody else")
         connection.close()
         time.sleep(0.5)
 
     sandbox.on_call = take_over
-    engine.send_recall(recall.pk)
+    send_due(recall.application)
     assert len(sandbox.calls("recall")) == 2
     # The answer that came late is learnt; what never left stays unknown until history tells.
     assert states(recall) == ["accepted", "accepted", "unknown", "pending", "pending"]
@@ -551,18 +541,18 @@ def test_a_worker_takes_the_slots_that_others_give_back(
     request_recall: Callable[..., Recall], sandbox: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.GOEASY_CONCURRENCY = 4
-    monkeypatch.setattr(engine, "RENEW_EVERY", 0.05)
+    monkeypatch.setattr(sender, "RENEW_EVERY", 0.05)
     sandbox.set_faults([{"on": "recall", "kind": "latency", "ms": 60}])
     recall = request_recall(400)
-    assert limits.take_slots(recall.application, "somebody else", most=3) == 3
+    assert admission.take_slots(recall.application, "somebody else", limit=3) == 3
 
     def give_back(call: dict[str, Any]) -> None:
         if len(sandbox.calls("recall")) == 3:
-            limits.release_slots("somebody else")
+            admission.release_slots("somebody else")
             connection.close()
 
     sandbox.on_call = give_back
-    engine.send_recall(recall.pk)
+    send_due(recall.application)
     in_flight = [call["in_flight"] for call in sandbox.calls("recall")]
     assert (max(in_flight[:3]), max(in_flight)) == (1, 4)
     assert not CallSlot.objects.exclude(held_by="").exists()

@@ -6,8 +6,8 @@ import pytest
 
 from moderation.goeasy.answers import Answer
 from moderation.goeasy.errors import GoEasyError, InvalidCall, NoAnswer, NotSent, Refused, Unclear
-from recall import limits, outcomes
-from recall.outcomes import FIRST_WAIT, LONGEST_WAIT, MAX_ATTEMPTS, Withdrawn, wait_before_retry
+from moderation.outbox import admission
+from moderation.outbox.retries import FIRST_WAIT, MAX_ATTEMPTS, MAX_WAIT, Withdrawn, wait_before_retry
 
 
 def refused(status: int, code: int | None = None, retry_after: float | None = None) -> Refused:
@@ -39,7 +39,7 @@ def test_what_surely_had_none_is_sent_again_a_bounded_number_of_times(error: GoE
     for tries in range(1, MAX_ATTEMPTS):
         wait = wait_before_retry(error, tries)
         assert wait is not None
-        assert 0 <= wait <= min(LONGEST_WAIT, FIRST_WAIT * 2**tries)
+        assert 0 <= wait <= min(MAX_WAIT, FIRST_WAIT * 2**tries)
     assert wait_before_retry(error, MAX_ATTEMPTS) is None
 
 
@@ -50,15 +50,15 @@ def test_the_waits_are_spread_over_the_whole_span() -> None:
     assert max(waits) > 0.9 * most
 
 
-@pytest.mark.parametrize(("named", "wait"), [(0.0, 0.0), (3.5, 3.5), (-4.0, 0.0), (86_400.0, LONGEST_WAIT)])
+@pytest.mark.parametrize(("named", "wait"), [(0.0, 0.0), (3.5, 3.5), (-4.0, 0.0), (86_400.0, MAX_WAIT)])
 def test_what_goeasy_names_is_kept_to_and_capped(named: float, wait: float) -> None:
     assert wait_before_retry(refused(503, retry_after=named), 1) == wait
 
 
 def test_no_wait_outlasts_a_lease() -> None:
-    assert LONGEST_WAIT < limits.LEASE
+    assert MAX_WAIT < admission.LEASE
 
 
 def test_what_was_claimed_and_not_tried_goes_at_once_and_does_not_count() -> None:
     assert wait_before_retry(Withdrawn("told to end"), MAX_ATTEMPTS + 5) == 0.0
-    assert outcomes.Withdrawn.kind == "withdrawn"
+    assert Withdrawn.kind == "withdrawn"

@@ -12,9 +12,12 @@ from django.utils import timezone
 
 from moderation.goeasy.answers import Answer
 from moderation.goeasy.errors import GoEasyError, NoAnswer, NotSent, Refused
-from recall import engine, limits, verify
-from recall.limits import FAILURES_TO_OPEN, PROBE_EVERY
-from recall.models import Circuit, Recall
+from moderation.outbox import admission
+from moderation.outbox.admission import FAILURES_TO_OPEN, PROBE_EVERY
+from moderation.outbox.models import Call, Circuit
+from moderation.outbox.sender import send_due
+from recall import verify
+from recall.models import Recall
 
 FIRST = 1_700_000_000_000
 SILENCE = NoAnswer("silence", kind="read_timeout")
@@ -26,12 +29,12 @@ def refused(status: int, code: int | None = None) -> Refused:
 
 @pytest.fixture
 def circuit(application: Any) -> Circuit:
-    return limits.circuit_of(application)
+    return admission.circuit_of(application)
 
 
 def fail(circuit: Circuit, *errors: GoEasyError) -> Circuit:
     for error in errors:
-        limits.note_failure(circuit, error)
+        admission.note_failure(circuit, error)
     circuit.refresh_from_db()
     return circuit
 
@@ -51,7 +54,7 @@ def test_a_refused_key_opens_it_at_once(circuit: Circuit, refusal: Refused) -> N
 
 def test_an_answer_ends_the_row(circuit: Circuit) -> None:
     fail(circuit, *[SILENCE] * 9)
-    limits.note_answer(circuit)
+    admission.note_answer(circuit)
     assert not fail(circuit, *[SILENCE] * 9).is_open
     # A refusal for what is in the call is an answer as well: GoEasy is well.
     assert fail(circuit, refused(400, 400)).failures == 0
@@ -69,7 +72,7 @@ def test_one_probe_is_let_through_in_five_seconds_whoever_asks(circuit: Circuit,
     probes = []
     for second in range(30):
         time_machine.move_to(start + timedelta(seconds=second), tick=False)
-        probes += [second for _worker in range(3) if limits.take_probe(circuit)]
+        probes += [second for _worker in range(3) if admission.take_probe(circuit)]
     assert PROBE_EVERY == 5
     assert probes == [5, 10, 15, 20, 25]
 
@@ -82,7 +85,7 @@ def test_of_two_workers_at_once_one_gets_the_probe(circuit: Circuit) -> None:
 
         def probe(start: threading.Barrier = start, taken: list[bool] = taken) -> None:
             start.wait()
-            taken.append(limits.take_probe(circuit))
+            taken.append(admission.take_probe(circuit))
             connection.close()
 
         threads = [threading.Thread(target=probe) for _ in range(2)]
@@ -95,22 +98,25 @@ def test_of_two_workers_at_once_one_gets_the_probe(circuit: Circuit) -> None:
 
 def test_an_answer_closes_it_and_what_waited_goes_at_once(circuit: Circuit, make_recall: Any) -> None:
     recall = make_recall([FIRST], state="sending")
-    recall.batches.update(next_attempt_at=timezone.now() + timedelta(minutes=5))
-    limits.note_answer(fail(circuit, *[SILENCE] * 10))
+    later = timezone.now() + timedelta(minutes=5)
+    Call.objects.update(not_before=later, tries=1)
+    not_begun = make_recall([FIRST + 1], grace=300)
+    admission.note_answer(fail(circuit, *[SILENCE] * 10))
     circuit.refresh_from_db()
     assert (circuit.is_open, circuit.failures, circuit.reason) == (False, 0, "")
-    assert recall.batches.get().next_attempt_at is None
+    assert recall.batches.get().call.not_before <= timezone.now()
+    assert not_begun.batches.get().call.not_before == not_begun.not_before, "its time has not come"
 
 
 @pytest.mark.django_db(transaction=True)
 def test_while_it_is_open_one_call_at_a_time_tries_and_the_rest_follows_an_answer(
     connected: Any, make_recall: Any, sandbox: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "PROBE_EVERY", 0.05)
+    monkeypatch.setattr(admission, "PROBE_EVERY", 0.05)
     recall = make_recall([FIRST + n for n in range(200)])
-    fail(limits.circuit_of(recall.application), *[refused(503)] * 10)
+    fail(admission.circuit_of(recall.application), *[refused(503)] * 10)
     sandbox.set_faults([{"on": "recall", "kind": "status", "status": 503, "times": 3}])
-    engine.send_recall(recall.pk)
+    send_due(recall.application)
     calls = sandbox.calls("recall")
     assert [call["in_flight"] for call in calls[:4]] == [1, 1, 1, 1]
     assert [call["http_status"] for call in calls[:4]] == [503, 503, 503, 200]
@@ -125,7 +131,7 @@ def test_with_nothing_to_send_history_is_read_to_try_it(
 ) -> None:
     recall = make_recall([FIRST], "unknown", state="finished")
     recall.batches.update(check_at=timezone.now())
-    circuit = fail(limits.circuit_of(recall.application), refused(401))
+    circuit = fail(admission.circuit_of(recall.application), refused(401))
     Circuit.objects.update(probe_at=None)
     if not well:
         sandbox.set_faults([{"on": "history", "kind": "refuse", "code": 401}])

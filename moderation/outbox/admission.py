@@ -1,8 +1,8 @@
 """How hard and how patiently an application's calls go to GoEasy, all workers and processes together.
 
-Slots bound the calls under way at once. The pace bounds the calls a second. The circuit holds everything back while
-GoEasy refuses the key or fails again and again; then one call at a time is tried. The rows are the truth here too:
-nothing is known of an application that another process does not see.
+Slots bound the calls under way at once. The pace bounds the calls a second, reads of history included. The circuit
+holds everything back while GoEasy refuses the key or fails again and again; then one call at a time is tried. The rows
+are the truth here too: nothing is known of an application that another process does not see.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from moderation.applications.models import Application
+from moderation.goeasy.client import Target
 from moderation.goeasy.errors import GoEasyError, NoAnswer, NotAllowed, NotSent, Refused
-from recall.models import CallSlot, Circuit, RecallBatch
+from moderation.outbox.models import Call, CallSlot, Circuit
 
 # A worker that has not renewed what it holds for so long is taken for dead (seconds).
 LEASE = 30.0
@@ -29,8 +30,8 @@ PROBE_EVERY = 5.0
 # Slots
 
 
-def take_slots(application: Application, owner: str, *, most: int | None = None) -> int:
-    """Take what is free of the application's GOEASY_CONCURRENCY slots for `owner`, `most` at most; return how many."""
+def take_slots(application: Application, owner: str, *, limit: int | None = None) -> int:
+    """Take what is free of the application's GOEASY_CONCURRENCY slots for `owner`, `limit` at most; return how many."""
     if CallSlot.objects.filter(application=application).count() < settings.GOEASY_CONCURRENCY:
         CallSlot.objects.bulk_create(
             [CallSlot(application=application, number=number) for number in range(settings.GOEASY_CONCURRENCY)],
@@ -40,8 +41,8 @@ def take_slots(application: Application, owner: str, *, most: int | None = None)
     free = CallSlot.objects.filter(
         Q(held_by="") | Q(held_until__lt=now), application=application, number__lt=settings.GOEASY_CONCURRENCY
     )
-    if most is not None:
-        free = free.filter(number__in=list(free.order_by("-number").values_list("number", flat=True)[:most]))
+    if limit is not None:
+        free = free.filter(number__in=list(free.order_by("-number").values_list("number", flat=True)[:limit]))
     return free.update(held_by=owner, held_until=now + timedelta(seconds=LEASE))
 
 
@@ -63,6 +64,12 @@ def is_being_sent(application: Application) -> bool:
 # The pace
 
 
+class PaceExceeded(NotSent):
+    """The next call may leave only later than somebody waits for it."""
+
+    kind = "paced"
+
+
 def reserve(circuit: Circuit, calls: int) -> list[datetime]:
     """When each of the next `calls` may leave: evenly, GOEASY_MAX_CALLS_PER_SECOND of them a second.
 
@@ -78,23 +85,38 @@ def reserve(circuit: Circuit, calls: int) -> list[datetime]:
     return [first + number * gap for number in range(calls)]
 
 
-def wait_for_pace(application: Application) -> None:
-    """Return when the next call may leave."""
+def wait_for_pace(application: Application, *, patience: float | None = None) -> None:
+    """Return when the next call may leave; who waits longer leaves first.
+
+    Raises PaceExceeded at once, and reserves nothing, when that takes longer than `patience` (seconds).
+    """
     if not settings.GOEASY_MAX_CALLS_PER_SECOND:
         return
     circuit = circuit_of(application)
     with transaction.atomic():
-        (at,) = reserve(Circuit.objects.select_for_update().get(pk=circuit.pk), 1)
+        circuit = Circuit.objects.select_for_update().get(pk=circuit.pk)
+        if patience is not None and seconds_ahead(circuit) > patience:
+            raise PaceExceeded("The calls of the next seconds are promised to others.")
+        (at,) = reserve(circuit, 1)
     time.sleep(max(0.0, (at - timezone.now()).total_seconds()))
 
 
-def room_in_pace(circuit: Circuit, room: int) -> int:
-    """How many of `room` calls may be promised now: as many as leave within the next second."""
+def seconds_ahead(circuit: Circuit) -> float:
+    """Seconds until the next call that nobody has reserved may leave; 0 when it may now."""
+    now = timezone.now()
+    return max(0.0, ((circuit.call_at or now) - now).total_seconds())
+
+
+def capacity_of_pace(circuit: Circuit, capacity: int, *, is_idle: bool) -> int:
+    """How many of `capacity` calls may be promised now: as many as leave within the next second.
+
+    With nothing under way (`is_idle`) one at least: who reads history must not keep everything else from leaving.
+    """
     per_second = settings.GOEASY_MAX_CALLS_PER_SECOND
     if not per_second:
-        return room
-    ahead = ((circuit.call_at or timezone.now()) - timezone.now()).total_seconds()
-    return max(0, min(room, int((1 - ahead) * per_second) or int(ahead <= 0)))
+        return capacity
+    ahead = seconds_ahead(circuit)
+    return max(0, min(capacity, max(int((1 - ahead) * per_second), int(is_idle or not ahead))))
 
 
 # The circuit
@@ -112,22 +134,22 @@ def take_probe(circuit: Circuit) -> bool:
     return bool(due.update(probe_at=now + timedelta(seconds=PROBE_EVERY)))
 
 
-def asks_history_first(circuit: Circuit) -> bool:
-    """Whether an open circuit is probed by reading history, which changes nothing, before any recall is sent.
+def probes_by_history(circuit: Circuit) -> bool:
+    """Whether an open circuit is probed by reading history, which changes nothing, before any call is sent.
 
-    After silence a recall that is sent to try would only be one more unknown, and with a refused key one more
-    refusal. After a 503, or where no connection is made, the recall itself may try: it surely has no effect.
+    After silence a call that is sent to try would only be one more unknown, and with a refused key one more
+    refusal. After a 503, or where no connection is made, the call itself may try: it surely has no effect.
     """
     return circuit.reason == Circuit.Reason.KEY_REFUSED or circuit.last_problem not in {"put_off", "not_sent"}
 
 
-def probe_by_history(application: Application, batch: RecallBatch) -> bool:
-    """Whether GoEasy answers a read of the batch's conversation with messages, or with anything but a refused key.
+def probe_by_history(application: Application, target: Target) -> bool:
+    """Whether GoEasy answers a read of `target`'s history with messages, or with anything but a refused key.
 
     Raises NotAllowed: then nothing was tried.
     """
-    target = batch.recall.conversation.target
     try:
+        wait_for_pace(application, patience=PROBE_EVERY)
         with application.client(read_timeout=PROBE_EVERY) as client:
             client.history(target=target, limit=1)
     except Refused as refusal:
@@ -144,11 +166,10 @@ def note_answer(circuit: Circuit) -> None:
     if not circuit.is_open and not circuit.failures:
         return
     Circuit.objects.filter(pk=circuit.pk).update(failures=0, last_problem="", opened_at=None, reason="", probe_at=None)
-    RecallBatch.objects.filter(
-        recall__application_id=circuit.application_id,
-        state=RecallBatch.State.PENDING,
-        next_attempt_at__gt=timezone.now(),
-    ).update(next_attempt_at=None)
+    now = timezone.now()
+    # Not what was never tried: its time has not come yet.
+    tried = Call.objects.filter(application=circuit.application_id, state=Call.State.WAITING, tries__gt=0)
+    tried.filter(not_before__gt=now).update(not_before=now)
 
 
 def note_failure(circuit: Circuit, error: GoEasyError) -> bool:

@@ -1,0 +1,47 @@
+"""What the task queue wakes a worker for. The rows are the truth; this only wakes (docs/adr/0001)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db.models import Q
+from django.utils import timezone
+from django_tasks_db.models import DBTaskResult
+
+try:
+    from django.tasks import task
+except ImportError:  # Django 5.2
+    from django_tasks import task  # type: ignore[no-redef]
+
+from moderation.applications.models import Application
+from moderation.outbox import recovery, sender
+
+
+@task()
+def send(application_id: int) -> None:
+    """Send what is due of one application."""
+    sender.send_due(Application.objects.get(pk=application_id))
+
+
+def wake(application: Application, at: datetime) -> None:
+    """Have a worker look at the application's calls when their time has come."""
+    send.using(run_after=at).enqueue(application.pk)
+
+
+def tidy() -> int:
+    """Call unknown what a dead worker left open, and queue anew what nobody is about to send; returns how many.
+
+    A task is lost with the worker that ran it: django-tasks-db leaves it running for ever.
+    """
+    recovery.recover_orphans()
+    lost = [application for application in recovery.overdue_applications() if not is_queued(application)]
+    for application in lost:
+        wake(application, timezone.now())
+    return len(lost)
+
+
+def is_queued(application: Application) -> bool:
+    """Whether a task that sends the application's calls waits for a worker now."""
+    arguments = {"args": [application.pk], "kwargs": {}}
+    waiting = DBTaskResult.objects.ready().filter(task_path=send.module_path, args_kwargs=arguments)
+    return waiting.filter(Q(run_after__isnull=True) | Q(run_after__lte=timezone.now())).exists()
