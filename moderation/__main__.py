@@ -11,7 +11,7 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "moderation.settings")
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
-    from django.db import DatabaseError
+    from django.db import Error as DatabaseError
 
     if sys.argv[1:2] in (["--version"], ["version"]):
         # Django's own answer would be the version of Django.
@@ -22,16 +22,14 @@ def main() -> None:
     except ImproperlyConfigured as problem:
         # A setting that cannot be used: its sentence helps, where in settings.py it was read does not.
         sys.exit(str(problem))
-    except DatabaseError:
-        from moderation.operations.readiness import migrations_problem
+    except DatabaseError as error:
+        from moderation.operations.readiness import database_problem
 
-        try:
-            message = migrations_problem()
-        except DatabaseError:
-            message = ""
-        if not message:
+        if not (message := database_problem(error)):
             raise
-        sys.exit(message)
+        # Status 2, as of every command that could not start: some use 1 for a broken log.
+        print(message, file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

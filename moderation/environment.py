@@ -1,7 +1,7 @@
 """Settings from the process's environment and from `.env`, and casts that parse their values.
 
 Ambiguous lines of `.env` are refused by number. Variables of the process override the file. Errors never repeat a
-secret value.
+secret, or another value that looks like a key.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,10 +18,14 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from moderation.characters import is_invisible
+
 MASK = "•••"
 LINE = re.compile(r"(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=[ \t]*(?P<value>.*)", re.DOTALL)
 SINGLE_QUOTED = re.compile(r"'(?P<text>[^']*)'\s*(#.*)?")
 DOUBLE_QUOTED = re.compile(r'"(?P<text>(?:[^"\\]|\\.)*)"\s*(#.*)?')
+# GoEasy's keys, and other text as long and as mixed as a key.
+KEY = re.compile(r"\b[A-Z]{2}-[0-9A-Za-z]{6,}|\b(?=[\w-]*[0-9])(?=[\w-]*[A-Za-z])[\w-]{16,}", re.ASCII)
 REFERENCE = re.compile(r"\$(\w+|\{\w+\})")
 
 
@@ -77,10 +82,15 @@ class Environment:
             if file:
                 text, source = self._read_secret(name, file), f"{name}_FILE"
         self.readings[name] = Reading(name, text, source, secret)
+        if secret and (sign := invisible_character(text)):
+            raise ImproperlyConfigured(
+                f"{name} cannot be used: it contains an invisible character (U+{ord(sign):04X}), perhaps copied "
+                "along. Type the value, or copy it from somewhere else."
+            )
         try:
             return cast(text)
         except (ValueError, ImproperlyConfigured) as problem:
-            raise ImproperlyConfigured(f"{name} cannot be used: {problem}") from None
+            raise ImproperlyConfigured(f"{name} cannot be used: {mask_keys(str(problem), text)}") from None
 
     def _source(self, name: str) -> str:
         return "environment" if name in self.in_process else ".env" if name in self.in_file else "default"
@@ -91,11 +101,32 @@ class Environment:
             raise ImproperlyConfigured(f"{name} and {name}_FILE are both set. Set only one of them.")
         try:
             # Paths are relative to the folder of .env.
-            return (self.folder / file).read_text(encoding="utf-8-sig").rstrip("\r\n")
+            text = (self.folder / file).read_text(encoding="utf-8-sig").rstrip("\r\n")
         except OSError as problem:
             raise ImproperlyConfigured(f"{name}_FILE cannot be used: {file}: {problem.strerror}.") from None
         except UnicodeDecodeError:
             raise ImproperlyConfigured(f"{name}_FILE cannot be used: {file} is not UTF-8 text.") from None
+        if not text.strip():
+            raise ImproperlyConfigured(f"{name}_FILE cannot be used: {file} is empty.")
+        return text
+
+
+def invisible_character(text: str) -> str:
+    """First character of `text` that is invisible, or looks like a space and is none; empty if there is none."""
+    for sign in text:
+        # Spaces other than the plain one, controls, and the braille pattern without a dot.
+        is_unprintable = unicodedata.category(sign) in {"Cc", "Cf", "Zl", "Zp", "Zs"} or sign == "\u2800"
+        if sign not in " \t\r\n" and (is_unprintable or is_invisible(sign)):
+            return sign
+    return ""
+
+
+def mask_keys(message: str, text: str) -> str:
+    """`message`, which says why `text` is refused, with anything in it that looks like a key masked."""
+    masked = message
+    for key in KEY.findall(text):
+        masked = re.sub(re.escape(key), MASK, masked, flags=re.IGNORECASE)
+    return masked if masked == message else f"{masked} It looks like a key and is not repeated here."
 
 
 def parse_file(file: Path) -> dict[str, str]:
@@ -193,6 +224,18 @@ def former_keys(text: str, *, debug: bool) -> list[str]:
             f"a key in it is too easy to guess: fewer than {MIN_KEY_LENGTH} characters, or than {MIN_KEY_CHARACTERS} "
             "distinct ones. Move it to FIELD_ENCRYPTION_KEY_FALLBACKS: it then opens stored keys and nothing else."
         ) from None
+
+
+def goeasy_key(text: str) -> str:
+    """A key of GoEasy; empty for none. Errors do not repeat it."""
+    if not text.isascii() or re.search(r"\s", text):
+        raise ValueError("a key has neither spaces nor letters beyond ASCII. Copy it again.")
+    return text
+
+
+def goeasy_keys(text: str) -> list[str]:
+    """Comma-separated keys of GoEasy. Errors do not repeat them."""
+    return [goeasy_key(key) for key in comma_separated(text)]
 
 
 def comma_separated(text: str) -> list[str]:

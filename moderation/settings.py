@@ -22,6 +22,8 @@ from moderation.environment import (
     comma_separated,
     email_config,
     former_keys,
+    goeasy_key,
+    goeasy_keys,
     key_seed,
     mount_path,
     number,
@@ -119,10 +121,10 @@ ALLOWED_HOSTS = read("ALLOWED_HOSTS", comma_separated, "localhost,127.0.0.1,[::1
 CSRF_TRUSTED_ORIGINS = read("CSRF_TRUSTED_ORIGINS", origins, "")
 
 # GoEasy: the application `default` (docs/architecture.md; docs/interface.md, "Environment")
-GOEASY_APPKEY = read("GOEASY_APPKEY", str, "", secret=True)
+GOEASY_APPKEY = read("GOEASY_APPKEY", goeasy_key, "", secret=True)
 GOEASY_ALLOWED_HOSTS = read("GOEASY_ALLOWED_HOSTS", AllowedHosts.parse, "*.goeasy.io")
 GOEASY_REST_HOST = read("GOEASY_REST_HOST", rest_host, "hangzhou")
-GOEASY_SECRET_KEYS = read("GOEASY_SECRET_KEY", comma_separated, "", secret=True)
+GOEASY_SECRET_KEYS = read("GOEASY_SECRET_KEY", goeasy_keys, "", secret=True)
 GOEASY_CONCURRENCY = read("GOEASY_CONCURRENCY", whole_number(1, 64), "8")
 GOEASY_MAX_CALLS_PER_SECOND = read("GOEASY_MAX_CALLS_PER_SECOND", number(0, 10_000), "0")
 GOEASY_CONNECT_TIMEOUT = read("GOEASY_CONNECT_TIMEOUT", number(0.1, 60), "5")

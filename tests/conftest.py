@@ -28,6 +28,8 @@ PASSWORD = "correct horse battery staple"
 def pytest_configure() -> None:
     # The real hasher is slow on purpose.
     django_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    # Otherwise every new `Client` reads all static files, which takes longer than the page under test.
+    django_settings.WHITENOISE_AUTOREFRESH = True
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -55,21 +57,34 @@ def django_db_modify_db_settings(
         connection.settings_dict.setdefault("TEST", {})["NAME"] = database["TEST"]["NAME"]
 
 
+# Their rows come from migrations and are the same for every test.
+KEPT_TABLES = {"django_content_type", "auth_permission"}
+
+
+def delete_all_rows(_test: TransactionTestCase) -> None:
+    """Empty the database after a test with real transactions, the audit log included, whose triggers would refuse.
+
+    Django's flush truncates every table, full or not, and makes all permissions anew: PostgreSQL takes seconds for it.
+    """
+    tables = connection.introspection.django_table_names(only_existing=True, include_views=False)
+    used = " UNION ALL ".join(
+        f"SELECT '{table}' WHERE EXISTS (SELECT 1 FROM {table})" for table in set(tables) - KEPT_TABLES
+    )
+    with connection.schema_editor() as editor, connection.cursor() as cursor:
+        triggers.remove(None, editor)
+        cursor.execute(used)
+        for (table,) in cursor.fetchall():
+            cursor.execute(f"DELETE FROM {table}")
+        if connection.vendor == "postgresql":
+            # Foreign keys are checked at the end, and until then no trigger can be made.
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        triggers.install(None, editor)
+
+
 @pytest.fixture(scope="session", autouse=True)
-def allow_truncating_the_audit_log() -> Iterator[None]:
-    """Tests with real transactions truncate every table at the end, which the audit log's triggers would refuse."""
+def delete_rows_after_transactional_tests() -> Iterator[None]:
     teardown = TransactionTestCase._fixture_teardown
-
-    def with_triggers_removed(self: TransactionTestCase) -> None:
-        with connection.schema_editor() as editor:
-            triggers.remove(None, editor)
-        try:
-            teardown(self)
-        finally:
-            with connection.schema_editor() as editor:
-                triggers.install(None, editor)
-
-    TransactionTestCase._fixture_teardown = with_triggers_removed  # type: ignore[method-assign]
+    TransactionTestCase._fixture_teardown = delete_all_rows  # type: ignore[method-assign]
     yield
     TransactionTestCase._fixture_teardown = teardown  # type: ignore[method-assign]
 

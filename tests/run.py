@@ -45,6 +45,8 @@ def main(engine: str, *arguments: str) -> int:
         "SECRET_KEY": "tests-only-" * 6,
         **dict.fromkeys((f"{name}_FILE" for name in SECRETS), ""),
         **dict.fromkeys(("SECRET_KEY_FALLBACKS", "FIELD_ENCRYPTION_KEY", "FIELD_ENCRYPTION_KEY_FALLBACKS"), ""),
+        # The tests' databases need not survive a power cut.
+        "PGOPTIONS": "-c synchronous_commit=off",
         "DATA_DIR": "data",
         **dict.fromkeys(("GOEASY_APPKEY", "GOEASY_SECRET_KEY", "MEDIA_ORIGINS"), ""),
         **dict.fromkeys(("AUDIT_CHECKPOINT_FILE", "AUDIT_CHECKPOINT_URL", "AUDIT_CHECKPOINT_STDOUT"), ""),

@@ -219,7 +219,8 @@ def test_pages_and_commands_work_behind_pgbouncer_in_transaction_mode(
         for page in pages * 3:
             print(page, client.get(page).status_code)
     """)
-    environment = {**os.environ, "DATABASE_URL": pgbouncer}
+    # PgBouncer takes no options for the server.
+    environment = {**os.environ, "DATABASE_URL": pgbouncer, "PGOPTIONS": ""}
     result = subprocess.run(
         [sys.executable, "manage.py", "shell", "--no-imports", "-c", code],
         cwd=console.ROOT,

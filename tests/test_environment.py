@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from moderation.environment import Environment, Reading, parse_file
+from moderation import settings
+from moderation.environment import (
+    Environment,
+    Reading,
+    boolean,
+    email_config,
+    mount_path,
+    number,
+    origins,
+    parse_file,
+    secure_url,
+    whole_number,
+)
 from tests import console
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -128,6 +144,70 @@ def manage(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     if not (folder / "manage.py").exists():
         console.copy(folder)
     return console.run(folder, *command)
+
+
+# Characters that are invisible, or look like a space and are none.
+INVISIBLE = (
+    "\x00\x1b\xa0\xad\u034f\u115f\u200b\u200d\u200e\u2028\u202e\u2060\u2800\u3000\u3164\ufe0f\ufeff\uffa0\U000e0041"
+)
+
+
+@pytest.mark.parametrize("sign", INVISIBLE, ids=lambda sign: f"U+{ord(sign):04X}")
+def test_a_secret_with_an_invisible_character_is_refused(tmp_path: Path, sign: str) -> None:
+    environment = Environment(tmp_path / ".env")
+    (tmp_path / "key").write_text(f"geh{sign}eim", encoding="utf-8")
+    with mock.patch.dict(os.environ, {"A_KEY_FILE": "key"}):
+        for read in (
+            lambda: environment.read("A_KEY", str, "", secret=True),
+            lambda: environment.read_exactly("A_KEY"),
+        ):
+            with pytest.raises(ImproperlyConfigured) as refusal:
+                read()
+            assert re.search(rf"^A_KEY cannot be used: .*\(U\+{ord(sign):04X}\)", str(refusal.value))
+            assert "eim" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("text", ["geheim", "ge heim", "gehéim", "密码", "ge\theim", "line\nline"])
+def test_a_secret_may_contain_visible_characters(tmp_path: Path, text: str) -> None:
+    environment = Environment(tmp_path / ".env")
+    (tmp_path / "key").write_text(text, encoding="utf-8")
+    with mock.patch.dict(os.environ, {"A_KEY_FILE": "key"}):
+        assert environment.read_exactly("A_KEY") == text
+
+
+CASTS = (
+    *(boolean, number(0, 1), whole_number(0, 1), origins, secure_url, mount_path, email_config),
+    *(settings.folder, settings.rest_host, settings.database_config, settings.public_keys, settings.AllowedHosts.parse),
+)
+KEYS = [
+    "BC-0123456789abcdef",
+    "Rest-fedcba9876543210",
+    "PC-abcdefgh",
+    "https://BC-0123456789abcdef",
+    "a1b2c3d4e5f6a7b8",
+]
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("cast", CASTS)
+def test_a_refused_value_that_looks_like_a_key_is_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cast: Callable[[str], Any], key: str
+) -> None:
+    monkeypatch.setenv("NAME", key)
+    try:
+        Environment(tmp_path / ".env").read("NAME", cast, "")
+    except ImproperlyConfigured as refusal:
+        assert str(refusal).startswith("NAME cannot be used: ")
+        assert not re.search("cdef|fedc|efgh|f6a7", str(refusal), re.IGNORECASE)
+
+
+@pytest.mark.parametrize("text", ["hangzhuo", "rest-hangzhou", "http://rest-hz.goeasy.io", "goeasy.example.com:99999"])
+def test_a_refused_value_that_does_not_look_like_a_key_is_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("NAME", text)
+    with pytest.raises(ImproperlyConfigured, match=re.escape(text.rpartition("/")[2].partition(":")[0])):
+        Environment(tmp_path / ".env").read("NAME", settings.rest_host, "")
 
 
 def test_a_database_path_can_have_special_characters(tmp_path: Path) -> None:

@@ -139,6 +139,29 @@ def test_an_unreadable_secret_file_is_named(tmp_path: Path) -> None:
     assert both == "SECRET_KEY and SECRET_KEY_FILE are both set. Set only one of them."
 
 
+@pytest.mark.parametrize("content", ["", "\n", " \r\n", "\ufeff"])
+def test_an_empty_secret_file_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "key").write_text(content, encoding="utf-8")
+    result = check(DEBUG="false", SECRET_KEY="", SECRET_KEY_FILE=str(tmp_path / "key"))
+    assert result.stderr == f"SECRET_KEY_FILE cannot be used: {tmp_path}/key is empty.\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("GOEASY_APPKEY", "BC-0123\u200b456789abcdef", "it contains an invisible character (U+200B)"),
+        ("GOEASY_APPKEY", "ВС-0123456789abcdef", "a key has neither spaces nor letters beyond ASCII"),
+        ("GOEASY_SECRET_KEY", "0123456789abcdef,fedcba 9876543210", "a key has neither spaces nor letters beyond"),
+        ("GOEASY_REST_HOST", "BC-0123456789abcdef", "“•••” is not a region"),
+    ],
+)
+def test_a_miscopied_key_prevents_the_start_and_is_not_repeated(name: str, value: str, message: str) -> None:
+    result = check(**{name: value})
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert result.stderr.startswith(f"{name} cannot be used: {message}")
+    assert not re.search("0123|cdef|9876", result.stderr)
+
+
 def test_all_files_are_in_data_dir(tmp_path: Path) -> None:
     unusual_folder = tmp_path / "a #strange? 100% folder"
     environment = {"DATA_DIR": str(unusual_folder), "DATABASE_URL": ""}

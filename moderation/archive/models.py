@@ -267,6 +267,17 @@ class Message(models.Model):
                 condition=models.Q(placed_at__isnull=False),
                 name="message_placed_by_arrival",
             ),
+            # The same for searches, and for a sender's page.
+            models.Index(
+                fields=["placed_at", "id"],
+                condition=models.Q(placed_at__isnull=False),
+                name="any_message_placed_by_arrival",
+            ),
+            models.Index(
+                fields=["sender_id", "placed_at", "id"],
+                condition=models.Q(placed_at__isnull=False),
+                name="sender_placed_by_arrival",
+            ),
             # What has arrived since a page was made.
             models.Index(fields=["conversation", "id"], name="message_by_arrival"),
             # Anything by its id, or by its time alone.

@@ -5,15 +5,19 @@ A message's place is its timestamp, or when it arrived, where its timestamp is n
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from operator import attrgetter
+from typing import Any, TypeVar
 
 from django.db.models import Count, Q, QuerySet
 
 from moderation.applications.models import Application
+from moderation.archive import moments
 from moderation.archive.models import Conversation, Message, Sender
 
 Key = tuple[int, int]
+Row = TypeVar("Row")
 
 
 def key_of(message: Message) -> str:
@@ -35,25 +39,57 @@ def page(
 ) -> list[Message]:
     """At most `limit` messages, oldest first: the first ones after a key, or the last ones before it or of all."""
     of_it = Message.objects.filter(conversation=conversation)
-    parts = ((of_it.filter(placed_at=None), "timestamp"), (of_it.filter(placed_at__isnull=False), "placed_at"))
-    messages = [message for part, field in parts for message in _page_by(field, part, before, after, limit)]
-    messages.sort(key=attrgetter("sort_time", "pk"))
-    return messages[:limit] if after is not None else messages[-limit:]
+    if after is None:
+        return newest(of_it, before=before, limit=limit)[::-1]
+    messages = [message for part, field in _by_place(of_it) for message in _following(part, field, after, limit)]
+    return sorted(messages, key=attrgetter("sort_time", "pk"))[:limit]
 
 
-def _page_by(
-    field: str, messages: QuerySet[Message], before: Key | None, after: Key | None, limit: int
-) -> QuerySet[Message]:
-    """`page()` of `messages` whose place is in `field`, in any order."""
-    if after is not None:
-        place, pk = after
-        # The plain comparison is what the index answers; the other one settles the millisecond.
-        messages = messages.filter(Q(**{f"{field}__gt": place}) | Q(id__gt=pk), **{f"{field}__gte": place})
-        return messages.order_by(field, "id")[:limit]
-    if before is not None:
-        place, pk = before
-        messages = messages.filter(Q(**{f"{field}__lt": place}) | Q(id__lt=pk), **{f"{field}__lte": place})
-    return messages.order_by(f"-{field}", "-id")[:limit]
+def newest(messages: QuerySet[Message], *, before: Key | None = None, limit: int, **span: int | None) -> list[Message]:
+    """The newest `limit` of `messages`, by their place, before a key and in a span; newest first."""
+    parts = (part for part, _field in newest_of_each(messages, before=before, **span))
+    return merged(parts, attrgetter("sort_time", "pk"), limit)
+
+
+def merged(parts: Iterable[QuerySet[Any, Row]], key: Callable[[Row], Any], limit: int) -> list[Row]:
+    """The first `limit` rows of the parts that `newest_of_each` returned; `key` is a row's place and id."""
+    return sorted((row for part in parts for row in part[:limit]), key=key, reverse=True)[:limit]
+
+
+def newest_of_each(
+    messages: QuerySet[Message], *, before: Key | None = None, since: int | None = None, until: int | None = None
+) -> list[tuple[QuerySet[Message], str]]:
+    """`messages` before a key and in a span of time (ms, ends included), newest first: those that stand at their
+    timestamp, and those that stand where they arrived, each with the field of their place. An index answers each.
+    """
+    parts = []
+    for part, field in _by_place(messages):
+        if since is not None:
+            part = part.filter(**{f"{field}__gte": since})
+        if until is not None:
+            part = part.filter(**{f"{field}__lte": until})
+        if before is not None:
+            place, pk = before
+            # The plain comparison is what the index answers; the other one settles the millisecond.
+            part = part.filter(Q(**{f"{field}__lt": place}) | Q(id__lt=pk), **{f"{field}__lte": place})
+        parts.append((part.order_by(f"-{field}", "-id"), field))
+    return parts
+
+
+def _by_place(messages: QuerySet[Message]) -> tuple[tuple[QuerySet[Message], str], ...]:
+    """The two parts of `messages`, and the field that each one's place is in."""
+    # No plausible time is later, even by the clock of another machine. An index of timestamps begins with such times,
+    # and a whole archive of them would be passed over at every search.
+    latest = int(time.time() * 1000) + 2 * moments.MAX_AHEAD
+    plausibly = messages.filter(placed_at=None, timestamp__lte=latest)
+    return (plausibly, "timestamp"), (messages.filter(placed_at__isnull=False), "placed_at")
+
+
+def _following(messages: QuerySet[Message], field: str, after: Key, limit: int) -> QuerySet[Message]:
+    """At most `limit` messages after a key, by the place in `field`."""
+    place, pk = after
+    messages = messages.filter(Q(**{f"{field}__gt": place}) | Q(id__gt=pk), **{f"{field}__gte": place})
+    return messages.order_by(field, "id")[:limit]
 
 
 def select(
@@ -68,11 +104,7 @@ def select(
     messages = Message.objects.filter(conversation=conversation)
     if sender is not None:
         messages = messages.filter(sender_id=sender)
-    if since is not None:
-        messages = messages.filter(timestamp__gte=since)
-    if until is not None:
-        messages = messages.filter(timestamp__lte=until)
-    return list(messages.order_by("-timestamp", "-id")[:limit])[::-1]
+    return newest(messages, since=since, until=until, limit=limit)[::-1]
 
 
 def sharing(conversation: Conversation, timestamps: Iterable[int]) -> dict[int, int]:

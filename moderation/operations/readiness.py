@@ -7,7 +7,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
-from django.db import connection
+from django.db import Error, OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 
@@ -23,6 +23,32 @@ def migrations_problem() -> str:
     if not (names := unapplied_migrations()):
         return ""
     return f"The database lacks {len(names)} migrations ({names[0]} first). Run: python manage.py migrate"
+
+
+def database_problem(error: Error) -> str:
+    """Message for a command that failed with `error`: the database is unreachable, not migrated or not usable now.
+
+    Empty for any other error, which is a bug.
+    """
+    if problem := _connection_problem():
+        return f"The database does not answer: {problem}"
+    if message := migrations_problem():
+        return message
+    return f"The database cannot be used now: {error}" if isinstance(error, OperationalError) else ""
+
+
+def _connection_problem() -> str:
+    """One line on why the database cannot be connected to; empty if it can."""
+    # Without the pool, whose error only says how long it waited.
+    probe = connection.copy()
+    probe.settings_dict["OPTIONS"].pop("pool", None)
+    try:
+        probe.ensure_connection()
+    except Error as problem:
+        return (str(problem).splitlines() or [""])[0]
+    finally:
+        probe.close()
+    return ""
 
 
 def static_files_problem() -> str:

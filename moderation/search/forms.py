@@ -29,9 +29,18 @@ class AnyOf(forms.MultipleChoiceField):
 
 
 class ConversationFilter(forms.Form):
-    """The list's filters; each takes several values. What cannot be understood narrows nothing."""
+    """The list's filters; each takes several values. What cannot be understood narrows nothing, but for `q`."""
 
-    q = forms.CharField(required=False, max_length=MAX_ID_LENGTH)
+    q = forms.CharField(
+        required=False,
+        max_length=MAX_ID_LENGTH,
+        error_messages={
+            "max_length": _(
+                "Nothing was searched for: this text has %(show_value)d characters, and a search at most "
+                "%(limit_value)d. Take a part of it."
+            )
+        },
+    )
     kind = forms.MultipleChoiceField(
         label=_("Kind"), choices=Kind.choices, required=False, widget=forms.CheckboxSelectMultiple
     )

@@ -13,9 +13,9 @@ from moderation.search.grams import MAX_GRAMS, Needle
 
 # What reads each index, by that alone; a migration makes them.
 FUNCTIONS = {"search_searchgrams": "search_messages_with", "search_sendergrams": "search_senders_with"}
-# The keys of rows as one parameter, however many; and where in a column a text is.
+# The keys of rows as one parameter, however many; and where in a column a text begins.
 KEYS = "SELECT unnest(%s::bigint[])"
-PLACE = "strpos({column}, %s)"
+POSITION = "strpos({column}, %s)"
 
 
 def keys(pks: Sequence[int]) -> Any:

@@ -12,9 +12,9 @@ from moderation.search.grams import MAX_GRAMS, Needle, grams_of
 
 # ruff: noqa: S608 - the only thing put into statements is names of indexes and of columns
 
-# The keys of rows as one parameter, however many; and where in a column a text is.
+# The keys of rows as one parameter, however many; and where in a column a text begins.
 KEYS = "SELECT value FROM json_each(%s)"
-PLACE = "instr({column}, %s)"
+POSITION = "instr({column}, %s)"
 
 
 def keys(pks: Sequence[int]) -> Any:

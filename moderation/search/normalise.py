@@ -41,7 +41,11 @@ def normalise(text: str) -> str:
 
 
 def squeeze(normalised: str) -> str:
-    """A normalised text without white space and signs (punctuation and symbols)."""
+    """A normalised text without white space and signs (punctuation and symbols).
+
+    Letters of a Hangul syllable that a sign kept apart stay apart. If they merged, a text that ends between them would
+    have letters that the whole text does not have, and the index would not find it.
+    """
     return normalised.translate(_WITHOUT_SIGNS)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from django.db import connection, models
@@ -15,6 +16,7 @@ from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import StrIndex
 
+from moderation.archive import timeline
 from moderation.archive.models import Message
 from moderation.archive.timeline import Key
 from moderation.search.grams import Needle, needle_of
@@ -50,9 +52,10 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Found:
-    """Where messages are that were found, newest first. `older`: the key to go on from, empty when there are no more.
+    """Where messages are that were found, newest first: their places in the timeline, and ids.
 
-    `looked_back_to` (ms) is told when the search ended for the time that it took, with more to look through.
+    `older` is the key to go on from, empty when there are no more. `looked_back_to` (ms) is set when the search ended
+    for the time that it took, with more to look through.
     """
 
     keys: list[Key] = field(default_factory=list)
@@ -61,7 +64,7 @@ class Found:
 
     def messages(self) -> list[Message]:
         """The messages, with their conversations; one query."""
-        pks = [pk for _timestamp, pk in self.keys]
+        pks = [pk for _place, pk in self.keys]
         messages = Message.objects.select_related("conversation__application").in_bulk(pks)
         return [messages[pk] for pk in pks if pk in messages]
 
@@ -89,8 +92,9 @@ def _among(candidates: list[int], wanted: Wanted, needle: Needle, before: Key | 
     if wanted == Wanted(text=wanted.text, loosely=wanted.loosely):
         return _page(_holding(candidates, needle, before, limit + 1), limit)
     holding = _holding(candidates, needle, before, len(candidates))
-    narrowed = _narrowed(wanted).filter(_rest(wanted), pk__in=_as_rows([pk for _timestamp, pk in holding]))
-    keys: list[Key] = list(narrowed.order_by("-timestamp", "-id").values_list("timestamp", "pk")[: limit + 1])
+    narrowed = _narrowed(wanted).filter(_rest(wanted), pk__in=_as_rows([pk for _place, pk in holding]))
+    parts = timeline.newest_of_each(narrowed, since=wanted.since, until=wanted.until)
+    keys: list[Key] = timeline.merged((part.values_list(field, "pk") for part, field in parts), tuple, limit + 1)
     return _page(keys, limit)
 
 
@@ -99,17 +103,18 @@ def _holding(candidates: list[int], needle: Needle, before: Key | None, most: in
 
     Written out: to build the statement takes longer than to run it. Texts are compared before messages are looked up.
     """
-    ids, place = engine().KEYS, engine().PLACE.format(column=needle.column)
-    earlier = "WHERE timestamp < %s OR (timestamp = %s AND id < %s)" if before else ""
+    ids, position = engine().KEYS, engine().POSITION.format(column=needle.column)
+    earlier = "WHERE place < %s OR (place = %s AND held < %s)" if before else ""
     values: list[Any] = [engine().keys(candidates), needle.text]
     if before:
         values += [before[0], *before]
     with connection.cursor() as cursor:
         cursor.execute(
             f"WITH holding AS MATERIALIZED (SELECT message_id AS held FROM {TABLE} "
-            f"WHERE message_id IN ({ids}) AND {place} > 0) "
-            f"SELECT timestamp, id FROM holding JOIN {MESSAGES} ON id = held {earlier} "
-            "ORDER BY timestamp DESC, id DESC LIMIT %s",
+            f"WHERE message_id IN ({ids}) AND {position} > 0), "
+            "placed AS (SELECT COALESCE(placed_at, timestamp) AS place, held "
+            f"FROM holding JOIN {MESSAGES} ON id = held) "
+            f"SELECT place, held FROM placed {earlier} ORDER BY place DESC, held DESC LIMIT %s",
             [*values, most],
         )
         keys: list[Key] = cursor.fetchall()
@@ -139,22 +144,18 @@ def _as_rows(pks: list[int]) -> RawSQL:
     return RawSQL(engine().KEYS, [engine().keys(pks)])  # noqa: S611 - one of two constants
 
 
-def _place(needle: Needle) -> StrIndex:
+def _position(needle: Needle) -> StrIndex:
     """Where in its text a message has what is searched for; 0 when it has not."""
     return StrIndex(F(f"searchtext__{needle.column}"), Value(needle.text))
 
 
 def _narrowed(wanted: Wanted) -> QuerySet[Message]:
-    """What an index of the messages answers."""
+    """What an index of the messages answers, besides the span of time."""
     messages = Message.objects.all()
     if wanted.conversations:
         messages = messages.filter(conversation__in=wanted.conversations)
     if wanted.senders:
         messages = messages.filter(sender_id__in=wanted.senders)
-    if wanted.since is not None:
-        messages = messages.filter(timestamp__gte=wanted.since)
-    if wanted.until is not None:
-        messages = messages.filter(timestamp__lte=wanted.until)
     return messages
 
 
@@ -172,26 +173,19 @@ def _rest(wanted: Wanted) -> Q:
     return rest
 
 
-def _before(key: Key | None, messages: QuerySet[Message]) -> QuerySet[Message]:
-    if key is None:
-        return messages
-    timestamp, pk = key
-    # The plain comparison is what the index answers; the other one settles the millisecond.
-    return messages.filter(timestamp__lte=timestamp).filter(Q(timestamp__lt=timestamp) | Q(id__lt=pk))
-
-
 def _look_through(wanted: Wanted, needle: Needle, before: Key | None, limit: int, parts: Sequence[int]) -> Found:
     """Ask one message after the other, newest first, until there is a page or the parts are through."""
     keys: list[Key] = []
     rest, messages = _rest(wanted), _narrowed(wanted)
     if needle.text:
-        messages, rest = messages.annotate(place=_place(needle)), rest & Q(place__gt=0)
+        messages, rest = messages.annotate(position=_position(needle)), rest & Q(position__gt=0)
     asked = Case(When(rest, then=1), default=0) if rest else Value(1, output_field=models.IntegerField())
-    messages = messages.order_by("-timestamp", "-id")
     looked_back_to = None
     for part in parts:
-        looked_at = list(_before(before, messages).values_list("timestamp", "pk", asked)[:part])
-        keys += [(timestamp, pk) for timestamp, pk, is_wanted in looked_at if is_wanted]
+        both = timeline.newest_of_each(messages, before=before, since=wanted.since, until=wanted.until)
+        rows_of_both = (some.values_list(field, "pk", asked) for some, field in both)
+        looked_at = timeline.merged(rows_of_both, itemgetter(0, 1), part)
+        keys += [(place, pk) for place, pk, is_wanted in looked_at if is_wanted]
         if len(keys) > limit:
             return _page(keys, limit)
         if len(looked_at) < part:

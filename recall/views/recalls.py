@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required, permission_required
-from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet, Sum
+from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet, Subquery, Sum
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -43,6 +43,9 @@ LIST_SIZE = 50
 CALLS_SHOWN = 50
 ITEMS_SHOWN = 50
 PACE_OVER = timedelta(seconds=10)
+# Fields that decide whether the page polls. It is read again, at most so often, if they change meanwhile.
+POLLING_FIELDS = ("state", "stop_reason", "finished_at", "check_at")
+MAX_READINGS = 3
 FILTERS = {"state": "state__in", "actor": "actor__in", "app": "application__in", "conversation": "conversation"}
 
 
@@ -117,12 +120,25 @@ def recall_detail(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
 
     `?whole=1`: all of it on one page that stays as it is, to be printed.
     """
-    recall = get_object_or_404(Recall.objects.select_related("conversation__application", "actor", "reason"), pk=pk)
-    context = _status(request, recall)
-    if request.htmx and request.GET.get("seen") == context["seen"]:
-        return HttpResponse(status=204)
     template = "recall/partials/_recall_status.html" if request.htmx else "recall/pages/recall.html"
-    return render(request, template, context | _calls(request, recall) | _items(request, recall))
+    for _reading in range(MAX_READINGS):
+        recall = get_object_or_404(_with_check_at(), pk=pk)
+        context = _status(request, recall)
+        if request.htmx and request.GET.get("seen") == context["seen"]:
+            return HttpResponse(status=204)
+        context |= _calls(request, recall) | _items(request, recall)
+        # If the recall ended between two of these queries, the page would mix old and new, and not poll again.
+        now = _with_check_at().filter(pk=pk).values_list(*POLLING_FIELDS).first()
+        if now == tuple(getattr(recall, name) for name in POLLING_FIELDS):
+            break
+    return render(request, template, context)
+
+
+def _with_check_at() -> QuerySet[Recall, Any]:
+    """Recalls with `check_at`, the time of the next history check of one of their calls."""
+    checked = RecallBatch.objects.filter(recall=OuterRef("pk"), check_at__isnull=False).order_by("check_at")
+    recalls = Recall.objects.select_related("conversation__application", "actor", "reason")
+    return recalls.annotate(check_at=Subquery(checked.values("check_at")[:1]))
 
 
 @login_required
@@ -130,7 +146,7 @@ def recall_detail(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
 @require_POST
 def recall_settle(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
     """A person's decision on calls of which nobody knows what became of them: send them again, or leave them."""
-    recall = get_object_or_404(Recall.objects.select_related("conversation__application", "actor", "reason"), pk=pk)
+    recall = get_object_or_404(_with_check_at(), pk=pk)
     form = DecisionForm(request.POST)
     if not form.is_valid():
         context = _status(request, recall) | _calls(request, recall) | _items(request, recall)
@@ -167,13 +183,14 @@ def sent_again(count: int) -> str:
 
 
 def _status(request: AuthenticatedRequest, recall: Recall) -> dict[str, Any]:
-    """Where the recall is, and what may be done about it now."""
+    """Where the recall is, and what may be done about it now. It comes from `_with_check_at()`."""
+    check_at: datetime | None = recall.check_at  # type: ignore[attr-defined]
     progress = progress_of([recall])[recall.pk]
     attempts = Attempt.objects.filter(call__recall_batch__recall=recall).aggregate(
         started=Count("pk"), ended=Count("ended_at")
     )
     states = Recall.State
-    history = history_of(recall.items.all(), recall.batches.all()) if recall.is_final else {}
+    history = history_of(recall.items.all(), recall.batches.all(), check_at) if recall.is_final else {}
     undecided = _undecided(recall)
     can_cancel = recall.state != states.FINISHED and "pending" in progress.batches
     can_retry = services.can_retry(recall)
@@ -215,15 +232,20 @@ def decisions_shown(
     }
 
 
-def history_of(items: QuerySet[RecallItem], batches: QuerySet[RecallBatch]) -> dict[str, Any]:
-    """What reading history after the calls showed of the messages, and when it is read next."""
+def history_of(
+    items: QuerySet[RecallItem], batches: QuerySet[RecallBatch], check_at: datetime | None
+) -> dict[str, Any]:
+    """What reading history after the calls showed of the messages, and when it is read next.
+
+    `check_at` is read first: then a page that stops polling shows nothing older.
+    """
     counted = items.exclude(verification="").order_by().values_list("verification").annotate(Count("pk"))
     # Slugs: a template cannot ask for "still visible".
     verified = {verification.replace(" ", "_"): number for verification, number in counted}
     return {
         "verified": verified,
         "verified_of": sum(verified.values()),
-        "check_at": batches.aggregate(at=Min("check_at"))["at"],
+        "check_at": check_at,
         # Looked for, and not found out: history could not be read, so far or in the end.
         "unread": batches.filter(LOOKED_FOR, check_at__isnull=False).exists(),
         "given_up": batches.filter(check_at__isnull=True, checks__gte=verify.MOST_CHECKS).exists(),

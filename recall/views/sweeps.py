@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required, permission_required
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Min, Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -186,9 +186,12 @@ def sweep_detail(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
 
 def _status(request: AuthenticatedRequest, sweep: Sweep) -> dict[str, Any]:
     """Where the sweep is, what may be done about it now, and one page of its recalls."""
+    # These decide whether the page polls, and are read first: what is read after them is as new, or newer.
+    states = Counter(dict(sweep.recalls.order_by().values_list("state").annotate(Count("pk"))))
+    batches = RecallBatch.objects.filter(recall__sweep=sweep)
+    check_at = batches.aggregate(at=Min("check_at"))["at"]
     progress = progress_of_sweeps([sweep])[sweep.pk]
     name_now = sender_names(sweep.application, [sweep.sender_id]).get(sweep.sender_id, "")
-    states = Counter(dict(sweep.recalls.order_by().values_list("state").annotate(Count("pk"))))
     first = sweep.recalls.select_related("reason").order_by("created_at", "pk")[0]
     waiting = states[STATES.WAITING] == states.total()
     live = bool(states[STATES.WAITING] + states[STATES.SENDING]) or "sending" in progress.batches
@@ -197,9 +200,8 @@ def _status(request: AuthenticatedRequest, sweep: Sweep) -> dict[str, Any]:
     only_needs = "needs" in request.GET
     recalls = sweep.recalls.select_related("conversation__application", "actor", "reason").order_by("created_at", "pk")
     found = list(_after(request.GET.get("after", ""), recalls.filter(needs) if only_needs else recalls))
-    batches = RecallBatch.objects.filter(recall__sweep=sweep)
     can_retry = sweeps.with_batches(sweep, MAY_BE_SENT_AGAIN).filter(state__in=RETRIED_FROM).exists()
-    history = {} if live else history_of(RecallItem.objects.filter(recall__sweep=sweep), batches)
+    history = {} if live else history_of(RecallItem.objects.filter(recall__sweep=sweep), batches, check_at)
     return {
         **history,
         "sweep": sweep,

@@ -65,7 +65,8 @@ SLOW = {
 
 @pytest.fixture(params=[PAGES, WEBHOOK], ids=["pages", "webhook"])
 def gunicorn(request: Any, application: Any) -> Iterator[Gunicorn]:
-    web = Gunicorn(database_url(), request.param)
+    # One process, so that every slow client occupies the same one.
+    web = Gunicorn(database_url(), (*request.param, "--workers", "1"))
     web.start()
     yield web
     web.end()
@@ -252,7 +253,7 @@ def nginx(folder: Path, pages: int, webhook: int) -> Iterator[int]:
 
 
 def test_the_documented_nginx_leads_to_both_and_keeps_slow_clients_to_itself(application: Any, tmp_path: Path) -> None:
-    pages, webhook = Gunicorn(database_url(), PAGES), Gunicorn(database_url(), WEBHOOK)
+    pages, webhook = (Gunicorn(database_url(), (*options, "--workers", "1")) for options in (PAGES, WEBHOOK))
     pages.start()
     webhook.start()
     try:

@@ -107,7 +107,7 @@ def check_archive(sender: Sender, sent: list[Delivery]) -> None:
 
 
 def test_through_kills_and_restarts_what_was_acknowledged_is_there_once(gunicorn: Gunicorn) -> None:
-    sent = make_deliveries(random.Random(20), 1_000)
+    sent = make_deliveries(random.Random(20), 500)
     troubles = [Gunicorn.kill_all, Gunicorn.roll, Gunicorn.kill_one, Gunicorn.kill_all]
     sender = send_through(gunicorn, sent, troubles)
     # GoEasy was switched on again by a person: what it gave up comes once more.

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from moderation.applications.models import Application
 from moderation.audit.models import Action, AuditEntry
 from moderation.outbox.models import Attempt
 from recall.models import Evidence, Recall
+from recall.views import recalls
 
 from .reviewing import press
 
@@ -159,6 +161,54 @@ def test_polling_answers_204_until_something_changes(signed_in: Client, make_rec
     assert "hx-trigger" not in last
 
 
+@pytest.mark.parametrize("headers", [{}, {"HX-Request": "true"}])
+def test_a_recall_that_ends_while_its_page_is_read_is_shown_as_it_ended(
+    signed_in: Client, make_recall: Callable[..., Recall], monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
+) -> None:
+    recall = make_recall([FIRST + n for n in range(25)], "accepted", state="sending")
+    progress_of = recalls.progress_of
+
+    def finish_after_reading(some: Sequence[Recall]) -> Any:
+        progress = progress_of(some)
+        recall.batches.update(state="accepted")
+        Recall.objects.update(state="finished", finished_at=timezone.now())
+        return progress
+
+    monkeypatch.setattr(recalls, "progress_of", finish_after_reading)
+    page = signed_in.get(recall.get_absolute_url(), headers=headers)
+    assert (page.context["recall"].state, page.context["progress"].sizes) == ("finished", {"accepted": 25})
+    assert ("<dt>Settled</dt>" in page.content.decode(), page.context["live"]) == (True, False)
+
+
+def test_a_recall_that_is_verified_while_its_page_is_read_is_shown_as_verified(
+    signed_in: Client, make_recall: Callable[..., Recall], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recall = make_recall([FIRST], "unknown", state="finished")
+    recall.batches.update(check_at=timezone.now())
+    progress_of = recalls.progress_of
+
+    def verify_after_reading(some: Sequence[Recall]) -> Any:
+        progress = progress_of(some)
+        recall.batches.update(check_at=None, checks=1, settlement="gone")
+        recall.items.update(verification="gone")
+        return progress
+
+    monkeypatch.setattr(recalls, "progress_of", verify_after_reading)
+    page = shown(signed_in, recall)
+    assert "the outcome is unknown" not in page
+    assert "hx-trigger" not in page
+
+
+def test_a_poll_updates_when_the_recall_was_settled(signed_in: Client, make_recall: Callable[..., Recall]) -> None:
+    recall = make_recall([FIRST], "accepted", state="sending")
+    assert "<dt>Settled</dt>" not in polled(signed_in, recall).content.decode()
+    Recall.objects.update(state="finished", finished_at=timezone.now())
+    part = polled(signed_in, recall).content.decode()
+    assert '<div id="recall-about" hx-swap-oob="innerHTML">' in part
+    assert "<dt>Settled</dt>" in part
+    assert 'id="recall-about"' in shown(signed_in, recall)
+
+
 def test_a_stopped_recall_is_watched_while_a_call_is_still_out(
     signed_in: Client, make_recall: Callable[..., Recall]
 ) -> None:
@@ -193,7 +243,7 @@ def test_a_large_recall_comes_in_pages_that_stay_small(
 ) -> None:
     times = [FIRST + number for number in range(5_000)]
     recall = make_recall(times, *["accepted"] * 200, "refused", state="sending")
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(21):
         page = signed_in.get(recall.get_absolute_url()).content
     assert len(page) < 150_000
     context = signed_in.get(recall.get_absolute_url(), {"call": 50, "from": FIRST + 50}).context

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -14,7 +14,8 @@ from pytest_django import DjangoAssertNumQueries
 
 from moderation.archive.models import Conversation, Sender
 from moderation.goeasy.client import Group
-from recall.models import Recall, Sweep
+from recall.models import Recall, RecallBatch, Sweep
+from recall.views import sweeps
 
 from .reviewing import confirm, press
 
@@ -221,6 +222,25 @@ def test_it_is_polled_until_nothing_changes_any_more(signed_in: Client, sweep: S
     changed = signed_in.get(address, {"seen": seen}, headers=htmx)
     assert changed.status_code == 200
     assert "<html" not in changed.content.decode()
+
+
+def test_a_sweep_that_ends_while_its_page_is_read_is_polled_again(
+    signed_in: Client, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    progress_of_sweeps = sweeps.progress_of_sweeps
+
+    def finish_after_reading(some: Sequence[Sweep]) -> Any:
+        progress = progress_of_sweeps(some)
+        RecallBatch.objects.update(state="accepted")
+        sweep.recalls.update(state="finished")
+        return progress
+
+    monkeypatch.setattr(sweeps, "progress_of_sweeps", finish_after_reading)
+    page = signed_in.get(sweep.get_absolute_url())
+    assert page.context["progress"].batches == {"pending": 2}
+    assert "hx-trigger" in page.content.decode()
+    seen = page.context["seen"]
+    assert signed_in.get(sweep.get_absolute_url(), {"seen": seen}, headers={"HX-Request": "true"}).status_code == 200
 
 
 def test_what_needs_a_person_can_be_shown_alone_and_sent_again(signed_in: Client, sweep: Sweep) -> None:

@@ -389,7 +389,20 @@ def test_postgresql_asks_the_index_even_about_what_is_frequent(group: Conversati
 def test_normalising_twice_is_normalising_once(text: str) -> None:
     once = normalise(text)
     assert normalise(once) == once
-    assert normalise(squeeze(once)) == squeeze(once)
+    assert squeeze(squeeze(once)) == squeeze(once)
+
+
+@given(first=WORDS, second=WORDS)
+def test_a_part_of_a_text_is_a_part_of_it_without_signs(first: str, second: str) -> None:
+    assert squeeze(first + second) == squeeze(first) + squeeze(second)
+
+
+@pytest.mark.parametrize("looked_for", ["ᄀ", "ᄀ:", "ᅡ", "ᄀ:ᅡ", "abᄀ"])
+def test_letters_of_a_syllable_with_a_sign_between_are_found_one_by_one(group: Conversation, looked_for: str) -> None:
+    write(group, "abᄀ:ᅡ")
+    assert [message.timestamp for message in found(looked_for)] == [FIRST]
+    assert [message.timestamp for message in found(looked_for, loosely=True)] == [FIRST]
+    assert not found("가") and not found("가", loosely=True)
 
 
 def test_normalising_makes_forms_of_a_character_one() -> None:

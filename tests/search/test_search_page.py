@@ -13,6 +13,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from moderation.applications.models import Application
 from moderation.archive.models import Conversation, Message
+from moderation.audit.models import Action, AuditEntry
 from moderation.desk.views import lists
 from moderation.goeasy.client import Group
 from moderation.search import normalise, query
@@ -75,6 +76,20 @@ def test_without_a_search_there_are_conversations_alone(
     # The link to more conversations leads to no messages, and that to older messages to no conversations.
     assert "hits" not in signed_in.get(reverse("conversations"), {"q": "g", "after": f"{FIRST + 1}-9999"}).context
     assert "page" not in signed_in.get(reverse("conversations"), {"q": "m", "before": f"{FIRST + 1}-9999"}).context
+
+
+def test_a_text_that_is_too_long_is_not_searched_for(
+    signed_in: Client, group: Conversation, make_message: Make
+) -> None:
+    make_message(group, FIRST)
+    page = signed_in.get(reverse("conversations"), {"q": "a" * 256})
+    assert "this text has 256 characters, and a search at most 255" in page.content.decode()
+    assert not page.context["with_conversations"]
+    assert "with_messages" not in page.context
+    assert not AuditEntry.objects.filter(action=Action.SEARCHED).exists()
+    page = signed_in.get(reverse("conversations"), {"q": "a" * 255})
+    assert page.context["with_messages"]
+    assert "Nothing was searched for" not in page.content.decode()
 
 
 def test_filters_take_several_values_and_combine(
@@ -189,9 +204,9 @@ def test_the_number_of_queries_does_not_grow_with_what_is_found(
     for number in range(30):
         group = Conversation.objects.open(application, Group(f"g{number}"))
         make_message(group, FIRST + number, senderId=f"u{number}")
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(21):
         signed_in.get(reverse("conversations"), {"q": "message"})
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(22):
         signed_in.get(reverse("sender", args=["default"]), {"id": "u1"})
 
 

@@ -116,6 +116,14 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='message',
+            index=models.Index(condition=models.Q(('placed_at__isnull', False)), fields=['placed_at', 'id'], name='any_message_placed_by_arrival'),
+        ),
+        migrations.AddIndex(
+            model_name='message',
+            index=models.Index(condition=models.Q(('placed_at__isnull', False)), fields=['sender_id', 'placed_at', 'id'], name='sender_placed_by_arrival'),
+        ),
+        migrations.AddIndex(
+            model_name='message',
             index=models.Index(fields=['conversation', 'id'], name='message_by_arrival'),
         ),
         migrations.AddIndex(

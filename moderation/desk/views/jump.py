@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.contrib.auth.decorators import login_required, permission_required
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Coalesce
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
@@ -98,4 +99,4 @@ def _messages(text: str) -> QuerySet[Message]:
     named = Q(message_id=text)
     if TIMESTAMP.fullmatch(text):
         named |= Q(timestamp=int(text))
-    return Message.objects.filter(named).order_by("-timestamp", "-id")
+    return Message.objects.filter(named).order_by(Coalesce("placed_at", "timestamp").desc(), "-id")

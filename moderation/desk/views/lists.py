@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from moderation.accounts.request_types import AuthenticatedRequest
 from moderation.applications.models import Application
+from moderation.archive import timeline
 from moderation.archive.events import Searched
 from moderation.archive.forms import ConversationForm
 from moderation.archive.messages import read
@@ -23,7 +24,6 @@ from moderation.archive.messages.shown import Shown
 from moderation.archive.models import Conversation, Kind, Message, Sender
 from moderation.archive.names import name_in, sender_names, titled, with_writers
 from moderation.archive.rows import in_parts
-from moderation.archive.timeline import read_key
 from moderation.audit.services import record
 from moderation.goeasy.client import MAX_ID_LENGTH
 from moderation.search import index, people, query
@@ -63,9 +63,11 @@ def conversation_list(request: AuthenticatedRequest) -> HttpResponse:
     """
     form = MessageFilter(request.GET)
     form.is_valid()
-    with_messages = bool(form.cleaned_data.get("q") or form.asks_for_messages) and "after" not in request.GET
-    with_conversations = not form.asks_for_messages and "before" not in request.GET
-    if form.cleaned_data.get("q") or form.asks_for_messages:
+    is_valid_text = "q" not in form.errors
+    is_search = is_valid_text and bool(form.cleaned_data.get("q") or form.asks_for_messages)
+    with_messages = is_search and "after" not in request.GET
+    with_conversations = is_valid_text and not form.asks_for_messages and "before" not in request.GET
+    if is_search:
         asked = {name: ", ".join(request.GET.getlist(name))[:500] for name in ("q", *MessageFilter.OF_MESSAGES)}
         about = {name: text for name, text in asked.items() if text}
         kind = "messages" if with_messages else "conversations"
@@ -113,7 +115,7 @@ def _with(request: AuthenticatedRequest, **changes: str) -> str:
 
 def _messages(request: AuthenticatedRequest, wanted: query.Wanted) -> dict[str, object]:
     """A page of the messages that are `wanted`, as the template of hits has it."""
-    found = query.find(wanted, before=read_key(request.GET.get("before", "")), limit=PAGE_SIZE)
+    found = query.find(wanted, before=timeline.read_key(request.GET.get("before", "")), limit=PAGE_SIZE)
     hits = [Hit(message, _pieces(read(message.raw), wanted)) for message in with_writers(found.messages())]
     return {
         "with_messages": True,
@@ -239,9 +241,7 @@ def sender_page(request: AuthenticatedRequest, slug: str) -> HttpResponse:
     record(Searched(actor=request.user.get_username(), page="sender", asked=asked))
     written = Message.objects.filter(sender_id=user_id, conversation__application=application)
     # Names are in the raw messages alone.
-    latest = list(
-        written.order_by("-timestamp", "-id").select_related("conversation").defer("recalled_raw")[:LOOKED_AT]
-    )
+    latest = timeline.newest(written.select_related("conversation").defer("recalled_raw"), limit=LOOKED_AT)
     conversations = Counter(message.conversation for message in latest).most_common(CONVERSATIONS_SHOWN + 1)
     # Those in which others wrote to this person, too.
     either = Q(user_a=user_id) | Q(user_b=user_id)
