@@ -76,8 +76,9 @@ def test_a_message_of_each_type_is_on_the_timeline_found_and_kept_as_evidence(
     assert f'value="{kind.name}"' in listed
     assert f"at={AT}" in listed
 
+    selected = client.get(reverse("conversation-select", args=[private.pk]), {"sender": message.sender_id}).json()
+    assert [row["text"] for row in selected["messages"]] == [shown.line()]
+
     recall = make_recall([AT])
     assert Evidence.objects.get().raw == message.raw
     assert escape(shown.line(160)) in markup(client.get(recall.get_absolute_url()))
-    selected = client.get(reverse("conversation-select", args=[private.pk]), {"sender": message.sender_id}).json()
-    assert [row["text"] for row in selected["messages"]] == [shown.line()]

@@ -12,8 +12,8 @@ from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
 from moderation.applications.models import Application
-from moderation.archive import views
 from moderation.archive.models import Conversation, Message
+from moderation.desk.views import lists
 from moderation.goeasy.client import Group
 from moderation.search import normalise, query
 from moderation.search.models import SearchProgress
@@ -106,7 +106,7 @@ def test_times_are_the_persons_own(signed_in: Client, moderator: Any, group: Con
 def test_pages_of_messages_follow_each_other(
     signed_in: Client, group: Conversation, make_message: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(views, "PAGE_SIZE", 4)
+    monkeypatch.setattr(lists, "PAGE_SIZE", 4)
     for number in range(11):
         make_message(group, FIRST + number // 3, payload={"text": f"offer {number}"})
     seen: list[str] = []
@@ -263,7 +263,7 @@ def test_a_senders_page_tells_names_times_places_and_what_was_recalled(
 def test_of_who_wrote_a_lot_the_latest_is_told(
     signed_in: Client, group: Conversation, make_message: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(views, "LOOKED_AT", 4)
+    monkeypatch.setattr(lists, "LOOKED_AT", 4)
     for number in range(6):
         make_message(group, FIRST + number, recalled=number == 0 or number == 5)
     page = signed_in.get(reverse("sender", args=["default"]), {"id": "user-a"})
