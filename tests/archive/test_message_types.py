@@ -17,6 +17,7 @@ from moderation.archive.messages.shown import MessageType, Words
 from moderation.archive.models import Conversation, Message
 from moderation.search import query
 from recall.models import Evidence, Recall
+from tests.markup import markup
 from tests.recall.conftest import make_recall  # noqa: F401 - a fixture
 
 Make = Callable[..., Message]
@@ -68,10 +69,10 @@ def test_a_message_of_each_type_is_on_the_timeline_found_and_kept_as_evidence(
 
     page = client.get(private.get_absolute_url(), {"at": AT})
     assert shown.template in {template.name for template in page.templates}
-    assert escape(shown.headline.split("\n")[0]) in page.content.decode()
+    assert escape(shown.headline.split("\n")[0]) in markup(page)
 
     assert query.find(query.Wanted(text=shown.searchable.split("\n")[0])).keys == [(AT, message.pk)]
-    listed = client.get(reverse("conversations"), {"type": kind.name}).content.decode()
+    listed = markup(client.get(reverse("conversations"), {"type": kind.name}))
     assert f'value="{kind.name}"' in listed
     assert f"at={AT}" in listed
 
@@ -80,4 +81,4 @@ def test_a_message_of_each_type_is_on_the_timeline_found_and_kept_as_evidence(
 
     recall = make_recall([AT])
     assert Evidence.objects.get().raw == message.raw
-    assert escape(shown.line(160)) in client.get(recall.get_absolute_url()).content.decode()
+    assert escape(shown.line(160)) in markup(client.get(recall.get_absolute_url()))

@@ -15,6 +15,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from recall.models import Recall
 from recall.views.recalls import LIST_SIZE
+from tests.markup import markup
 
 FIRST = 1_700_000_000_000
 
@@ -30,12 +31,12 @@ def listed(client: Client, **query: Any) -> list[Any]:
 
 
 def test_an_empty_list_says_what_to_do(signed_in: Client) -> None:
-    assert "Nothing has been recalled yet." in signed_in.get(reverse("recalls")).content.decode()
+    assert "Nothing has been recalled yet." in markup(signed_in.get(reverse("recalls")))
 
 
 def test_state_outcome_person_reason_and_size_are_shown(signed_in: Client, make_recall: Callable[..., Recall]) -> None:
     make_recall([FIRST + number for number in range(25)], "accepted", "unknown", state="finished", note="third time")
-    page = " ".join(signed_in.get(reverse("recalls")).content.decode().split())
+    page = " ".join(markup(signed_in.get(reverse("recalls"))).split())
     assert '<span class="pill unknown">unknown</span>' in page
     assert "third time" in page
     assert ">25</td>" in page
@@ -88,9 +89,9 @@ def test_pages_follow_each_other_without_gap_or_repetition(
 
 def test_the_way_back_to_the_newest_keeps_the_filters(signed_in: Client) -> None:
     address = reverse("recalls")
-    page = signed_in.get(f"{address}?state=waiting&state=stopped&actor=mo&after=x").content.decode()
+    page = markup(signed_in.get(f"{address}?state=waiting&state=stopped&actor=mo&after=x"))
     assert f'href="{address}?state=waiting&amp;state=stopped&amp;actor=mo"' in page
-    assert f'<a class="button" href="{address}?">' in signed_in.get(f"{address}?after=x").content.decode()
+    assert f'<a class="button" href="{address}?">' in markup(signed_in.get(f"{address}?after=x"))
 
 
 def test_the_number_of_queries_does_not_grow_with_the_list(
@@ -107,7 +108,7 @@ def test_an_auditor_reads_it_and_is_offered_nothing_to_do(
 ) -> None:
     make_recall([FIRST])
     client.force_login(auditor)
-    page = client.get(reverse("recalls")).content.decode()
+    page = markup(client.get(reverse("recalls")))
     assert reverse("recall-new") not in page
 
 

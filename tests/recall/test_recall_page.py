@@ -17,6 +17,7 @@ from moderation.audit.models import Action, AuditEntry
 from moderation.outbox.models import Attempt
 from recall.models import Evidence, Recall
 from recall.views import recalls
+from tests.markup import markup
 
 from .reviewing import press
 
@@ -30,7 +31,7 @@ def signed_in(client: Client, moderator: Any, application: Any) -> Client:
 
 
 def shown(client: Client, recall: Recall, **query: Any) -> str:
-    return " ".join(client.get(recall.get_absolute_url(), query).content.decode().split())
+    return " ".join(markup(client.get(recall.get_absolute_url(), query)).split())
 
 
 def polled(client: Client, recall: Recall, **query: Any) -> Any:
@@ -45,7 +46,7 @@ def test_a_waiting_recall_can_be_called_off(signed_in: Client, make_recall: Call
     assert 'hx-trigger="every 1s"' in page
     answer = press(signed_in, recall.get_absolute_url(), reverse("recall-cancel", args=[recall.pk]))
     assert answer.redirect_chain == [(recall.get_absolute_url(), 303)]
-    page = " ".join(answer.content.decode().split())
+    page = " ".join(markup(answer).split())
     assert "1 timestamp was called off." in page
     assert "GoEasy was asked nothing." in page
     assert "hx-trigger" not in page
@@ -151,11 +152,11 @@ def test_an_answer_in_html_is_shown_as_text(signed_in: Client, make_recall: Call
 def test_polling_answers_204_until_something_changes(signed_in: Client, make_recall: Callable[..., Recall]) -> None:
     recall = make_recall([FIRST + n for n in range(25)], "accepted", state="sending")
     first = polled(signed_in, recall)
-    assert "<html" not in first.content.decode()
+    assert "<html" not in markup(first)
     assert polled(signed_in, recall, seen=first.context["seen"]).status_code == 204
     recall.batches.filter(index=1).update(state="accepted")
     Recall.objects.update(state="finished")
-    last = polled(signed_in, recall, seen=first.context["seen"]).content.decode()
+    last = markup(polled(signed_in, recall, seen=first.context["seen"]))
     assert "GoEasy answered with success for all 25 timestamps." in last
     assert 'id="item-' in last
     assert "hx-trigger" not in last
@@ -220,7 +221,7 @@ def test_a_stopped_recall_is_watched_while_a_call_is_still_out(
 def test_what_was_refused_can_be_sent_again(signed_in: Client, make_recall: Callable[..., Recall]) -> None:
     recall = make_recall([FIRST], "refused", state="stopped", stop_reason="key_refused")
     answer = press(signed_in, recall.get_absolute_url(), reverse("recall-retry", args=[recall.pk]))
-    assert "1 call is being sent again." in answer.content.decode()
+    assert "1 call is being sent again." in markup(answer)
     recall.refresh_from_db()
     assert recall.state == "sending"
 
