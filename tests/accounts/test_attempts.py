@@ -65,11 +65,11 @@ def test_failures_with_many_names_do_not_delay_another_account(client: Client, m
     assert sign_in(client, PAGES[0], "mo", PASSWORD).status_code == 302
 
 
-@pytest.mark.parametrize(("page", "number_of_addresses"), [(PAGES[0], attempts.MAX_FROM_ANYWHERE), (PAGES[1], 10)])
+@pytest.mark.parametrize(("page", "number_of_addresses"), [(PAGES[0], attempts.MAX_PER_ACCOUNT), (PAGES[1], 10)])
 def test_guesses_from_many_addresses_do_not_lock_out_a_known_device(
     client: Client, lead: Any, page: str, number_of_addresses: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempts, "MAX_FROM_ANYWHERE", number_of_addresses)
+    monkeypatch.setattr(attempts, "MAX_PER_ACCOUNT", number_of_addresses)
     name = lead.get_username()
     assert sign_in(client, page, name, PASSWORD).status_code == 302
     client.post("/accounts/logout/")
