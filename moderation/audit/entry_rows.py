@@ -59,8 +59,8 @@ def rows_of(entry: AuditEntry, stored: Mapping[str, Any]) -> Iterator[Row]:
     """A row for each key of `stored`; of a changed row, one for each change."""
     event = EVENTS.get(entry.action)
     fields = {field.name: field for field in fields_of(event)} if event else {}  # type: ignore[arg-type]
-    known = [name for name in fields if name in stored]
-    for name in [*known, *(name for name in stored if name not in fields)]:
+    declared = [name for name in fields if name in stored]
+    for name in [*declared, *(name for name in stored if name not in fields)]:
         value, field = stored[name], fields.get(name)
         if field is None:
             yield Row(printable(name), shown(value), is_key=True)

@@ -143,7 +143,7 @@ def test_a_new_key_replaces_the_old_one_and_only_its_field_is_logged(admin: Clie
     assert "appkey" in message.lower()
 
 
-def test_a_key_that_a_new_secret_key_cannot_open_is_asked_for_again(
+def test_a_key_that_a_new_secret_key_cannot_decrypt_must_be_entered_again(
     admin: Client, second: Application, settings: Any
 ) -> None:
     page = address(second)
@@ -159,7 +159,7 @@ def test_a_subscribe_only_key_is_kept_with_a_warning(admin: Client, second: Appl
     assert second.appkey() == "BS-0123456789abcdef"
 
 
-def test_a_common_key_is_kept_without_one(admin: Client, second: Application) -> None:
+def test_a_common_key_is_kept_without_a_warning(admin: Client, second: Application) -> None:
     page = admin.post(address(second), form(new_appkey=APPKEY), follow=True).content.decode()
     assert "can only subscribe" not in page
 
@@ -173,7 +173,7 @@ def test_a_key_that_was_not_copied_whole_is_refused(admin: Client, second: Appli
     assert second.appkey() == APPKEY
 
 
-def test_what_the_environment_configures_is_shown_and_cannot_be_changed(
+def test_settings_from_the_environment_are_shown_and_cannot_be_changed(
     admin: Client, application: Application, settings: Any
 ) -> None:
     settings.GOEASY_SECRET_KEYS = ["0123456789abcdef"]
@@ -191,7 +191,7 @@ def test_what_the_environment_configures_is_shown_and_cannot_be_changed(
         assert after[name] == before[name]
 
 
-def test_default_is_changed_here_while_the_environment_has_no_key(admin: Client, settings: Any) -> None:
+def test_the_default_application_can_be_changed_while_the_environment_has_no_key(admin: Client, settings: Any) -> None:
     settings.GOEASY_APPKEY = ""
     # A test with real transactions may have emptied the database before.
     default = Application.objects.get_or_create(slug="default", defaults={"name": "GoEasy"})[0]
@@ -284,7 +284,7 @@ def test_hosts_of_attachments_are_origins_and_a_change_of_them_is_recorded(admin
         "'unsafe-inline'",
     ],
 )
-def test_what_is_no_origin_is_named(admin: Client, second: Application, origin: str) -> None:
+def test_an_invalid_origin_is_named_in_the_error(admin: Client, second: Application, origin: str) -> None:
     page = admin.post(address(second), form(media_origins=f"https://good.example.com {origin}"))
     assert f"“{origin}” is not an origin." in html.unescape(page.content.decode())
     second.refresh_from_db()
@@ -348,7 +348,7 @@ DEEP = "[" * 2_000 + "]" * 2_000
     ],
     ids=["half a surrogate pair", "a deep member", "deep"],
 )
-def test_a_message_made_to_hurt_is_shown_as_text(admin: Client, messages: list[Any], raw: str, text: str) -> None:
+def test_a_hostile_message_is_shown_as_text(admin: Client, messages: list[Any], raw: str, text: str) -> None:
     type(messages[0]).objects.filter(pk=messages[0].pk).update(raw=raw, recalled_raw=raw)
     response = admin.get(reverse("admin:archive_message_change", args=[messages[0].pk]))
     assert response.status_code == 200

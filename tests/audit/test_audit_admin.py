@@ -97,7 +97,7 @@ def test_the_newest_comes_first(reader: Client) -> None:
     assert listed(reader) == numbers[::-1]
 
 
-def test_pages_are_found_by_key_in_both_directions(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pages_are_selected_by_key_in_both_directions(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AuditEntryAdmin, "list_per_page", 2)
     numbers = [entry().pk for _ in range(5)][::-1]
     seen, url, pages = [], LIST, 0
@@ -126,13 +126,13 @@ def test_links_between_pages_keep_the_filters(reader: Client, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("cursor", ["x", "0", "-1", "99999999999999999999999", "1; DROP TABLE"])
-def test_a_page_that_begins_nowhere_is_the_newest(reader: Client, cursor: str) -> None:
+def test_an_invalid_cursor_shows_the_newest_page(reader: Client, cursor: str) -> None:
     number = entry().pk
     assert listed(reader, before=cursor) == [number]
     assert listed(reader, after=cursor) == [number]
 
 
-def test_nothing_counts_skips_or_makes_distinct(reader: Client) -> None:
+def test_the_list_uses_no_count_offset_or_distinct(reader: Client) -> None:
     for _ in range(3):
         entry(timestamps=[1767323045123] * 20, request={"messages": []}, detail={"note": "x"})
     query = {"other_actors": "mo", "response_code": ["none"], "conversation": "user-a", "app": ["default"]}
@@ -176,9 +176,9 @@ def test_an_index_has_each_filter_in_the_lists_order_with_and_without_a_span_of_
     for page in ({}, {"before": last.pk}):
         with CaptureQueriesContext(connection) as queries:
             reader.get(LIST, {**query, **span, **page})
-        found = [q["sql"] for q in queries.captured_queries if "ORDER BY 1 DESC, 2 DESC LIMIT 101" in q["sql"]]
-        assert found
-        for sql in found:
+        statements = [q["sql"] for q in queries.captured_queries if "ORDER BY 1 DESC, 2 DESC LIMIT 101" in q["sql"]]
+        assert statements
+        for sql in statements:
             assert not sorts(sql), sql
 
 
@@ -190,7 +190,7 @@ def sorts(sql: str) -> bool:
 
 
 @only_sqlite
-def test_the_test_would_see_what_is_sorted() -> None:
+def test_a_sort_is_detected() -> None:
     assert sorts("SELECT id FROM audit_auditentry ORDER BY latency_ms")
     assert sorts("SELECT id FROM audit_auditentry WHERE actor = 'mo' ORDER BY id DESC LIMIT 101")
 
@@ -349,7 +349,7 @@ def test_an_entry_is_readable(reader: Client) -> None:
     assert f"?recall={recall}" in page
 
 
-def test_steps_of_a_long_recall_that_are_not_shown_are_told_of(reader: Client) -> None:
+def test_a_long_recall_says_which_steps_are_not_shown(reader: Client) -> None:
     recall = uuid4()
     steps = [entry(recall=recall, batch=number).pk for number in range(12)]
 
@@ -382,8 +382,8 @@ def test_the_way_back_from_an_entry_leads_to_the_list_as_it_was(reader: Client) 
     for _step in range(3):
         page = reader.get(address).content.decode()
         assert f'href="{LIST}?response_code=200&amp;response_code=401&amp;conversation="' in page
-        if found := re.search(r'href="([^"]+)"\s+rel="prev"', page):
-            address = unescape(found[1])
+        if link := re.search(r'href="([^"]+)"\s+rel="prev"', page):
+            address = unescape(link[1])
     # From elsewhere there is no list to go back to.
     page = reader.get(address.partition("?")[0]).content.decode()
     assert re.search(rf'href="{LIST}">\s*Audit log<', page)
@@ -391,16 +391,16 @@ def test_the_way_back_from_an_entry_leads_to_the_list_as_it_was(reader: Client) 
 
 def test_a_page_beyond_the_end_says_so_and_leads_back(reader: Client) -> None:
     oldest, newest = entry().pk, entry().pk
-    for query, told in (({"before": oldest}, "nothing older"), ({"after": newest}, "nothing newer")):
+    for query, end in (({"before": oldest}, "nothing older"), ({"after": newest}, "nothing newer")):
         page = reader.get(LIST, {**query, "other_actors": "mo"}).content.decode()
-        assert f"There is {told}." in page
+        assert f"There is {end}." in page
         assert "Nothing is here yet." not in page
-        found = re.search(r'href="([^"]+)">To the first page<', page)
-        assert found
-        assert len(reader.get(LIST + unescape(found[1])).context["cl"].result_list) == 2
+        link = re.search(r'href="([^"]+)">To the first page<', page)
+        assert link
+        assert len(reader.get(LIST + unescape(link[1])).context["cl"].result_list) == 2
 
 
-def test_looking_only_at_an_exports_head_takes_nothing_away_and_records_nothing(reader: Client) -> None:
+def test_a_head_request_for_an_export_records_nothing(reader: Client) -> None:
     entry()
     address = reverse("admin:audit_auditentry_export")
     answer = reader.head(f"{address}?format=csv")
@@ -411,14 +411,14 @@ def test_looking_only_at_an_exports_head_takes_nothing_away_and_records_nothing(
 
 
 @pytest.mark.parametrize("app", ["default", "deleted", ""])
-def test_an_entry_says_which_conversation_leads_to_its_entries(reader: Client, application: Any, app: str) -> None:
+def test_an_entry_links_to_the_entries_of_its_conversation(reader: Client, application: Any, app: str) -> None:
     shown = entry(app=app, conversation={"kind": "group", "group_id": "a/b & c:d 🎉"})
     noise = entry(app="default", conversation=PAIR)
     entry(app="elsewhere", conversation={"kind": "group", "group_id": "a/b & c:d 🎉"})
     page = reader.get(reverse("admin:audit_auditentry_change", args=[shown.pk])).content.decode()
-    found = re.search(r'href="([^"]+\?conversation=[^"]+)"', page)
-    assert found
-    numbers = [each.pk for each in reader.get(found[1].replace("&amp;", "&")).context["cl"].result_list]
+    link = re.search(r'href="([^"]+\?conversation=[^"]+)"', page)
+    assert link
+    numbers = [each.pk for each in reader.get(link[1].replace("&amp;", "&")).context["cl"].result_list]
     assert numbers[-1] == shown.pk
     assert noise.pk not in numbers
     assert app == "" or len(numbers) == 1
@@ -431,7 +431,7 @@ def test_an_entry_of_an_action_unknown_to_this_version_is_shown(reader: Client) 
 
 
 @pytest.mark.parametrize("number", ["99999999", "x", "99999999999999999999999"])
-def test_an_entry_that_does_not_exist_is_not_found(reader: Client, number: str) -> None:
+def test_an_entry_that_does_not_exist_is_404(reader: Client, number: str) -> None:
     assert reader.get(f"{LIST}{number}/change/").status_code == 404
 
 
@@ -459,10 +459,10 @@ def test_the_export_honours_the_filters(reader: Client, log: dict[str, int]) -> 
     lines = b"".join(response).decode().splitlines()
     wanted = [log["accepted"], log["refused"]]
     assert [json.loads(line)["seq"] for line in lines] == [AuditEntry.objects.get(pk=pk).seal.seq for pk in wanted]
-    told = AuditEntry.objects.latest("pk")
-    assert (told.actor, told.action) == ("audrey", "audit.exported")
-    assert told.detail.pop("from")["address"] == "127.0.0.1"
-    assert told.detail == {"format": "jsonl", "entries_up_to": 5, "filters": {"response_code": ["200", "401"]}}
+    recorded = AuditEntry.objects.latest("pk")
+    assert (recorded.actor, recorded.action) == ("audrey", "audit.exported")
+    assert recorded.detail.pop("from")["address"] == "127.0.0.1"
+    assert recorded.detail == {"format": "jsonl", "entries_up_to": 5, "filters": {"response_code": ["200", "401"]}}
 
 
 def test_the_export_as_csv_opens_in_a_spreadsheet(reader: Client) -> None:
@@ -474,16 +474,16 @@ def test_the_export_as_csv_opens_in_a_spreadsheet(reader: Client) -> None:
     assert "垃圾" in row["detail"]
 
 
-def test_an_export_of_what_cannot_be_understood_leads_to_the_list(reader: Client) -> None:
+def test_an_invalid_export_redirects_to_the_list(reader: Client) -> None:
     assert exported(reader, format="jsonl", other_codes="x").url == f"{LIST}?format=jsonl&other_codes=x"
     assert exported(reader, format="xlsx").url == f"{LIST}?format=xlsx"
 
 
 def test_the_list_links_to_the_export_with_its_filters(reader: Client, log: dict[str, int]) -> None:
     page = reader.get(LIST, {"response_code": ["200", "401"], "before": log["unanswered"]}).content.decode()
-    found = re.search(r'href="([^"]*/export/\?format=csv[^"]*)"', page)
-    assert found
-    rows = b"".join(reader.get(found[1].replace("&amp;", "&"))).decode("utf-8-sig")
+    link = re.search(r'href="([^"]*/export/\?format=csv[^"]*)"', page)
+    assert link
+    rows = b"".join(reader.get(link[1].replace("&amp;", "&"))).decode("utf-8-sig")
     assert len(list(csv.DictReader(io.StringIO(rows, newline="")))) == 2
 
 
@@ -494,7 +494,7 @@ def test_the_log_is_read_in_chinese(reader: Client, auditor: Any) -> None:
     assert '<html lang="zh-hans"' in page
 
 
-def test_the_list_tells_how_whole_the_log_is(reader: Client) -> None:
+def test_the_list_shows_the_integrity_of_the_log(reader: Client) -> None:
     page = reader.get(LIST).content.decode()
     assert "No entry is sealed yet." in page
     assert page.count("None yet.") == 2
@@ -570,7 +570,7 @@ def test_a_row_of_days_leads_to_each_day_of_the_readers_zone(reader: Client, mon
         ("Pacific/Apia", "2011-12-31", "2011-12-30T10:00", "2011-12-31T10:00"),
     ],
 )
-def test_a_day_whose_midnight_is_missing_or_comes_twice_is_led_to(
+def test_a_day_with_a_missing_or_repeated_midnight_is_linked(
     reader: Client, auditor: Any, zone: str, day: str, begins: str, ends: str
 ) -> None:
     auditor.timezone = zone
@@ -586,13 +586,13 @@ def test_a_day_whose_midnight_is_missing_or_comes_twice_is_led_to(
 
 
 @pytest.mark.parametrize("day", ["nonsense", "0001-01-01", "9999-12-31"])
-def test_a_day_that_is_none_leaves_the_list_as_it_is(reader: Client, day: str) -> None:
+def test_an_invalid_day_leaves_the_list_unchanged(reader: Client, day: str) -> None:
     entry()
     for name in ("days_before", "days_after"):
         assert reader.get(LIST, {name: day}).status_code == 200
 
 
-def test_a_span_of_time_is_paged_through_in_the_order_of_time(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_time_range_is_paged_in_order_of_time(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AuditEntryAdmin, "list_per_page", 1)
     written = []
     # Ids are not in the order of time: whoever took the first may have written it last.
@@ -601,9 +601,9 @@ def test_a_span_of_time_is_paged_through_in_the_order_of_time(reader: Client, mo
             written.append(entry().pk)
     seen, address = [], f"{LIST}?since=2026-01-01T00:00:00"
     while address:
-        found = reader.get(address).context["cl"]
-        seen += [each.pk for each in found.result_list]
-        address = found.older and LIST + found.older
+        shown = reader.get(address).context["cl"]
+        seen += [each.pk for each in shown.result_list]
+        address = shown.older and LIST + shown.older
     assert seen == [written[0], written[2], written[1]]
     newer = reader.get(f"{LIST}?since=2026-01-01T00:00:00&after={written[1]}").context["cl"]
     assert [each.pk for each in newer.result_list] == [written[2]]
@@ -612,7 +612,7 @@ def test_a_span_of_time_is_paged_through_in_the_order_of_time(reader: Client, mo
     assert listed(reader, since="2026-01-03T00:00:00", after=written[1]) == [written[0]]
 
 
-def test_an_entry_leads_to_the_one_before_and_the_one_after(reader: Client) -> None:
+def test_an_entry_links_to_the_previous_and_the_next(reader: Client) -> None:
     first, second, third = (entry().pk for _number in range(3))
     Sealer().seal()
     page = reader.get(f"{LIST}{second}/change/").content.decode()
@@ -621,14 +621,14 @@ def test_an_entry_leads_to_the_one_before_and_the_one_after(reader: Client) -> N
     assert 'rel="prev"' not in reader.get(f"{LIST}{first}/change/").content.decode()
 
 
-def test_what_the_verifier_finds_is_told_in_the_readers_language(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(problems, "gettext", lambda sentence: f"<{sentence}>")
-    told = "seq 4 to 7: not the entries that the checkpoint of 9 covers"
-    assert problems.translated(told) == f"<{told}>"
+def test_the_verifiers_messages_are_shown_in_the_readers_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(problems, "gettext", lambda message: f"<{message}>")
+    problem = "seq 4 to 7: not the entries that the checkpoint of 9 covers"
+    assert problems.translated(problem) == f"<{problem}>"
     assert problems.translated("seq 4: something new") == "seq 4: something new"
     # Each of them is still written.
     source = "".join(map(inspect.getsource, (verifier, verification, checkpoints))).replace('" \n        "', "")
     source = re.sub(r'"\n *f?"', "", source)
-    for sentence in problems.SENTENCES:
-        for part in re.split(r"%\(\w\)s", sentence):
-            assert part in source, sentence
+    for message in problems.MESSAGES:
+        for part in re.split(r"%\(\w\)s", message):
+            assert part in source, message

@@ -153,7 +153,7 @@ def test_a_log_that_contradicts_the_last_checkpoint_is_not_signed() -> None:
     assert AuditCheckpoint.objects.count() == 1
 
 
-def test_a_database_that_was_put_back_is_not_signed() -> None:
+def test_a_restored_older_database_is_not_signed() -> None:
     write(5)
     checkpoints.publish(checkpoints.take().note)
     with behind_the_triggers() as execute:
@@ -170,7 +170,7 @@ def test_a_database_that_was_put_back_is_not_signed() -> None:
 
 
 @pytest.mark.parametrize("frontier", [["a" * 64, "b" * 64], ["x"], [7], [None], [], "its root"])
-def test_a_forged_list_of_subtrees_is_not_built_upon(frontier: list[object]) -> None:
+def test_no_checkpoint_extends_a_forged_list_of_subtrees(frontier: list[object]) -> None:
     write(5)
     row = checkpoints.take()
     frontier = [row.root] if frontier == "its root" else frontier
@@ -181,7 +181,7 @@ def test_a_forged_list_of_subtrees_is_not_built_upon(frontier: list[object]) -> 
         checkpoints.take()
 
 
-def test_a_stored_checkpoint_that_was_changed_is_neither_built_upon_nor_passed_over() -> None:
+def test_a_changed_checkpoint_in_the_database_is_neither_extended_nor_ignored() -> None:
     write(5)
     checkpoints.take()
     with behind_the_triggers() as execute:
@@ -200,7 +200,7 @@ def forged(note: str) -> str:
 
 
 @pytest.mark.parametrize("where", ["database", "file"])
-def test_a_checkpoint_that_we_have_not_signed_is_neither_believed_nor_built_upon(
+def test_a_checkpoint_with_another_signature_is_neither_trusted_nor_extended(
     published: Path, where: str, settings: Any
 ) -> None:
     write(5)
@@ -243,16 +243,16 @@ def test_a_new_signing_key_goes_on_from_the_former_one(settings: Any) -> None:
     assert command("verify_audit")[0] == 0
 
 
-def test_what_another_process_signs_meanwhile_is_no_contradiction(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_of_another_process_is_no_contradiction(monkeypatch: pytest.MonkeyPatch) -> None:
     head = checkpoints.chain.head
 
     def head_after_another_has_signed() -> tuple[int, str]:
         # Once: it looks for the head, too.
         monkeypatch.setattr(checkpoints.chain, "head", head)
-        found = head()
+        last = head()
         write(1)
         checkpoints.publish(checkpoints.take().note)
-        return found
+        return last
 
     write(3)
     checkpoints.publish(checkpoints.take().note)
@@ -261,7 +261,7 @@ def test_what_another_process_signs_meanwhile_is_no_contradiction(monkeypatch: p
     assert checkpoints.take().size == 4
 
 
-def test_an_emptied_database_is_told_by_the_published_checkpoint() -> None:
+def test_the_published_checkpoint_reveals_an_emptied_database() -> None:
     write(5)
     checkpoints.publish(checkpoints.take().note)
     with behind_the_triggers() as execute:
@@ -325,7 +325,7 @@ def test_a_checkpoint_is_posted(settings: Any) -> None:
 
 
 @pytest.mark.parametrize("status", [302, 404, 500])
-def test_what_was_not_taken_is_told_without_the_address(settings: Any, published: Path, status: int) -> None:
+def test_a_refused_publication_is_reported_without_the_address(settings: Any, published: Path, status: int) -> None:
     write(2)
     note = checkpoints.take().note
     with witness(status) as (settings.AUDIT_CHECKPOINT_URL, taken):
@@ -336,14 +336,14 @@ def test_what_was_not_taken_is_told_without_the_address(settings: Any, published
     assert published.read_text(encoding="utf-8") == note
 
 
-def test_a_witness_that_is_not_there_is_told_without_the_address(settings: Any) -> None:
+def test_an_unreachable_witness_is_reported_without_the_address(settings: Any) -> None:
     settings.AUDIT_CHECKPOINT_URL = "http://127.0.0.1:9/?token=secret-token"
     write(2)
     with pytest.raises(checkpoints.NotPublished, match="^AUDIT_CHECKPOINT_URL: ConnectionError$"):
         checkpoints.publish(checkpoints.take().note)
 
 
-def test_a_file_that_cannot_be_written_is_told(settings: Any, tmp_path: Path) -> None:
+def test_an_unwritable_checkpoint_file_is_reported(settings: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     write(2)
     note = checkpoints.take().note
@@ -352,7 +352,7 @@ def test_a_file_that_cannot_be_written_is_told(settings: Any, tmp_path: Path) ->
         checkpoints.publish(note)
 
 
-def test_what_could_not_be_published_is_published_in_a_later_round(
+def test_an_unpublished_checkpoint_is_published_in_a_later_round(
     settings: Any, published: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert checkpoints.keep_up("") == ""
@@ -377,12 +377,12 @@ def test_an_intact_log_is_verified_and_that_is_recorded(tmp_path: Path) -> None:
     status, out, _ = command("verify_audit", "--checkpoint", tmp_path / "c")
     head = AuditSeal.objects.get(seq=7).hash
     assert (status, out) == (0, f"Intact: all of seq 7, head {head}.\n")
-    told = AuditEntry.objects.latest("pk")
-    assert (told.actor, told.action) == ("(command line)", "audit.verified")
-    assert told.detail == {"entries": 7, "head": head, "problem": None, "checkpoints": 1}
+    recorded = AuditEntry.objects.latest("pk")
+    assert (recorded.actor, recorded.action) == ("(command line)", "audit.verified")
+    assert recorded.detail == {"entries": 7, "head": head, "problem": None, "checkpoints": 1}
 
 
-def test_an_entry_that_cannot_be_read_to_seal_it_is_told() -> None:
+def test_an_entry_that_is_unreadable_before_its_seal_is_reported() -> None:
     if connection.vendor != "sqlite":
         pytest.skip("PostgreSQL takes no such value")
     write(2)
@@ -393,7 +393,7 @@ def test_an_entry_that_cannot_be_read_to_seal_it_is_told() -> None:
     assert (status, said) == (1, "Broken: an entry that waits for its seal cannot be read.")
 
 
-def test_what_is_written_but_not_yet_sealed_is_verified_too() -> None:
+def test_an_entry_that_is_not_sealed_yet_is_verified_too() -> None:
     record(actor="mo", action=Action.ANSWERED)
     assert command("verify_audit")[1].startswith("Intact: all of seq 1,")
 
@@ -436,7 +436,7 @@ if connection.vendor == "sqlite":
 
 
 @pytest.mark.parametrize("name", TAMPERING)
-def test_what_the_owner_of_the_tables_changes_is_found(name: str, tmp_path: Path) -> None:
+def test_a_change_by_the_owner_of_the_tables_is_detected(name: str, tmp_path: Path) -> None:
     statements, expected = TAMPERING[name]
     write(6)
     command("audit_checkpoint", "--output", tmp_path / "c")
@@ -450,7 +450,7 @@ def test_what_the_owner_of_the_tables_changes_is_found(name: str, tmp_path: Path
     assert AuditEntry.objects.latest("pk").detail["problem"] in said
 
 
-def test_what_was_chained_anew_by_the_owner_is_found_by_a_checkpoint(tmp_path: Path) -> None:
+def test_a_checkpoint_reveals_a_chain_rebuilt_by_the_owner(tmp_path: Path) -> None:
     write(6)
     command("audit_checkpoint", "--output", tmp_path / "c")
     with behind_the_triggers() as execute:

@@ -200,13 +200,13 @@ BROKEN: dict[str, tuple[Callable[[list[Any]], list[Any]], str]] = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_is_broken_names_the_first_bad_entry(run: Run, tmp_path: Path, name: str) -> None:
+def test_a_broken_export_names_its_first_bad_entry(run: Run, tmp_path: Path, name: str) -> None:
     change, expected = BROKEN[name]
     status, said = run(write(tmp_path / "e", change(log(8))))
     assert (status, said.startswith(f"Broken: {expected}")) == (1, True), said
 
 
-def test_a_private_part_that_is_not_what_was_recorded_is_found(run: Run, tmp_path: Path) -> None:
+def test_a_changed_private_part_is_detected(run: Run, tmp_path: Path) -> None:
     for change in ({"salt": "5b" * 32}, {"salt": 5}, {"content": {"note": "another"}}, {"content": None}, {"hash": 1}):
         entries = log(6)
         entries[2]["private"] = {**PRIVATE, **change}
@@ -226,14 +226,14 @@ def test_erased_private_parts_are_counted(run: Run, tmp_path: Path) -> None:
         entry["private"] = None
     status, said = run(write(tmp_path / "e", entries))
     assert (status, said.split(", ")[-1]) == (0, "private parts gone and no entry here says why: 3.")
-    told = {
+    erasure = {
         **entries[-1],
         "seq": 7,
         "action": "text.erased",
         "detail": {"entries": [2, 4, 5, "x", None]},
         "private": None,
     }
-    entries = chained([*entries, told])
+    entries = chained([*entries, erasure])
     status, said = run(write(tmp_path / "e", entries))
     assert (status, said.split(", ")[-1]) == (0, "private parts gone and no entry here says why: 1.")
     entries[-1]["detail"]["entries"].append(3)
@@ -253,7 +253,7 @@ def test_an_entry_linked_to_another_than_the_one_before_is_named(run: Run, tmp_p
     assert run(write(tmp_path / "e", entries))[1] == "Broken: seq 4: its prev_hash is not the hash of the entry before."
 
 
-def test_what_was_chained_anew_is_found_between_two_checkpoints(run: Run, tmp_path: Path, key: Path) -> None:
+def test_two_checkpoints_reveal_a_rebuilt_chain_between_them(run: Run, tmp_path: Path, key: Path) -> None:
     entries = log(12)
     forged = chained([*entries[:6], {**entries[6], "actor": "x"}, *entries[7:]])
     notes = [saved(tmp_path / f"c{size}", checkpoint(entries[:size])) for size in (4, 10)]
@@ -263,20 +263,20 @@ def test_what_was_chained_anew_is_found_between_two_checkpoints(run: Run, tmp_pa
     assert (status, said) == (1, "Broken: seq 5 to 10: not the entries that the checkpoint of 10 covers.")
 
 
-def test_a_tail_that_was_cut_off_is_found_by_a_checkpoint(run: Run, tmp_path: Path) -> None:
+def test_a_checkpoint_reveals_a_missing_tail(run: Run, tmp_path: Path) -> None:
     entries = log(6)
     note = saved(tmp_path / "c", checkpoint(entries))
     status, said = run(write(tmp_path / "e", entries[:4]), "--checkpoint", note)
     assert (status, said) == (1, "Broken: seq 5: missing; a checkpoint covers 6 entries.")
 
 
-def test_the_checkpoint_of_another_log_is_told(run: Run, tmp_path: Path, key: Path) -> None:
+def test_the_checkpoint_of_another_log_is_refused(run: Run, tmp_path: Path, key: Path) -> None:
     note = saved(tmp_path / "c", checkpoint(log(6, actor="lea")))
     status, said = run(write(tmp_path / "e", log(6)), "--checkpoint", note, "--public-key", key)
     assert (status, "or of another log" in said) == (1, True)
 
 
-def test_a_wrong_key_and_a_changed_checkpoint_are_told_apart(run: Run, tmp_path: Path, key: Path) -> None:
+def test_a_wrong_key_and_a_changed_checkpoint_have_different_messages(run: Run, tmp_path: Path, key: Path) -> None:
     export, note = write(tmp_path / "e", log(6)), saved(tmp_path / "c", checkpoint(log(6)))
     other = saved(
         tmp_path / "k", base64.b64encode(Ed25519PrivateKey.generate().public_key().public_bytes_raw()).decode()
@@ -288,7 +288,7 @@ def test_a_wrong_key_and_a_changed_checkpoint_are_told_apart(run: Run, tmp_path:
     assert (status, said) == (1, "Broken: the checkpoint of 5 was changed: its signature is not right.")
 
 
-def test_the_key_of_one_log_is_none_for_another(run: Run, tmp_path: Path, key: Path) -> None:
+def test_the_key_of_another_log_is_refused(run: Run, tmp_path: Path, key: Path) -> None:
     entries = log(6)
     export, note = write(tmp_path / "e", entries), saved(tmp_path / "c", checkpoint(entries))
     key_id, base = "00000000", base64.b64encode(b"\1" + base64.b64decode(key.read_text())[-32:]).decode()
@@ -300,7 +300,7 @@ def test_the_key_of_one_log_is_none_for_another(run: Run, tmp_path: Path, key: P
     assert (status, said) == (1, "Broken: the checkpoint is not signed with this public key.")
 
 
-def test_a_signature_that_is_not_verified_is_said_to_be_so(run: Run, tmp_path: Path, key: Path) -> None:
+def test_an_unchecked_signature_is_mentioned(run: Run, tmp_path: Path, key: Path) -> None:
     export, note = write(tmp_path / "e", log(6)), saved(tmp_path / "c", checkpoint(log(6)))
     assert run(export, "--checkpoint", note)[1].endswith(", signatures not checked.")
     assert "signatures" not in run(export, "--checkpoint", note, "--public-key", key)[1]
@@ -316,7 +316,7 @@ def test_a_signature_that_is_not_verified_is_said_to_be_so(run: Run, tmp_path: P
         ("--public-key", "k"),
     ],
 )
-def test_what_would_not_be_looked_at_is_not_taken(
+def test_options_that_would_be_ignored_are_refused(
     run: Run, tmp_path: Path, key: Path, options: tuple[str, ...]
 ) -> None:
     files = {"c": saved(tmp_path / "c", checkpoint(log(6))), "k": key}
@@ -324,7 +324,7 @@ def test_what_would_not_be_looked_at_is_not_taken(
     assert (status, said.partition(";")[0]) == (2, "Cannot be read: give one of --checkpoint, --proof and --partial")
 
 
-def test_a_number_of_any_size_and_a_mark_before_a_checkpoint_end_in_a_sentence(run: Run, tmp_path: Path) -> None:
+def test_a_huge_number_and_a_byte_order_mark_are_reported_without_a_traceback(run: Run, tmp_path: Path) -> None:
     line = text(log(1)).replace('"latency_ms": 87', '"latency_ms": 1e9999999999999999999')
     assert "1e99" in line
     status, said = run(saved(tmp_path / "e", line))
@@ -343,13 +343,13 @@ def test_a_number_of_any_size_and_a_mark_before_a_checkpoint_end_in_a_sentence(r
         "moderation-console/0+1+" + "*" * 44,
     ],
 )
-def test_what_is_no_public_key_is_said_to_be_none(run: Run, tmp_path: Path, text: str) -> None:
+def test_an_invalid_public_key_is_refused(run: Run, tmp_path: Path, text: str) -> None:
     key, note = saved(tmp_path / "k", text), saved(tmp_path / "c", checkpoint(log(6)))
     status, said = run(write(tmp_path / "e", log(6)), "--checkpoint", note, "--public-key", key)
     assert (status, said) == (2, "Cannot be read: not a public key: 32 bytes of Ed25519 in Base64.")
 
 
-def test_the_signature_is_looked_at_before_the_export(run: Run, tmp_path: Path) -> None:
+def test_the_signature_is_checked_before_the_export(run: Run, tmp_path: Path) -> None:
     note = saved(tmp_path / "c", checkpoint(log(6)))
     other = saved(tmp_path / "k", base64.b64encode(bytes(32)).decode())
     (tmp_path / "e").write_text("nonsense\n")
@@ -397,7 +397,7 @@ UNREADABLE: dict[str, tuple[Callable[[str], str | bytes], str]] = {
 
 
 @pytest.mark.parametrize("name", UNREADABLE)
-def test_what_cannot_be_read_names_the_line(run: Run, tmp_path: Path, name: str) -> None:
+def test_an_unreadable_line_is_named(run: Run, tmp_path: Path, name: str) -> None:
     change, expected = UNREADABLE[name]
     spoilt = change(text(log(4)))
     (tmp_path / "e").write_bytes(spoilt if isinstance(spoilt, bytes) else spoilt.encode())
@@ -412,13 +412,13 @@ def test_what_cannot_be_read_names_the_line(run: Run, tmp_path: Path, name: str)
     + [checkpoint(log(3)).replace("— ", "- "), checkpoint(log(3)) + "x", checkpoint(log(3)).replace("\n", "\r\n")]
     + [checkpoint(log(3)).replace("\n\n", "\n"), checkpoint(log(3))[:-5]],
 )
-def test_what_is_no_checkpoint_is_said_to_be_none(run: Run, tmp_path: Path, note: str) -> None:
+def test_an_invalid_checkpoint_is_refused(run: Run, tmp_path: Path, note: str) -> None:
     status, said = run(write(tmp_path / "e", log(3)), "--checkpoint", saved(tmp_path / "c", note))
     assert (status, said.startswith("Cannot be read: ")) == (2, True), said
 
 
 @pytest.mark.parametrize("text", ["", "short", "A" * 44, "é", base64.b64encode(bytes(31)).decode()])
-def test_what_is_no_key_is_said_to_be_none(run: Run, tmp_path: Path, text: str) -> None:
+def test_an_unreadable_key_is_refused(run: Run, tmp_path: Path, text: str) -> None:
     note = saved(tmp_path / "c", checkpoint(log(3)))
     export = write(tmp_path / "e", log(3))
     status, said = run(export, "--checkpoint", note, "--public-key", saved(tmp_path / "k", text))

@@ -15,10 +15,10 @@ TABLES = {
 ERASABLE = "audit_auditprivate"
 IS_ERASED = """NEW.entry_id = OLD.entry_id AND OLD.salt <> '' AND NEW.salt = '' AND NEW.content = ''
 AND NEW.erasure_id IS NOT NULL"""
-IS_TOLD = """EXISTS (SELECT 1 FROM {schema}audit_auditentry told, {schema}audit_auditseal mine
+IS_RECORDED = """EXISTS (SELECT 1 FROM {schema}audit_auditentry told, {schema}audit_auditseal mine
 WHERE told.id = {new}.erasure_id AND told.action = 'text.erased' AND mine.entry_id = {old}.entry_id AND {named}
 AND NOT EXISTS (SELECT 1 FROM {schema}audit_auditseal WHERE entry_id = told.id))"""
-SQLITE_IS_TOLD = IS_TOLD.format(
+SQLITE_IS_RECORDED = IS_RECORDED.format(
     schema="",
     new="NEW",
     old="OLD",
@@ -37,7 +37,7 @@ CREATE OR REPLACE FUNCTION audit_private_parts_are_erased_and_told() RETURNS tri
 DECLARE is_told boolean;
 BEGIN
     EXECUTE format($told$SELECT {
-    IS_TOLD.format(
+    IS_RECORDED.format(
         schema="%1$I.", new="($1)", old="($2)", named="told.detail -> 'entries' @> pg_catalog.to_jsonb(mine.seq)"
     )
 }$told$, TG_TABLE_SCHEMA) INTO is_told USING NEW, OLD;
@@ -86,7 +86,7 @@ def postgresql_remove(table: str) -> tuple[str, ...]:
 # firing it unless recursive_triggers is on, hence the third trigger.
 def sqlite_install(table: str) -> tuple[str, ...]:
     refuse = "BEGIN SELECT RAISE(ABORT, 'audit entries never change: {} refused'); END"
-    unless = f"WHEN NOT ({IS_ERASED} AND {SQLITE_IS_TOLD})" if table == ERASABLE else ""
+    unless = f"WHEN NOT ({IS_ERASED} AND {SQLITE_IS_RECORDED})" if table == ERASABLE else ""
     return (
         f"""CREATE TRIGGER IF NOT EXISTS {table}_is_never_updated BEFORE UPDATE ON {table}
         {unless} {refuse.format("UPDATE")}""",

@@ -14,7 +14,7 @@ from moderation.audit.request_context import COMMAND_LINE
 from moderation.audit.services import record
 
 
-def key_sentence() -> str:
+def key_message() -> str:
     """What is wrong with the signing key, and what to do."""
     try:
         signing.public_key()
@@ -61,7 +61,7 @@ class Command(BaseCommand):
             raise CommandError(f"Broken: {findings['problem']}.", returncode=1)
         if "key_problem" in findings:
             raise CommandError(
-                f"Cannot be verified: {key_sentence()}. The entries agree with each other and with the checkpoints "
+                f"Cannot be verified: {key_message()}. The entries agree with each other and with the checkpoints "
                 f"(all of seq {findings['entries']}, head {findings['head']}); whether the checkpoints are genuine is "
                 "unknown.",
                 returncode=2,
