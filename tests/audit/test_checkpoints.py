@@ -355,17 +355,17 @@ def test_an_unwritable_checkpoint_file_is_reported(settings: Any, tmp_path: Path
 def test_an_unpublished_checkpoint_is_published_in_a_later_round(
     settings: Any, published: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert checkpoints.keep_up("") == ""
+    assert checkpoints.sign_and_publish("") == ""
     settings.AUDIT_CHECKPOINT_URL = "http://127.0.0.1:9/?token=secret-token"
     write(2)
-    left = checkpoints.keep_up("")
+    left = checkpoints.sign_and_publish("")
     assert verifier.Checkpoint.read(left).size == 2
     assert "was not published: AUDIT_CHECKPOINT_URL: ConnectionError; trying again" in caplog.text
     assert "secret-token" not in caplog.text
     write(1)
     with witness(200) as (settings.AUDIT_CHECKPOINT_URL, taken):
-        assert checkpoints.keep_up(left) == ""
-        assert checkpoints.keep_up("") == ""
+        assert checkpoints.sign_and_publish(left) == ""
+        assert checkpoints.sign_and_publish("") == ""
     assert [body.decode() for _, body in taken] == [left]
     assert published.read_text(encoding="utf-8") == left
 

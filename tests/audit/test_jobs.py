@@ -264,7 +264,7 @@ def test_an_export_that_fails_half_way_leaves_no_file(
 ) -> None:
     write()
     job = ask(reader, f"{PREPARE}?format=jsonl")
-    monkeypatch.setattr(jobs, "SECONDS_BETWEEN_NOTES", 0)
+    monkeypatch.setattr(jobs, "PROGRESS_SECONDS", 0)
     monkeypatch.setattr(export, "ROWS_AT_ONCE", 1)
     note = jobs.note
 
@@ -339,7 +339,7 @@ def test_other_roles_can_neither_verify_nor_export(client: Client, make_user: Ca
 
 def test_an_export_reports_progress_where_nothing_matches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "ROWS_AT_ONCE", 1)
-    monkeypatch.setattr(export, "WIDEST", 2)
+    monkeypatch.setattr(export, "MAX_WIDTH", 2)
     write(5)
     Sealer().seal()
     notes: list[tuple[int, int]] = []

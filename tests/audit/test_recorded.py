@@ -315,7 +315,7 @@ def test_opening_a_group_is_recorded_once_an_hour_for_each_reader(
     assert [(entry.actor, entry.action, entry.group_id, entry.detail["page"]) for entry in entries] == [
         (reader.get_username(), "conversation.opened", group.group_id, "conversation") for reader in (moderator, lead)
     ]
-    monkeypatch.setattr(services, "READS_ON", timedelta(0))
+    monkeypatch.setattr(services, "REPEATED_READ_WINDOW", timedelta(0))
     read_all()
     assert AuditEntry.objects.count() > 4
 
@@ -365,7 +365,7 @@ def test_parts_requested_by_hand_are_recorded_once_an_hour_for_each_reader_and_c
         return AuditEntry.objects.filter(detail__page="conversation: selection").count()
 
     assert read_all() == read_all() == AuditEntry.objects.count() == 4
-    monkeypatch.setattr(services, "READS_ON", timedelta(0))
+    monkeypatch.setattr(services, "REPEATED_READ_WINDOW", timedelta(0))
     assert read_all() > 8
 
 

@@ -1,11 +1,11 @@
-"""What the verifier says is wrong, in the reader's language: it writes English, knowing nothing of Django."""
+"""Translations of the verifier's messages, which are English because the verifier does not use Django."""
 
 import re
 
 from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
 
-# Each as `audit.verifier`, `audit.verification` and `audit.checkpoints` write it, with its numbers.
+# The messages of `audit.verifier`, `audit.verification` and `audit.checkpoints`, with placeholders for numbers.
 MESSAGES = [
     _("seq %(a)s: it comes after seq %(b)s: repeated, swapped or inserted"),
     _("seq %(a)s: missing; seq %(b)s comes in its place"),
@@ -28,7 +28,7 @@ MESSAGES = [
 
 
 def translated(problem: str) -> str:
-    """The message in the reader's language; one that is not known here, as it is."""
+    """Translate a message; one that is not in MESSAGES stays as it is."""
     for message in MESSAGES:
         pattern = re.sub(r"%\\\((\w)\\\)s|%\((\w)\)s", r"(?P<\1\2>\\d+)", re.escape(message))
         if match := re.fullmatch(pattern, problem):
