@@ -266,14 +266,14 @@ def test_an_export_that_fails_half_way_leaves_no_file(
     job = ask(reader, f"{PREPARE}?format=jsonl")
     monkeypatch.setattr(jobs, "PROGRESS_SECONDS", 0)
     monkeypatch.setattr(export, "ROWS_AT_ONCE", 1)
-    note = jobs.note
+    save_progress = jobs.save_progress
 
     def fail_at_two(job: AuditJob, **fields: Any) -> None:
         if fields.get("done") == 2:
             raise OSError(28, "No space left on device")
-        note(job, **fields)
+        save_progress(job, **fields)
 
-    monkeypatch.setattr(jobs, "note", fail_at_two)
+    monkeypatch.setattr(jobs, "save_progress", fail_at_two)
     jobs.work(job.pk)
     assert list(folder.iterdir()) == []
     shown = reader.get(page(job)).content.decode()
@@ -281,13 +281,15 @@ def test_an_export_that_fails_half_way_leaves_no_file(
     assert reader.get(download(job)).status_code == 404
 
 
-def test_progress_is_noted_now_and_then_not_at_every_entry(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_saved_at_intervals_and_not_for_every_entry(
+    reader: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(50)
     job = ask(reader, VERIFY)
-    noted = []
-    monkeypatch.setattr(jobs, "note", lambda _job, **fields: noted.append(fields))
+    saved = []
+    monkeypatch.setattr(jobs, "save_progress", lambda _job, **fields: saved.append(fields))
     verification.verify_log([], jobs.Progress(job))
-    assert noted == [{"done": 1, "total": 50}, {"done": 50, "total": 50}]
+    assert saved == [{"done": 1, "total": 50}, {"done": 50, "total": 50}]
 
 
 def test_files_and_jobs_are_deleted_after_a_day_and_not_before(reader: Client, folder: Path) -> None:

@@ -22,11 +22,10 @@ from moderation.audit.models import Action, AuditEntriesNeverChange, AuditEntry,
 from moderation.audit.services import record_all
 
 from .entries import entry, record
+from .signed_logs import behind_the_triggers
 from .test_append_only import refused_by_the_database
-from .test_checkpoints import behind_the_triggers
-from .test_verifier import Run, run
+from .verifying import Run
 
-__all__ = ["run"]
 pytestmark = pytest.mark.django_db
 
 NOTE = {"note": "王伟 wrote “\x00 \ud83c 🎉”", "asked": [{"q": 1.50, "n": 7}]}

@@ -22,7 +22,7 @@ from moderation.audit.models import Action, AuditAlarm, AuditEntry, AuditJob
 from moderation.operations import alarms as mailed
 
 from .entries import record
-from .test_checkpoints import behind_the_triggers, command, write
+from .signed_logs import behind_the_triggers, command, write
 
 pytestmark = pytest.mark.django_db
 KEY_MISSING = AuditAlarm.Problem.KEY_MISSING
