@@ -50,14 +50,14 @@ def layers() -> set[str]:
     return {name.strip(" ()") for layer in contract["layers"] for name in re.split("[|:]", layer)}
 
 
-def test_every_app_and_module_stands_in_a_layer() -> None:
+def test_every_app_and_module_belongs_to_a_layer() -> None:
     """What stands in none could import anything, and carry an import from one layer up to another."""
     there = {f"moderation.{path.stem}" for path in (ROOT / "moderation").glob("*.py")} - {"moderation.__init__"}
     there |= {f"moderation.{path.parent.name}" for path in (ROOT / "moderation").glob("*/__init__.py")} | {"recall"}
     assert there - layers() == set(), "name it in pyproject.toml, where it belongs among the layers"
 
 
-def test_no_class_of_the_outbox_is_longer_than_a_person_keeps_in_mind() -> None:
+def test_no_class_of_the_outbox_is_too_long() -> None:
     lengths = {
         f"{path.name}: {node.name}": (node.end_lineno or 0) - node.lineno + 1
         for path in SOURCES
@@ -69,7 +69,7 @@ def test_no_class_of_the_outbox_is_longer_than_a_person_keeps_in_mind() -> None:
     assert {name: length for name, length in lengths.items() if length > 150} == {}
 
 
-def test_nothing_of_the_outbox_imports_in_a_circle() -> None:
+def test_the_outbox_has_no_circular_imports() -> None:
     folder = ROOT / "moderation" / "outbox"
     left = {
         f"moderation.outbox.{path.stem}": imported_modules(path)

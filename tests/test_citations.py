@@ -40,10 +40,10 @@ def problems(root: Path) -> Iterator[str]:
 
 def files(root: Path) -> Iterator[Path]:
     """Everything that people wrote: sources, tests and documents, and what lies beside them."""
-    found = [path for folder in FOLDERS for path in (root / folder).rglob("*") if path.suffix in SOURCES]
-    found += [path for path in root.iterdir() if path.is_file() and (path.suffix in SOURCES or path.suffix == ".toml")]
-    found += [root / name for name in (".env.example", "Makefile") if (root / name).exists()]
-    return (path for path in sorted(found) if path.relative_to(root).as_posix() not in EXEMPT)
+    paths = [path for folder in FOLDERS for path in (root / folder).rglob("*") if path.suffix in SOURCES]
+    paths += [path for path in root.iterdir() if path.is_file() and (path.suffix in SOURCES or path.suffix == ".toml")]
+    paths += [root / name for name in (".env.example", "Makefile") if (root / name).exists()]
+    return (path for path in sorted(paths) if path.relative_to(root).as_posix() not in EXEMPT)
 
 
 def unwrapped(text: str) -> str:
@@ -65,12 +65,12 @@ def headings(path: Path) -> list[str]:
 def anchors(path: Path) -> set[str]:
     """The anchors that GitHub gives a document's headings."""
     seen: dict[str, int] = {}
-    found = set()
+    slugs = set()
     for heading in headings(path):
         slug = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
         number = seen[slug] = seen.get(slug, -1) + 1
-        found.add(f"{slug}-{number}" if number else slug)
-    return found
+        slugs.add(f"{slug}-{number}" if number else slug)
+    return slugs
 
 
 def wrong_links(root: Path, path: Path, name: str, text: str) -> Iterator[str]:
@@ -94,10 +94,10 @@ def wrong_code(root: Path, path: Path, name: str, text: str) -> Iterator[str]:
         if cited.startswith(NOT_IN_THE_REPOSITORY) or cited.startswith("/"):
             continue
         places = [folder / cited for folder in (root, root / "moderation", root / "templates", path.parent)]
-        found = next((place for place in places if place.exists()), None)
-        if found is None:
+        place_cited = next((place for place in places if place.exists()), None)
+        if place_cited is None:
             yield f"{name} names {cited}, and there is no such file or folder."
-        elif test and not re.search(rf"\b(?:def|class) {test}\b", found.read_text(encoding="utf-8")):
+        elif test and not re.search(rf"\b(?:def|class) {test}\b", place_cited.read_text(encoding="utf-8")):
             yield f"{name} names {test} in {cited}, and that file has no such test."
 
 
@@ -110,19 +110,19 @@ def wrong_documents(root: Path, path: Path, name: str, text: str) -> Iterator[st
             continue
         # Code cites from the root of the repository; documents also from where they are.
         places = [root / cited, path.parent / cited] if path.suffix == ".md" else [root / cited]
-        found = next((place for place in places if place.exists()), None)
-        if found is None:
+        place_cited = next((place for place in places if place.exists()), None)
+        if place_cited is None:
             yield f"{name} cites {cited}, and there is no such file in the repository."
-        elif heading and heading not in headings(found):
+        elif heading and heading not in headings(place_cited):
             yield f"{name} cites {cited}, “{heading}”, and that document has no such heading."
-        elif number and not re.search(rf"^{number}\. ", found.read_text(encoding="utf-8"), re.MULTILINE):
+        elif number and not re.search(rf"^{number}\. ", place_cited.read_text(encoding="utf-8"), re.MULTILINE):
             yield f"{name} cites {cited}, invariant {number}, and that document has no such invariant."
     for number in DECISION.findall(text):
         if not list((root / "docs" / "adr").glob(f"{number}-*.md")):
             yield f"{name} cites docs/adr/{number}, and there is no such decision."
 
 
-def test_everything_that_is_cited_is_in_the_repository() -> None:
+def test_every_citation_exists_in_the_repository() -> None:
     if wrong := list(problems(ROOT)):
         pytest.fail("\n".join(wrong))
 

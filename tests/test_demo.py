@@ -39,7 +39,7 @@ def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_command_before_the_first_demo_says_what_to_do(clone: Path) -> None:
+def test_a_command_before_the_first_demo_explains_how_to_start_one(clone: Path) -> None:
     done = python(clone, "-m", "moderation.demo", "manage", "check")
     assert (done.returncode, done.stderr) == (1, "The demo has no database yet. Start it once: make demo\n")
 

@@ -50,7 +50,7 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
     ids=lambda command: command[0],
 )
-def test_a_command_without_a_migrated_database_explains_what_to_do(bare: Path, command: list[str]) -> None:
+def test_a_command_without_a_migrated_database_names_the_remedy(bare: Path, command: list[str]) -> None:
     result = console.manage(bare, *command)
     assert result.returncode != 0
     assert re.fullmatch(

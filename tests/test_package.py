@@ -77,9 +77,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     install = ["--python", str(folder / "environment" / "bin" / "python"), "install", "--no-deps", "--no-index"]
     done = subprocess.run([*pip[:3], *install, *pip[3:], str(wheel)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    found = Installed(folder)
-    (found.packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return found
+    console = Installed(folder)
+    (console.packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return console
 
 
 def test_the_package_depends_on_what_requirements_in_names() -> None:

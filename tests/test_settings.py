@@ -188,7 +188,7 @@ def test_the_deployment_check_reports_no_issue() -> None:
 def read_by_settings() -> dict[str, tuple[str, bool]]:
     """The name of every setting, its default as it is written ("" where there is none), and whether it is a secret."""
     source = (ROOT / "moderation" / "settings.py").read_text(encoding="utf-8")
-    found = {}
+    settings = {}
     for call in ast.walk(ast.parse(source)):
         if not isinstance(call, ast.Call) or ast.unparse(call.func) not in {"read", "environment.read_exactly"}:
             continue
@@ -196,8 +196,8 @@ def read_by_settings() -> dict[str, tuple[str, bool]]:
         default = rest[1] if len(rest) > 1 else ast.Constant("")
         is_secret = ast.unparse(call.func) != "read" or any(word.arg == "secret" for word in call.keywords)
         assert isinstance(name, ast.Constant)
-        found[name.value] = (default.value if isinstance(default, ast.Constant) else "…", is_secret)
-    return found
+        settings[name.value] = (default.value if isinstance(default, ast.Constant) else "…", is_secret)
+    return settings
 
 
 def documented(document: str) -> dict[str, tuple[str, bool]]:

@@ -23,8 +23,8 @@ MAX_LINE = 120
 def names_in_templates() -> Iterator[tuple[str, str]]:
     """Each template's name in another one, with the file that has it."""
     for name, path in PATHS.items():
-        for found in NAMED_IN_TEMPLATE.findall(path.read_text(encoding="utf-8")):
-            yield found, f"templates/{name}"
+        for included in NAMED_IN_TEMPLATE.findall(path.read_text(encoding="utf-8")):
+            yield included, f"templates/{name}"
 
 
 def names_in_code() -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The audit log in Django admin: for reading and exporting, and for nothing else."""
+"""The audit log in Django admin: read-only, with verification and export."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -20,8 +20,17 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from moderation.audit import alarms, entry_rows, jobs, timeline
+from moderation.audit.entry_display import (
+    action_label,
+    code_pill,
+    conversation_ids,
+    conversation_query,
+    entry_number,
+    neighbours,
+    recall_steps,
+)
 from moderation.audit.events import LogDownloaded
-from moderation.audit.filters import PAIR, AuditFilter, applications
+from moderation.audit.filters import AuditFilter
 from moderation.audit.ledger import export, problems
 from moderation.audit.ledger.chain import Sealer
 from moderation.audit.ledger.export import FORMATS
@@ -38,12 +47,9 @@ from moderation.read_only_admin import (
     zone_name,
 )
 
-# Entries of the same recall shown to either side of one.
-NEIGHBOURS = 10
-
 
 class Length(Func):
-    """How many elements a JSON array has: the array itself, up to 5,000 timestamps, stays in the database."""
+    """Length of a JSON array, computed in the database: an array can have 5,000 timestamps."""
 
     function = "JSON_ARRAY_LENGTH"
     output_field = IntegerField()
@@ -54,42 +60,8 @@ class Length(Func):
         return self.as_sql(compiler, connection, function="JSONB_ARRAY_LENGTH", **context)
 
 
-def conversation_ids(entry: AuditEntry) -> str:
-    """What names the entry's conversation at GoEasy, for people to read."""
-    return entry.group_id if entry.kind == "group" else PAIR.join(filter(None, (entry.user_a, entry.user_b)))
-
-
-def conversation_query(entry: AuditEntry) -> str:
-    """The list's query string for the entries of this one's conversation."""
-    query = {"conversation": conversation_ids(entry)}
-    if entry.app:
-        query["app" if entry.app in dict(applications()) else "other_apps"] = entry.app
-    return urlencode(query)
-
-
-def number(entry: AuditEntry) -> str:
-    """The entry's number in the log; "…" for the seconds until it is sealed."""
-    return str(entry.seal.seq) if hasattr(entry, "seal") else "…"
-
-
-def code_pill(entry: AuditEntry) -> SafeString | str:
-    """GoEasy's response code as a pill; empty for a step without an answer."""
-    if entry.response_code is not None:
-        code = entry.response_code
-        state = "accepted" if code == 200 else "unknown" if code == 408 or code >= 500 else "refused"
-        return format_html('<span class="pill {}">{}</span>', state, entry.response_code)
-    if entry.action == Action.UNANSWERED:
-        return format_html('<span class="pill unknown">{}</span>', _("no answer"))
-    if entry.action == Action.ANSWERED:
-        # Nobody knows what a call did that failed on its way; 503 says that it was not handled.
-        status = entry.http_status or 0
-        state = "refused" if status == 503 or (400 <= status < 500 and status != 408) else "unknown"
-        return format_html('<span class="pill {}">{}</span>', state, _("no code"))
-    return ""
-
-
 class AuditChangeList(KeyChangeList):
-    """A page of the log: first the keys of each branch of the filters, from an index alone, then the rows."""
+    """A page of the log. Selects the keys of each branch of the filters from an index, then the rows."""
 
     filter_form: AuditFilter
 
@@ -106,14 +78,14 @@ class AuditChangeList(KeyChangeList):
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnlyAdmin):
-    """Reads and exports the log; the database refuses the rest even if this did not."""
+    """Read-only pages of the log. The database refuses changes, too."""
 
     key = ("at", "id")
     filter_form = AuditFilter
     list_defer = ("timestamps", "request", "response_content", "detail")
     list_per_page = 100
     change_list_template = "admin/audit/auditentry/change_list.html"
-    # What is looked for first: the others are scrolled to where the window is narrow.
+    # The most important columns first, as narrow windows scroll to the others.
     list_display = (
         "seq",
         "time",
@@ -138,7 +110,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("no."))
     def seq(self, entry: AuditEntry) -> str:
-        return number(entry)
+        return entry_number(entry)
 
     def get_urls(self) -> list[URLPattern]:
         pages: dict[str, tuple[str, Callable[..., HttpResponseBase]]] = {
@@ -194,7 +166,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         )
 
     def has_export_permission(self, request: HttpRequest) -> bool:
-        """Whether the reader may take the log away as a file."""
+        """Whether the user may export the log."""
         return request.user.has_perm("audit.export_auditentry")
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -203,29 +175,29 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             query.pop(name, None)
         context = {
             "has_export_permission": self.has_export_permission(request),
-            # The third is for machines, which ask on the command line.
+            # Without OCSF, which is for machines and is exported on the command line.
             "export_formats": ["jsonl", "csv"],
             "export_query": query.urlencode(),
             "integrity": integrity(),
-            "verifying": jobs.under_way(),
+            "verifying": jobs.live_verification(),
             "timeline": timeline.row(request.GET),
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
     def export_view(self, request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
-        """The list's entries, all pages of them, as a file; the query string is the list's, with `format`."""
+        """Export all entries of the list. The query string is the list's, with `format`."""
         if request.method not in {"GET", "HEAD"} or not self.has_export_permission(request):
             raise PermissionDenied
         form = AuditFilter(request.GET)
         kind = request.GET.get("format", "jsonl")
         if kind not in FORMATS or not form.is_valid():
-            # The list says what cannot be understood.
+            # The list shows the form's errors.
             return HttpResponseRedirect(f"{reverse('admin:audit_auditentry_changelist')}?{request.GET.urlencode()}")
         headers = {"Content-Disposition": f'attachment; filename="{file_name(kind)}"'}
         if request.method == "HEAD":
-            # Nothing is taken away, and so nothing is recorded.
+            # Nothing is exported, so nothing is recorded.
             return HttpResponse(content_type=FORMATS[kind].content_type, headers=headers)
-        # The worker's sealer goes through the whole log; what this page waits for is what is new.
+        # Seal new entries only, as the user waits; the worker's sealer reads the whole log.
         Sealer.near_the_end().seal()
         narrowed: Any = form.narrow(AuditEntry.objects.all())
         lines = export.lines(kind, narrowed, actor=request.user.get_username(), filters=form.given())
@@ -236,26 +208,26 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         )
 
     def verify_view(self, request: HttpRequest) -> HttpResponse:
-        """Have a worker verify the log; what is under way already is shown instead."""
+        """Queue a verification of the log, unless there is one already, and show it."""
         if request.method != "POST" or not self.has_view_permission(request):
             raise PermissionDenied
-        job = jobs.under_way() or jobs.request_job(AuditJob.Kind.VERIFICATION)
+        job = jobs.live_verification() or jobs.request_job(AuditJob.Kind.VERIFICATION)
         return redirect("admin:audit_auditentry_job", job.pk)
 
     def prepare_view(self, request: HttpRequest) -> HttpResponse:
-        """Have a worker write an export to a file; the query string is the list's, with `format`."""
+        """Queue an export to a file. The query string is the list's, with `format`."""
         if request.method != "POST" or not self.has_export_permission(request):
             raise PermissionDenied
         kind = request.GET.get("format", "jsonl")
         form = AuditFilter(request.GET)
         if kind not in FORMATS or not form.is_valid():
             return HttpResponseRedirect(f"{reverse('admin:audit_auditentry_changelist')}?{request.GET.urlencode()}")
-        # Not the query string as it is: its times are in the reader's zone, of which the worker knows nothing.
+        # Not the original query string: its times are in the reader's zone, which the worker does not know.
         job = jobs.request_job(AuditJob.Kind.EXPORT, format=kind, query=urlencode(form.given(), doseq=True))
         return redirect("admin:audit_auditentry_job", job.pk)
 
     def job_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
-        """How far a job is; with htmx only that."""
+        """Show a job's progress; with htmx, only the fragment."""
         if request.method not in {"GET", "HEAD"} or not self.has_view_permission(request):
             raise PermissionDenied
         job = get_object_or_404(AuditJob, pk=pk)
@@ -268,7 +240,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             "problem": problems.translated(job.problem),
             "key_problem": key_problem(job.problem),
             "created": moment(job.created_at),
-            "until": moment(job.created_at + AuditJob.KEPT),
+            "until": moment(job.created_at + AuditJob.RETENTION),
             "may_download": self.has_export_permission(request),
         }
         request.current_app = self.admin_site.name
@@ -276,7 +248,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, f"admin/audit/auditentry/{template}", context)
 
     def download_view(self, request: HttpRequest, pk: UUID) -> HttpResponse | FileResponse:
-        """The file of an export; that it is taken away is recorded before."""
+        """Download an export's file, after recording the download."""
         if request.method not in {"GET", "HEAD"} or not self.has_export_permission(request):
             raise PermissionDenied
         job = get_object_or_404(AuditJob, pk=pk)
@@ -297,7 +269,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """One entry to read, between its neighbours."""
+        """Show an entry and its neighbours."""
         if request.method not in {"GET", "HEAD"} or not self.has_view_permission(request):
             raise PermissionDenied
         entry = self.get_object(request, object_id)
@@ -306,11 +278,11 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         list_query = request.GET.get("_changelist_filters", "")
         context = {
             **self.admin_site.each_context(request),
-            # Back to the list as it was, also by way of other entries.
+            # Keep the way back to the list as it was, also across several entries.
             "list_query": list_query,
             "kept": f"?{urlencode({'_changelist_filters': list_query})}" if list_query else "",
-            "title": _("Entry %(seq)s: %(action)s") % {"seq": number(entry), "action": action_label(entry)},
-            "number": number(entry),
+            "title": _("Entry %(seq)s: %(action)s") % {"seq": entry_number(entry), "action": action_label(entry)},
+            "number": entry_number(entry),
             "opts": self.opts,
             "zone": zone_name(),
             "entry": entry,
@@ -328,8 +300,8 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             "private_rows": entry_rows.private_rows(entry),
             "private_json": pretty_text(private.content) if private and private.content else "",
             "seal": getattr(entry, "seal", None),
-            "beside": beside(entry),
-            "steps": steps(entry),
+            "beside": neighbours(entry),
+            "steps": recall_steps(entry),
             **(extra_context or {}),
         }
         request.current_app = self.admin_site.name
@@ -338,7 +310,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """An entry has no history: it never changes."""
+        """Refuse: an entry never changes, so it has no history."""
         raise PermissionDenied
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
@@ -346,17 +318,12 @@ class AuditEntryAdmin(ReadOnlyAdmin):
 
 
 def file_name(kind: str) -> str:
-    """What an export is called where it is downloaded to."""
+    """File name of an export."""
     return f"audit-log-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.{kind}"
 
 
-def action_label(entry: AuditEntry) -> str:
-    """The action in the reader's language; one that this version does not know, as it was written."""
-    return str(dict(Action.choices).get(entry.action, entry.action))
-
-
 def integrity() -> dict[str, Any]:
-    """What is known of the log's wholeness: its head, what waits for its seal, the last checkpoint and verification."""
+    """Template context of the log's integrity: head, unsealed entries, last checkpoint and verification, alarms."""
     head = AuditSeal.objects.order_by("-seq").first()
     waiting = (
         AuditEntry.objects.filter(pk__gt=head.entry_id if head else 0, seal=None).order_by("pk").only("at").first()
@@ -377,32 +344,5 @@ def integrity() -> dict[str, Any]:
 
 
 def key_problem(code: str) -> AuditAlarm | None:
-    """What is wrong with the signing key, by a verification, if anything is."""
+    """The problem of the signing key that a verification reported, if any."""
     return AuditAlarm(problem=code) if code in AuditAlarm.Problem.values else None
-
-
-def beside(entry: AuditEntry) -> dict[str, AuditSeal | None]:
-    """The seals of the entries directly before and after this one in the log; none of one that is not sealed."""
-    if not hasattr(entry, "seal"):
-        return {}
-    seq = entry.seal.seq
-    seals = {seal.seq: seal for seal in AuditSeal.objects.filter(seq__in=(seq - 1, seq + 1))}
-    return {"previous": seals.get(seq - 1), "next": seals.get(seq + 1)}
-
-
-def steps(entry: AuditEntry) -> dict[str, Any]:
-    """The entries of the same recall around this one, in order, this one among them; and whether there are others."""
-    if entry.recall is None:
-        return {}
-    same = AuditEntry.objects.filter(recall=entry.recall).defer("timestamps", "request", "response_content", "detail")
-    before = list(same.filter(pk__lt=entry.pk).order_by("-pk")[: NEIGHBOURS + 1])
-    after = list(same.filter(pk__gt=entry.pk).order_by("pk")[: NEIGHBOURS + 1])
-    shown = [*reversed(before[:NEIGHBOURS]), entry, *after[:NEIGHBOURS]]
-    return {
-        "shown": [
-            {"entry": each, "time": moment(each.at), "action": action_label(each), "code": code_pill(each)}
-            for each in shown
-        ],
-        "are_earlier": len(before) > NEIGHBOURS,
-        "are_later": len(after) > NEIGHBOURS,
-    }

@@ -13,7 +13,7 @@ class AuditConfig(AppConfig):
         from moderation.audit.loops import Signer
         from moderation.registry import Loop, register
 
-        # Each class enters itself into `audit.events.EVENTS`.
+        # Import the event classes, which register themselves in `audit.events.EVENTS`.
         autodiscover_modules("events")
         register(
             Loop("sealing the audit log", Sealer().seal, seconds=1),

@@ -1,4 +1,4 @@
-"""What an entry tells, as labelled rows: its fields in the order of its event class, in the reader's language.
+"""An entry's fields as labelled rows, in the order of its event class and in the reader's language.
 
 A key that no event class knows, as entries of version 1 may have, keeps its name.
 """
@@ -19,15 +19,15 @@ from moderation.audit.models import Action, AuditEntry
 from moderation.audit.recorded import Recorded
 from moderation.read_only_admin import pretty, pretty_text
 
-# Of `detail`, what has its own place on the page: where the request came from, and the hash of what can be erased.
+# Keys of `detail` that the page shows elsewhere: the request's origin, and the hash of the private part.
 ELSEWHERE = {"from", "private"}
-# A longer list is shown as JSON, one value a line.
+# Longer lists are shown as JSON, one value on each line.
 MAX_ON_ONE_LINE = 20
 SCALARS = (str, int, float, bool, type(None))
 
 
 class Row(NamedTuple):
-    """A field's label and value; `is_key`: the label is a key as it was written."""
+    """Label and value of a field. `is_key`: the label is the stored key itself."""
 
     label: str
     value: SafeString | str
@@ -41,7 +41,7 @@ def detail_rows(entry: AuditEntry) -> list[Row]:
 
 
 def private_rows(entry: AuditEntry) -> list[Row]:
-    """The rows of what can be erased; none if it is erased or there is nothing."""
+    """The rows of an entry's private part; none if it was erased or does not exist."""
     content = entry.private.content if hasattr(entry, "private") else ""
     if not content:
         return []
@@ -50,17 +50,17 @@ def private_rows(entry: AuditEntry) -> list[Row]:
     except (ValueError, RecursionError):
         stored = None
     if not isinstance(stored, dict):
-        # Nothing here wrote it.
+        # Only a change in the database itself can cause this.
         return [Row("content", pretty_text(content), is_key=True)]
     return list(rows_of(entry, stored))
 
 
 def rows_of(entry: AuditEntry, stored: Mapping[str, Any]) -> Iterator[Row]:
-    """A row for each key of `stored`; of a changed row, one for each change."""
+    """A row for each key of `stored`, and one for each change of a RowChanged event."""
     event = EVENTS.get(entry.action)
     fields = {field.name: field for field in fields_of(event)} if event else {}  # type: ignore[arg-type]
-    known = [name for name in fields if name in stored]
-    for name in [*known, *(name for name in stored if name not in fields)]:
+    declared = [name for name in fields if name in stored]
+    for name in [*declared, *(name for name in stored if name not in fields)]:
         value, field = stored[name], fields.get(name)
         if field is None:
             yield Row(printable(name), shown(value), is_key=True)
@@ -73,12 +73,12 @@ def rows_of(entry: AuditEntry, stored: Mapping[str, Any]) -> Iterator[Row]:
 
 
 def labels_of(field: EventField) -> Mapping[str, Any]:
-    """What a person reads for the codes of a field."""
+    """Labels of a field's codes."""
     return field.meta.value_labels() if field.meta else {}
 
 
 def shown(value: Any, labels: Mapping[str, Any] | None = None) -> SafeString | str:
-    """A value for people to read."""
+    """Format a value for display."""
     if value is None or value == "":
         return "—"
     if isinstance(value, bool):
@@ -96,17 +96,17 @@ def shown(value: Any, labels: Mapping[str, Any] | None = None) -> SafeString | s
 
 
 def printable(text: str) -> str:
-    """`text` with half a surrogate pair, which no page can hold, escaped."""
+    """`text` with lone surrogates escaped, which cannot be encoded in a page."""
     return text.encode(errors="backslashreplace").decode()
 
 
 def is_short_list(value: Any) -> bool:
-    """Whether a value is a list of a few values that are no lists or objects."""
+    """Whether a value is a short list without nested lists or objects."""
     return isinstance(value, list) and len(value) <= MAX_ON_ONE_LINE and all(isinstance(x, SCALARS) for x in value)
 
 
 def change_rows(event: type[RowChanged], changes: Mapping[str, Any]) -> Iterator[Row]:
-    """A row for each field that changed: its values before and after, or of a secret, only what happened to it."""
+    """A row for each changed field: the values before and after, or for a secret, the kind of change."""
     secrets = {"set": _("set"), "changed": _("changed"), "removed": _("removed")}
     for name, change in changes.items():
         label = label_of_changed(event, name)
@@ -119,7 +119,7 @@ def change_rows(event: type[RowChanged], changes: Mapping[str, Any]) -> Iterator
 
 
 def label_of_changed(event: type[RowChanged], name: str) -> str:
-    """What the model calls a field that changed; empty if it has no such field any more."""
+    """The model's label of a changed field; empty if the model no longer has it."""
     if name in event.labels:
         return str(event.labels[name])
     models: list[type[Model]] = [model for model in Recorded.__subclasses__() if model.recorded_as == event.action]

@@ -23,7 +23,7 @@ from moderation.audit.models import Action, AuditAlarm
 
 Text = str | Promise
 
-# What entries have a column of their own for, with its label.
+# Fields that have a column of their own, with their labels.
 COLUMNS: dict[str, Text] = {
     "actor": _("Actor"),
     "app": _("Application"),
@@ -53,9 +53,9 @@ TYPE_NAMES = {
 
 @dataclass(frozen=True)
 class Detail:
-    """The label of a field in an entry's `detail`, and of the values that it may have, where these are codes.
+    """Annotation of a field in an entry's `detail`: its label, and the labels of its codes, if it has codes.
 
-    `meaning` is what else the document says of it.
+    `meaning` is an additional explanation for the document.
     """
 
     label: Text
@@ -63,16 +63,16 @@ class Detail:
     meaning: str = ""
 
     def value_labels(self) -> Mapping[str, Text]:
-        """What a person reads for each code; empty where values are no codes."""
+        """Labels by code; empty if the field has no codes."""
         return dict(self.values.choices) if isinstance(self.values, type) else self.values or {}
 
 
 class Private(Detail):
-    """The label of a field with free text about people, which may have to be erased."""
+    """Annotation of a field with free text about people, which may have to be erased."""
 
 
 class EventField(NamedTuple):
-    """A field of an event; `meta` is None for a column."""
+    """A field of an event class. `meta` is None for a column."""
 
     name: str
     type: Any
@@ -91,12 +91,12 @@ class EventField(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One step, as it is known when it is taken. `action` names it in the log."""
+    """Base class of events. `action` is the name in the log."""
 
     action: ClassVar[Action]
 
     actor: str
-    # Where the request came from that a worker answers for; None: from the request that is being answered, if any.
+    # Origin of the request on whose behalf a worker acts; None: the origin of the current request, if any.
     origin: Mapping[str, str] | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -109,24 +109,24 @@ class Event:
 
     @classmethod
     def summary(cls) -> str:
-        """The first line of its docstring, for the document."""
+        """The first line of the class's docstring, for the document."""
         return (cls.__doc__ or "").strip().partition("\n")[0]
 
     def values(self) -> Iterator[tuple[EventField, Any]]:
-        """Each field that an entry has, with its value as JSON takes it."""
+        """Fields that are recorded, with their values for JSON."""
         for field in fields_of(type(self)):  # type: ignore[arg-type]  # a class is hashable, whatever its instances hold
             value = getattr(self, field.name)
             if not field.is_optional or value != field.default:
                 yield field, as_json_value(value)
 
 
-# Every event class by its action.
+# Event classes by action.
 EVENTS: dict[str, type[Event]] = {}
 
 
 @cache
 def fields_of(event: type[Event]) -> tuple[EventField, ...]:
-    """The fields of an event class. Raises TypeError for one that has no label."""
+    """Fields of an event class. Raises TypeError for a field without a label."""
     hints = get_type_hints(event, include_extras=True)
     described = []
     for field in fields(event):
@@ -142,7 +142,7 @@ def fields_of(event: type[Event]) -> tuple[EventField, ...]:
 
 
 def as_json_value(value: Any) -> Any:
-    """A field's value as an entry keeps it."""
+    """Convert a field's value to what JSON can hold."""
     if isinstance(value, UUID):
         return str(value)
     if isinstance(value, Mapping):
@@ -153,7 +153,7 @@ def as_json_value(value: Any) -> Any:
 
 
 def type_name(hint: Any) -> str:
-    """What the document calls a type."""
+    """Name of a type in the document."""
     if isinstance(hint, UnionType) or get_origin(hint) is Union:
         return " or ".join(type_name(part) for part in get_args(hint))
     if get_origin(hint) in (list, Sequence):
@@ -170,7 +170,7 @@ DONE: Mapping[str, Text] = {"added": _("added"), "changed": _("changed"), "delet
 class RowChanged(Event):
     """A row was added, changed or deleted (`audit/recorded.py`)."""
 
-    # Labels of fields of which only that they changed is recorded; the model has the others.
+    # Labels of secret fields, whose values are not recorded; the model has the other labels.
     labels: ClassVar[Mapping[str, Text]] = {}
 
     app: str = ""

@@ -1,4 +1,4 @@
-"""What the audit log can be narrowed to, in Django admin's list and in exports."""
+"""Filters of the audit log, for Django admin's list and for exports."""
 
 import re
 from datetime import UTC, datetime
@@ -18,13 +18,13 @@ from moderation.audit.models import Action
 from moderation.audit.request_context import COMMAND_LINE, NOBODY, WORKER
 from moderation.read_only_admin import FilterForm
 
-# Of an entry: what the list is sorted by.
+# The fields of an entry that the list is sorted by.
 Key = dict[str, Any] | None
 NO_CODE = "none"
-# What GoEasy documents (200, 401), and what else occurs often enough to deserve a box.
+# The codes that GoEasy documents (200, 401) and other frequent ones get a check box each.
 COMMON_CODES = ("200", "400", "401", "429", "500")
-# SQLite bounds how long a condition may be, and gunicorn an address (`gunicorn.conf.py`): as many pairs of UUIDs fit
-# into it with every box ticked, and what is too much fits, too, so that the form can say so.
+# SQLite limits the length of a condition, and gunicorn that of a URL (`gunicorn.conf.py`). This many pairs of UUIDs fit
+# with every box ticked, and enough more that the form can report too many.
 MAX_CONVERSATIONS = 50
 MAX_CONVERSATIONS_LENGTH = 4000
 # How `Conversation.ids` writes a pair: what a person copies from the console can be pasted into the filter.
@@ -33,7 +33,7 @@ PAIR = " ↔ "
 
 # Choices come from small tables, never from the log: it only grows (docs/architecture.md, invariant 8).
 def actors() -> list[tuple[str, str]]:
-    """Everybody who can sign in, by user name; visitors, whoever has a shell on the machine, and the worker."""
+    """User names of all accounts, and the names for visitors, the command line and the worker."""
     names = get_user_model().objects.order_by("username").values_list("username", flat=True)
     return [(name, name) for name in (*names, NOBODY, COMMAND_LINE, WORKER)]
 
@@ -45,22 +45,22 @@ def applications() -> list[tuple[str, str]]:
     return [(slug, f"{name} ({slug})") for slug, name in rows.values_list("slug", "name")]
 
 
-def words(text: str) -> list[str]:
-    """What commas (of either width), spaces and new lines separate."""
+def split_values(text: str) -> list[str]:
+    """Split a text at commas (of either width), semicolons and white space."""
     return [word for word in re.split(r"[\s,，、;；]+", text) if word]
 
 
-def several(label: Any, choices: Any) -> forms.MultipleChoiceField:
-    """A filter by check boxes, any number of them."""
+def check_boxes(label: Any, choices: Any) -> forms.MultipleChoiceField:
+    """Filter with a check box for each choice."""
     return forms.MultipleChoiceField(label=label, choices=choices, required=False, widget=forms.CheckboxSelectMultiple)
 
 
 class TimeField(forms.DateTimeField):
-    """A time in the reader's zone that is a time in UTC, as databases keep it, too: not before the year 1 there.
+    """Field for a time in the reader's zone that is also representable in UTC.
 
-    Where clocks are put forward at midnight a day begins with a time that none shows, and where they are put back, with
-    one that they show twice; Django takes neither. As in RFC 5545 (3.3.5) the former counts from before the gap, and
-    the latter is the first.
+    Where clocks change at midnight, a day begins with a time that does not exist or that occurs twice; Django rejects
+    both. As in RFC 5545 (3.3.5), the former is computed with the offset before the gap, and the latter is the first
+    of the two.
     """
 
     def to_python(self, value: Any) -> datetime | None:
@@ -83,21 +83,21 @@ def time_field(label: Any, help_text: Any) -> forms.DateTimeField:
 
 
 class AuditFilter(FilterForm):
-    """What the list and the export can be narrowed to; every filter takes several values."""
+    """Form of the filters of the list and the export. Most accept several values."""
 
-    action = several(_("Action"), Action.choices)
-    response_code = several(_("Response code"), [*((code, code) for code in COMMON_CODES), (NO_CODE, _("none"))])
+    action = check_boxes(_("Action"), Action.choices)
+    response_code = check_boxes(_("Response code"), [*((code, code) for code in COMMON_CODES), (NO_CODE, _("none"))])
     other_codes = forms.CharField(
         label=_("Other response codes"), help_text=_("Separated by commas."), required=False, max_length=500
     )
-    actor = several(_("Actor"), actors)
+    actor = check_boxes(_("Actor"), actors)
     other_actors = forms.CharField(
         label=_("Other actors"),
         help_text=_("User names of people who are gone, separated by commas."),
         required=False,
         max_length=2000,
     )
-    app = several(_("Application"), applications)
+    app = check_boxes(_("Application"), applications)
     other_apps = forms.CharField(
         label=_("Other applications"),
         help_text=_("Short names of applications that are gone, separated by commas."),
@@ -116,17 +116,17 @@ class AuditFilter(FilterForm):
     recall = forms.UUIDField(label=_("Recall"), help_text=_("Its id."), required=False)
 
     def clean_other_codes(self) -> list[int]:
-        codes = words(self.cleaned_data["other_codes"])
+        codes = split_values(self.cleaned_data["other_codes"])
         for code in codes:
             if not re.fullmatch(r"-?[0-9]{1,18}", code):
                 raise forms.ValidationError(_("“%(code)s” is not a whole number."), params={"code": code})
         return [int(code) for code in codes]
 
     def clean_other_actors(self) -> list[str]:
-        return words(self.cleaned_data["other_actors"])
+        return split_values(self.cleaned_data["other_actors"])
 
     def clean_other_apps(self) -> list[str]:
-        return words(self.cleaned_data["other_apps"])
+        return split_values(self.cleaned_data["other_apps"])
 
     def clean_conversation(self) -> list[str]:
         lines = [line.strip() for line in self.cleaned_data["conversation"].splitlines() if line.strip()]
@@ -147,10 +147,10 @@ class AuditFilter(FilterForm):
         return self.narrow_further(rows)
 
     def narrow_further(self, rows: QuerySet[Any], before: Key = None, after: Key = None) -> QuerySet[Any]:
-        """What the filters with one value ask.
+        """Apply the filters with a single value.
 
-        Of a page that begins `before` or `after` a key, what that asks already is left out: SQLite goes into an index
-        with one bound to either side, and not always with the closer one.
+        A bound that the page's key (`before` or `after`) already implies is left out: SQLite uses one bound on each
+        side of an index, and not always the closer one.
         """
         data = self.cleaned_data
         if data["since"] and not (after and after["at"] >= data["since"]):
@@ -162,7 +162,7 @@ class AuditFilter(FilterForm):
         return rows
 
     def alternatives(self) -> list[list[Q]]:
-        """For each filter that may have several values, a condition for each of them: an index finds each in order."""
+        """Conditions of each filter with several values, one for each value: an index returns each in order."""
         data = self.cleaned_data
         codes = [None if code == NO_CODE else int(code) for code in data["response_code"]]
         wanted = [
@@ -180,20 +180,20 @@ class AuditFilter(FilterForm):
         return [alternatives for alternatives in wanted if alternatives]
 
     def branches(self, rows: QuerySet[Any], before: Key, after: Key) -> list[QuerySet[Any]]:
-        """`narrow` as parts, which may overlap, such that the newest of each are read without sorting the rest.
+        """The result of `narrow` as querysets, which may overlap; the newest rows of each are read without a sort.
 
-        “The newest where x is a or b” has a database read the log from its end, or sort all that it finds; the newest
-        of a and the newest of b are each at the end of an index.
+        For “the newest where x is a or b” a database reads the log from its end or sorts all matches; the newest of a
+        and the newest of b are each at the end of an index.
         """
         most, *others = sorted(self.alternatives(), key=len, reverse=True) or [[Q()]]
         for alternatives in others:
             rows = rows.filter(reduce(or_, alternatives))
         rows = self.narrow_further(rows, before, after)
-        # Without “a or b” beside each, or the index alone would not do.
+        # One value each: with “a or b” the index alone would not suffice.
         return [rows.filter(alternative) for alternative in most]
 
     def given(self) -> dict[str, list[str]]:
-        """The valid form's filters as they were given, but times in UTC: whoever reads them may be in another zone."""
+        """The filters as entered, with times in UTC: they are read in other zones, too. The form must be valid."""
         values_given = {name: values for name, values in self.data.lists() if name in self.fields and any(values)}  # type: ignore[attr-defined]
         times = {name: self.cleaned_data[name] for name in ("since", "until")}
         return values_given | {name: [at.isoformat()] for name, at in times.items() if at}

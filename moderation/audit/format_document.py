@@ -1,4 +1,4 @@
-"""`docs/audit-format.md`, made from the event classes: what entries consist of, and what each event tells."""
+"""Generator of `docs/audit-format.md` from the event classes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from moderation.audit.ledger.format import KEYS
 from moderation.audit.models import SCHEMA
 
 PATH = Path(settings.BASE_DIR) / "docs" / "audit-format.md"
-# Of each key of an entry: its type, and what it holds.
+# Type and meaning of each key of an entry.
 MEANINGS = {
     "seq": ("whole number", "its number in the log, from 1"),
     "at": ("text", "when it was recorded: UTC, ISO 8601 with microseconds and `Z`"),
@@ -80,7 +80,7 @@ the fields of its `detail`. One that is optional is absent where it does not app
 
 
 def document() -> str:
-    """The whole document, in English whatever language is active."""
+    """The whole document, always in English."""
     with translation.override("en"):
         rows = [f"| `{key}` | {MEANINGS[key][0]} | {MEANINGS[key][1]} |" for key in KEYS]
         keys = "\n".join(["| key | type | what it holds |", "|---|---|---|", *rows])
@@ -89,7 +89,7 @@ def document() -> str:
 
 
 def section(event: type[Event]) -> str:
-    """What the document says of one event."""
+    """The section about one event."""
     fields = fields_of(event)  # type: ignore[arg-type]  # a class is hashable, whatever its instances hold
     columns = [f"`{field.name}`" for field in fields if not field.meta and field.name != "actor"]
     details = [row(field) for field in fields if field.meta]
@@ -102,15 +102,15 @@ def section(event: type[Event]) -> str:
 
 
 def heading(event: type[Event]) -> str:
-    """The line that begins an event's section."""
+    """The heading of an event's section."""
     return f"### {event.action.value}"
 
 
 def row(field: EventField) -> str:
-    """The line of one field."""
+    """The table row of one field."""
     notes = ["optional"] if field.is_optional else []
     notes += ["can be erased"] if field.is_private else []
-    # Of an optional field, null says the same as its absence.
+    # For an optional field, null means the same as absence.
     kind = type_name(field.type).removesuffix(" or null") if field.is_optional else type_name(field.type)
     assert field.meta  # noqa: S101 - for the type checker: columns have no line
     values = field.meta.value_labels().items()
@@ -120,7 +120,7 @@ def row(field: EventField) -> str:
 
 
 def differences(text: str) -> Iterator[str]:
-    """What is wrong with `text` as the document, a sentence for each event."""
+    """Differences between `text` and the generated document, a message for each event."""
     missing = "docs/audit-format.md {} the event {}. Run `manage.py audit_format`."
     for action in sorted(EVENTS):
         event = EVENTS[action]

@@ -1,4 +1,4 @@
-"""Jobs: the whole log read by a worker, because a person asked for it in Django admin."""
+"""Jobs: verifications and exports of the whole log that a person requests in Django admin and a worker runs."""
 
 import logging
 import threading
@@ -23,14 +23,14 @@ from moderation.audit.services import record
 
 log = logging.getLogger(__name__)
 
-# Seconds between two notes of how far a job is.
-SECONDS_BETWEEN_NOTES = 1.0
-# Set when the worker is to end: reading a long log to its end would keep it for minutes.
+# Seconds between two updates of a job's progress.
+PROGRESS_SECONDS = 1.0
+# Set when the worker is to stop: reading a long log to its end would delay that by minutes.
 stopping = threading.Event()
 
 
 def request_job(kind: AuditJob.Kind, **fields: str) -> AuditJob:
-    """Have a worker do a job for whoever's request is being answered."""
+    """Queue a job for the user of the current request."""
     from moderation.audit.tasks import work as task
 
     with transaction.atomic():
@@ -39,14 +39,14 @@ def request_job(kind: AuditJob.Kind, **fields: str) -> AuditJob:
     return job
 
 
-def under_way() -> AuditJob | None:
-    """The verification that waits or is being made, if any."""
+def live_verification() -> AuditJob | None:
+    """The verification that is waiting or running, if any."""
     last = AuditJob.objects.filter(kind=AuditJob.Kind.VERIFICATION).order_by("-created_at").first()
     return last if last and last.is_live else None
 
 
 def work(pk: UUID) -> None:
-    """Do a job that waits; what another worker has begun is left to it."""
+    """Run a waiting job. One that another worker has claimed is left to it."""
     waiting = AuditJob.objects.filter(pk=pk, state=AuditJob.State.WAITING)
     if not waiting.update(state=AuditJob.State.RUNNING, seen_at=timezone.now()):
         return
@@ -54,47 +54,47 @@ def work(pk: UUID) -> None:
     try:
         problem = verify(job) if job.kind == AuditJob.Kind.VERIFICATION else write(job)
     except Interrupted as interruption:
-        note(job, state=AuditJob.State.FAILED, problem=type(interruption).__name__)
+        save_progress(job, state=AuditJob.State.FAILED, problem=type(interruption).__name__)
     except Exception as failure:
         log.exception("%s failed", job)
-        # Its text may hold paths and statements: the log has those.
-        note(job, state=AuditJob.State.FAILED, problem=type(failure).__name__)
+        # Show the type only: the message may contain paths and SQL, and is in the log.
+        save_progress(job, state=AuditJob.State.FAILED, problem=type(failure).__name__)
     else:
-        note(job, state=AuditJob.State.DONE, problem=problem)
+        save_progress(job, state=AuditJob.State.DONE, problem=problem)
 
 
-def note(job: AuditJob, **fields: Any) -> None:
-    """Note how the job stands."""
+def save_progress(job: AuditJob, **fields: Any) -> None:
+    """Save fields of the job, and that the worker is alive."""
     AuditJob.objects.filter(pk=job.pk).update(seen_at=timezone.now(), **fields)
 
 
 class Interrupted(Exception):  # noqa: N818 - a person reads this name
-    """The worker is to end before the job is done."""
+    """The worker was asked to stop before the job was done."""
 
 
 class Progress:
-    """Notes how far a job is, now and then. Raises Interrupted when the worker is to end."""
+    """Saves a job's progress at intervals. Raises Interrupted when the worker is to stop."""
 
     def __init__(self, job: AuditJob) -> None:
-        self._job, self._noted_at = job, 0.0
+        self._job, self._saved_at = job, 0.0
 
     def __call__(self, seq: int, last: int) -> None:
         if stopping.is_set():
             raise Interrupted
-        if seq == last or time.monotonic() - self._noted_at > SECONDS_BETWEEN_NOTES:
-            self._noted_at = time.monotonic()
-            note(self._job, done=seq, total=last)
+        if seq == last or time.monotonic() - self._saved_at > PROGRESS_SECONDS:
+            self._saved_at = time.monotonic()
+            save_progress(self._job, done=seq, total=last)
 
 
 def verify(job: AuditJob) -> str:
-    """What is wrong with the log, a sentence, or with the key, an `AuditAlarm.Problem`; empty: nothing. Recorded."""
+    """Verify the log and record the result. Returns the problem: a message, an `AuditAlarm.Problem`, or ""."""
     findings = verification.verify_log([], Progress(job))
     record(LogVerified(actor=job.actor, origin=job.origin, job=job.pk, checkpoints=0, **findings))
     return str(findings["problem"] or findings.get("key_problem", ""))
 
 
 def write(job: AuditJob) -> str:
-    """Write the export to its file, all of it or nothing; that it is made is recorded before."""
+    """Record the export, then write its file, completely or not at all."""
     form = AuditFilter(QueryDict(job.query))
     if not form.is_valid():
         raise ValueError(f"{job}: its filters are no longer understood")
@@ -107,10 +107,10 @@ def write(job: AuditJob) -> str:
 
 
 def delete_old() -> None:
-    """Delete files and jobs of a day ago: files of this machine, whatever made them."""
-    long_ago = timezone.now() - AuditJob.KEPT
+    """Delete jobs past their retention, and all files of that age in this machine's export folder."""
+    expired = timezone.now() - AuditJob.RETENTION
     with suppress(FileNotFoundError):
         for path in Path(settings.AUDIT_EXPORT_DIR).iterdir():
-            if path.stat().st_mtime < long_ago.timestamp():
+            if path.stat().st_mtime < expired.timestamp():
                 path.unlink(missing_ok=True)
-    AuditJob.objects.filter(created_at__lt=long_ago).delete()
+    AuditJob.objects.filter(created_at__lt=expired).delete()

@@ -1,4 +1,4 @@
-"""What every worker does for the audit log, again and again."""
+"""The audit log's periodic work in every worker."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ log = logging.getLogger(__name__)
 
 
 class Signer:
-    """Signs a checkpoint of the log when one is due, and publishes it; remembers what is not published yet."""
+    """Signs and publishes checkpoints when they are due. Keeps one that could not be published yet."""
 
     def __init__(self) -> None:
         self._unpublished = ""
 
     def sign(self) -> None:
-        """One round. What keeps the log from being signed raises an alarm."""
+        """Run one round. Raise an alarm if the log cannot be signed."""
         try:
-            self._unpublished = checkpoints.keep_up(self._unpublished)
+            self._unpublished = checkpoints.sign_and_publish(self._unpublished)
         except BrokenError as problem:
             log.critical("the audit log is BROKEN and is not signed: %s", problem)
             raise_alarm(AuditAlarm.Problem.BROKEN)
@@ -34,7 +34,7 @@ class Signer:
 
 
 def raise_alarm(problem: AuditAlarm.Problem) -> None:
-    """Raise an alarm of the audit log; a database that is away must not end the round."""
+    """Raise an alarm of the audit log. An unreachable database must not end the round."""
     try:
         alarms.raise_alarm(problem)
     except Error:

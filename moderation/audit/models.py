@@ -1,4 +1,4 @@
-"""The audit log: entries, their seals, and checkpoints, written once and never changed; and jobs, which are no log.
+"""The audit log: entries, seals and checkpoints, which never change; and alarms and jobs, which are not part of it.
 
 `audit.services.record()` writes entries; in `audit/ledger/`, `chain` seals them and `checkpoints` signs what is sealed.
 """
@@ -13,13 +13,13 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-# The version of what entries are made of. 1: `detail` was free in form, and nothing said which version it was.
-# 2: `detail` has the fields of the event classes, and the entry its version.
+# Version of the format of entries. 1: `detail` had no fixed form, and entries had no version.
+# 2: `detail` has the fields of the event classes, and entries have a version.
 SCHEMA = 2
 
 
 class Action(models.TextChoices):
-    """What an entry is about; each has an event class (`audit/events.py`)."""
+    """Actions that are recorded; each has an event class (`audit/events.py`)."""
 
     REQUESTED = "recall.requested", _("recall requested")
     SENDING = "recall.sending", _("call about to be sent")
@@ -54,11 +54,11 @@ class Action(models.TextChoices):
 
 
 class AuditEntriesNeverChange(Exception):
-    """Somebody tried to update or delete an audit entry."""
+    """Code tried to update or delete a row of the audit log."""
 
 
 class AppendOnlyQuerySet(models.QuerySet[Any]):
-    """Reads and appends; refuses everything else before the database has to."""
+    """Queryset that refuses updates and deletions before the database does."""
 
     def update(self, **kwargs: Any) -> NoReturn:
         raise AuditEntriesNeverChange("UPDATE refused")
@@ -71,7 +71,7 @@ class AppendOnlyQuerySet(models.QuerySet[Any]):
 
 
 class AppendOnly(models.Model):
-    """A row that is written once. Triggers refuse UPDATE and DELETE on both engines (`audit/ledger/triggers.py`)."""
+    """Base class of rows that never change. Triggers also refuse UPDATE and DELETE (`audit/ledger/triggers.py`)."""
 
     objects = AppendOnlyQuerySet.as_manager()
 
@@ -88,10 +88,10 @@ class AppendOnly(models.Model):
 
 
 class AuditEntry(AppendOnly):
-    """One step, as it was known when it was taken.
+    """A recorded action.
 
-    Identifiers of actor and subject are copied, not referenced: nothing that is deleted elsewhere can take an
-    entry along. Its number in the log, `seq`, comes with its seal: ids become visible out of order.
+    Names of the actor and the subject are copied instead of referenced, so that no deletion elsewhere cascades here.
+    The number in the log, `seq`, comes with the seal, because ids become visible out of order.
     """
 
     at = models.DateTimeField(_("time"))
@@ -120,7 +120,7 @@ class AuditEntry(AppendOnly):
         default_permissions = ("view",)
         permissions = [("export_auditentry", "Can export the audit log")]
         indexes = [
-            # Each filter of the admin list in the list's order, so that a span of time is one of the index, too.
+            # One for each filter of the admin list, in the list's order: a time range is a range of the index, too.
             models.Index(fields=["at", "id"], name="audit_by_time"),
             models.Index(fields=["actor", "at", "id"], name="audit_by_actor"),
             models.Index(fields=["action", "at", "id"], name="audit_by_action"),
@@ -129,7 +129,7 @@ class AuditEntry(AppendOnly):
             models.Index(fields=["group_id", "at", "id"], name="audit_by_group"),
             models.Index(fields=["user_a", "at", "id"], name="audit_by_user_a"),
             models.Index(fields=["user_b", "at", "id"], name="audit_by_user_b"),
-            # A recall has few entries, which are read as they were written.
+            # A recall has few entries, which are read in the order of writing.
             models.Index(fields=["recall", "id"], name="audit_by_recall"),
         ]
 
@@ -138,24 +138,24 @@ class AuditEntry(AppendOnly):
 
 
 class ErasableQuerySet(AppendOnlyQuerySet):
-    """Reads, appends, and erases."""
+    """Queryset that refuses all changes except an erasure."""
 
     def erase(self, by: AuditEntry) -> int:
-        """Blank these parts for good, those that are left; the entry `by` tells of it. Returns how many."""
+        """Erase the parts that are not erased yet; the entry `by` records it. Returns their number."""
         return models.QuerySet.update(self.exclude(salt=""), salt="", content="", erasure=by)
 
 
 class AuditPrivate(AppendOnly):
-    """What of an entry may have to be erased: free text about people. `content` is JSON text, an object.
+    """The erasable part of an entry: free text about people. `content` is a JSON object as text.
 
-    The entry's `detail` has a hash of it with its salt under "private" (`audit/services.py`), so that the chain stays
-    as it is when this is erased. Triggers refuse every other change.
+    The entry's `detail` has its salted hash under "private" (`audit/services.py`), so an erasure leaves the chain
+    intact. Triggers refuse every other change.
     """
 
     entry = models.OneToOneField(AuditEntry, on_delete=models.PROTECT, primary_key=True, related_name="private")
     salt = models.CharField(max_length=64)
     content = models.TextField()
-    # The entry that tells of its erasure.
+    # The entry that records the erasure.
     erasure = models.ForeignKey(AuditEntry, models.PROTECT, null=True, related_name="+", db_index=False)
 
     objects: ClassVar[Any] = ErasableQuerySet.as_manager()
@@ -175,9 +175,9 @@ class AuditPrivate(AppendOnly):
 
 
 class AuditSeal(AppendOnly):
-    """An entry's place in the chain: made when `audit.ledger.chain` read the entry back.
+    """An entry's place in the hash chain, computed by `audit.ledger.chain` from the entry as read back.
 
-    `hash` is that of `audit.verifier.entry_hash()`; `prev_hash` is the hash of the seal before, and unique, so
+    `hash` is the result of `audit.verifier.entry_hash()`. `prev_hash` is the hash of the previous seal, and unique, so
     that the chain cannot fork.
     """
 
@@ -198,10 +198,10 @@ class AuditSeal(AppendOnly):
 
 
 class AuditCheckpoint(AppendOnly):
-    """What was signed about the first `size` entries: `note`, in the form of C2SP tlog-checkpoint.
+    """A signed checkpoint of the first `size` entries: `note`, in the format of C2SP tlog-checkpoint.
 
-    `head` is the hash of the last of them; `frontier` the roots of the full subtrees, so that the next checkpoint reads
-    only what is new.
+    `head` is the hash of the last of these entries. `frontier` has the roots of the full subtrees, so that the next
+    checkpoint reads new seals only.
     """
 
     size = models.BigIntegerField(primary_key=True)
@@ -220,7 +220,7 @@ class AuditCheckpoint(AppendOnly):
 
 
 class AuditAlarm(models.Model):
-    """Why some worker cannot sign the log (`audit.alarms`)."""
+    """A reason why a worker cannot sign the log (`audit.alarms`)."""
 
     class Problem(models.TextChoices):
         KEY_MISSING = "key_missing", _("The signing key is missing.")
@@ -229,7 +229,7 @@ class AuditAlarm(models.Model):
 
     problem = models.CharField(max_length=16, choices=Problem, primary_key=True)
     since = models.DateTimeField()
-    # When a worker last saw it, and when the admins were sent an e-mail about it.
+    # When a worker last raised it, and when an e-mail about it was sent to the admins.
     seen_at = models.DateTimeField()
     mailed_at = models.DateTimeField(null=True)
 
@@ -247,7 +247,7 @@ class AuditAlarm(models.Model):
 
     @property
     def advice(self) -> str:
-        """What to do about it."""
+        """The remedy, in the reader's language."""
         return str(ADVICE[self.Problem(self.problem)])
 
 
@@ -265,9 +265,9 @@ ADVICE = {
 
 
 class AuditJob(models.Model):
-    """Reading the whole log, which a person asked for in Django admin and a worker does.
+    """A verification or export of the whole log, requested in Django admin and run by a worker.
 
-    Kept for a day, with the file that it made: the log itself records what was exported or verified.
+    Kept for a day, with its file. The log itself records what was exported or verified.
     """
 
     class Kind(models.TextChoices):
@@ -280,27 +280,27 @@ class AuditJob(models.Model):
         DONE = "done", _("done")
         FAILED = "failed", _("failed")
 
-    KEPT = timedelta(hours=24)
-    # A worker that has not been heard of for so long is gone.
-    SILENCE = timedelta(seconds=60)
+    RETENTION = timedelta(hours=24)
+    # Without progress for this long, the worker is presumed dead.
+    HEARTBEAT_TIMEOUT = timedelta(seconds=60)
 
-    # A random one: it is in the name of the file.
+    # Random, as it is the name of the file.
     id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
     kind = models.CharField(max_length=16, choices=Kind)
     state = models.CharField(max_length=16, choices=State, default=State.WAITING)
     actor = models.CharField(max_length=255)
-    # Where the request came from that asked for it, for the entry that the worker records.
+    # Origin of the request, for the entry that the worker records.
     origin = models.JSONField(default=dict)
-    # An export's format and filters, the latter as a query string of the list with times in UTC.
+    # Format and filters of an export; the filters as a query string of the list, with times in UTC.
     format = models.CharField(max_length=8, blank=True, default="")
     query = models.TextField(blank=True, default="")
-    # Entries read, of how many.
+    # Progress: entries read, and their total.
     done = models.BigIntegerField(default=0)
     total = models.BigIntegerField(null=True)
-    # Why it failed, or what is wrong with the log.
+    # Reason of a failure, or the problem of the log.
     problem = models.TextField(blank=True, default="")
     created_at = models.DateTimeField(default=timezone.now)
-    # When the worker last wrote its progress.
+    # When the worker last saved its progress.
     seen_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -322,8 +322,8 @@ class AuditJob(models.Model):
 
     @property
     def is_lost(self) -> bool:
-        """Whether nothing was heard of it for so long that it is better asked for again."""
-        return not self.is_final and self.seen_at < timezone.now() - self.SILENCE
+        """Whether its worker is presumed dead, so that it should be requested again."""
+        return not self.is_final and self.seen_at < timezone.now() - self.HEARTBEAT_TIMEOUT
 
     @property
     def is_live(self) -> bool:
@@ -331,11 +331,11 @@ class AuditJob(models.Model):
 
     @property
     def file(self) -> Path:
-        """What an export makes, on the machine of the worker that made it."""
+        """Path of an export's file, on the machine of its worker."""
         return Path(settings.AUDIT_EXPORT_DIR) / f"{self.id}.{self.format}"
 
     @property
     def has_file(self) -> bool:
-        """Whether there is something to download, here and now."""
-        is_kept = self.created_at > timezone.now() - self.KEPT
+        """Whether the export can be downloaded from this machine now."""
+        is_kept = self.created_at > timezone.now() - self.RETENTION
         return self.kind == self.Kind.EXPORT and self.state == self.State.DONE and is_kept and self.file.is_file()

@@ -1,4 +1,4 @@
-"""Rows whose every change is an entry of the log, whichever page or command makes it."""
+"""Base class of models whose every change is recorded, whichever page or command makes it."""
 
 import json
 from collections.abc import Iterable
@@ -12,21 +12,21 @@ from moderation.audit.models import Action
 from moderation.audit.request_context import current_actor
 from moderation.audit.services import nests_deeper, record
 
-# Of lists and objects in one field's value; around it an entry has some of its own.
+# Levels of lists and objects in one field's value: fewer than an entry may have, as the value is nested in one.
 MAX_LEVELS = 20
 
 
 class Recorded(models.Model):
-    """Adding, changing and deleting a row is recorded in the same transaction, or does not happen.
+    """A row whose creation, changes and deletion are recorded in the same transaction, or do not happen.
 
-    `update()` and `bulk_create()` go round this, as they go round `save()`: nothing here uses them on such rows.
+    `update()` and `bulk_create()` bypass this, as they bypass `save()`: the console does not use them on such models.
     """
 
     # The action of a RowChanged event.
     recorded_as: ClassVar[Action]
     # Lookups whose values are recorded, before and after; the first names the row.
     audited_fields: ClassVar[tuple[str, ...]]
-    # Fields of which only that they changed is recorded.
+    # Fields whose values are not recorded, only that they changed.
     secret_fields: ClassVar[tuple[str, ...]] = ()
     # The lookup of the application that the row belongs to.
     audited_application: ClassVar[str] = ""
@@ -36,7 +36,7 @@ class Recorded(models.Model):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        # The signal, and not `delete()`: querysets and cascades delete, too.
+        # A signal instead of `delete()`, as querysets and cascades delete, too.
         pre_delete.connect(record_deletion, sender=cls)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
@@ -54,21 +54,21 @@ class Recorded(models.Model):
         return update_fields is None or not names.isdisjoint(update_fields)
 
     def stored_values(self) -> dict[str, Any]:
-        """What the database has of the row now; nobody changes it until the transaction ends."""
-        # Rows that refer to it, such as an admin's log of what they did, may be added meanwhile.
+        """Recorded fields as stored in the database. Locks the row until the end of the transaction."""
+        # `no_key`: rows that refer to this one, such as Django admin's log entries, may be added meanwhile.
         rows = type(self)._default_manager.filter(pk=self.pk).select_for_update(no_key=True)
         application = filter(None, [self.audited_application])
         return rows.values(*{*self.audited_fields, *self.secret_fields, *application}).first() or {}
 
     def record_change(self, did: str, before: dict[str, Any], after: dict[str, Any]) -> None:
-        """Record how two `stored_values()` differ; nothing if they do not."""
+        """Record the differences between two `stored_values()`, if there are any."""
         changes: dict[str, Any] = {}
         for lookup in (*self.audited_fields, *self.secret_fields):
             old, new = recordable(before.get(lookup)), recordable(after.get(lookup))
             if old == new:
                 continue
             if lookup in self.secret_fields:
-                # Neither the text nor anything that can be guessed from; a row that is added without one removes none.
+                # Nothing of the value, not even its hash. A row added or deleted without a secret changes none.
                 if old or new:
                     changes[lookup] = "changed" if old and new else "set" if new else "removed"
             else:
@@ -89,10 +89,10 @@ class Recorded(models.Model):
 
 
 def recordable(value: Any) -> Any:
-    """A field's value; as text where it nests too deeply to be recorded, or nobody could correct or delete the row."""
+    """A field's value; JSON text if it is nested too deeply, so that such a row can still be corrected or deleted."""
     return json.dumps(value, ensure_ascii=False) if nests_deeper(value, MAX_LEVELS) else value
 
 
 def record_deletion(*, instance: Recorded, **_signal: Any) -> None:
-    """Sent within the transaction of the deletion, while the row is still there."""
+    """Record a deletion. The signal is sent within its transaction, while the row still exists."""
     instance.record_change("deleted", instance.stored_values(), {})

@@ -1,4 +1,4 @@
-"""The request in which something is recorded: whose it is, from where, and under which id it stands in the logs."""
+"""The current request, for the audit log and log lines: its user, its origin and its id."""
 
 import ipaddress
 import logging
@@ -11,43 +11,42 @@ from uuid import uuid4
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-# The actor of what somebody with a shell on the machine does without an account.
+# Actor of commands, which are run without an account.
 COMMAND_LINE = "(command line)"
-# The actor of what a visitor does.
+# Actor of requests without a signed-in user.
 NOBODY = "(not signed in)"
-# The actor of what the worker finds or decides by itself; of entries before there was this name, "system", which an
-# account could have. No user name has parentheses.
+# Actor of the worker's own steps. Older entries have "system", which could be a user name; this cannot.
 WORKER = "(worker)"
 MAX_USER_AGENT_LENGTH = 200
 HEADER = "X-Request-ID"
-# An id that a proxy gave: nothing that could be taken for more than one word of a log line.
+# A proxy's id is accepted if it is one plain word in a log line.
 IS_AN_ID = re.compile(r"[A-Za-z0-9._:-]{8,100}").fullmatch
 
 
 log = logging.getLogger(__name__)
 
-# For how long (seconds) an ignored X-Forwarded-For is remembered, and how often it is logged at most.
-REMEMBERED = 3600.0
+# Seconds for which an ignored X-Forwarded-For is remembered, and between two warnings about it.
+WARNING_INTERVAL = 3600.0
 _ignored_at = float("-inf")
 
-# Where a request keeps its id.
+# Key of the request's id in `request.META`.
 ID = "console.request_id"
-# The request that is being answered.
-_present: ContextVar[HttpRequest | None] = ContextVar("present", default=None)
+# The request that this thread or task is answering.
+_current_request: ContextVar[HttpRequest | None] = ContextVar("present", default=None)
 
 
 def remember_request(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Make the request known to what is recorded or logged while it is answered; send its id (X-Request-ID)."""
+    """Middleware: set the current request for the audit log and log lines, and send its id (X-Request-ID)."""
 
     def answer(request: HttpRequest) -> HttpResponse:
         given = request.headers.get(HEADER, "")
         request.META[ID] = given if IS_AN_ID(given) else uuid4().hex
         note_ignored_forwarding(request)
-        token = _present.set(request)
+        token = _current_request.set(request)
         try:
             response = get_response(request)
         finally:
-            _present.reset(token)
+            _current_request.reset(token)
         response.headers[HEADER] = request.META[ID]
         return response
 
@@ -55,8 +54,8 @@ def remember_request(get_response: Callable[[HttpRequest], HttpResponse]) -> Cal
 
 
 def request_origin() -> dict[str, str]:
-    """Address, user agent and id of the request that is being answered; empty in background work and commands."""
-    request = _present.get()
+    """Address, user agent and id of the current request; empty in background work and commands."""
+    request = _current_request.get()
     if request is None:
         return {}
     agent = request.headers.get("User-Agent", "")[:MAX_USER_AGENT_LENGTH]
@@ -68,10 +67,10 @@ def request_origin() -> dict[str, str]:
 
 
 def address(request: HttpRequest) -> str:
-    """Who connected: to us or, with FORWARDED_HOPS proxies before us, to the outermost of those.
+    """The client's address: the peer, or with FORWARDED_HOPS proxies, the peer of the outermost proxy.
 
-    Each proxy appends to X-Forwarded-For who connected to it, so that what a client wrote there itself stands
-    further left than is looked. A header that is shorter came round the proxies and is not believed.
+    Each proxy appends its peer to X-Forwarded-For, so anything that the client sent itself is further left and is not
+    read. A shorter header did not pass through all proxies and is not trusted.
     """
     hops: int = settings.FORWARDED_HOPS
     passed = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",")]
@@ -84,7 +83,7 @@ def address(request: HttpRequest) -> str:
 
 
 def note_ignored_forwarding(request: HttpRequest) -> None:
-    """Remember, and log once an hour, that a proxy seems to stand before the console and nobody has said so."""
+    """Log once an hour, and remember, that there seems to be a proxy which FORWARDED_HOPS does not declare."""
     global _ignored_at
     if settings.FORWARDED_HOPS or not settings.HTTPS or "HTTP_X_FORWARDED_FOR" not in request.META:
         return
@@ -97,13 +96,13 @@ def note_ignored_forwarding(request: HttpRequest) -> None:
 
 
 def forwarding_is_ignored() -> bool:
-    """Whether this process received an X-Forwarded-For within the last hour and ignored it, as FORWARDED_HOPS is 0."""
-    return time.monotonic() - _ignored_at < REMEMBERED
+    """Whether this process has ignored an X-Forwarded-For within the last hour, as FORWARDED_HOPS is 0."""
+    return time.monotonic() - _ignored_at < WARNING_INTERVAL
 
 
 def current_actor() -> str:
-    """The user name of whoever's request is being answered, NOBODY for a visitor, COMMAND_LINE outside requests."""
-    request = _present.get()
+    """User name of the current request; NOBODY for a visitor, COMMAND_LINE outside requests."""
+    request = _current_request.get()
     if request is None:
         return COMMAND_LINE
     user = getattr(request, "user", None)
@@ -111,7 +110,7 @@ def current_actor() -> str:
 
 
 class OneLine(logging.Filter):
-    """Omits the traceback."""
+    """Logging filter that omits the traceback."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.exc_info = record.exc_text = None
@@ -119,10 +118,10 @@ class OneLine(logging.Filter):
 
 
 class NameRequest(logging.Filter):
-    """Gives each log record the `request_id` of its request, "-" outside requests."""
+    """Logging filter that adds `request_id` to each record, "-" outside requests."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        # Django tells of a refused request when it is answered already, and names it.
-        request = _present.get() or getattr(record, "request", None)
+        # Django logs a refused request after its answer, and passes the request along.
+        request = _current_request.get() or getattr(record, "request", None)
         record.request_id = request.META.get(ID, "-") if isinstance(request, HttpRequest) else "-"
         return True

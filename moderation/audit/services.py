@@ -17,17 +17,17 @@ from moderation.audit.models import SCHEMA, Action, AuditEntry, AuditPrivate
 from moderation.audit.request_context import current_actor, request_origin
 
 CONTAINERS = (dict, list, tuple)
-# Opening something again within this time counts as reading on, and is not recorded again.
-READS_ON = timedelta(hours=1)
+# Opening the same thing again within this time is not recorded again.
+REPEATED_READ_WINDOW = timedelta(hours=1)
 SCALARS = frozenset({int, str, float, bool, type(None)})
 
 
 class TooDeepToRecord(ValueError):
-    """What was to be recorded nests deeper than MAX_DEPTH."""
+    """A value to be recorded is nested deeper than MAX_DEPTH."""
 
 
 def entry_of(event: Event) -> AuditEntry:
-    """The entry of `event`, not yet in the log. Raises TooDeepToRecord."""
+    """Make the entry of `event`, without saving it. Raises TooDeepToRecord."""
     columns: dict[str, Any] = {}
     detail: dict[str, Any] = {}
     private: dict[str, Any] = {}
@@ -43,17 +43,17 @@ def make_entry(
     columns: dict[str, Any],
     detail: dict[str, Any],
     private: Mapping[str, Any],
-    came_from: Mapping[str, str] | None,
+    given_origin: Mapping[str, str] | None,
     schema: int,
 ) -> AuditEntry:
-    """An entry of these values.
+    """Make an entry of these values, without saving it.
 
-    `detail` gets the origin of the request that is being answered under "from", and under "private" a salted hash of
-    what is kept apart. Raises TooDeepToRecord: the sealer could not read it back, and would seal nothing after it.
+    `detail` gets the origin of the current request under "from", and a salted hash of the private part under "private".
+    Raises TooDeepToRecord: an entry that the sealer cannot read back would stop it for good.
     """
     if nests_deeper([detail, columns.get("request"), columns.get("timestamps"), private], MAX_DEPTH + 1):
         raise TooDeepToRecord(f"{action}: it nests deeper than {MAX_DEPTH} levels")
-    if origin := request_origin() or came_from:
+    if origin := request_origin() or given_origin:
         detail["from"] = dict(origin)
     if private:
         content, salt = json.dumps(private), secrets.token_hex(32)
@@ -66,7 +66,7 @@ def make_entry(
 
 
 def nests_deeper(value: Any, levels: int) -> bool:
-    """Whether `value` has more than so many levels of lists and objects. No call nests, however deep it is."""
+    """Whether `value` has more than `levels` levels of lists and objects. Works without recursion."""
     level = _containers([value])
     for _deeper in range(levels):
         level = [part for each in level for part in _containers(each.values() if isinstance(each, dict) else each)]
@@ -76,33 +76,35 @@ def nests_deeper(value: Any, levels: int) -> bool:
 
 
 def _containers(parts: Iterable[Any]) -> list[Any]:
-    """Those of `parts` that have parts."""
-    # Most are texts, or thousands of timestamps.
+    """The lists and objects among `parts`."""
+    # Shortcut for the common cases: texts, and thousands of timestamps.
     return [] if SCALARS.issuperset(map(type, parts)) else [part for part in parts if isinstance(part, CONTAINERS)]
 
 
 def record(event: Event) -> AuditEntry:
     """Append the entry of `event` and return it.
 
-    What cannot be recorded raises, and with it the step fails: an action without its entry does not happen.
+    Raises when it cannot be recorded, so that the transaction of the step fails: no action happens without its entry.
     """
     (appended,) = record_all([event])
     return appended
 
 
 def record_all(events: Sequence[Event | AuditEntry]) -> list[AuditEntry]:
-    """Append the entries of `events` in their order; as `record()`."""
+    """Append the entries of `events` in order. Raises like `record()`."""
     entries = [entry_of(event) if isinstance(event, Event) else event for event in events]
     parts = [entry.private for entry in entries if hasattr(entry, "private")]
     if not parts:
         return AuditEntry.objects.bulk_create(entries)
     with transaction.atomic():
         AuditEntry.objects.bulk_create(entries)
-        # Each takes the key of its entry.
+        # After the entries: each uses the key of its entry.
         AuditPrivate.objects.bulk_create(parts)
     return entries
 
 
 def was_recorded_lately(**fields: Any) -> bool:
-    """Whether the account of the current request has an entry with these fields from the last READS_ON."""
-    return AuditEntry.objects.filter(actor=current_actor(), at__gte=timezone.now() - READS_ON, **fields).exists()
+    """Whether the current actor has an entry with these fields within REPEATED_READ_WINDOW."""
+    return AuditEntry.objects.filter(
+        actor=current_actor(), at__gte=timezone.now() - REPEATED_READ_WINDOW, **fields
+    ).exists()

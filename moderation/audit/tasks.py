@@ -1,4 +1,4 @@
-"""What the task queue wakes a worker for. A task takes an id and calls a function of `jobs`."""
+"""Tasks of the queue. A task takes an id and calls a function of `jobs`."""
 
 from uuid import UUID
 
@@ -12,5 +12,5 @@ from moderation.audit import jobs
 
 @task()
 def work(job_id: str) -> None:
-    """Do one job."""
+    """Run a job."""
     jobs.work(UUID(job_id))

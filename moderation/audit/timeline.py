@@ -1,4 +1,4 @@
-"""The log by day, for going to one: by look-ups in the index by time, never by reading the log."""
+"""The row of days above the list: days that have entries, found by look-ups in the index by time."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, NamedTuple
@@ -10,12 +10,12 @@ from moderation.audit.filters import TimeField
 from moderation.audit.models import AuditEntry
 
 DAYS = 10
-# Of a day with more entries the number is not counted.
+# Entries of a day are counted up to this number.
 MAX_COUNTED = 1000
 
 
 class Day(NamedTuple):
-    """A day of the reader's zone on which something was recorded; `number` stops at MAX_COUNTED + 1."""
+    """A day in the reader's zone with its number of entries, at most MAX_COUNTED + 1."""
 
     day: date
     number: int
@@ -26,12 +26,12 @@ class Day(NamedTuple):
 
     @property
     def span(self) -> dict[str, str]:
-        """The filters that narrow the list to it."""
+        """Values of the list's filters for this day."""
         return {"since": f"{self.day}T00:00:00", "until": f"{self.day + timedelta(days=1)}T00:00:00"}
 
 
 def midnight(day: date) -> datetime:
-    """When `day` begins where the reader is, in UTC."""
+    """Start of `day` in the reader's zone, as UTC."""
     return timezone.make_aware(datetime.combine(day, time.min)).astimezone(UTC)
 
 
@@ -58,7 +58,7 @@ def days(before: date | None = None, after: date | None = None) -> list[Day]:
 
 
 def day_of(text: str | None) -> date | None:
-    """A day such as 2026-01-31; None for anything else."""
+    """Parse a day such as 2026-01-31; None for anything else."""
     try:
         return date.fromisoformat(text or "")
     except ValueError:
@@ -66,7 +66,7 @@ def day_of(text: str | None) -> date | None:
 
 
 def span_of(query: Any) -> list[datetime | None]:
-    """The times that the list's query string asks for, however they are written: browsers leave out seconds of 0."""
+    """Parse the times in the list's query string. Compared as times, as browsers leave out seconds of 0."""
     try:
         return [TimeField(required=False).clean(query.get(name)) for name in ("since", "until")]
     except ValidationError:
@@ -74,7 +74,7 @@ def span_of(query: Any) -> list[datetime | None]:
 
 
 def row(query: Any) -> dict[str, Any]:
-    """The row of days above the list whose query string this QueryDict is, as the template shows it."""
+    """Template context of the row of days, for the list with this query string (a QueryDict)."""
     before, after = day_of(query.get("days_before")), day_of(query.get("days_after"))
     try:
         shown = days(before, None if before else after)
@@ -91,7 +91,7 @@ def row(query: Any) -> dict[str, Any]:
         return f"?{changed.urlencode()}"
 
     span = span_of(query)
-    # The row stays where it is when a day is chosen, or other filters are.
+    # Keep the position of the row when a day or another filter is chosen.
     here = {"days_before": str(shown[0].day + timedelta(days=1))} if shown and (before or after) else {}
     return {
         "here": here,

@@ -91,11 +91,11 @@ is_hash = re.compile("[0-9a-f]{64}").fullmatch
 
 
 class UnreadableError(ValueError):
-    """What was given is not an export, a checkpoint, a proof or a key."""
+    """The input is not a valid export, checkpoint, proof or key."""
 
 
 class BrokenError(Exception):
-    """It can be read, and it is not what was written."""
+    """The input is readable, but was changed."""
 
 
 # JSON as it is hashed
@@ -109,13 +109,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(digits: str) -> int:
-    # The length is looked at first: Python refuses to convert thousands of digits.
+    # Check the length first, as Python refuses to convert thousands of digits.
     if len(digits) > 17 or abs(int(digits)) > MAX_INTEGER:
         raise UnreadableError("a number is beyond 2^53 - 1")
     return int(digits)
 
 
-# Fractions become Decimal, which the quick encoder refuses. NaN and Infinity go to `_integer`, which refuses them.
+# Fractions become Decimal, which the fast encoder rejects. NaN and Infinity go to `_integer`, which rejects them.
 _decode = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=_integer, parse_float=Decimal, parse_constant=_integer
 ).decode
@@ -123,11 +123,11 @@ _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", 
 
 
 def load(text: str, levels: int = MAX_LEVELS) -> Any:
-    """The value of a JSON text.
+    """Parse a JSON text.
 
-    Raises UnreadableError: no JSON, a key twice in one object, a number beyond 2^53 - 1, more than so many `levels`.
+    Raises UnreadableError: invalid JSON, a duplicate key, a number beyond 2^53 - 1, more nesting than `levels`.
     """
-    # A text with few brackets cannot nest deeply, and needs no closer look.
+    # A text with few brackets cannot be nested deeply.
     if text.count("[") + text.count("{") > levels and _depth(text) > levels:
         raise UnreadableError(f"it nests deeper than {levels} levels")
     try:
@@ -137,7 +137,7 @@ def load(text: str, levels: int = MAX_LEVELS) -> Any:
 
 
 def _depth(text: str) -> int:
-    """How many levels of objects and lists a JSON text has."""
+    """Number of levels of objects and lists in a JSON text."""
     brackets = re.sub(r'"[^"\\]*(?:\\.[^"\\]*)*"|[^][{}]', "", text)
     depth = deepest = 0
     for bracket in brackets:
@@ -147,14 +147,14 @@ def _depth(text: str) -> int:
 
 
 def canonical(value: Any) -> bytes:
-    """RFC 8785's form of what `load` returned."""
+    """Canonical form (RFC 8785) of a value that `load` returned."""
     try:
         text = _encode(value)
     except TypeError:
-        # There is a fraction in it.
+        # It contains a fraction.
         text = _encode_slowly(value)
     else:
-        # The quick encoder sorts keys by code points, RFC 8785 by UTF-16 units. The orders differ only where there are
+        # The fast encoder sorts keys by code points, RFC 8785 by UTF-16 units. The orders differ only if there are
         # characters of two units.
         has_pairs = len(text.encode("utf-16-le", "surrogatepass")) > 2 * len(text)
         if has_pairs:
@@ -174,7 +174,7 @@ def _encode_slowly(value: Any) -> str:
 
 
 def _encode_fraction(number: float) -> str:
-    """A number as ECMAScript writes it: the shortest digits, positional from 1e-6 up to 1e21."""
+    """A number in ECMAScript's format: the shortest digits, positional from 1e-6 up to 1e21."""
     if abs(number) == float("inf"):
         raise UnreadableError("a number is too great")
     if number == 0:
@@ -184,7 +184,7 @@ def _encode_fraction(number: float) -> str:
 
 
 def entry_hash(entry: dict[str, Any]) -> str:
-    """The hash of an entry, whatever its own `hash` says."""
+    """Compute the hash of an entry; its own `hash` is ignored."""
     hashed = {key: value for key, value in entry.items() if key not in NOT_HASHED}
     return sha256(canonical(hashed)).hexdigest()
 
@@ -201,7 +201,7 @@ def _node(left: bytes, right: bytes) -> bytes:
 
 
 class Tree:
-    """A Merkle tree as it grows: `nodes` are the roots of its full subtrees, the largest first."""
+    """A growing Merkle tree. `nodes` are the roots of its full subtrees, the largest first."""
 
     def __init__(self, size: int = 0, nodes: Iterable[bytes] = ()) -> None:
         self.size = size
@@ -210,7 +210,7 @@ class Tree:
     def append(self, leaf: bytes) -> None:
         """Add a leaf: an entry's hash, 32 bytes."""
         node = _leaf(leaf)
-        # Each one at the end of the size, in binary, is a full subtree as large as what is being added: they join.
+        # Each trailing binary 1 of the size is a full subtree of the same size as `node`: join them.
         size = self.size
         while size & 1:
             node = _node(self.nodes.pop(), node)
@@ -219,7 +219,7 @@ class Tree:
         self.size += 1
 
     def root(self) -> bytes:
-        """The tree's root; of an empty one, the hash of nothing."""
+        """The tree's root; for an empty tree, the hash of the empty string."""
         if not self.nodes:
             return sha256(b"").digest()
         root = self.nodes[-1]
@@ -229,9 +229,9 @@ class Tree:
 
 
 def _root_by_path(node: bytes, index: int, size: int, path: list[bytes]) -> bytes:
-    """The root of a tree of `size` over the leaf `node` at `index`, by its audit path (RFC 6962, 2.1.1).
+    """Compute the root of a tree of `size` from the leaf `node` at `index` and its audit path (RFC 6962, 2.1.1).
 
-    Empty if the path is too short or too long.
+    Empty if the path has a wrong length.
     """
     if size == 1 or not path:
         return node if size == 1 and not path else b""
@@ -247,7 +247,7 @@ def _root_by_path(node: bytes, index: int, size: int, path: list[bytes]) -> byte
 
 
 class Checkpoint(NamedTuple):
-    """A signed note of a log's size and root. `text` is what was signed; a signature is a name, and key id and mark."""
+    """A signed note of a log's size and root. `text` is what is signed; a signature is a name, and key id and bytes."""
 
     origin: str
     size: int
@@ -257,12 +257,12 @@ class Checkpoint(NamedTuple):
 
     @classmethod
     def read(cls, note: str) -> "Checkpoint":
-        """The checkpoint that a note holds. Raises ValueError."""
+        """Parse a note. Raises ValueError."""
         text, _, signature_lines = note.partition("\n\n")
         signatures = re.findall(r"— (\S+) (\S+)\n", signature_lines)
-        # Name, size, root in Base64, and lines of which nothing is known here.
+        # Name, size, root in Base64, and extension lines, which are ignored.
         is_text = re.fullmatch("[^\ufeff\n]+\n[1-9][0-9]{0,18}\n.{44}(\n.*)*", text)
-        # Nothing but signatures may follow.
+        # Only signatures may follow.
         is_signed = signatures and "".join(f"— {name} {mark}\n" for name, mark in signatures) == signature_lines
         if not is_text or not is_signed:
             raise UnreadableError("not a checkpoint: name, size, root, a blank line, signatures")
@@ -281,9 +281,9 @@ class Checkpoint(NamedTuple):
         return sha256(name.encode() + b"\n\x01" + key).digest()[:4]
 
     def check_signature(self, key: bytes, log: str = "") -> None:
-        """Raise BrokenError unless the holder of this Ed25519 key has signed it.
+        """Raise BrokenError unless it is signed with this Ed25519 key.
 
-        `log`: the name of the log that the key is of, if it is known.
+        `log` is the name of the key's log, or "".
         """
         key_id = self.key_id(self.origin, key)
         ours = [mark[4:] for name, mark in self.signatures if name == self.origin and mark[:4] == key_id]
@@ -296,7 +296,7 @@ class Checkpoint(NamedTuple):
 
 
 def read_public_key(text: str) -> tuple[bytes, str]:
-    """The 32 bytes of a public key, and the name of its log, or "".
+    """Parse a public key. Returns its 32 bytes, and the name of its log or "".
 
     `text` is a key as `audit_checkpoint` prints it (log+id+Base64), or its bytes in Base64. Raises UnreadableError.
     """
@@ -304,7 +304,7 @@ def read_public_key(text: str) -> tuple[bytes, str]:
     if match:
         log, encoded = match.groups()
         decoded = b64decode(encoded)
-        # C2SP puts a byte before the key, which says that it is of Ed25519.
+        # C2SP puts a byte for the algorithm (Ed25519) before the key.
         if decoded[:-32] in (b"", b"\x01"):
             return decoded[-32:], log or ""
     raise UnreadableError("not a public key: 32 bytes of Ed25519 in Base64")
@@ -314,10 +314,10 @@ def read_public_key(text: str) -> tuple[bytes, str]:
 
 
 class Chain:
-    """Takes entries in order and raises BrokenError at the first that does not follow.
+    """Checks entries in order and raises BrokenError at the first that does not follow the previous one.
 
-    The log has to begin with what each of the `checkpoints` covers. In a `partial` chain entries may be missing.
-    `unexplained` has the seq of each entry whose private part is gone while no later entry says that it was erased.
+    The log must agree with each of the `checkpoints`. In a `partial` chain entries may be missing.
+    `unexplained` has the seq of each entry whose private part is gone without a later entry that records the erasure.
     """
 
     def __init__(self, checkpoints: Iterable[Checkpoint] = (), *, partial: bool = False) -> None:
@@ -326,9 +326,9 @@ class Chain:
         self.partial = partial
         self.tree = Tree()
         self.unexplained = set[int]()
-        # Those that the log has not come to yet, the next one last.
+        # Checkpoints that are not reached yet, the next one last.
         self._checkpoints = sorted(checkpoints, key=lambda checkpoint: checkpoint.size, reverse=True)
-        # Up to which seq a checkpoint agrees.
+        # The seq up to which a checkpoint agrees.
         self._confirmed = 0
 
     def add(self, entry: dict[str, Any]) -> None:
@@ -360,7 +360,7 @@ class Chain:
             self.unexplained.difference_update(erased for erased in detail["entries"] if type(erased) is int)
 
     def _check_checkpoints(self) -> None:
-        """Compare the tree with the checkpoints of its present size."""
+        """Compare the tree with the checkpoints of its current size."""
         if self.seq == 1:
             log = ORIGIN + self.hash[:16]
             if any(checkpoint.origin != log for checkpoint in self._checkpoints):
@@ -372,21 +372,24 @@ class Chain:
             self._confirmed = self.seq
 
     def finish(self) -> None:
-        """Raise BrokenError if entries that a checkpoint covers did not come."""
+        """Raise BrokenError if entries that a checkpoint covers are missing at the end."""
         if self._checkpoints:
             size = self._checkpoints[0].size
             raise BrokenError(f"seq {self.seq + 1}: missing; a checkpoint covers {size} entries")
 
 
 def check_proof(entry: dict[str, Any], proof: str) -> Checkpoint:
-    """The checkpoint that includes `entry` by this proof, its signature not checked. Raises BrokenError, ValueError."""
+    """Check that a proof includes `entry`. Returns its checkpoint, with the signature unchecked.
+
+    Raises BrokenError, ValueError.
+    """
     head, _, note = proof.partition("\n\n")
     form, index_line, *path_lines = [*head.split("\n"), ""]
     if form != PROOF or not re.fullmatch("index [0-9]{1,19}", index_line):
         raise UnreadableError(f"not a proof: {PROOF}, index, hashes, a blank line, a checkpoint")
     checkpoint = Checkpoint.read(note)
     path = [b64decode(line, validate=True) for line in path_lines[:-1]]
-    # The entry's own hash first.
+    # Check the entry's own hash first.
     Chain(partial=True).add(entry)
     seq, leaf = entry["seq"], _leaf(bytes.fromhex(entry["hash"]))
     is_included = (
@@ -400,7 +403,7 @@ def check_proof(entry: dict[str, Any], proof: str) -> Checkpoint:
 
 
 def read_export(file: BinaryIO) -> Iterator[dict[str, Any]]:
-    """The entries of an export, one at a time. Raises UnreadableError naming the line."""
+    """Read the entries of an export, one at a time. Raises UnreadableError naming the line."""
     lines = iter(lambda: file.readline(MAX_LINE_BYTES), b"")
     for number, line in enumerate(lines, start=1):
         try:
@@ -411,7 +414,7 @@ def read_export(file: BinaryIO) -> Iterator[dict[str, Any]]:
 
 
 def _read_line(line: bytes) -> dict[str, Any]:
-    """The entry on a line of an export. Raises ValueError."""
+    """Parse a line of an export. Raises ValueError."""
     if line.startswith(BYTE_ORDER_MARK):
         raise UnreadableError("it begins with a byte-order mark")
     if not line.strip():
@@ -428,7 +431,7 @@ def _read_line(line: bytes) -> dict[str, Any]:
         raise UnreadableError("“schema” must be a whole number")
     if version not in VERSIONS:
         raise UnreadableError(f"its version, {version}, is not known here: a newer verifier is needed")
-    # The first exports had no private parts yet.
+    # Old exports have no private parts.
     if entry.keys() | {"private"} != VERSIONS[version]:
         raise UnreadableError("its keys are not those of an entry")
     for key, value in entry.items():
@@ -444,12 +447,12 @@ def _read_line(line: bytes) -> dict[str, Any]:
 
 
 def _read_text(path: str) -> str:
-    # Not `read_text`, which would take other ends of lines for "\n".
+    # Not `read_text`, which would convert other line ends to "\n".
     return Path(path).read_bytes().decode()
 
 
 def verify(options: argparse.Namespace) -> str:
-    """What is intact, as a sentence without its end. Raises BrokenError, OSError, ValueError."""
+    """Verify the input. Returns the message without its full stop. Raises BrokenError, OSError, ValueError."""
     key = read_public_key(_read_text(options.public_key)) if options.public_key else None
     checkpoints = [Checkpoint.read(_read_text(path)) for path in options.checkpoint]
     is_signed = bool(options.proof or checkpoints)
@@ -471,7 +474,7 @@ def verify(options: argparse.Namespace) -> str:
 def _verify_chain(
     entries: Iterable[dict[str, Any]], checkpoints: list[Checkpoint], key: tuple[bytes, str] | None, *, partial: bool
 ) -> tuple[str, int]:
-    """What is intact of the whole export, and how many private parts are gone without a word."""
+    """Verify an export. Returns the message, and the number of private parts that are gone without a record."""
     if key:
         for checkpoint in checkpoints:
             checkpoint.check_signature(*key)
@@ -483,7 +486,7 @@ def _verify_chain(
 
 
 def _verify_proof(entries: Iterator[dict[str, Any]], proof: str, key: tuple[bytes, str] | None) -> tuple[str, int]:
-    """The same of an export of one entry, by its proof."""
+    """Verify an export of one entry by its proof. Returns the same as `_verify_chain`."""
     entry = next(entries, None)
     if entry is None or next(entries, None):
         raise UnreadableError("--proof: the file must hold one entry")
@@ -494,7 +497,7 @@ def _verify_proof(entries: Iterator[dict[str, Any]], proof: str, key: tuple[byte
 
 
 def main() -> int:
-    """Verify what the arguments name; returns the exit status."""
+    """Run the command. Returns the exit status."""
     parser = argparse.ArgumentParser(description="Exit status: 0 intact, 1 broken, 2 cannot be read.")
     parser.add_argument("export", metavar="EXPORT.jsonl")
     parser.add_argument("--partial", action="store_true", help="the export was filtered: entries may be missing")

@@ -173,7 +173,7 @@ def test_the_feed_tells_a_secret_that_cannot_be_opened_from_a_missing_one(
 
 
 @pytest.mark.parametrize(
-    ("is_stored", "stop_reason", "sentence"),
+    ("is_stored", "stop_reason", "message"),
     [
         (True, "key_unreadable", "The application’s stored key cannot be opened."),
         (False, "not_configured", "The application has no key."),
@@ -187,7 +187,7 @@ def test_a_recall_stops_for_the_key_that_is_missing_or_cannot_be_opened(
     reason: Any,
     is_stored: bool,
     stop_reason: str,
-    sentence: str,
+    message: str,
 ) -> None:
     recall = Recall.objects.create(
         application=stored,
@@ -203,5 +203,5 @@ def test_a_recall_stops_for_the_key_that_is_missing_or_cannot_be_opened(
     assert (recall.state, recall.stop_reason) == ("stopped", stop_reason)
     client.force_login(moderator)
     page = client.get(recall.get_absolute_url()).content.decode()
-    others = {"The application’s stored key cannot be opened.", "The application has no key."} - {sentence}
-    assert sentence in page and not any(other in page for other in others)
+    others = {"The application’s stored key cannot be opened.", "The application has no key."} - {message}
+    assert message in page and not any(other in page for other in others)

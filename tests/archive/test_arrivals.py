@@ -58,7 +58,7 @@ def test_a_mark_is_read_as_it_was_written(floor: int, steps: set[int], missing: 
         "1._-.",
     ],
 )
-def test_a_text_that_is_no_mark_is_none(text: str) -> None:
+def test_an_invalid_mark_is_read_as_none(text: str) -> None:
     assert read_mark(text) is None
 
 
@@ -98,7 +98,7 @@ def test_news_that_was_not_shown_stays_news_until_it_is_shown(private: Conversat
     assert news_since(private, news_since(private, news.mark, start=0, shown=second).mark, start=0).pks == []
 
 
-def test_of_more_news_than_are_counted_none_is_lost(private: Conversation) -> None:
+def test_no_message_is_lost_beyond_the_limit_of_counting(private: Conversation) -> None:
     mark = mark_of(private)
     pks = say(private, *range(START, START + MAX_NEWS + 30))
     news = news_since(private, mark, start=0)
@@ -107,7 +107,7 @@ def test_of_more_news_than_are_counted_none_is_lost(private: Conversation) -> No
     assert news.pks == pks[MAX_NEWS:]
 
 
-def test_an_old_mark_remembers_nothing_but_where_it_was(private: Conversation) -> None:
+def test_an_old_mark_keeps_only_its_position(private: Conversation) -> None:
     pks = say(private, *range(START, START + 5))
     Message.objects.update(seen_at=timezone.now() - arrivals.OVERLAP - timedelta(seconds=1))
     assert mark_of(private) == Mark(pks[-1])
@@ -201,8 +201,8 @@ def test_a_day_ahead_is_plausible_and_more_is_not(private: Conversation, make_me
 def test_a_name_from_a_message_dated_ahead_gives_way_to_the_next(
     group: Conversation, make_message: Callable[..., Message]
 ) -> None:
-    told = ((1795718732695123456, "bogus"), (now_ms() + 3_600_000, "ahead"), (None, "right"))
-    for timestamp, name in told:
+    names = ((1795718732695123456, "bogus"), (now_ms() + 3_600_000, "ahead"), (None, "right"))
+    for timestamp, name in names:
         # A millisecond later than what was told before.
         time.sleep(0.005)
         make_message(
@@ -250,7 +250,7 @@ def test_a_search_goes_on_after_a_time_of_19_digits(
 ) -> None:
     for number in range(4):
         make_message(private, 1795718732695123456 + number)
-    found = query.find(query.Wanted(senders=["user-a"]), limit=2)
-    older = query.find(query.Wanted(senders=["user-a"]), before=timeline.read_key(found.older), limit=2)
-    assert not set(found.keys) & set(older.keys)
+    matches = query.find(query.Wanted(senders=["user-a"]), limit=2)
+    older = query.find(query.Wanted(senders=["user-a"]), before=timeline.read_key(matches.older), limit=2)
+    assert not set(matches.keys) & set(older.keys)
     assert len(older.keys) == 2

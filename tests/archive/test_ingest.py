@@ -47,7 +47,7 @@ def test_two_messages_in_one_millisecond_are_two_rows(private: Conversation) -> 
 
 
 @pytest.mark.parametrize("with_id", [True, False])
-def test_a_recall_is_learned_and_what_was_said_stays(private: Conversation, with_id: bool) -> None:
+def test_a_recall_is_recorded_and_the_text_stays(private: Conversation, with_id: bool) -> None:
     raw = RAW if with_id else RAW.replace('"messageId":"8f0e27a0c7e111eab347b726da4416bd",', "")
     ingest(private, [raw])
     recalled = raw[:-1] + ',"recalled":true,"recaller":{"id":"support","data":{"name":"客服"}}}'
@@ -58,7 +58,7 @@ def test_a_recall_is_learned_and_what_was_said_stays(private: Conversation, with
     assert message.recaller == {"id": "support", "data": {"name": "客服"}}
 
 
-def test_a_recall_once_learned_is_not_forgotten(private: Conversation) -> None:
+def test_a_recorded_recall_is_never_undone(private: Conversation) -> None:
     ingest(private, [RAW[:-1] + ',"recalled":true}'])
     ingest(private, [RAW])
     assert Message.objects.get().recalled
@@ -95,7 +95,7 @@ def test_a_recall_once_learned_is_not_forgotten(private: Conversation) -> None:
         "deep object",
     ],
 )
-def test_what_is_no_message_is_told_and_the_rest_kept(private: Conversation, raw: str) -> None:
+def test_an_unreadable_message_is_reported_and_the_others_are_kept(private: Conversation, raw: str) -> None:
     ingested = ingest(private, [raw, RAW])
     assert (ingested.added, ingested.unreadable) == (1, (raw,))
 
@@ -108,7 +108,7 @@ def test_text_that_a_database_cannot_hold_is_kept_all_the_same(private: Conversa
     assert message.message_id == "a\ufffdb"
 
 
-def test_a_message_nested_to_hurt_is_kept_and_shown_as_the_text_that_it_is(private: Conversation) -> None:
+def test_an_extremely_nested_message_is_kept_and_shown_as_text(private: Conversation) -> None:
     deep = "[" * 50_000 + "]" * 50_000
     raw = f'{{"timestamp":1594958217087,"messageId":"m","senderId":"u","type":"order","payload":{deep}}}'
     assert ingest(private, [raw, RAW]).added == 2
@@ -134,10 +134,10 @@ def test_a_sender_keeps_the_newest_name(private: Conversation) -> None:
     assert Sender.objects.get().name == "second"
 
 
-def test_who_is_called_as_before_is_not_looked_up_again(
+def test_an_unchanged_sender_name_is_not_looked_up_again(
     private: Conversation,
 ) -> None:
-    def told(number: int) -> list[str]:
+    def messages_of(number: int) -> list[str]:
         about = {"name": "小林", "avatar": f"/{number // 3}.png"}
         return [
             json.dumps(
@@ -147,9 +147,9 @@ def test_who_is_called_as_before_is_not_looked_up_again(
 
     with CaptureQueriesContext(connection) as queries:
         for number in range(6):
-            ingest(private, told(number))
-    asked = [query["sql"] for query in queries.captured_queries if 'FROM "archive_sender"' in query["sql"]]
-    assert len(asked) == 4, "at first, once it is there, when it changes, and once it has changed"
+            ingest(private, messages_of(number))
+    lookups = [query["sql"] for query in queries.captured_queries if 'FROM "archive_sender"' in query["sql"]]
+    assert len(lookups) == 4, "at first, once it is there, when it changes, and once it has changed"
     assert Sender.objects.get().avatar == "/1.png"
 
 
@@ -193,7 +193,7 @@ def test_the_database_refuses_what_names_neither_a_pair_nor_a_group(application:
         Conversation.objects.create(application=application, **names)
 
 
-def test_ids_are_told_apart_by_case(application: Any) -> None:
+def test_ids_are_case_sensitive(application: Any) -> None:
     assert Conversation.objects.open(application, Group("G")) != Conversation.objects.open(application, Group("g"))
 
 
@@ -206,6 +206,6 @@ def test_the_conversation_key_is_the_same_whichever_side_comes_first(a: str, b: 
 
 
 @given(raw=st.one_of(st.text(), st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps)))
-def test_any_text_is_read_or_told_apart_without_an_error(raw: str) -> None:
+def test_any_text_is_read_or_rejected_without_an_error(raw: str) -> None:
     message = read_message(raw)
     assert message is None or message.timestamp > 0

@@ -54,7 +54,7 @@ def test_a_type_without_a_template_is_named() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("kind", [*TYPES.values(), OF_THE_APP], ids=lambda kind: kind.name)
-def test_a_message_of_each_type_is_on_the_timeline_found_and_kept_as_evidence(
+def test_a_message_of_each_type_is_shown_searchable_and_kept_as_evidence(
     client: Client,
     moderator: Any,
     private: Conversation,

@@ -30,12 +30,12 @@ def test_a_text_is_read_in_each_of_its_forms(payload: object) -> None:
     assert read(message("text", payload)) == Words("text", "你好")
 
 
-def test_a_bare_string_that_looks_like_json_but_is_none_is_a_text() -> None:
+def test_a_bare_string_that_only_looks_like_json_is_a_text() -> None:
     assert read(message("text", "{not json")) == Words("text", "{not json")
 
 
 @pytest.mark.parametrize("payload", [{"text": 5}, {"txt": "a"}, [1, 2], None, 7, True])
-def test_a_text_that_is_none_is_shown_as_json(payload: object) -> None:
+def test_a_text_of_another_type_is_shown_as_json(payload: object) -> None:
     shown = read(message("text", payload))
     assert isinstance(shown, Words)
     assert shown.form == "json"
@@ -53,12 +53,12 @@ def test_a_custom_payload_may_be_json_inside_a_string() -> None:
     assert read(message("order", "as it is")) == Words("text", "as it is")
 
 
-def test_an_empty_one_was_erased() -> None:
+def test_an_empty_message_was_erased() -> None:
     assert read("") == Words("erased", "Text erased on request")
 
 
 @pytest.mark.parametrize("raw", ["nonsense", "[" * 100_000, '"\\ud800', "1" * 5000])
-def test_what_is_no_json_is_shown_as_it_is(raw: str) -> None:
+def test_invalid_json_is_shown_unchanged(raw: str) -> None:
     shown = read(raw)
     assert isinstance(shown, Words)
     assert raw.startswith(shown.text)
@@ -111,7 +111,7 @@ def test_an_image_without_an_address_is_json(payload: object) -> None:
     assert isinstance(read(message("image", payload)), Words)
 
 
-def test_figures_that_are_none_are_left_out() -> None:
+def test_invalid_figures_are_left_out() -> None:
     shown = image(url=FILES, name=["x"], contentType=7, width=True, height=-1, size="big", duration=float("inf"))
     assert shown == Attachment(form="image", url=FILES, host="files.example.com", may_load=True)
 
@@ -191,9 +191,9 @@ def test_whatever_is_sent_something_is_shown(payload: object, kind: object) -> N
 
 @given(st.text(st.characters(exclude_categories=()), max_size=60))
 def test_whatever_is_written_can_be_sent_and_nothing_hides_in_it(text: str) -> None:
-    told = str(visible(text))
-    told.encode()
-    assert not set(told) & set("\u202e\u202d\u2066\u200b\ufeff\x00\x1b")
+    shown = str(visible(text))
+    shown.encode()
+    assert not set(shown) & set("\u202e\u202d\u2066\u200b\ufeff\x00\x1b")
 
 
 def test_markup_is_text() -> None:
@@ -213,7 +213,7 @@ def test_half_a_surrogate_pair_can_be_shown() -> None:
 
 
 @pytest.mark.parametrize("text", ["👨‍👩‍👧‍👦", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "می‌خواهم", "a\tb\nc", "汉字"])
-def test_what_belongs_to_the_script_is_left_alone(text: str) -> None:
+def test_characters_that_a_script_needs_are_left_unchanged(text: str) -> None:
     assert visible(text) == text
 
 
@@ -223,7 +223,7 @@ def test_an_excerpt_is_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("recaller", "told"),
+    ("recaller", "expected"),
     [
         ({"id": "s1", "data": {"name": "Support"}}, "Support · s1"),
         ({"id": "s1"}, "s1"),
@@ -234,8 +234,8 @@ def test_an_excerpt_is_one_line() -> None:
         ("odd", '"odd"'),
     ],
 )
-def test_a_recaller_is_told_in_a_few_words(recaller: object, told: str) -> None:
-    assert person(recaller) == told
+def test_a_recaller_is_shown_by_name_and_id(recaller: object, expected: str) -> None:
+    assert person(recaller) == expected
 
 
 def test_a_sender_has_a_letter_and_a_colour_that_stay() -> None:

@@ -24,10 +24,10 @@ def test_a_message_s_time_is_in_the_reader_s_zone_to_the_millisecond() -> None:
     assert ">2020-07-17 11:56:57.087</time>" in moments.moment(MS)
 
 
-def test_utc_is_at_hand() -> None:
-    told = moments.moment(MS)
-    assert 'datetime="2020-07-17T03:56:57.087Z"' in told
-    assert 'title="UTC 2020-07-17 03:56:57.087"' in told
+def test_the_tooltip_of_a_time_shows_utc() -> None:
+    html = moments.moment(MS)
+    assert 'datetime="2020-07-17T03:56:57.087Z"' in html
+    assert 'title="UTC 2020-07-17 03:56:57.087"' in html
 
 
 def test_no_millisecond_is_lost_to_floats() -> None:
@@ -35,7 +35,7 @@ def test_no_millisecond_is_lost_to_floats() -> None:
         assert f".{ms % 1000:03}</time>" in moments.clock(ms)
 
 
-def test_other_times_are_told_to_the_second() -> None:
+def test_other_times_are_shown_to_the_second() -> None:
     at = datetime(2020, 7, 17, 3, 56, 57, 87_000, tzinfo=UTC)
     assert ">2020-07-17 11:56:57</time>" in moments.moment(at)
     assert ">11:56:57</time>" in moments.clock(at)
@@ -54,7 +54,7 @@ def test_a_number_that_is_no_date_is_shown_as_no_plausible_time(ms: int) -> None
     assert moments.day(ms) == moments.weekday(ms) == ""
 
 
-def test_nothing_is_nothing() -> None:
+def test_an_absent_time_is_empty() -> None:
     assert moments.moment(None) == ""
 
 

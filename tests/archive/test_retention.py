@@ -44,7 +44,7 @@ def kept(conversation: Conversation) -> int:
     return Message.objects.filter(conversation=conversation).count()
 
 
-def test_what_is_older_than_the_application_keeps_is_deleted(old_and_new: Conversation) -> None:
+def test_messages_beyond_the_retention_period_are_deleted(old_and_new: Conversation) -> None:
     assert retention.prune() == 0
     assert kept(old_and_new) == 2
 
@@ -83,12 +83,12 @@ def test_a_conversation_on_hold_loses_nothing_until_the_hold_ends(old_and_new: C
     retention.release(old_and_new, "lea", "case closed")
     retention.prune()
     assert kept(old_and_new) == 2
-    told = AuditEntry.objects.filter(action__startswith="conversation.").order_by("pk")
-    assert [(entry.action, entry.actor, json.loads(entry.private.content)["note"]) for entry in told] == [
+    entries = AuditEntry.objects.filter(action__startswith="conversation.").order_by("pk")
+    assert [(entry.action, entry.actor, json.loads(entry.private.content)["note"]) for entry in entries] == [
         ("conversation.held", "lea", "court order 7"),
         ("conversation.released", "lea", "case closed"),
     ]
-    assert {(entry.kind, entry.user_a, entry.user_b) for entry in told} == {("private", "user-a", "user-b")}
+    assert {(entry.kind, entry.user_a, entry.user_b) for entry in entries} == {("private", "user-a", "user-b")}
 
 
 def test_the_evidence_of_a_recall_stays(

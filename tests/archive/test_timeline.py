@@ -29,21 +29,21 @@ def test_the_newest_come_first_and_stand_in_order(private: Conversation, crowd: 
 
 
 @pytest.mark.parametrize("limit", [1, 2, 7, 12])
-def test_paging_up_meets_every_message_once(private: Conversation, crowd: list[Message], limit: int) -> None:
-    found = timeline.page(private, limit=limit)
-    while page := timeline.page(private, before=(found[0].timestamp, found[0].pk), limit=limit):
-        found = page + found
-    assert found == crowd
+def test_paging_up_shows_every_message_once(private: Conversation, crowd: list[Message], limit: int) -> None:
+    shown = timeline.page(private, limit=limit)
+    while page := timeline.page(private, before=(shown[0].timestamp, shown[0].pk), limit=limit):
+        shown = page + shown
+    assert shown == crowd
 
 
 @pytest.mark.parametrize("limit", [1, 2, 7, 12])
-def test_paging_down_meets_every_message_once(private: Conversation, crowd: list[Message], limit: int) -> None:
-    found: list[Message] = []
+def test_paging_down_shows_every_message_once(private: Conversation, crowd: list[Message], limit: int) -> None:
+    shown: list[Message] = []
     key = (0, 0)
     while page := timeline.page(private, after=key, limit=limit):
-        found += page
+        shown += page
         key = (page[-1].timestamp, page[-1].pk)
-    assert found == crowd
+    assert shown == crowd
 
 
 def test_a_page_is_two_queries_that_neither_count_nor_skip(private: Conversation, crowd: list[Message]) -> None:
@@ -61,7 +61,7 @@ def test_a_key_is_written_and_read_again(crowd: list[Message]) -> None:
 @pytest.mark.parametrize(
     "text", ["", "-", "1", "1-", "-1", "a-b", "1-2-3", "１-2", "9" * 19 + "-1", "1-" + "9" * 20, "1.5-2", " 1-2"]
 )
-def test_what_is_no_key_is_none(text: str) -> None:
+def test_an_invalid_key_is_read_as_none(text: str) -> None:
     assert timeline.read_key(text) is None
 
 
@@ -71,27 +71,27 @@ def test_all_from_a_sender_stay_within_the_conversation(private: Conversation, c
 
 
 def test_a_span_of_time_includes_both_ends(private: Conversation, crowd: list[Message]) -> None:
-    found = timeline.select(private, since=START + 10, until=START + 11, limit=100)
-    assert [message.timestamp - START for message in found] == [10, 10, 10, 11]
+    selected = timeline.select(private, since=START + 10, until=START + 11, limit=100)
+    assert [message.timestamp - START for message in selected] == [10, 10, 10, 11]
 
 
-def test_of_too_many_the_newest_are_taken(private: Conversation, crowd: list[Message]) -> None:
+def test_a_selection_that_is_too_large_keeps_the_newest(private: Conversation, crowd: list[Message]) -> None:
     assert timeline.select(private, since=0, limit=3) == crowd[-3:]
 
 
-def test_timestamps_that_name_several_messages_are_known(private: Conversation, crowd: list[Message]) -> None:
+def test_timestamps_shared_by_several_messages_are_reported(private: Conversation, crowd: list[Message]) -> None:
     timestamps = [message.timestamp for message in crowd]
     assert timeline.sharing(private, timestamps) == {START + 10: 3}
     assert timeline.sharing(private, []) == {}
     assert timeline.sharing(private, [*range(START - 2_000, START), START + 10]) == {START + 10: 3}
 
 
-def test_senders_are_found_in_one_query(
+def test_senders_are_loaded_in_one_query(
     private: Conversation, make_message: Callable[..., Message], application: Any
 ) -> None:
     for name in ("Ada", "Grace"):
         make_message(private, START, senderId=name.lower(), senderData={"name": name, "avatar": "/a.png"})
     with CaptureQueriesContext(connection) as queries:
-        found = timeline.senders(application, ["ada", "grace", "nobody", "ada"])
-    assert {user: sender.name for user, sender in found.items()} == {"ada": "Ada", "grace": "Grace"}
+        senders = timeline.senders(application, ["ada", "grace", "nobody", "ada"])
+    assert {user: sender.name for user, sender in senders.items()} == {"ada": "Ada", "grace": "Grace"}
     assert len(queries) == 1

@@ -144,7 +144,7 @@ def logged(recall: Recall) -> list[str]:
 
 
 @pytest.mark.parametrize("behaviour", USUAL, ids=name_of)
-def test_the_main_job_is_done_under_this_behaviour(
+def test_the_main_job_works_under_this_behaviour(
     behaviour: dict[str, Any],
     goeasy: Sandbox,
     conversation: Conversation,
@@ -197,7 +197,7 @@ def test_a_recall_that_is_answered_with_a_failure_after_its_effect_is_unknown_un
 @pytest.mark.parametrize(
     "behaviour", [{"recall_ignores_older_than": 60.0}, {"recall_reports_failures": True}], ids=name_of
 )
-def test_a_recall_without_effect_is_seen_to_have_had_none(
+def test_a_recall_without_effect_is_recognised(
     behaviour: dict[str, Any],
     goeasy: Sandbox,
     conversation: Conversation,
@@ -212,7 +212,7 @@ def test_a_recall_without_effect_is_seen_to_have_had_none(
     assert services.can_retry(made)
 
 
-def test_pages_that_recalled_messages_have_emptied_prove_nothing(
+def test_a_page_of_recalled_messages_only_proves_nothing(
     goeasy: Sandbox, conversation: Conversation, timestamps: list[int], moderator: Any, reason: Any
 ) -> None:
     """A page of which every message was recalled looks like the end of history."""
@@ -222,7 +222,7 @@ def test_pages_that_recalled_messages_have_emptied_prove_nothing(
     assert set(look(made)) <= {"gone", "unknowable"}
 
 
-def test_history_that_nobody_can_read_is_said_to_be_unread_and_proves_nothing(
+def test_unreadable_history_is_reported_and_proves_nothing(
     goeasy: Sandbox, conversation: Conversation, timestamps: list[int], moderator: Any, reason: Any
 ) -> None:
     goeasy.behaviour = Behaviour(abbreviated=True)
@@ -235,7 +235,7 @@ def test_history_that_nobody_can_read_is_said_to_be_unread_and_proves_nothing(
     assert set(look(made)) <= {"", "unknowable"}
 
 
-def test_a_mark_that_shows_late_is_waited_for_as_long_as_the_application_says(
+def test_a_late_recall_mark_is_awaited_as_long_as_the_application_says(
     goeasy: Sandbox, conversation: Conversation, timestamps: list[int], moderator: Any, reason: Any
 ) -> None:
     goeasy.behaviour = Behaviour(mark_delay=0.5)

@@ -82,7 +82,7 @@ def counted(what: feed.What) -> int:
 
 
 @pytest.mark.parametrize("behaviour", READ, ids=name_of)
-def test_messages_come_into_the_archive_under_this_behaviour(
+def test_messages_reach_the_archive_under_this_behaviour(
     behaviour: dict[str, Any], goeasy: Sandbox, client_of: Client
 ) -> None:
     goeasy.behaviour = Behaviour.parse(behaviour)
@@ -103,7 +103,7 @@ def test_messages_come_into_the_archive_under_this_behaviour(
     assert goeasy.webhook.is_on
 
 
-def test_a_recall_that_the_webhook_tells_of_is_learned(goeasy: Sandbox, client_of: Client) -> None:
+def test_a_recall_reported_by_the_webhook_is_recorded(goeasy: Sandbox, client_of: Client) -> None:
     goeasy.behaviour = Behaviour(webhook_reports_recalls=True)
     say(client_of, "one")
     wait_until(lambda: Message.objects.exists())

@@ -17,11 +17,11 @@ PRIVATE = {"salt": "5a" * 32, "content": {"note": "垃圾广告 🎉", "asked": 
 
 def chained(entries: Iterable[Entry]) -> list[Entry]:
     """The entries with `seq`, `prev_hash` and `hash` as a sealer, or a forger, would set them."""
-    found: list[Entry] = []
+    chain: list[Entry] = []
     for seq, entry in enumerate(entries, start=1):
-        entry = {**entry, "seq": seq, "prev_hash": found[-1]["hash"] if found else "0" * 64}
-        found.append({**entry, "hash": verifier.entry_hash(entry)})
-    return found
+        entry = {**entry, "seq": seq, "prev_hash": chain[-1]["hash"] if chain else "0" * 64}
+        chain.append({**entry, "hash": verifier.entry_hash(entry)})
+    return chain
 
 
 def log(size: int, actor: str = "mo") -> list[Entry]:

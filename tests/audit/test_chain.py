@@ -27,12 +27,12 @@ def write(count: int = 1, **fields: Any) -> list[AuditEntry]:
 
 def the_chain_is_whole() -> int:
     """Raises unless every entry is sealed and each seal follows from the one before; returns their number."""
-    found = verifier.Chain()
+    verified = verifier.Chain()
     for row in export.rows(AuditEntry.objects.all()):
         assert verifier.load(export.as_json(row)) == row
-        found.add(row)
-    assert found.seq == AuditEntry.objects.count() == AuditSeal.objects.count()
-    return found.seq
+        verified.add(row)
+    assert verified.seq == AuditEntry.objects.count() == AuditSeal.objects.count()
+    return verified.seq
 
 
 def together(*works: Callable[[], object]) -> None:
@@ -67,7 +67,7 @@ def test_seals_count_from_one_and_name_the_one_before() -> None:
 
 
 @pytest.mark.django_db
-def test_what_is_sealed_is_not_sealed_again() -> None:
+def test_a_sealed_entry_is_not_sealed_again() -> None:
     sealer = Sealer()
     write(2)
     assert [sealer.seal(), sealer.seal(), Sealer().seal()] == [2, 0, 0]
@@ -77,7 +77,7 @@ def test_what_is_sealed_is_not_sealed_again() -> None:
 
 
 @pytest.mark.django_db
-def test_more_than_one_batch_is_sealed_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_run_seals_several_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "ROWS_AT_ONCE", 3)
     write(8)
     assert Sealer().seal() == 8
@@ -113,7 +113,7 @@ def test_sealing_ends_however_many_write_meanwhile(monkeypatch: pytest.MonkeyPat
     ],
     ids=["order of keys", "floats", "great numbers", "text", "constants", "depth"],
 )
-def test_whatever_an_entry_holds_is_hashed_as_it_is_read_back(detail: dict[str, Any]) -> None:
+def test_any_content_is_hashed_as_it_is_read_back(detail: dict[str, Any]) -> None:
     write(1, detail=detail, request=detail, response_code=2**60, latency_ms=2**62)
     Sealer().seal()
     assert the_chain_is_whole() == 1
@@ -149,7 +149,7 @@ def test_the_database_refuses_a_fork_and_a_second_seal_of_an_entry() -> None:
 
 
 @pytest.mark.django_db
-def test_a_look_costs_what_is_new_and_not_what_is_old(django_assert_num_queries: Any) -> None:
+def test_a_run_reads_new_entries_only(django_assert_num_queries: Any) -> None:
     sealer = Sealer()
     write(5)
     sealer.seal()
@@ -161,7 +161,7 @@ def test_a_look_costs_what_is_new_and_not_what_is_old(django_assert_num_queries:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL keeps no writer out")
-def test_writers_are_kept_out_for_what_is_new_and_not_for_a_look_at_the_whole_log() -> None:
+def test_writers_are_locked_out_while_new_entries_are_sealed_and_no_longer() -> None:
     write(5)
     Sealer().seal()
     (new,) = write()
@@ -247,17 +247,17 @@ def once_after(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, act: C
     called, function = [], getattr(owner, name)
 
     def wrapped(*arguments: Any) -> Any:
-        found = function(*arguments)
+        returned = function(*arguments)
         if not called:
             called.append(True)
             act()
-        return found
+        return returned
 
     monkeypatch.setattr(owner, name, wrapped)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_is_committed_after_the_last_page_is_sealed_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_committed_after_the_last_page_is_sealed_in_the_next_run(monkeypatch: pytest.MonkeyPatch) -> None:
     write()
     once_after(monkeypatch, Sealer, "_seal_some", write)
     sealer = Sealer()
@@ -267,7 +267,7 @@ def test_what_is_committed_after_the_last_page_is_sealed_the_next_time(monkeypat
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("owner", "name"), [(Sealer, "_seal_some"), (chain, "writers")])
-def test_what_was_begun_before_and_is_committed_during_a_look_is_sealed_the_next_time(
+def test_an_entry_committed_during_a_run_is_sealed_in_the_next(
     monkeypatch: pytest.MonkeyPatch, owner: object, name: str
 ) -> None:
     if connection.vendor == "sqlite":
@@ -281,7 +281,7 @@ def test_what_was_begun_before_and_is_committed_during_a_look_is_sealed_the_next
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_is_begun_after_a_look_has_asked_who_writes_is_sealed_the_next_time(
+def test_a_transaction_begun_after_the_query_for_writers_is_sealed_once_committed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if connection.vendor == "sqlite":
@@ -334,7 +334,7 @@ def test_an_entry_that_is_committed_after_later_ones_is_sealed_in_the_order_of_s
 
 
 @pytest.mark.django_db(transaction=True)
-def test_writers_who_never_pause_do_not_keep_the_sealer_from_moving_on() -> None:
+def test_continuous_writers_do_not_hold_the_sealer_back() -> None:
     if connection.vendor == "sqlite":
         pytest.skip("on SQLite nothing is ever open when the sealer looks")
     sealer, first, second = Sealer(), Writer(), Writer()

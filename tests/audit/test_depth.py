@@ -47,22 +47,22 @@ def store(text: str) -> None:
 
 def in_a_thread(work: Callable[[], Any]) -> Any:
     """What `work` returns, or raises, in a thread of its own, as the worker's is."""
-    found: list[Any] = []
+    results: list[Any] = []
 
     def run() -> None:
         try:
-            found.append(work())
+            results.append(work())
         except BaseException as problem:
-            found.append(problem)
+            results.append(problem)
         finally:
             connection.close()
 
     thread = threading.Thread(target=run)
     thread.start()
     thread.join()
-    if isinstance(found[0], BaseException):
-        raise found[0]
-    return found[0]
+    if isinstance(results[0], BaseException):
+        raise results[0]
+    return results[0]
 
 
 def further_down(levels: int, work: Callable[[], Any]) -> Any:
@@ -73,11 +73,11 @@ def further_down(levels: int, work: Callable[[], Any]) -> Any:
 def exported() -> list[dict[str, Any]]:
     """The log as an export has it, having been verified."""
     chain = verifier.Chain()
-    found = []
+    entries = []
     for line in export.jsonl(export.rows(AuditEntry.objects.all())):
-        found.append(verifier.load(line))
-        chain.add(found[-1])
-    return found
+        entries.append(verifier.load(line))
+        chain.add(entries[-1])
+    return entries
 
 
 # What comes in
@@ -85,7 +85,7 @@ def exported() -> list[dict[str, Any]]:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", ["detail", "request", "timestamps", "private"])
-def test_what_nests_too_deeply_is_not_recorded(name: str) -> None:
+def test_a_value_nested_too_deeply_is_not_recorded(name: str) -> None:
     def nested(levels: int) -> Any:
         value: Any = [1, "2"]
         for level in range(levels - 2):
@@ -100,7 +100,7 @@ def test_what_nests_too_deeply_is_not_recorded(name: str) -> None:
     assert len(exported()) == 1
 
 
-def test_a_hundred_levels_are_not_too_deep_and_one_more_is() -> None:
+def test_a_hundred_levels_are_allowed_and_one_more_is_not() -> None:
     innermost: list[Any] = [[], {}, ()]
     for value in innermost:
         for _level in range(format.MAX_DEPTH - 1):
@@ -130,14 +130,14 @@ def test_recaller_data_nests_no_deeper_than_a_recall_takes_it(
             ada.force_login(lead)
         for levels in (900, 21):
             shown = ada.post(address, {**form, "recaller_data": lists(levels)})
-            (sentence,) = shown.context["adminform"].form.errors["recaller_data"]
-        assert "nothing nested deeper than 20" in sentence
+            (error,) = shown.context["adminform"].form.errors["recaller_data"]
+        assert "nothing nested deeper than 20" in error
         assert ada.post(address, {**form, "recaller_data": lists(20)}).status_code == 302
     assert Sealer().seal() == 2
 
 
 @pytest.mark.parametrize("levels", [90, 99, 101, 500])
-def test_what_was_saved_too_deep_before_can_be_corrected_and_deleted(ada: Client, levels: int) -> None:
+def test_a_row_saved_too_deep_by_an_older_version_can_be_corrected_and_deleted(ada: Client, levels: int) -> None:
     old = json.loads(lists(levels))
     corrected, deleted = Application.objects.bulk_create(
         Application(slug=slug, name="Second", recaller_data=old) for slug in ("second", "third")
@@ -184,7 +184,7 @@ def test_the_hash_does_not_depend_on_how_deep_the_calls_are_that_lead_to_it() ->
     assert len(in_a_thread(lambda: further_down(500, exported))) == 1
 
 
-def test_no_hash_is_another_than_before() -> None:
+def test_hashes_are_the_same_as_in_older_versions() -> None:
     # As versions before wrote it.
     assert format.read_values([lists(102), None]) == [format.as_portable(json.loads(lists(102))), None]
     text = objects(60)
@@ -199,7 +199,7 @@ json_values = st.recursive(
 
 
 @given(json_values, st.integers(90, 110), st.booleans(), st.sampled_from([None, (",", ":"), (" , ", " :\n")]))
-def test_read_one_token_after_the_other_it_is_what_json_reads(
+def test_the_token_reader_agrees_with_json(
     value: Any, depth: int, is_ascii: bool, separators: tuple[str, str] | None
 ) -> None:
     for level in range(depth):

@@ -100,9 +100,9 @@ def test_an_optional_field_is_left_out_while_it_has_its_default(sample: Any) -> 
 
 @pytest.mark.django_db
 def test_the_origin_that_a_worker_was_given_is_recorded(sample: Any) -> None:
-    came_from = {"address": "192.0.2.1", "user_agent": "x", "request_id": "12345678"}
-    entry = record(sample(actor="mo", app="", job=JOB, origin=came_from))
-    assert entry.detail["from"] == came_from
+    origin = {"address": "192.0.2.1", "user_agent": "x", "request_id": "12345678"}
+    entry = record(sample(actor="mo", app="", job=JOB, origin=origin))
+    assert entry.detail["from"] == origin
 
 
 @pytest.mark.django_db

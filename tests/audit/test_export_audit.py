@@ -102,7 +102,7 @@ def test_an_entry_has_exactly_the_keys_of_the_interface_in_their_order() -> None
     }
 
 
-def test_what_does_not_apply_is_null() -> None:
+def test_a_field_that_does_not_apply_is_null() -> None:
     record(actor="mo", action=Action.REQUESTED)
     (entry,) = as_json()
     absent = {key for key in KEYS if entry[key] is None}
@@ -160,7 +160,7 @@ def test_only_a_page_of_entries_is_held_at_once(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("wanted", [[1], [30], [1, 2, 3, 4, 28, 29, 30], [15], []])
-def test_what_is_rare_is_found_wherever_it_is(monkeypatch: pytest.MonkeyPatch, wanted: list[int]) -> None:
+def test_a_rare_match_is_exported_wherever_it_is(monkeypatch: pytest.MonkeyPatch, wanted: list[int]) -> None:
     monkeypatch.setattr(export, "ROWS_AT_ONCE", 2)
     for seq in range(1, 31):
         record(actor="rare" if seq in wanted else "mo", action=Action.REQUESTED)
@@ -192,14 +192,14 @@ def test_no_csv_cell_begins_as_a_formula_does(begin: str) -> None:
 
 
 @pytest.mark.parametrize("before", [" ", "   ", "\xa0", "\ufeff", "\u3000", "\u200b", "\x0b", " \ufeff\xa0"])
-def test_a_formula_after_what_is_not_seen_is_one(before: str) -> None:
+def test_a_formula_after_invisible_characters_is_escaped(before: str) -> None:
     answered(response_content=f"{before}=1+1", actor=f"{before}1")
     (row,) = as_csv()
     assert row["response_content"] == f"'{before}=1+1"
     assert row["actor"] == f"{before}1"
 
 
-def test_a_formula_after_nul_is_one() -> None:
+def test_a_formula_after_nul_is_escaped() -> None:
     # PostgreSQL stores none.
     assert export.cells("\0=1+1") == ['"\'\0=1+1"']
 
@@ -336,8 +336,8 @@ def test_times_are_utc_whatever_zone_is_active() -> None:
 def test_an_export_is_recorded_and_holds_what_was_sealed_before_it() -> None:
     answered()
     assert [entry["action"] for entry in as_json("--since", "2026-01-01")] == ["recall.answered"]
-    told = AuditEntry.objects.latest("pk")
-    assert (told.actor, told.action) == ("(command line)", "audit.exported")
+    recorded = AuditEntry.objects.latest("pk")
+    assert (recorded.actor, recorded.action) == ("(command line)", "audit.exported")
     filters = {"since": "2026-01-01T00:00:00+00:00"}
-    assert told.detail == {"format": "jsonl", "entries_up_to": 1, "filters": filters}
+    assert recorded.detail == {"format": "jsonl", "entries_up_to": 1, "filters": filters}
     assert [entry["action"] for entry in as_json()] == ["recall.answered", "audit.exported"]

@@ -1,4 +1,4 @@
-"""Forgeries are found, honest logs raise no alarm, a killed writer loses nothing it was told is kept."""
+"""Forgeries are detected, honest logs raise no alarm, and a killed writer loses no acknowledged entry."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .mutations import campaign
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_every_forgery_is_found_against_a_checkpoint_kept_elsewhere(
+def test_a_checkpoint_kept_elsewhere_reveals_every_forgery(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     note, key = tmp_path / "checkpoint", tmp_path / "key"
@@ -82,10 +82,10 @@ def test_a_killed_writer_leaves_the_chain_whole_and_everything_it_acknowledged_i
         # The last line may be cut off; the others were acknowledged too.
         acknowledged |= {int(pk) for line in rest.split("\n")[:-1] for pk in line.split()}
     Sealer().seal()
-    found = verifier.Chain()
+    rebuilt = verifier.Chain()
     for row in export.rows(AuditEntry.objects.all()):
-        found.add(row)
+        rebuilt.add(row)
     kept = set(AuditSeal.objects.values_list("entry_id", flat=True))
     assert len(acknowledged) >= 2 * (1 + 8 + 25)
     assert acknowledged <= kept
-    assert found.seq == len(kept) == AuditEntry.objects.count()
+    assert rebuilt.seq == len(kept) == AuditEntry.objects.count()

@@ -97,12 +97,12 @@ def test_a_reader_who_goes_away_ends_it(follow: Callable[[], Process]) -> None:
 
 
 @pytest.mark.parametrize("more", [["--output", "x"], ["--until", "2026-01-01"], ["--format", "csv"]])
-def test_what_has_an_end_is_not_followed(more: list[str]) -> None:
+def test_options_that_end_an_export_are_refused_with_follow(more: list[str]) -> None:
     with pytest.raises(CommandError, match="^--follow writes JSON lines to stdout without end"):
         call_command("export_audit", "--follow", *more)
 
 
-def test_a_cursor_that_is_none_or_of_another_log_is_named(tmp_path: Path) -> None:
+def test_an_invalid_cursor_or_one_of_another_log_is_named(tmp_path: Path) -> None:
     def refused(*arguments: Any) -> str:
         with pytest.raises(CommandError) as caught:
             call_command("export_audit", *arguments)

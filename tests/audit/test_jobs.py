@@ -93,14 +93,14 @@ def test_a_worker_verifies_what_an_auditor_asks_to_be_verified(reader: Client) -
     assert '<span class="pill accepted">intact</span>' in done
     assert "3 of 3" in done
     assert "hx-get" not in done
-    told = AuditEntry.objects.get(action="audit.verified")
-    assert told.actor == "audrey"
+    verified = AuditEntry.objects.get(action="audit.verified")
+    assert verified.actor == "audrey"
     expected = {"entries": 3, "head": AuditSeal.objects.get(seq=3).hash, "problem": None, "checkpoints": 0}
-    assert told.detail == {**expected, "job": str(job.pk), "from": FROM}
+    assert verified.detail == {**expected, "job": str(job.pk), "from": FROM}
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_broken_log_is_found_broken(reader: Client) -> None:
+def test_the_verification_of_a_broken_log_names_the_problem(reader: Client) -> None:
     write()
     Sealer().seal()
     with connection.schema_editor() as editor:
@@ -125,7 +125,7 @@ def test_one_verification_is_under_way_at_a_time(reader: Client) -> None:
     assert ask(reader, VERIFY) != first
 
 
-def test_a_job_of_a_worker_that_is_gone_is_shown_as_lost_and_can_be_asked_for_again(reader: Client) -> None:
+def test_a_job_of_a_dead_worker_is_shown_as_lost_and_can_be_requested_again(reader: Client) -> None:
     lost = ask(reader, VERIFY)
     AuditJob.objects.update(state="running", seen_at=timezone.now() - timedelta(seconds=61))
     shown = reader.get(page(lost)).content.decode()
@@ -134,7 +134,7 @@ def test_a_job_of_a_worker_that_is_gone_is_shown_as_lost_and_can_be_asked_for_ag
     assert ask(reader, VERIFY) != lost
 
 
-def test_what_a_worker_has_begun_is_left_to_it(reader: Client) -> None:
+def test_a_job_in_progress_is_left_to_its_worker(reader: Client) -> None:
     job = ask(reader, VERIFY)
     AuditJob.objects.update(state="running")
     jobs.work(job.pk)
@@ -203,8 +203,8 @@ def test_an_export_in_the_background_covers_the_day_that_the_reader_saw(
     assert [json.loads(line)["seq"] for line in directly.splitlines()] == [2, 3]
     assert job.file.read_text() == directly
     span = {"since": ["2026-01-01T16:00:00+00:00"], "until": ["2026-01-02T16:00:00+00:00"]}
-    told = AuditEntry.objects.filter(action="audit.exported")
-    assert [each.detail["filters"] for each in told] == [span, span]
+    exports = AuditEntry.objects.filter(action="audit.exported")
+    assert [each.detail["filters"] for each in exports] == [span, span]
 
 
 def test_a_whole_export_satisfies_the_verifier(reader: Client, folder: Path) -> None:
@@ -213,11 +213,11 @@ def test_a_whole_export_satisfies_the_verifier(reader: Client, folder: Path) -> 
     write(5)
     job = ask(reader, f"{PREPARE}?format=jsonl")
     jobs.work(job.pk)
-    found = verifier.Chain()
+    verified = verifier.Chain()
     with job.file.open("rb") as file:
         for entry in verifier.read_export(file):
-            found.add(entry)
-    assert found.seq == 5
+            verified.add(entry)
+    assert verified.seq == 5
 
 
 def test_a_filter_that_cannot_be_understood_prepares_nothing(reader: Client) -> None:
@@ -226,7 +226,7 @@ def test_a_filter_that_cannot_be_understood_prepares_nothing(reader: Client) -> 
     assert not AuditJob.objects.exists()
 
 
-def test_looking_only_at_a_downloads_head_takes_nothing_away_and_records_nothing(reader: Client) -> None:
+def test_a_head_request_for_a_download_records_nothing(reader: Client) -> None:
     job = ask(reader, f"{PREPARE}?format=jsonl")
     jobs.work(job.pk)
     answer = reader.head(download(job))
@@ -234,7 +234,7 @@ def test_looking_only_at_a_downloads_head_takes_nothing_away_and_records_nothing
     assert not AuditEntry.objects.filter(action="audit.downloaded").exists()
 
 
-def test_nothing_is_downloaded_unrecorded(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_that_cannot_be_recorded_is_refused(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     job = ask(reader, f"{PREPARE}?format=jsonl")
     jobs.work(job.pk)
 
@@ -246,7 +246,7 @@ def test_nothing_is_downloaded_unrecorded(reader: Client, monkeypatch: pytest.Mo
     assert reader.get(download(job)).status_code == 500
 
 
-def test_nothing_is_exported_unrecorded(reader: Client, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_export_that_cannot_be_recorded_fails(reader: Client, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = ask(reader, f"{PREPARE}?format=jsonl")
 
     def refuse(_entries: object) -> None:
@@ -264,16 +264,16 @@ def test_an_export_that_fails_half_way_leaves_no_file(
 ) -> None:
     write()
     job = ask(reader, f"{PREPARE}?format=jsonl")
-    monkeypatch.setattr(jobs, "SECONDS_BETWEEN_NOTES", 0)
+    monkeypatch.setattr(jobs, "PROGRESS_SECONDS", 0)
     monkeypatch.setattr(export, "ROWS_AT_ONCE", 1)
-    note = jobs.note
+    save_progress = jobs.save_progress
 
     def fail_at_two(job: AuditJob, **fields: Any) -> None:
         if fields.get("done") == 2:
             raise OSError(28, "No space left on device")
-        note(job, **fields)
+        save_progress(job, **fields)
 
-    monkeypatch.setattr(jobs, "note", fail_at_two)
+    monkeypatch.setattr(jobs, "save_progress", fail_at_two)
     jobs.work(job.pk)
     assert list(folder.iterdir()) == []
     shown = reader.get(page(job)).content.decode()
@@ -281,13 +281,15 @@ def test_an_export_that_fails_half_way_leaves_no_file(
     assert reader.get(download(job)).status_code == 404
 
 
-def test_progress_is_noted_now_and_then_not_at_every_entry(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_saved_at_intervals_and_not_for_every_entry(
+    reader: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(50)
     job = ask(reader, VERIFY)
-    noted = []
-    monkeypatch.setattr(jobs, "note", lambda _job, **fields: noted.append(fields))
+    saved = []
+    monkeypatch.setattr(jobs, "save_progress", lambda _job, **fields: saved.append(fields))
     verification.verify_log([], jobs.Progress(job))
-    assert noted == [{"done": 1, "total": 50}, {"done": 50, "total": 50}]
+    assert saved == [{"done": 1, "total": 50}, {"done": 50, "total": 50}]
 
 
 def test_files_and_jobs_are_deleted_after_a_day_and_not_before(reader: Client, folder: Path) -> None:
@@ -309,7 +311,7 @@ def test_files_and_jobs_are_deleted_after_a_day_and_not_before(reader: Client, f
     assert not AuditJob.objects.exists()
 
 
-def test_a_file_on_another_machine_is_not_promised(reader: Client) -> None:
+def test_a_file_on_another_machine_is_not_offered(reader: Client) -> None:
     job = ask(reader, f"{PREPARE}?format=jsonl")
     jobs.work(job.pk)
     job.file.unlink()
@@ -326,7 +328,7 @@ def test_only_the_part_that_changes_is_fetched_again(reader: Client) -> None:
 
 
 @pytest.mark.parametrize("role", ["moderator", "lead"])
-def test_nobody_else_verifies_or_takes_away(client: Client, make_user: Callable[..., Any], role: str) -> None:
+def test_other_roles_can_neither_verify_nor_export(client: Client, make_user: Callable[..., Any], role: str) -> None:
     job = AuditJob.objects.create(kind="export", state="done", format="jsonl", actor="audrey")
     job.file.parent.mkdir()
     job.file.write_text("{}")
@@ -337,16 +339,16 @@ def test_nobody_else_verifies_or_takes_away(client: Client, make_user: Callable[
     assert AuditJob.objects.count() == 1
 
 
-def test_an_export_tells_how_far_it_is_where_it_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_export_reports_progress_where_nothing_matches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "ROWS_AT_ONCE", 1)
-    monkeypatch.setattr(export, "WIDEST", 2)
+    monkeypatch.setattr(export, "MAX_WIDTH", 2)
     write(5)
     Sealer().seal()
-    told: list[tuple[int, int]] = []
+    notes: list[tuple[int, int]] = []
     nobody = AuditEntry.objects.filter(actor="nobody")
-    about: Any = {"actor": "mo", "filters": {}, "progress": lambda seq, last: told.append((seq, last))}
+    about: Any = {"actor": "mo", "filters": {}, "progress": lambda seq, last: notes.append((seq, last))}
     assert list(export.lines("jsonl", nobody, **about)) == []
-    assert told == [(1, 5), (3, 5), (5, 5)]
+    assert notes == [(1, 5), (3, 5), (5, 5)]
 
 
 def test_a_worker_that_ends_leaves_the_job_and_says_so(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:

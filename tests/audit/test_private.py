@@ -22,11 +22,10 @@ from moderation.audit.models import Action, AuditEntriesNeverChange, AuditEntry,
 from moderation.audit.services import record_all
 
 from .entries import entry, record
+from .signed_logs import behind_the_triggers
 from .test_append_only import refused_by_the_database
-from .test_checkpoints import behind_the_triggers
-from .test_verifier import Run, run
+from .verifying import Run
 
-__all__ = ["run"]
 pytestmark = pytest.mark.django_db
 
 NOTE = {"note": "王伟 wrote “\x00 \ud83c 🎉”", "asked": [{"q": 1.50, "n": 7}]}
@@ -39,9 +38,9 @@ def noted() -> AuditEntry:
 
 def erase(noted: AuditEntry) -> AuditEntry:
     Sealer().seal()
-    told = record(actor="ada", action=Action.TEXT_ERASED, detail={"entries": [noted.seal.seq]})
-    assert AuditPrivate.objects.filter(entry=noted).erase(told) == 1
-    return told
+    erasure = record(actor="ada", action=Action.TEXT_ERASED, detail={"entries": [noted.seal.seq]})
+    assert AuditPrivate.objects.filter(entry=noted).erase(erasure) == 1
+    return erasure
 
 
 def exported(tmp_path: Path) -> Path:
@@ -93,33 +92,33 @@ def test_it_is_exported_beside_what_the_hash_covers(noted: AuditEntry, tmp_path:
     assert json.loads(rows[1][-2])["content"] == NOTE
 
 
-def test_once_erased_the_log_is_intact_and_says_so(noted: AuditEntry, tmp_path: Path, run: Run) -> None:
+def test_the_log_is_intact_after_an_erasure_and_records_it(noted: AuditEntry, tmp_path: Path, run: Run) -> None:
     Sealer().seal()
     before = verification.verify_log([])
-    told = erase(noted)
+    erasure = erase(noted)
     after = verification.verify_log([])
     assert (before["problem"], after["problem"], after["entries"]) == (None, None, 2)
     path = exported(tmp_path)
     status, said = run(path)
-    assert (status, said.split(", ")[-1]) == (0, f"head {AuditEntry.objects.get(pk=told.pk).seal.hash}.")
+    assert (status, said.split(", ")[-1]) == (0, f"head {AuditEntry.objects.get(pk=erasure.pk).seal.hash}.")
     assert "王伟" not in path.read_text()
     assert json.loads(path.read_text().splitlines()[0])["private"] is None
     kept = AuditPrivate.objects.get()
-    assert (kept.salt, kept.content, kept.erasure) == ("", "", told)
+    assert (kept.salt, kept.content, kept.erasure) == ("", "", erasure)
 
 
 def test_the_entrys_page_shows_it_or_who_erased_it(client: Client, auditor: Any, noted: AuditEntry) -> None:
     client.force_login(auditor)
     address = reverse("admin:audit_auditentry_change", args=[noted.pk])
     assert "王伟" in client.get(address).content.decode()
-    told = erase(noted)
+    erasure = erase(noted)
     page = client.get(address).content.decode()
     assert "王伟" not in page
     assert "Erased on request." in page
-    assert reverse("admin:audit_auditentry_change", args=[told.pk]) in page
+    assert reverse("admin:audit_auditentry_change", args=[erasure.pk]) in page
 
 
-def test_sql_can_do_nothing_to_it_but_erase_it_once(noted: AuditEntry) -> None:
+def test_sql_can_only_erase_a_private_part_once(noted: AuditEntry) -> None:
     other = record(actor="mo", action=Action.REQUESTED)
     old = record(actor="ada", action=Action.TEXT_ERASED, detail={"entries": [1]})
     Sealer().seal()
@@ -178,7 +177,7 @@ def test_a_temporary_table_does_not_stand_in_for_the_log(noted: AuditEntry) -> N
             cursor.execute(f"UPDATE audit_auditprivate SET salt = '', content = '', erasure_id = {noted.pk}")
 
 
-def test_the_program_refuses_all_but_erasing(noted: AuditEntry) -> None:
+def test_the_queryset_refuses_every_change_except_an_erasure(noted: AuditEntry) -> None:
     kept = AuditPrivate.objects.get()
     for change in (
         kept.save,
@@ -195,37 +194,37 @@ def test_the_program_refuses_all_but_erasing(noted: AuditEntry) -> None:
     [
         "DELETE FROM audit_auditprivate",
         "UPDATE audit_auditprivate SET salt = '', content = '', erasure_id = entry_id",
-        "UPDATE audit_auditprivate SET salt = '', content = '', erasure_id = {told}",
+        "UPDATE audit_auditprivate SET salt = '', content = '', erasure_id = {erasure}",
     ],
 )
-def test_what_was_erased_without_an_entry_that_says_so_is_found(noted: AuditEntry, statement: str) -> None:
-    told = record(actor="ada", action=Action.TEXT_ERASED, detail={"entries": [7]})
+def test_an_erasure_without_an_entry_is_detected(noted: AuditEntry, statement: str) -> None:
+    erasure = record(actor="ada", action=Action.TEXT_ERASED, detail={"entries": [7]})
     Sealer().seal()
     assert verification.verify_log([])["problem"] is None
     with behind_the_triggers() as execute:
-        execute(statement.format(told=told.pk))
+        execute(statement.format(erasure=erasure.pk))
     problem = verification.verify_log([])["problem"]
     assert problem == "seq 1: its private part is gone, and no entry says that it was erased"
 
 
-def test_what_is_erased_while_the_log_is_verified_is_no_alarm(noted: AuditEntry) -> None:
-    told = []
+def test_an_erasure_during_verification_raises_no_alarm(noted: AuditEntry) -> None:
+    erasures = []
 
     def erase_it(seq: int, last: int) -> None:
-        if not told:
+        if not erasures:
             assert (seq, last) == (1, 501)
-            told.append(erase(AuditEntry.objects.get(seal__seq=501)))
+            erasures.append(erase(AuditEntry.objects.get(seal__seq=501)))
 
     record_all([entry(actor="mo", action=Action.REQUESTED, private=NOTE) for _ in range(500)])
-    found = verification.verify_log([], erase_it)
-    assert (found["problem"], found["entries"], len(told)) == (None, 501, 1)
+    findings = verification.verify_log([], erase_it)
+    assert (findings["problem"], findings["entries"], len(erasures)) == (None, 501, 1)
 
 
-def test_what_was_forged_round_the_triggers_is_found(noted: AuditEntry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_private_part_forged_without_triggers_is_detected(noted: AuditEntry, monkeypatch: pytest.MonkeyPatch) -> None:
     Sealer().seal()
     for content in (json.dumps({**NOTE, "note": "forged"}), "no JSON"):
         forged = {"salt": noted.private.salt, "content": export.private_content(content)}
-        found = next(export.rows(AuditEntry.objects.all()))
-        monkeypatch.setattr(export, "rows", lambda *_, forged=forged, found=found, **__: [{**found, "private": forged}])
+        row = next(export.rows(AuditEntry.objects.all()))
+        monkeypatch.setattr(export, "rows", lambda *_, forged=forged, row=row, **__: [{**row, "private": forged}])
         assert verification.verify_log([])["problem"].startswith("seq 1: its private part is not what")
         monkeypatch.undo()

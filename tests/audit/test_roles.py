@@ -49,7 +49,7 @@ def documented() -> list[str]:
 
 @pytest.mark.django_db
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no accounts")
-def test_the_consoles_account_appends_and_reads_and_can_do_nothing_else_to_the_log() -> None:
+def test_the_consoles_account_can_only_append_to_the_log_and_read_it() -> None:
     name = f"console_{uuid4().hex[:8]}"
     statements = documented()
     assert sum(statement.startswith("CREATE DATABASE") for statement in statements) == 1
@@ -71,7 +71,7 @@ def test_the_consoles_account_appends_and_reads_and_can_do_nothing_else_to_the_l
         statement = "UPDATE audit_auditprivate SET salt = '', content = '', erasure_id = %s"
         with pytest.raises(ProgrammingError, match="never change"), transaction.atomic():
             cursor.execute(statement, [written.pk])
-        told = record(actor="ada", action=Action.TEXT_ERASED, detail={"entries": [noted.seal.seq]})
-        assert AuditPrivate.objects.filter(entry=noted).erase(told) == 1
+        erasure = record(actor="ada", action=Action.TEXT_ERASED, detail={"entries": [noted.seal.seq]})
+        assert AuditPrivate.objects.filter(entry=noted).erase(erasure) == 1
         cursor.execute("RESET ROLE")
     assert AuditEntry.objects.earliest("pk").actor == "mo"

@@ -69,7 +69,7 @@ def type_it_everywhere(client: Client, administrator: User, moderator: User) -> 
     return pages
 
 
-def test_a_secret_is_found_nowhere(
+def test_a_secret_appears_nowhere(
     client: Client, administrator: User, moderator: User, log_lines: StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client.raise_request_exception = False

@@ -22,7 +22,7 @@ from moderation.audit.models import Action, AuditAlarm, AuditEntry, AuditJob
 from moderation.operations import alarms as mailed
 
 from .entries import record
-from .test_checkpoints import behind_the_triggers, command, write
+from .signed_logs import behind_the_triggers, command, write
 
 pytestmark = pytest.mark.django_db
 KEY_MISSING = AuditAlarm.Problem.KEY_MISSING
@@ -76,7 +76,7 @@ def test_a_missing_key_is_not_reported_as_an_altered_log(lost: bytes) -> None:
     assert (finding["problem"], finding["key_problem"], finding["entries"]) == (None, "key_missing", 3)
 
 
-def test_an_altered_log_is_found_without_the_key(lost: bytes) -> None:
+def test_an_altered_log_is_detected_without_the_key(lost: bytes) -> None:
     with behind_the_triggers() as execute:
         execute("UPDATE audit_auditentry SET actor = 'somebody else'")
     assert command("verify_audit")[::2] == (1, "Broken: seq 1: its content is not what its hash was made of.")
@@ -91,7 +91,7 @@ def test_checkpoints_of_a_lost_key_are_verified_by_its_public_key(lost: bytes, s
     assert command("verify_audit")[0] == 0
 
 
-def test_the_key_put_back_ends_it(key_file: Path) -> None:
+def test_restoring_the_key_ends_the_alarm(key_file: Path) -> None:
     write(3)
     checkpoints.publish(checkpoints.take().note)
     kept = key_file.read_bytes()
@@ -103,7 +103,7 @@ def test_the_key_put_back_ends_it(key_file: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"c2hvcnQ=", b"\xff\xfe not Base64"])
-def test_a_key_file_that_holds_no_key_is_said_and_kept(lost: bytes, key_file: Path, content: bytes) -> None:
+def test_a_key_file_without_a_key_is_reported_and_kept(lost: bytes, key_file: Path, content: bytes) -> None:
     key_file.write_bytes(content)
     status, _, said = command("verify_audit")
     assert (status, "cannot be used: it does not hold 32 bytes in Base64" in said) == (2, True), said
@@ -132,14 +132,14 @@ def test_a_log_that_contradicts_its_checkpoint_raises_an_alarm_of_its_own(
     assert alarms.state() == "broken"
 
 
-def test_the_alarm_ends_when_no_worker_raises_it_any_more() -> None:
+def test_the_alarm_ends_when_workers_stop_raising_it() -> None:
     alarms.raise_alarm(KEY_MISSING)
     assert alarms.state() == "key_missing"
     with time_machine.travel(timezone.now() + timedelta(seconds=61)):
         assert alarms.state() == "ok"
 
 
-def test_the_alarm_is_mailed_once_until_it_was_over_for_an_hour(make_user: Any) -> None:
+def test_the_alarm_is_mailed_again_only_after_an_hour_without_it(make_user: Any) -> None:
     make_user("ada", "admin", email="ada@example.com")
     for _ in range(2):
         alarms.raise_alarm(KEY_MISSING)

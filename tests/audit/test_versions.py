@@ -40,7 +40,7 @@ def test_an_export_of_the_first_version_is_intact(
     assert capsys.readouterr().out.startswith("Intact: all of seq 14, ")
 
 
-def test_an_entry_of_the_first_version_that_was_changed_is_found(
+def test_a_changed_entry_of_the_first_version_is_detected(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     lines = FIRST.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -54,7 +54,7 @@ def test_an_entry_of_the_first_version_that_was_changed_is_found(
 
 
 @pytest.mark.parametrize(("schema", "status"), [(3, 2), (0, 2), (-1, 2), (True, 2), ("2", 2), (None, 2), (2, 1)])
-def test_a_version_that_is_not_known_is_said_to_be_so(
+def test_an_unknown_version_is_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, schema: Any, status: int
 ) -> None:
     shutil.copy(FIRST, tmp_path / "e")
@@ -79,7 +79,7 @@ def test_entries_of_both_versions_make_one_chain(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (2, 3)])
-def test_a_version_that_was_changed_round_the_triggers_is_found(before: int, after: int) -> None:
+def test_a_version_changed_without_triggers_is_detected(before: int, after: int) -> None:
     pk = record(actor="mo", action=Action.SIGNED_IN, schema=before).pk
     Sealer().seal()
     with connection.schema_editor() as editor:

@@ -19,7 +19,7 @@ def test_healthz_needs_neither_a_user_nor_the_database(client: Client) -> None:
     assert client.get("/healthz").json() == {"status": "ok", "version": __version__}
 
 
-def test_ready_with_a_worker_that_lives(client: Client, db: None) -> None:
+def test_readyz_is_ok_with_a_live_worker(client: Client, db: None) -> None:
     Heartbeat.objects.create(worker="w", at=timezone.now())
     answer = client.get("/readyz")
     assert answer.status_code == 200
@@ -28,7 +28,7 @@ def test_ready_with_a_worker_that_lives(client: Client, db: None) -> None:
 
 
 @pytest.mark.parametrize("ages", [[], [timedelta(minutes=5)]])
-def test_not_ready_without_a_sign_of_life_from_a_worker(client: Client, db: None, ages: list[timedelta]) -> None:
+def test_readyz_fails_without_a_heartbeat_of_a_worker(client: Client, db: None, ages: list[timedelta]) -> None:
     for age in ages:
         Heartbeat.objects.create(worker="w", at=timezone.now() - age)
     answer = client.get("/readyz")
@@ -36,7 +36,7 @@ def test_not_ready_without_a_sign_of_life_from_a_worker(client: Client, db: None
     assert answer.json()["worker"] == "no sign of life"
 
 
-def test_calls_that_are_held_back_are_told_and_keep_nobody_from_reading(client: Client, application: Any) -> None:
+def test_readyz_reports_held_calls_and_stays_ready(client: Client, application: Any) -> None:
     Heartbeat.objects.create(worker="w", at=timezone.now())
     Circuit.objects.create(application=application, opened_at=timezone.now(), reason=Circuit.Reason.FAILING)
     answer = client.get("/readyz")

@@ -96,7 +96,7 @@ def test_a_worker_sends_what_is_queued_not_before_its_time_and_ends_cleanly(
         process.kill()
 
 
-def test_a_worker_finds_what_a_killed_one_left_open_without_being_asked(
+def test_a_worker_resolves_what_a_killed_worker_left_open_by_itself(
     request_recall: Callable[..., Recall], sandbox: Any
 ) -> None:
     sandbox.set_faults([{"on": "recall", "kind": "latency", "ms": 60_000}])
@@ -157,7 +157,7 @@ def test_a_worker_seals_what_is_recorded_within_five_seconds_and_signs_the_log(
         process.kill()
 
 
-def test_what_is_done_is_forgotten_after_a_day_and_nothing_else(request_recall: Callable[..., Recall]) -> None:
+def test_only_finished_tasks_are_deleted_after_a_day(request_recall: Callable[..., Recall]) -> None:
     long_ago = timezone.now() - timedelta(days=2)
     for _recall in range(3):
         request_recall(1)
@@ -172,7 +172,7 @@ def test_what_is_done_is_forgotten_after_a_day_and_nothing_else(request_recall: 
     assert Recall.objects.count() == 3
 
 
-def test_workers_make_searchable_what_was_there_before(
+def test_workers_index_messages_of_older_versions(
     connected: Any, group: Any, make_message: Callable[..., Any], sandbox: Any
 ) -> None:
     pks = [make_message(group, FIRST + number).pk for number in range(30)]

@@ -1,7 +1,7 @@
-"""Sealing: each entry, as it is read back from the database, gets its place in the hash chain.
+"""Sealing: computes each entry's place in the hash chain from the entry as read back from the database.
 
-Entries are written by many at once, so their ids become visible out of order and the chain cannot follow them. The
-worker seals what it finds every second; commands seal before they read. One sealer works at a time.
+Concurrent transactions write entries, so ids become visible out of order and the chain cannot follow them. The worker
+seals new entries every second; commands seal before they read. One sealer writes at a time.
 """
 
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ from moderation.audit.ledger.export import ROWS_AT_ONCE
 from moderation.audit.ledger.format import COLUMNS, as_dict
 from moderation.audit.models import AuditEntry, AuditSeal
 
-# The name of the lock, in PostgreSQL's one space of numbers: "seal" in ASCII.
+# Key of the advisory lock: "seal" in ASCII.
 LOCK = 0x7365616C
 LOOK_BACK = 10_000
-# A transaction that has written, or is about to write, holds this lock on the table until its end.
+# A transaction that has written to the table, or is about to, holds this lock until its end.
 WRITERS = """
 SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND mode = 'RowExclusiveLock'
 AND relation = 'audit_auditentry'::regclass
@@ -31,9 +31,9 @@ INSERT = f"INSERT INTO {AuditSeal._meta.db_table} (seq, entry_id, prev_hash, has
 
 
 class Sealer:
-    """Seals entries. It remembers up to which id none can be missing, so that a look costs what is new.
+    """Seals entries. Remembers the id up to which all entries are sealed for good, so that a run reads new ones only.
 
-    Its first look goes through the whole log.
+    The first run reads the whole log.
     """
 
     def __init__(self) -> None:
@@ -42,9 +42,9 @@ class Sealer:
 
     @classmethod
     def near_the_end(cls) -> "Sealer":
-        """One that begins LOOK_BACK seals before the end, for whoever cannot wait for a look at the whole log.
+        """A sealer that begins LOOK_BACK seals before the end, for callers that cannot wait for the whole log.
 
-        An older entry that became visible only now is left to the worker's.
+        An older entry that has become visible only now is left to the worker's sealer.
         """
         sealer = cls()
         oldest = AuditSeal.objects.filter(seq=head()[0] - LOOK_BACK).values_list("entry_id", flat=True).first()
@@ -52,7 +52,7 @@ class Sealer:
         return sealer
 
     def seal(self) -> int:
-        """Seal every entry that is committed by now; returns how many were."""
+        """Seal every committed entry. Returns their number."""
         if self._mark is None:
             self._mark = (AuditEntry.objects.aggregate(last=Max("pk"))["last"] or 0, writers())
         else:
@@ -61,20 +61,20 @@ class Sealer:
         while True:
             more = self._seal_some(after)
             sealed += len(more)
-            # The rest is not committed by now: whoever went on looking would have a few entries at a time, without end.
+            # Stop here: with continuous writers, going on would find a few new entries each time, without end.
             if len(more) < ROWS_AT_ONCE:
                 break
             after = more[-1][1]
-        # Whoever had taken an id up to the mark and not committed is gone, and what they wrote was read above.
+        # All transactions that could have had an id up to the mark have ended, and their entries were read above.
         if not self._mark[1]:
             self._settled, self._mark = self._mark[0], None
         return sealed
 
     def _seal_some(self, after: int) -> list[Seal]:
-        """Seal some of the entries with ids beyond `after`."""
+        """Seal up to ROWS_AT_ONCE entries with ids beyond `after`."""
         seals: list[Seal] = []
         if connection.vendor == "sqlite":
-            # Looked for first: the transaction below keeps writers out.
+            # Query before the transaction below, as that locks writers out.
             first = unsealed(after).values_list("pk", flat=True).first()
             if first is None:
                 return seals
@@ -89,23 +89,23 @@ class Sealer:
                 hash_ = verifier.entry_hash(as_dict(columns, seq, prev_hash, None))
                 seals.append((seq, pk, prev_hash, hash_))
                 prev_hash = hash_
-            # Another sealer may have been here since.
+            # Another sealer may have sealed them in the meantime.
             if seals:
                 write(seals)
         return seals
 
 
 def unsealed(after: int) -> Any:
-    """The entries with ids beyond `after` that have no seal, in the order of their ids."""
+    """Entries with ids beyond `after` and without a seal, in order of ids."""
     sealed = AuditSeal.objects.filter(entry_id=OuterRef("pk"), entry_id__gt=after)
     return AuditEntry.objects.filter(~Exists(sealed), pk__gt=after).order_by("pk")
 
 
 def write(seals: Sequence[Seal]) -> None:
-    """Append seals. Written out: sealing goes on beside those who write the entries, and takes of their time."""
+    """Append seals, in SQL for speed: sealing competes with the writers of entries."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            # Texts, which cost less than lists; none holds a comma.
+            # Joined texts are faster than arrays; no value contains a comma.
             columns = [",".join(map(str, column)) for column in zip(*seals, strict=True)]
             cursor.execute(f"{INSERT} SELECT * FROM {ARRAYS}", columns)  # noqa: S608 - no value
         else:
@@ -113,7 +113,7 @@ def write(seals: Sequence[Seal]) -> None:
 
 
 def writers() -> set[str]:
-    """The transactions that may have taken an entry's id and not yet committed it; on SQLite never any."""
+    """Open transactions that may have allocated an entry's id; on SQLite always none."""
     if connection.vendor != "postgresql":
         return set()
     with connection.cursor() as cursor:
@@ -122,6 +122,6 @@ def writers() -> set[str]:
 
 
 def head() -> tuple[int, str]:
-    """`seq` and `hash` of the last seal; 0 and zeros before the first."""
+    """`seq` and `hash` of the last seal; 0 and zeros if there is none."""
     last = AuditSeal.objects.order_by("-seq").values_list("seq", "hash").first()
     return last or (0, verifier.FIRST_PREV_HASH)

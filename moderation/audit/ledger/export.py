@@ -1,6 +1,6 @@
 """The audit log as text: JSON lines, CSV or OCSF events, in constant memory however long the log is.
 
-Only sealed entries have a `seq`, and only they are exported: seal (`audit.ledger.chain`) before.
+Only sealed entries have a `seq` and are exported: seal (`audit.ledger.chain`) before.
 """
 
 import json
@@ -21,18 +21,18 @@ from moderation.audit.ledger.format import COLUMNS, KEYS, as_dict
 from moderation.audit.models import AuditEntry, AuditJob, AuditSeal
 from moderation.audit.services import record
 
-# An entry may carry 5,000 timestamps: this many of them at once stay below some 40 MB.
+# An entry may have 5,000 timestamps: this many entries need less than about 40 MB.
 ROWS_AT_ONCE = 500
-WIDEST = 100_000
-# OWASP, "CSV Injection": a spreadsheet takes a cell that begins with one of these signs for a formula, some also after
-# what is not seen.
-UNSEEN = r"\x00-\x08\x0b\x0c\x0e-\x20\x85\xa0\xad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff"
-SIGN = f"[{UNSEEN}]*[-=+@＝＋－＠]"
-# What a spreadsheet's cell holds, in UTF-16 units; Excel cuts off the rest.
+MAX_WIDTH = 100_000
+# OWASP, "CSV Injection": spreadsheets execute a cell that begins with one of these signs, some also after invisible
+# characters.
+INVISIBLE = r"\x00-\x08\x0b\x0c\x0e-\x20\x85\xa0\xad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff"
+FORMULA_SIGN = f"[{INVISIBLE}]*[-=+@＝＋－＠]"
+# Limit of a spreadsheet's cell in UTF-16 units; Excel cuts off the rest.
 MAX_CELL = 32_767
-# Where a spreadsheet that does not split at commas splits, whatever is quoted, a formula can begin as well.
-BEGINS_A_FORMULA = re.compile(rf"\A(?=[\t\r\n]|{SIGN})|(?<=[;\t\r\n])(?={SIGN})")
-# What `str.splitlines` takes for the end of a line and JSON does not escape.
+# A spreadsheet may also split at semicolons, tabs and line ends, even in quotes, and a formula can begin there.
+BEGINS_A_FORMULA = re.compile(rf"\A(?=[\t\r\n]|{FORMULA_SIGN})|(?<=[;\t\r\n])(?={FORMULA_SIGN})")
+# Line ends according to `str.splitlines` that JSON does not escape.
 LINE_ENDS = {char: f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"}
 
 
@@ -42,10 +42,10 @@ def rows(
     until: int | None = None,
     progress: Callable[[int], None] = lambda _seq: None,
 ) -> Iterator[dict[str, Any]]:
-    """Sealed entries in the chain's order: those beyond seq `after` up to seq `until`, ROWS_AT_ONCE at a time.
+    """Sealed entries in order of seq: those beyond `after` up to `until`, read ROWS_AT_ONCE at a time.
 
-    Each query is bounded on both sides: a database that has no statistics yet would sort all the rest every time.
-    `progress` is called with the seq up to which the log is read, also where no entry matches.
+    Each query is bounded on both sides, as a database without statistics would sort all remaining rows each time.
+    `progress` is called with the seq up to which the log was read, also where no entry matches.
     """
     names = ("seal__seq", "seal__prev_hash", "seal__hash", "private__salt", "private__content", *COLUMNS)
     in_order: Any = entries.order_by("seal__seq").values_list(*names)
@@ -55,19 +55,19 @@ def rows(
         page = list(in_order.filter(seal__seq__gt=after, seal__seq__lte=to)[:ROWS_AT_ONCE])
         for seq, prev_hash, hash_, salt, content, *columns in page:
             entry = as_dict(columns, seq, prev_hash, hash_)
-            # Beside what is hashed, as `hash` itself is. Null: there is none, or (`detail` has its hash) it was erased.
+            # Not covered by the hash. Null: there is none, or it was erased (then `detail` has its hash).
             entry["private"] = {"salt": salt, "content": private_content(content)} if salt else None
             yield entry
         if len(page) == ROWS_AT_ONCE:
             after, width = page[-1][0], ROWS_AT_ONCE
         else:
-            # Matches are rare: read further at once, but not so far that there is no sign of progress for long.
-            after, width = to, min(width * 2, WIDEST)
+            # Matches are rare: widen the range, with a limit so that progress is reported regularly.
+            after, width = to, min(width * 2, MAX_WIDTH)
         progress(after)
 
 
 def private_content(content: str) -> Any:
-    """The value of a private part; text that is no JSON, which nothing here wrote, as it is."""
+    """The value of a private part; invalid JSON, which the console does not write, stays text."""
     try:
         return verifier.load(content)
     except ValueError:
@@ -75,11 +75,11 @@ def private_content(content: str) -> Any:
 
 
 def last_seq() -> int:
-    """How many entries are sealed."""
+    """The last seq, which is the number of sealed entries."""
     return AuditSeal.objects.order_by("-seq").values_list("seq", flat=True).first() or 0
 
 
-# What comes from the database refers to nothing that it is in.
+# Values from the database cannot be circular.
 _encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, default=float).encode
 
 
@@ -94,15 +94,15 @@ def as_json(value: object) -> str:
 
 
 def jsonl(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """One JSON object a line."""
+    """One JSON object on each line."""
     for entry in entries:
         yield as_json(entry) + "\n"
 
 
 def cells(value: Any) -> list[str]:
-    """`value` as one CSV cell, or as several where it is too long for one.
+    """`value` as a CSV cell, or as several if it is too long for one.
 
-    Text stands in quotes, nested values are JSON, and nothing begins as something that a spreadsheet would execute.
+    Text is quoted, nested values are JSON, and formulas are escaped.
     """
     if value is None:
         return [""]
@@ -114,40 +114,40 @@ def cells(value: Any) -> list[str]:
 
 
 def split_cell(text: str) -> Iterator[str]:
-    """`text` in pieces that a spreadsheet's cell takes whole, each begun as safely as the first."""
+    """Split `text` into pieces that fit into a cell, and escape formulas at the start of each."""
     units = text.encode("utf-16-le", "surrogatepass")
     start = 0
     while start < len(units):
-        # One unit is left for the quote before a formula.
+        # Leave one unit for the quote before a formula.
         end = min(start + 2 * (MAX_CELL - 1), len(units))
         if end < len(units) and 0xD8 <= units[end - 1] < 0xDC:
-            # Not between the halves of a surrogate pair.
+            # Do not split a surrogate pair.
             end -= 2
         yield BEGINS_A_FORMULA.sub("'", units[start:end].decode("utf-16-le", "surrogatepass"))
         start = end
 
 
 def csv_lines(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """A line of headings, then an entry's row (RFC 4180); null is an empty cell without quotes.
+    """A line of headings, then a row for each entry (RFC 4180). Null is an empty cell without quotes.
 
-    What is too long for a cell goes on in rows of the same seq in which nothing else stands; the last column says so.
+    A value that is too long for a cell continues in further rows with the same seq; the last column says so.
     """
     yield ",".join([*KEYS, "continues_in_next_row"]) + "\r\n"
     for entry in entries:
         columns = [cells(entry.get(key)) for key in KEYS]
-        # The first is seq.
+        # Repeat the seq in every row of the entry.
         columns[0] *= max(map(len, columns))
         yield ",true\r\n".join([",".join(row) for row in zip_longest(*columns, fillvalue="")]) + ",\r\n"
 
 
 def ocsf_lines(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """One event of the Open Cybersecurity Schema Framework a line."""
+    """One OCSF event on each line."""
     for entry in entries:
         yield as_json(ocsf.event(entry)) + "\n"
 
 
 class Format(NamedTuple):
-    """A way to write the log."""
+    """An export format."""
 
     content_type: str
     lines: Callable[[Iterable[dict[str, Any]]], Iterator[str]]
@@ -169,10 +169,10 @@ def lines(
     job: AuditJob | None = None,
     progress: Callable[[int, int], None] = lambda _seq, _last: None,
 ) -> Iterator[str]:
-    """`entries` that are sealed by now, as lines of `kind` (a key of FORMATS).
+    """Lines of the sealed `entries` in the format `kind` (a key of FORMATS).
 
-    That `actor` takes them away is recorded before the first line is made. `filters`: how the person narrowed the log.
-    `job`: what the worker does it for. `progress` is called with the seq up to which the log is read, and the last seq.
+    Records the export by `actor` before the first line. `filters` are recorded with it. `job` is the job that a worker
+    runs. `progress` is called with the seq up to which the log was read, and the last seq.
     """
     last = last_seq()
     record(
@@ -189,7 +189,7 @@ def lines(
 
 
 def with_mark(kind: str, lines: Iterable[str]) -> Iterator[str]:
-    """`lines` of a file; one for a spreadsheet begins with the mark without which Excel garbles Chinese."""
+    """`lines` for a file. A CSV file begins with a byte-order mark, without which Excel garbles Chinese."""
     if kind == "csv":
         yield "\ufeff"
     yield from lines
@@ -198,7 +198,7 @@ def with_mark(kind: str, lines: Iterable[str]) -> Iterator[str]:
 def write_file(path: Path, lines: Iterable[str], mode: int = 0o600) -> int:
     """Write `lines` to `path` and return their number. Raises OSError.
 
-    Whoever looks there sees the old file or all of the new one. With the default `mode` only its owner can read it.
+    Replaces the file atomically. With the default `mode` only its owner can read it.
     """
     count = 0
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models import TextField
 from django.db.models.functions import Cast
 
-# The keys of an entry, in the order in which a line of an export has them.
+# Keys of an entry, in the order of an export.
 KEYS = (
     "seq",
     "at",
@@ -33,24 +33,24 @@ KEYS = (
     "schema",
     "private",
 )
-# The columns that an entry's hash covers; the last three as the JSON text that is stored.
+# Columns that the hash covers; the last three as stored JSON text.
 COLUMNS: tuple[str | Cast, ...] = (
     *("schema", "at", "actor", "action", "app", "kind", "user_a", "user_b", "group_id", "recall", "batch", "attempt"),
     *("http_status", "response_code", "response_content", "latency_ms"),
     *(Cast(name, TextField()) for name in ("timestamps", "request", "detail")),
 )
-# Levels of lists and objects. What nests deeper is hashed and exported as text: some readers of JSON give up there.
+# Levels of lists and objects. Deeper values are hashed and exported as text, as some JSON parsers fail on them.
 MAX_DEPTH = 100
-# Greater ones are no JSON numbers that everybody reads alike (RFC 7493, 2.2; RFC 8785): they are written as text.
+# JSON parsers differ on greater numbers (RFC 7493, 2.2; RFC 8785), so these are written as text.
 MAX_INTEGER = 2**53 - 1
-# Of a JSON text: a bracket, a string, a number or a name.
+# A token of JSON: a bracket, a string, a number or a name.
 PIECE = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}]|[^][{}",:\s]+')
 
 
 def as_dict(columns: tuple[Any, ...], seq: int, prev_hash: str, hash_: str | None) -> dict[str, Any]:
-    """An entry's COLUMNS and what its seal says, as `audit.verifier.load` reads a line of an export.
+    """Build an entry from its COLUMNS and its seal, equal to what `audit.verifier.load` reads from an export.
 
-    None: does not apply. `at` is UTC with microseconds. Entries of version 1 have no "schema".
+    None means "does not apply". `at` is UTC with microseconds. Entries of version 1 have no "schema".
     """
     schema, at, actor, action, app, kind, user_a, user_b, group_id, recall, batch, attempt, *rest = columns
     http_status, response_code, response_content, latency_ms, *texts = rest
@@ -86,23 +86,22 @@ def as_dict(columns: tuple[Any, ...], seq: int, prev_hash: str, hash_: str | Non
 
 
 def read_values(stored: Iterable[str | None]) -> list[Any]:
-    """The values of JSON texts from the database, each made `as_portable`; None for None. It fails at no depth."""
+    """Parse JSON texts from the database and convert them with `as_portable`; None for None. Works at any depth."""
     texts = [text or "null" for text in stored]
     try:
-        # Read at once: half of an export's time is JSON, and each reading has its price.
+        # One call for all, as parsing JSON is half of an export's time.
         return [as_portable(value) for value in json.loads(f"[{','.join(texts)}]")]
     except RecursionError:
-        # How deep `json` goes depends on the version of Python, and on how deep the calls are that led here.
+        # The depth at which `json` fails depends on the version of Python and on the call stack.
         return [as_portable(read_deep(text)) for text in texts]
 
 
 def read_deep(text: str) -> Any:
-    """The value of a JSON text, in which whatever nests too deeply is text already, as `as_portable` writes it.
+    """Parse a JSON text of any depth, with the result of `as_portable`: values nested too deeply become text.
 
-    One piece after the other, and no function calls itself. Inside of what becomes text each value is kept as the text
-    that it will be there.
+    Works token by token, without recursion. Values inside of what becomes text are kept as text.
     """
-    # The items of each container that is not closed yet; keys and values of an object in turn.
+    # Items of each open container; for an object, keys and values in turn.
     open_containers: list[list[Any]] = [[]]
     for piece in PIECE.findall(text):
         if piece in ("[", "{"):
@@ -124,9 +123,9 @@ def read_deep(text: str) -> Any:
 
 
 def as_portable(value: Any, depth: int = 0) -> Any:
-    """`value` as every reader of JSON can take it: numbers that are too great, and what nests too deeply, as text.
+    """Convert `value` to what every JSON parser reads alike: great numbers and values nested too deeply become text.
 
-    Fractions become Decimal, which `canonical` in `audit.verifier` writes as RFC 8785 asks.
+    Fractions become Decimal, which `canonical` in `audit.verifier` writes according to RFC 8785.
     """
     kind = type(value)
     if kind is int:
@@ -139,8 +138,8 @@ def as_portable(value: Any, depth: int = 0) -> Any:
         return json.dumps(value, ensure_ascii=False)
     if kind is list:
         if set(map(type, value)) == {int} and max(value) <= MAX_INTEGER and min(value) >= -MAX_INTEGER:
-            # Thousands of timestamps, and nothing to do.
+            # Shortcut for thousands of timestamps.
             return value
         return [as_portable(item, depth + 1) for item in value]
-    # Most values are texts.
+    # Shortcut for texts, the most common values.
     return {key: item if type(item) is str else as_portable(item, depth + 1) for key, item in value.items()}

@@ -24,7 +24,7 @@ NAMES = {CREATE: "Create", READ: "Read", UPDATE: "Update", DELETE: "Delete"}
 
 
 def activity(entry: dict[str, Any]) -> int:
-    """What was done, as far as OCSF has a number for it."""
+    """`activity_id` of an entry."""
     if entry["action"] in READS:
         return READ
     did = entry["detail"].get("did")
@@ -32,15 +32,15 @@ def activity(entry: dict[str, Any]) -> int:
 
 
 def outcome(entry: dict[str, Any]) -> tuple[int, int]:
-    """`status_id` and `severity_id`."""
+    """`status_id` and `severity_id` of an entry."""
     action = entry["action"]
     if action == Action.LOG_VERIFIED and entry["detail"].get("problem"):
         return FAILURE, CRITICAL
     if action == Action.READER_ALARM:
         return SUCCESS, MEDIUM
-    # An answer that leaves the effect unknown (408, 500 and above), or is not the usual one, is no failure either.
-    nobody_knows = entry["detail"].get("outcome") == "unknown" or entry["detail"].get("unusual")
-    if action == Action.UNANSWERED or (action == Action.ANSWERED and nobody_knows):
+    # An answer that leaves the effect unknown (408, 500 and above), or an unusual one, is not a failure.
+    is_undetermined = entry["detail"].get("outcome") == "unknown" or entry["detail"].get("unusual")
+    if action == Action.UNANSWERED or (action == Action.ANSWERED and is_undetermined):
         return UNKNOWN, LOW
     if action == Action.LOG_VERIFIED and entry["detail"].get("key_problem"):
         return UNKNOWN, LOW
@@ -51,13 +51,13 @@ def outcome(entry: dict[str, Any]) -> tuple[int, int]:
 
 
 def event(entry: dict[str, Any]) -> dict[str, Any]:
-    """`entry`, as `format.as_dict` makes it, as an event; all of it is under `unmapped`.
+    """Convert an entry (a result of `format.as_dict`) to an event, with the entry itself under `unmapped`.
 
-    `metadata.uid` is its seq: what comes twice has the same. `unmapped` satisfies the verifier, line by line.
+    `metadata.uid` is the seq, so that duplicates can be recognised. The verifier accepts the lines of `unmapped`.
     """
     activity_id = activity(entry)
     status_id, severity_id = outcome(entry)
-    came_from = entry["detail"].get("from") or {}
+    origin = entry["detail"].get("from") or {}
     ocsf: dict[str, Any] = {
         "category_uid": CATEGORY,
         "class_uid": CLASS,
@@ -77,14 +77,12 @@ def event(entry: dict[str, Any]) -> dict[str, Any]:
         },
         "actor": {"user": {"name": entry["actor"]}},
         "api": {"operation": entry["action"]},
-        # What workers and commands do comes from the console itself.
-        "src_endpoint": {"ip": came_from["address"]}
-        if came_from.get("address")
-        else {"svc_name": "moderation-console"},
+        # Workers and commands have no client: the source is the console itself.
+        "src_endpoint": {"ip": origin["address"]} if origin.get("address") else {"svc_name": "moderation-console"},
         "unmapped": entry,
     }
-    if came_from:
-        ocsf["http_request"] = {"user_agent": came_from.get("user_agent", ""), "uid": came_from.get("request_id", "")}
+    if origin:
+        ocsf["http_request"] = {"user_agent": origin.get("user_agent", ""), "uid": origin.get("request_id", "")}
     if entry["http_status"] is not None:
         ocsf["http_response"] = {"code": entry["http_status"]}
     return ocsf

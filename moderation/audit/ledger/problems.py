@@ -1,12 +1,12 @@
-"""What the verifier says is wrong, in the reader's language: it writes English, knowing nothing of Django."""
+"""Translations of the verifier's messages, which are English because the verifier does not use Django."""
 
 import re
 
 from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
 
-# Each as `audit.verifier`, `audit.verification` and `audit.checkpoints` write it, with its numbers.
-SENTENCES = [
+# The messages of `audit.verifier`, `audit.verification` and `audit.checkpoints`, with placeholders for numbers.
+MESSAGES = [
     _("seq %(a)s: it comes after seq %(b)s: repeated, swapped or inserted"),
     _("seq %(a)s: missing; seq %(b)s comes in its place"),
     _("seq %(a)s: its content is not what its hash was made of"),
@@ -28,9 +28,9 @@ SENTENCES = [
 
 
 def translated(problem: str) -> str:
-    """The sentence in the reader's language; one that is not known here, as it is."""
-    for sentence in SENTENCES:
-        pattern = re.sub(r"%\\\((\w)\\\)s|%\((\w)\)s", r"(?P<\1\2>\\d+)", re.escape(sentence))
+    """Translate a message; one that is not in MESSAGES stays as it is."""
+    for message in MESSAGES:
+        pattern = re.sub(r"%\\\((\w)\\\)s|%\((\w)\)s", r"(?P<\1\2>\\d+)", re.escape(message))
         if match := re.fullmatch(pattern, problem):
-            return gettext(sentence) % match.groupdict()
+            return gettext(message) % match.groupdict()
     return problem

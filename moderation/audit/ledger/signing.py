@@ -1,4 +1,4 @@
-"""The key that signs checkpoints, and the keys that their signatures are believed by."""
+"""The key that signs checkpoints, and the public keys whose signatures are trusted."""
 
 import base64
 import os
@@ -12,7 +12,7 @@ from moderation.audit.models import AuditAlarm, AuditCheckpoint
 
 
 class SigningKeyError(Exception):
-    """There is no usable signing key. That says nothing about the log: it can neither be signed nor be verified.
+    """There is no usable signing key. The log can be neither signed nor verified; it may well be intact.
 
     `problem` is one of `AuditAlarm.Problem`; the text names the file and what to do.
     """
@@ -23,7 +23,7 @@ class SigningKeyError(Exception):
 
 
 def private_key() -> Ed25519PrivateKey:
-    """AUDIT_SIGNING_KEY, or the key in AUDIT_KEY_FILE, which is made for a log that has no checkpoint yet.
+    """Load AUDIT_SIGNING_KEY, or the key in AUDIT_KEY_FILE; generate that file for a log without checkpoints.
 
     Raises SigningKeyError, and OSError if a new key cannot be written.
     """
@@ -52,13 +52,13 @@ def private_key() -> Ed25519PrivateKey:
 
 
 def has_checkpoints() -> bool:
-    """Whether the log was signed before, going by the database and by AUDIT_CHECKPOINT_FILE."""
+    """Whether the database or AUDIT_CHECKPOINT_FILE has a checkpoint."""
     published = settings.AUDIT_CHECKPOINT_FILE
     return AuditCheckpoint.objects.exists() or bool(published and Path(published).exists())
 
 
 def write_new_key(path: Path) -> None:
-    """Make a key there, unless another process is faster, whose key then holds. Raises OSError."""
+    """Write a new key, unless another process has just written one. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     with open(handle, "wb") as file:
@@ -74,12 +74,12 @@ def write_new_key(path: Path) -> None:
 
 
 def public_key() -> bytes:
-    """The 32 bytes that checkpoints are verified with. Raises as `private_key()`."""
+    """The 32 bytes of the public key. Raises like `private_key()`."""
     return private_key().public_key().public_bytes_raw()
 
 
 def trusted_keys() -> list[bytes]:
-    """The public keys whose signatures count: AUDIT_FORMER_PUBLIC_KEYS, and our own if there is one. Raises OSError."""
+    """Public keys that are trusted: our own, if there is one, and AUDIT_FORMER_PUBLIC_KEYS. Raises OSError."""
     try:
         return [public_key(), *settings.AUDIT_FORMER_PUBLIC_KEYS]
     except SigningKeyError:

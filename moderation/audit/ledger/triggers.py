@@ -1,24 +1,24 @@
-"""The database's own refusal to change the audit log: both engines' SQL side by side."""
+"""Triggers that refuse changes of the audit log, for both engines."""
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
-# Each table with the condition under which a row that is inserted would take another's place.
+# Tables, each with the condition under which an INSERT OR REPLACE would replace a row.
 TABLES = {
     "audit_auditentry": "rowid = NEW.rowid",
     "audit_auditseal": "rowid = NEW.rowid OR seq = NEW.seq OR entry_id = NEW.entry_id OR prev_hash = NEW.prev_hash",
     "audit_auditcheckpoint": "rowid = NEW.rowid OR size = NEW.size",
     "audit_auditprivate": "rowid = NEW.rowid OR entry_id = NEW.entry_id",
 }
-# The one table of which a row may be changed, once, and how: the entry that tells of it names the row's by its number,
-# and has none itself, having been written just now.
+# The one table whose rows may change, once: to erase them. The entry that records the erasure must name the row's entry
+# by its seq, and must itself be new, that is, not sealed yet.
 ERASABLE = "audit_auditprivate"
 IS_ERASED = """NEW.entry_id = OLD.entry_id AND OLD.salt <> '' AND NEW.salt = '' AND NEW.content = ''
 AND NEW.erasure_id IS NOT NULL"""
-IS_TOLD = """EXISTS (SELECT 1 FROM {schema}audit_auditentry told, {schema}audit_auditseal mine
+IS_RECORDED = """EXISTS (SELECT 1 FROM {schema}audit_auditentry told, {schema}audit_auditseal mine
 WHERE told.id = {new}.erasure_id AND told.action = 'text.erased' AND mine.entry_id = {old}.entry_id AND {named}
 AND NOT EXISTS (SELECT 1 FROM {schema}audit_auditseal WHERE entry_id = told.id))"""
-SQLITE_IS_TOLD = IS_TOLD.format(
+SQLITE_IS_RECORDED = IS_RECORDED.format(
     schema="",
     new="NEW",
     old="OLD",
@@ -31,13 +31,13 @@ BEGIN
     RAISE EXCEPTION 'audit entries never change: % refused', TG_OP;
 END $$
 """
-# The tables by their schema: a temporary table of the same name would be found before them.
+# Tables are named with their schema, as a temporary table of the same name would take precedence.
 POSTGRESQL_ERASURE = f"""
 CREATE OR REPLACE FUNCTION audit_private_parts_are_erased_and_told() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE is_told boolean;
 BEGIN
     EXECUTE format($told$SELECT {
-    IS_TOLD.format(
+    IS_RECORDED.format(
         schema="%1$I.", new="($1)", old="($2)", named="told.detail -> 'entries' @> pg_catalog.to_jsonb(mine.seq)"
     )
 }$told$, TG_TABLE_SCHEMA) INTO is_told USING NEW, OLD;
@@ -51,7 +51,7 @@ END $$
 
 # ruff: noqa: S608 - the only things put into these statements are the constants above
 def postgresql_install(table: str) -> tuple[str, ...]:
-    # A trigger for both, or one for each of which one has a condition (which may name what a DELETE has not).
+    # One trigger for UPDATE and DELETE, or one each where UPDATE has a condition, as that may name NEW.
     name, row = "CREATE OR REPLACE TRIGGER audit_entries_are_never_updated_or_deleted", f"ON {table} FOR EACH ROW"
     refuse = "EXECUTE FUNCTION audit_entries_never_change()"
     erasable = (
@@ -86,7 +86,7 @@ def postgresql_remove(table: str) -> tuple[str, ...]:
 # firing it unless recursive_triggers is on, hence the third trigger.
 def sqlite_install(table: str) -> tuple[str, ...]:
     refuse = "BEGIN SELECT RAISE(ABORT, 'audit entries never change: {} refused'); END"
-    unless = f"WHEN NOT ({IS_ERASED} AND {SQLITE_IS_TOLD})" if table == ERASABLE else ""
+    unless = f"WHEN NOT ({IS_ERASED} AND {SQLITE_IS_RECORDED})" if table == ERASABLE else ""
     return (
         f"""CREATE TRIGGER IF NOT EXISTS {table}_is_never_updated BEFORE UPDATE ON {table}
         {unless} {refuse.format("UPDATE")}""",
@@ -119,5 +119,5 @@ def install(apps: object, schema_editor: BaseDatabaseSchemaEditor) -> None:
 
 
 def remove(apps: object, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    """The way back, for emptying a test database."""
+    """Remove the triggers, for emptying a test database."""
     _run(schema_editor.connection, 1)

@@ -1,4 +1,4 @@
-"""Verifying the log in the database: each entry against its seal, the seals in a chain, all against checkpoints."""
+"""Verification of the log in the database: entries against their seals, the chain of seals, and checkpoints."""
 
 from collections.abc import Callable
 from typing import Required, TypedDict
@@ -9,25 +9,25 @@ from moderation.audit.ledger.chain import Sealer
 from moderation.audit.models import Action, AuditCheckpoint, AuditEntry, AuditPrivate
 
 Progress = Callable[[int, int], None]
-# What reading a row raises in which somebody put what is no time, number or text: SQLite takes anything.
+# Raised by reading a row with a value of a wrong type, which SQLite accepts in any column.
 UNREADABLE = (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
 class Findings(TypedDict, total=False):
-    """What is known of the whole log. With a problem, a sentence, there is nothing else; otherwise it is None."""
+    """Result of a verification. `problem` is a message, and then the only key; None for an intact log."""
 
     problem: Required[str | None]
     entries: int
     head: str
-    # A value of `AuditAlarm.Problem`: nobody knows whether the log's checkpoints are genuine, as the key that may have
-    # signed them is missing or cannot be used.
+    # A value of `AuditAlarm.Problem`: the signatures of the checkpoints could not be checked, as the key is missing or
+    # unusable.
     key_problem: str
 
 
 def verify_log(checkpoints_given: list[verifier.Checkpoint], progress: Progress = lambda _seq, _last: None) -> Findings:
-    """Verify the whole log, against every checkpoint at hand and those given.
+    """Verify the whole log against the console's checkpoints and those given.
 
-    `progress` is called with the seq of each entry and the last that there is. Raises django.db.Error, OSError.
+    `progress` is called with the seq of each entry and the last seq. Raises django.db.Error, OSError.
     """
     try:
         seal_waiting()
@@ -41,7 +41,7 @@ def verify_log(checkpoints_given: list[verifier.Checkpoint], progress: Progress 
 
 
 def seal_waiting() -> None:
-    """Seal the entries that wait for it. Raises BrokenError."""
+    """Seal the entries that have no seal yet. Raises BrokenError."""
     try:
         Sealer().seal()
     except UNREADABLE:
@@ -51,7 +51,7 @@ def seal_waiting() -> None:
 def verify_chain(
     checkpoints_given: list[verifier.Checkpoint], progress: Progress
 ) -> tuple[verifier.Chain, signing.SigningKeyError | None]:
-    """The log's chain, and why signatures of checkpoints could not be checked, if so. Raises BrokenError."""
+    """Verify the chain. Returns it, and the error that prevented a check of signatures, if any. Raises BrokenError."""
     notes = AuditCheckpoint.objects.order_by("size").values_list("note", flat=True)
     own = [*map(checkpoints.parse, notes), *filter(None, [checkpoints.read_published()])]
     key_problem = None
@@ -76,7 +76,7 @@ def verify_chain(
 
 
 def first_unreadable(after: int, last: int) -> int:
-    """The seq, beyond `after`, of the first entry that cannot be read; they are read many at a time."""
+    """The seq of the first unreadable entry after `after`, found by reading entries one at a time."""
     for seq in range(after + 1, last + 1):
         try:
             for entry in export.rows(AuditEntry.objects.all(), seq - 1, seq):
@@ -87,6 +87,6 @@ def first_unreadable(after: int, last: int) -> int:
 
 
 def is_erased(seq: int) -> bool:
-    """Whether an entry says that the private part of this one was erased, maybe one that came while it was verified."""
+    """Whether an entry records the erasure of this one's private part. It may have come during the verification."""
     part = AuditPrivate.objects.filter(entry__seal__seq=seq, erasure__action=Action.TEXT_ERASED)
     return any(seq in (detail.get("entries") or ()) for detail in part.values_list("erasure__detail", flat=True))

@@ -1,4 +1,4 @@
-"""`manage.py audit_proof`: one entry and the proof that it is in the log, for somebody who may not see the rest."""
+"""`manage.py audit_proof`: an entry and the proof that it is in the log, for somebody who must not see the rest."""
 
 from argparse import ArgumentParser
 from pathlib import Path

@@ -26,7 +26,7 @@ ENTRIES_BETWEEN_CURSORS = 10_000
 
 
 def moment(option: str, text: str) -> datetime:
-    """An ISO 8601 date or time as UTC, a naive one being UTC already; CommandError names `option`."""
+    """Parse an ISO 8601 date or time; a naive one is UTC. Raises CommandError naming `option`."""
     try:
         value = datetime.fromisoformat(text.strip())
         return (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC)
@@ -38,7 +38,7 @@ def moment(option: str, text: str) -> datetime:
 
 
 def read_cursor(path: Path) -> int:
-    """The seq in the file; 0 if there is no file yet. CommandError for anything else."""
+    """Read the seq from the file; 0 if there is no file. Raises CommandError for other content."""
     try:
         return int(path.read_text(encoding="ascii"))
     except FileNotFoundError:
@@ -48,7 +48,7 @@ def read_cursor(path: Path) -> int:
 
 
 def unwritable(name: str, problem: OSError) -> CommandError:
-    """The error that says of `name` that it cannot be written."""
+    """The error for an output that cannot be written."""
     return CommandError(f"{name} cannot be written: {problem.strerror}.", returncode=2)
 
 
@@ -89,7 +89,7 @@ class Command(BaseCommand):
         if since and until and since >= until:
             raise CommandError("--since must be before --until.")
         Sealer().seal()
-        # What is loaded stays: not to be looked through for garbage again and again is a tenth of the time.
+        # Exclude loaded modules from garbage collection, which saves a tenth of the time.
         gc.freeze()
         entries = AuditEntry.objects.all()
         if since:
@@ -110,7 +110,7 @@ class Command(BaseCommand):
                 count = export.write_file(Path(options["output"]), export.with_mark(options["format"], lines))
             except OSError as problem:
                 raise unwritable(f"--output: {options['output']}", problem) from None
-            # The mark and the headings.
+            # Of CSV, the byte-order mark and the headings are not entries.
             others = 2 if options["format"] == "csv" else 0
             self.stderr.write(f"Entries written to {options['output']}: {count - others}.")
         else:
@@ -118,12 +118,12 @@ class Command(BaseCommand):
             self._print(lines)
 
     def _follow(self, entries: QuerySet[AuditEntry], filters: dict[str, str], cursor: Path | None, kind: str) -> None:
-        """Print entries as they are sealed until SIGTERM or SIGINT; `cursor` follows what was written and flushed."""
+        """Print entries as they are sealed, until SIGTERM or SIGINT. `cursor` has the last seq that was flushed."""
         after = read_cursor(cursor) if cursor else 0
         if after > export.last_seq():
             raise CommandError(f"--cursor: {after} is beyond the log's end: it is of another log, or entries are gone.")
         end = threading.Event()
-        # Before anything is written: what cannot be kept would come again and again.
+        # Fail before any output: with an unwritable cursor every entry would be exported again after a restart.
         self._keep(cursor, after)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda signum, frame: end.set())
@@ -142,7 +142,7 @@ class Command(BaseCommand):
             self._keep(cursor, after)
 
     def _keep(self, cursor: Path | None, after: int) -> None:
-        """Write the seq `after` to `cursor`, if there is to be one."""
+        """Write the seq `after` to `cursor`, if it is given."""
         try:
             if cursor:
                 export.write_file(cursor, [f"{after}\n"])
@@ -154,16 +154,16 @@ class Command(BaseCommand):
             self.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="")
 
     def _print(self, lines: Iterable[str]) -> bool:
-        """Whether somebody still reads. CommandError where the device is full."""
+        """Print lines. Returns False if the reader is gone; raises CommandError if the device is full."""
         try:
             for line in lines:
                 self.stdout.write(line, ending="")
             self.stdout.flush()
             return True
         except OSError as problem:
-            # Nothing more may be flushed at exit.
+            # Prevent another error when stdout is flushed at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
             if not isinstance(problem, BrokenPipeError):
                 raise unwritable("Standard output", problem) from None
-            # `export_audit | head` has seen enough.
+            # A closed pipe is normal: `export_audit | head`.
             return False

@@ -1,4 +1,4 @@
-"""`manage.py verify_audit`: whether the log in the database is whole and unchanged (docs/interface.md, "Commands")."""
+"""`manage.py verify_audit`: verifies the log in the database (docs/interface.md, "Commands")."""
 
 from argparse import ArgumentParser
 from pathlib import Path
@@ -14,8 +14,8 @@ from moderation.audit.request_context import COMMAND_LINE
 from moderation.audit.services import record
 
 
-def key_sentence() -> str:
-    """What is wrong with the signing key, and what to do."""
+def key_message() -> str:
+    """The problem of the signing key, and the remedy."""
     try:
         signing.public_key()
     except signing.SigningKeyError as problem:
@@ -44,7 +44,7 @@ class Command(BaseCommand):
             if options["public_key"]:
                 key = verifier.read_public_key(Path(options["public_key"]).read_bytes().decode())
             for checkpoint in given:
-                # One that somebody else wrote says nothing about the log.
+                # A checkpoint with another signature proves nothing about the log.
                 checkpoint.check_signature(*(key or (signing.public_key(), "")))
         except signing.SigningKeyError as problem:
             raise CommandError(f"Cannot be verified: {problem}. The log was not looked at.", returncode=2) from None
@@ -61,7 +61,7 @@ class Command(BaseCommand):
             raise CommandError(f"Broken: {findings['problem']}.", returncode=1)
         if "key_problem" in findings:
             raise CommandError(
-                f"Cannot be verified: {key_sentence()}. The entries agree with each other and with the checkpoints "
+                f"Cannot be verified: {key_message()}. The entries agree with each other and with the checkpoints "
                 f"(all of seq {findings['entries']}, head {findings['head']}); whether the checkpoints are genuine is "
                 "unknown.",
                 returncode=2,
