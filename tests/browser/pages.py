@@ -24,7 +24,7 @@ from moderation.goeasy.sandbox.seed import DEMO_CONVERSATIONS, TOWN_SQUARE
 from moderation.ingestion.backfill import read_latest
 from moderation.ingestion.deliveries import accept
 from moderation.ingestion.models import UnreadableMessage, WebhookDelivery
-from recall import services, sweeps
+from recall import decisions, services, sweeps
 from recall.models import Recall, RecallReason
 
 faults = os.environ["GOEASY_REST_HOST"] + "/sandbox/faults"
@@ -59,7 +59,7 @@ made["undecided"].batches.update(check_at=None, checks=6)
 ask("stopped", {"on": "recall", "kind": "refuse", "code": 401}, count=25)
 ask("waiting", grace=3600)
 ask("cancelled", grace=3600)
-services.cancel_recall(made["cancelled"], mo)
+decisions.cancel_recall(made["cancelled"], mo)
 requests.delete(faults)
 span = dict(application=application, sender_id="promo-7731", since=0, until=2**50)
 sweep = sweeps.request_sweep(**span, actor=mo, reason=RecallReason.objects.first(), note="", recaller=None,

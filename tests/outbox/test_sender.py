@@ -22,7 +22,7 @@ from moderation.outbox.claims import Claimer
 from moderation.outbox.models import Attempt, Call, CallSlot, Circuit
 from moderation.outbox.sender import send_due
 from moderation.outbox.threads import stopping
-from recall import services
+from recall import decisions, services
 from recall.models import Evidence, Recall, RecallBatch, RecallItem
 from tests.outbox.calls import call_fields, lease_ran_out
 
@@ -192,7 +192,7 @@ def test_a_refused_key_stops_the_recall_at_that_call_and_the_rest_can_be_retried
     assert states(recall) == ["refused", *["pending"] * 4]
     assert len(sandbox.calls("recall")) == 1
     sandbox.clear_faults()
-    services.retry_recall(recall, moderator)
+    decisions.retry_recall(recall, moderator)
     send_due(recall.application)
     recall.refresh_from_db()
     assert (recall.state, states(recall)) == ("finished", ["accepted"] * 5)
@@ -223,7 +223,7 @@ def test_a_lost_answer_is_unknown_and_is_never_sent_again(
     assert actions(recall)[-1] == "recall.unanswered"
     assert len(sandbox.calls("recall")) == 1
     with pytest.raises(services.NotPossible):
-        services.retry_recall(recall, moderator)
+        decisions.retry_recall(recall, moderator)
 
 
 def test_a_read_time_out_is_unknown(request_recall: Callable[..., Recall], sandbox: Any, settings: Any) -> None:
@@ -288,7 +288,7 @@ def test_a_host_that_is_not_allowed_stops_the_recall_at_once_and_the_rest_can_be
     assert "The key was not sent" in page
     assert "GOEASY_ALLOWED_HOSTS" in page
     settings.GOEASY_ALLOWED_HOSTS = allowed
-    services.retry_recall(recall, moderator)
+    decisions.retry_recall(recall, moderator)
     send_due(recall.application)
     assert states(recall) == ["accepted", "accepted"]
 
@@ -317,7 +317,7 @@ def test_before_its_time_nothing_leaves_and_it_can_be_called_off(
     send_due(recall.application)
     recall.refresh_from_db()
     assert recall.state == "waiting"
-    assert services.cancel_recall(recall, moderator) == 3
+    assert decisions.cancel_recall(recall, moderator) == 3
     recall.refresh_from_db()
     assert (recall.state, states(recall)) == ("cancelled", ["cancelled"])
     send_due(recall.application)
@@ -329,7 +329,7 @@ def test_what_was_sent_cannot_be_called_off(request_recall: Callable[..., Recall
     recall = request_recall(1)
     send_due(recall.application)
     with pytest.raises(services.NotPossible):
-        services.cancel_recall(recall, moderator)
+        decisions.cancel_recall(recall, moderator)
 
 
 def test_an_attempt_that_a_dead_worker_left_open_is_called_unknown(
@@ -376,7 +376,7 @@ def test_what_was_called_off_is_not_sent_again_when_goeasy_puts_a_call_off(
     def call_off(call: dict[str, Any]) -> None:
         if call["endpoint"] == "recall":
             try:
-                services.cancel_recall(recall, moderator)
+                decisions.cancel_recall(recall, moderator)
             finally:
                 connection.close()
 
@@ -397,7 +397,7 @@ def test_who_sends_again_is_recorded_and_has_every_attempt_anew(
     send_due(recall.application)
     settings.GOEASY_REST_HOST = address
     sandbox.set_faults([{"on": "recall", "kind": "status", "status": 429, "retry_after": 0, "times": 3}])
-    services.retry_recall(recall, make_user("lea", "lead"))
+    decisions.retry_recall(recall, make_user("lea", "lead"))
     send_due(recall.application)
     assert states(recall) == ["accepted"]
     told = AuditEntry.objects.filter(recall=recall.pk).order_by("pk").values_list("action", "actor")

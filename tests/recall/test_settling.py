@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from moderation.audit.models import AuditEntry
 from moderation.outbox.models import Circuit
-from recall import services
+from recall import decisions, services
 from recall.models import Recall, RecallBatch
 
 from .reviewing import press
@@ -218,7 +218,7 @@ def test_two_people_sending_again_at_once_send_it_once(
     make_recall: Callable[..., Recall], moderator: Any, lead: Any, _round: int
 ) -> None:
     recall = make_recall([FIRST], "refused", state="finished")
-    results = at_once(*(lambda who=who: services.retry_recall(recall, who) for who in (moderator, lead)))
+    results = at_once(*(lambda who=who: decisions.retry_recall(recall, who) for who in (moderator, lead)))
     assert sorted(type(result).__name__ for result in results) == ["NotPossible", "int"]
     asked = AuditEntry.objects.filter(action="recall.requested", detail__again=True)
     assert asked.count() == 1
@@ -228,8 +228,8 @@ def test_two_people_sending_again_at_once_send_it_once(
 @pytest.mark.parametrize("_round", range(5))
 def test_of_two_people_deciding_at_once_one_decides(undecided: Recall, moderator: Any, lead: Any, _round: int) -> None:
     results = at_once(
-        lambda: services.settle_unknown(undecided, moderator, send_again=True, note="again"),
-        lambda: services.settle_unknown(undecided, lead, send_again=False, note="leave it"),
+        lambda: decisions.settle_unknown(undecided, moderator, send_again=True, note="again"),
+        lambda: decisions.settle_unknown(undecided, lead, send_again=False, note="leave it"),
     )
     assert sorted(type(result).__name__ for result in results) == ["NotPossible", "int"]
     assert AuditEntry.objects.filter(action="recall.settled").count() == 1

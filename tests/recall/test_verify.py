@@ -18,7 +18,7 @@ from moderation.goeasy.client import Group
 from moderation.outbox import admission
 from moderation.outbox.models import Attempt, CallSlot, Circuit
 from moderation.outbox.sender import send_due
-from recall import services, verify
+from recall import decisions, services, verify
 from recall.models import Recall, RecallBatch, RecallItem
 from tests.outbox.calls import lease_ran_out, make_batch, set_state
 
@@ -86,8 +86,8 @@ def test_what_is_still_visible_after_an_acceptance_is_offered_again_and_the_firs
     assert verify.check_due() == verify.Checked(calls=1, still_visible=2)
     batch = batch_of(recall)
     assert (batch.state, batch.settlement) == ("accepted", "visible")
-    assert services.can_retry(recall)
-    assert services.retry_recall(recall, moderator) == 1
+    assert decisions.can_retry(recall)
+    assert decisions.retry_recall(recall, moderator) == 1
     assert set(seen(recall)) == {""}
     send_due(recall.application)
     assert verify.check_due() == verify.Checked(calls=1, gone=2)
@@ -95,7 +95,7 @@ def test_what_is_still_visible_after_an_acceptance_is_offered_again_and_the_firs
     assert (batch.state, batch.settlement, batch.call.attempt_count) == ("accepted", "", 2)
     assert Attempt.objects.filter(call=batch.call, outcome="accepted").count() == 2
     recall.refresh_from_db()
-    assert not services.can_retry(recall)
+    assert not decisions.can_retry(recall)
 
 
 def test_an_answer_that_was_lost_stays_unknown_and_history_settles_it_as_gone(
@@ -108,8 +108,8 @@ def test_an_answer_that_was_lost_stays_unknown_and_history_settles_it_as_gone(
     assert (batch.state, batch.settlement) == ("unknown", "gone")
     assert not RecallBatch.objects.filter(verify.NEEDS_A_PERSON).exists()
     for refused in (
-        lambda: services.retry_recall(recall, moderator),
-        lambda: services.settle_unknown(recall, moderator, send_again=True, note="again"),
+        lambda: decisions.retry_recall(recall, moderator),
+        lambda: decisions.settle_unknown(recall, moderator, send_again=True, note="again"),
     ):
         with pytest.raises(services.NotPossible):
             refused()
@@ -121,11 +121,11 @@ def test_an_unknown_one_is_not_sent_again_before_history_shows_that_it_had_no_ef
 ) -> None:
     recall = send(messages(3), NO_ANSWER)
     with pytest.raises(services.NotPossible):
-        services.retry_recall(recall, moderator)
+        decisions.retry_recall(recall, moderator)
     assert verify.check_due() == verify.Checked(calls=1, still_visible=3)
     send_due(recall.application)
     assert len(sandbox.calls("recall")) == 1
-    services.retry_recall(recall, moderator)
+    decisions.retry_recall(recall, moderator)
     send_due(recall.application)
     assert (batch_of(recall).state, len(sandbox.calls("recall"))) == ("accepted", 2)
     attempts = Attempt.objects.filter(call__recall_batch__recall=recall).order_by("number")
@@ -232,7 +232,7 @@ def test_history_that_cannot_be_read_is_read_again_later_and_at_last_nothing_can
     recall = send(messages(2))
     sandbox.set_faults([{"on": "history", "kind": "status", "status": 500}])
     waits = []
-    for _look in range(verify.MOST_CHECKS - 1):
+    for _look in range(verify.MAX_CHECKS - 1):
         due_now(recall)
         assert verify.check_due() == verify.Checked(calls=1, unavailable=2)
         batch = batch_of(recall)
@@ -283,7 +283,7 @@ def test_an_application_whose_circuit_is_open_does_not_keep_others_waiting(
     send: Any, messages: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recall = send(messages(1))
-    monkeypatch.setattr(verify, "MOST_BATCHES", 1)
+    monkeypatch.setattr(verify, "MAX_BATCHES", 1)
     ill = Application.objects.create(slug="ill", name="Ill")
     of_ill = Recall.objects.create(
         application=ill,
@@ -306,7 +306,7 @@ def test_what_a_person_decided_while_history_was_read_stands(
 
     def decide(call: dict[str, Any]) -> None:
         if call["endpoint"] == "history":
-            services.settle_unknown(recall, moderator, send_again=False, note="asked the users")
+            decisions.settle_unknown(recall, moderator, send_again=False, note="asked the users")
 
     sandbox.on_call = decide
     verify.check_due()
@@ -347,7 +347,7 @@ def test_reconcile_finds_what_a_dead_process_left_open_and_what_history_proves_a
 def test_reconcile_goes_on_until_all_was_read_however_many_pages_that_takes(
     send: Any, messages: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verify, "MOST_PAGES", 3)
+    monkeypatch.setattr(verify, "MAX_PAGES", 3)
     recall = send(messages(200), {**ANSWER_LOST, "times": 10})
     assert recall.batches.filter(state="unknown").count() == 10
     found = reconcile()
@@ -390,6 +390,6 @@ def test_what_a_later_recall_took_back_is_no_longer_said_to_be_visible(
     assert verify.check_due() == verify.Checked(calls=1, gone=2)
     assert (seen(first), batch_of(first).settlement) == (["gone", "gone"], "")
     first.refresh_from_db()
-    assert not services.can_retry(first)
+    assert not decisions.can_retry(first)
     entry = AuditEntry.objects.filter(recall=first.pk, action="recall.verified").latest("pk")
     assert entry.detail["gone"] == sorted(timestamps)
