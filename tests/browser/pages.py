@@ -113,8 +113,8 @@ def axe_violations(page: Page) -> list[str]:
     }
     page.evaluate(AXE_SCRIPT)
     # Only what is wrong: what is right would take longer to carry over than to find.
-    found = page.evaluate("(options) => axe.run(document, options).then((results) => results.violations)", options)
-    return [f"{page.url}: {rule['id']} {node['html'][:200]}" for rule in found for node in rule["nodes"]]
+    violations = page.evaluate("(options) => axe.run(document, options).then((results) => results.violations)", options)
+    return [f"{page.url}: {rule['id']} {node['html'][:200]}" for rule in violations for node in rule["nodes"]]
 
 
 def has_no_sideways_scroll(page: Page) -> bool:
@@ -131,12 +131,12 @@ def look(page: Page) -> list[str]:
 
 def visit(page: Page, addresses: list[str]) -> None:
     """Look at each page; everything that is found is told at once. The page that refuses is looked at once."""
-    found, refused = [], False
+    violations, refused = [], False
     for address in addresses:
         answer = page.goto(address)
         assert answer
         assert answer.status < 500, address
         if answer.status != 403 or not refused:
-            found += look(page)
+            violations += look(page)
         refused = refused or answer.status == 403
-    assert found == [], "\n".join(found)
+    assert violations == [], "\n".join(violations)

@@ -100,7 +100,7 @@ def test_it_shows_the_newest_messages_oldest_first(mo: Client, private: Conversa
     assert shown(page(mo, private)) == [message.timestamp for message in messages[-60:]]
 
 
-def test_older_ones_are_one_link_away(mo: Client, private: Conversation) -> None:
+def test_older_messages_are_one_link_away(mo: Client, private: Conversation) -> None:
     messages = fill(private, 70)
     key = f"{messages[10].timestamp}-{messages[10].pk}"
     assert f'name="before" value="{key}"' in page(mo, private)
@@ -178,7 +178,7 @@ def test_a_message_links_to_our_recall_of_it(
     assert bool(re.search(r"<input type=\"checkbox\"[^>]*disabled", html)) is not may_be_ticked
 
 
-def test_the_latest_of_several_recalls_is_the_one_that_is_told(
+def test_the_latest_of_several_recalls_is_shown(
     mo: Client, moderator: Any, reason: RecallReason, private: Conversation
 ) -> None:
     (message,) = fill(private, 1)
@@ -211,8 +211,8 @@ def test_a_history_that_could_not_be_read_is_not_called_empty(mo: Client, privat
 
 def tell_in_other_forms(sandbox: Any, monkeypatch: pytest.MonkeyPatch, change: Callable[[dict[str, Any]], Any]) -> None:
     """Let GoEasy's history tell each message as `change` has it."""
-    told = sandbox.history
-    monkeypatch.setattr(sandbox, "history", lambda query: (200, [change(each) for each in told(query)[1]]))
+    original = sandbox.history
+    monkeypatch.setattr(sandbox, "history", lambda query: (200, [change(each) for each in original(query)[1]]))
 
 
 def abbreviated(message: dict[str, Any]) -> dict[str, Any]:
@@ -264,8 +264,8 @@ def test_a_short_page_does_not_end_the_timeline(
     mo: Client, private: Conversation, connected: Any, sandbox: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     history(sandbox, private, 75)
-    told = sandbox.history
-    monkeypatch.setattr(sandbox, "history", lambda query: (200, told(query)[1][:20]))
+    original = sandbox.history
+    monkeypatch.setattr(sandbox, "history", lambda query: (200, original(query)[1][:20]))
     seen = shown(html := page(mo, private))
     while older := re.findall(r'name="before" value="([\d-]+)"', html):
         assert "This is as far as GoEasy’s history" not in html
@@ -296,12 +296,12 @@ def test_a_message_that_was_recalled_before_it_was_read_shows_no_json(mo: Client
     assert "messageId" not in html
 
 
-def test_one_that_does_not_exist_is_not_found(mo: Client) -> None:
+def test_an_unknown_conversation_returns_404(mo: Client) -> None:
     assert mo.get("/conversations/987654/").status_code == 404
 
 
 @pytest.mark.parametrize("query", ["?before=x", "?after=-", "?at=now", "?before=" + "9" * 400, "?after=9-9-9"])
-def test_an_address_that_makes_no_sense_shows_the_newest(mo: Client, private: Conversation, query: str) -> None:
+def test_a_malformed_query_string_shows_the_newest_messages(mo: Client, private: Conversation, query: str) -> None:
     fill(private, 3)
     assert len(shown(page(mo, private, query))) == 3
 
@@ -343,9 +343,7 @@ def test_hostile_content_is_shown_as_text(mo: Client, private: Conversation) -> 
 
 @pytest.mark.parametrize("value", [r'"half \ud83d a pair"', "[" * 2_000 + "]" * 2_000], ids=["half a pair", "deep"])
 @pytest.mark.parametrize("member", ["payload", "recaller", "senderData", ""])
-def test_a_message_made_to_hurt_costs_the_page_nothing(
-    mo: Client, private: Conversation, member: str, value: str
-) -> None:
+def test_a_hostile_message_does_not_slow_the_page(mo: Client, private: Conversation, member: str, value: str) -> None:
     first, *_others = fill(private, 3)
     raw = f'{{"type": "text", "recaller": {{"data": {value}}}, "{member}": {value}}}' if member else value
     Message.objects.filter(pk=first.pk).update(raw=raw, recalled=True, recalled_raw=raw)
@@ -436,9 +434,9 @@ def test_no_query_counts_or_skips_through_the_archive(mo: Client, group: Convers
     fill(group, 70)
     with CaptureQueriesContext(connection) as queries:
         page(mo, group)
-    told = [query["sql"] for query in queries if "archive_message" in query["sql"]]
-    assert told
-    assert [sql for sql in told if "OFFSET" in sql or "COUNT(*)" in sql or "DISTINCT" in sql] == []
+    statements = [query["sql"] for query in queries if "archive_message" in query["sql"]]
+    assert statements
+    assert [sql for sql in statements if "OFFSET" in sql or "COUNT(*)" in sql or "DISTINCT" in sql] == []
 
 
 # GoEasy's history
@@ -457,14 +455,14 @@ def test_going_up_reads_on_until_the_start_and_says_that_it_is_the_start(
     mo: Client, connected: Application, sandbox: Any, private: Conversation
 ) -> None:
     history(sandbox, private, 150)
-    found: list[int] = []
+    timestamps: list[int] = []
     html = page(mo, private)
     while True:
-        found = shown(html) + found
+        timestamps = shown(html) + timestamps
         if not (older := re.search(r'name="before" value="([\d-]+)"', html)):
             break
         html = page(mo, private, f"?before={older[1]}")
-    assert found == [START + number for number in range(150)]
+    assert timestamps == [START + number for number in range(150)]
     assert "as far as GoEasy’s history and the archive reach" in html
 
 
@@ -473,9 +471,9 @@ def test_a_message_that_was_archived_alone_leaves_no_gap(
 ) -> None:
     history(sandbox, private, 200)
     ingest(private, [json.dumps(message) for message in sandbox.messages(private.for_audit())[120:121]])
-    found = shown(page(mo, private))
-    assert found == [START + number for number in range(140, 200)]
-    key = f"{found[0]}-{Message.objects.get(timestamp=found[0]).pk}"
+    timestamps = shown(page(mo, private))
+    assert timestamps == [START + number for number in range(140, 200)]
+    key = f"{timestamps[0]}-{Message.objects.get(timestamp=timestamps[0]).pk}"
     assert shown(page(mo, private, f"?before={key}")) == [START + number for number in range(80, 140)]
 
 
@@ -510,16 +508,16 @@ def news(client: Client, conversation: Conversation, query: str) -> Any:
 
 def mark_in(html: str) -> str:
     """What the page, or the part of it, has seen."""
-    found = re.search(r'id="mark" value="([^"]*)"', html)
-    assert found
-    return found[1]
+    match = re.search(r'id="mark" value="([^"]*)"', html)
+    assert match
+    return match[1]
 
 
 def announced(client: Client, conversation: Conversation, html: str, query: str = "") -> tuple[int, str]:
     """How many messages are new to a page that is `html`; and the page's next mark."""
-    told = markup(news(client, conversation, f"?mark={mark_in(html)}{query}"))
-    count = re.search(r"(\d+) new message", told)
-    return int(count[1]) if count else 0, mark_in(told)
+    html = markup(news(client, conversation, f"?mark={mark_in(html)}{query}"))
+    count = re.search(r"(\d+) new message", html)
+    return int(count[1]) if count else 0, mark_in(html)
 
 
 def test_a_message_that_arrives_late_is_announced_and_comes_to_its_place(
@@ -570,7 +568,7 @@ def test_a_time_of_19_digits_is_shown_as_not_plausible_where_it_arrived(
     assert "58873" not in html
 
 
-def test_a_message_without_a_plausible_time_is_found_where_it_stands(
+def test_a_message_without_a_plausible_time_is_shown_where_it_arrived(
     mo: Client, private: Conversation, make_message: Callable[..., Message]
 ) -> None:
     message = make_message(private, 1795718732695123456)
@@ -623,26 +621,26 @@ def test_new_messages_are_announced_and_not_pushed(
     html = page(mo, private)
     history(sandbox, private, 3, start=START + 100)
     Conversation.objects.update(history_read_at=timezone.now() - timedelta(seconds=20))
-    told = markup(news(mo, private, f"?mark={mark_in(html)}"))
-    assert "3 new messages – show" in told
-    assert shown(told) == []
-    part = page(mo, private, f"?arrived=1&mark={mark_in(told)}", headers=HTMX)
+    answer = markup(news(mo, private, f"?mark={mark_in(html)}"))
+    assert "3 new messages – show" in answer
+    assert shown(answer) == []
+    part = page(mo, private, f"?arrived=1&mark={mark_in(answer)}", headers=HTMX)
     assert shown(part) == [START + 100, START + 101, START + 102]
     assert 'id="news"' in part
 
 
-def test_goeasy_is_asked_at_most_once_in_ten_seconds(
+def test_history_is_read_at_most_once_in_ten_seconds(
     mo: Client, connected: Application, sandbox: Any, private: Conversation
 ) -> None:
     history(sandbox, private, 5)
     page(mo, private)
-    asked = len(sandbox.calls("history"))
+    before = len(sandbox.calls("history"))
     for _time in range(3):
         news(mo, private, "?mark=0..")
-    assert len(sandbox.calls("history")) == asked
+    assert len(sandbox.calls("history")) == before
     Conversation.objects.update(history_read_at=timezone.now() - timedelta(seconds=11))
     news(mo, private, "?mark=0..")
-    assert len(sandbox.calls("history")) == asked + 1
+    assert len(sandbox.calls("history")) == before + 1
 
 
 def test_who_comes_back_after_a_while_misses_nothing(
@@ -656,10 +654,10 @@ def test_who_comes_back_after_a_while_misses_nothing(
     assert Message.objects.filter(conversation=private).count() == 155
 
 
-def test_no_news_is_no_answer_once_that_is_what_the_page_shows(mo: Client, private: Conversation) -> None:
+def test_polling_answers_204_while_the_page_is_up_to_date(mo: Client, private: Conversation) -> None:
     fill(private, 2)
-    told = news(mo, private, "?mark=0..")
-    seen = re.search(r'name="seen" value="([^"]+)"', markup(told))
+    answer = news(mo, private, "?mark=0..")
+    seen = re.search(r'name="seen" value="([^"]+)"', markup(answer))
     assert seen
     assert news(mo, private, f"?mark=0..&seen={seen[1]}").status_code == 204
 
@@ -670,34 +668,34 @@ def test_no_news_is_no_answer_once_that_is_what_the_page_shows(mo: Client, priva
 def selected(client: Client, conversation: Conversation, query: str) -> dict[str, Any]:
     response = client.get(address(conversation, f"messages/{query}"))
     assert response.status_code == 200
-    found: dict[str, Any] = response.json()
-    return found
+    result: dict[str, Any] = response.json()
+    return result
 
 
 def test_all_from_a_sender_come_from_the_whole_archive(mo: Client, private: Conversation) -> None:
     messages = fill(private, 200)
-    found = selected(mo, private, "?sender=user-1")
-    assert [each["timestamp"] for each in found["messages"]] == [message.timestamp for message in messages[1::3]]
-    assert found["messages"][0] == {
+    result = selected(mo, private, "?sender=user-1")
+    assert [each["timestamp"] for each in result["messages"]] == [message.timestamp for message in messages[1::3]]
+    assert result["messages"][0] == {
         "timestamp": START + 1000,
         "sender": "user-1",
         "name": "Name 1",
         "text": "大家好, this is number 1",
         "count": 1,
     }
-    assert (found["recalled"], found["more"]) == (0, False)
+    assert (result["recalled"], result["more"]) == (0, False)
 
 
-def test_what_is_recalled_or_on_its_way_is_left_out_and_counted(
+def test_messages_recalled_or_being_recalled_are_left_out_and_counted(
     mo: Client, moderator: Any, reason: RecallReason, private: Conversation, make_message: Callable[..., Message]
 ) -> None:
     sent = [make_message(private, START + number) for number in range(4)]
     make_message(private, START + 9, recalled=True)
     for message, state in zip(sent, ["pending", "accepted", "refused"], strict=False):
         recall_of(message, moderator, reason, state)
-    found = selected(mo, private, "?sender=user-a")
-    assert [each["timestamp"] - START for each in found["messages"]] == [2, 3]
-    assert found["recalled"] == 3
+    result = selected(mo, private, "?sender=user-a")
+    assert [each["timestamp"] - START for each in result["messages"]] == [2, 3]
+    assert result["recalled"] == 3
 
 
 def test_a_span_of_time_is_in_the_moderator_s_zone(
@@ -705,50 +703,50 @@ def test_a_span_of_time_is_in_the_moderator_s_zone(
 ) -> None:
     fill(private, 10)
     client.force_login(make_user("wang", "moderator", timezone="Asia/Shanghai"))
-    found = selected(client, private, "?since=2026-11-18T19:06:42&until=2026-11-18T19:06:44")
-    assert [each["timestamp"] - START for each in found["messages"]] == [2000, 3000, 4000]
+    result = selected(client, private, "?since=2026-11-18T19:06:42&until=2026-11-18T19:06:44")
+    assert [each["timestamp"] - START for each in result["messages"]] == [2000, 3000, 4000]
 
 
 def test_a_span_and_a_sender_narrow_together(mo: Client, private: Conversation) -> None:
     fill(private, 10)
-    found = selected(mo, private, "?since=2026-11-18T11:06:42&sender=user-0")
-    assert [each["timestamp"] - START for each in found["messages"]] == [3000, 6000, 9000]
+    result = selected(mo, private, "?since=2026-11-18T11:06:42&sender=user-0")
+    assert [each["timestamp"] - START for each in result["messages"]] == [3000, 6000, 9000]
 
 
 @pytest.mark.parametrize("query", ["", "?since=yesterday", "?since=2026-13-45T00:00", "?until="])
-def test_nothing_in_particular_selects_nothing(mo: Client, private: Conversation, query: str) -> None:
+def test_a_request_without_criteria_selects_nothing(mo: Client, private: Conversation, query: str) -> None:
     fill(private, 2)
     assert mo.get(address(private, f"messages/{query}")).status_code == 400
 
 
-def test_of_more_than_one_recall_takes_the_newest_are_selected(
+def test_the_newest_messages_are_selected_when_there_are_too_many_for_one_recall(
     mo: Client, private: Conversation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(selection, "MAX_TIMESTAMPS", 5)
     fill(private, 8)
-    found = selected(mo, private, "?since=2020-01-01T00:00")
-    assert [each["timestamp"] - START for each in found["messages"]] == [3000, 4000, 5000, 6000, 7000]
-    assert found["more"]
+    result = selected(mo, private, "?since=2020-01-01T00:00")
+    assert [each["timestamp"] - START for each in result["messages"]] == [3000, 4000, 5000, 6000, 7000]
+    assert result["more"]
 
 
 def test_pasted_timestamps_are_read_however_they_are_written(mo: Client, private: Conversation) -> None:
     fill(private, 3)
     wide = str(START).translate(str.maketrans("0123456789", "０１２３４５６７８９"))
-    found = mo.post(
+    result = mo.post(
         address(private, "messages/"), {"timestamps": f"{wide}，{START + 1000} {START + 1000}\n1700000000000 abc"}
     ).json()
-    assert [each["timestamp"] - START for each in found["messages"]] == [0, 1000]
-    assert found["unknown"] == [1700000000000]
-    assert [piece for piece, _why in found["rejected"]] == ["abc"]
+    assert [each["timestamp"] - START for each in result["messages"]] == [0, 1000]
+    assert result["unknown"] == [1700000000000]
+    assert [piece for piece, _why in result["rejected"]] == ["abc"]
 
 
-def test_two_of_one_millisecond_are_one_timestamp(
+def test_two_messages_of_one_millisecond_are_one_timestamp(
     mo: Client, private: Conversation, make_message: Callable[..., Message]
 ) -> None:
     for sender in ("user-a", "user-b"):
         make_message(private, START, senderId=sender)
-    (told,) = selected(mo, private, "?sender=user-a")["messages"]
-    assert told["count"] == 2
+    (message,) = selected(mo, private, "?sender=user-a")["messages"]
+    assert message["count"] == 2
 
 
 def test_another_conversation_s_messages_are_never_selected(
@@ -835,7 +833,7 @@ def test_an_auditor_sees_everything_and_can_select_nothing(client: Client, audit
 
 
 @pytest.mark.parametrize("tail", ["", "news/", "messages/"])
-def test_a_stranger_is_asked_to_sign_in(client: Client, private: Conversation, tail: str) -> None:
+def test_an_anonymous_visitor_is_sent_to_the_sign_in_page(client: Client, private: Conversation, tail: str) -> None:
     response = client.get(address(private, tail))
     assert response.status_code == 302
     assert response["Location"].startswith("/accounts/login/")

@@ -111,7 +111,7 @@ def test_a_difference_would_be_noticed(make_recall: Callable[..., Recall], chang
     recall = make_recall([FIRST], "accepted", state="finished")
     assert disagreements() == []
     change()
-    found = disagreements()
+    differences = disagreements()
     recall.batches.update(state="accepted")
     Call.objects.update(state="accepted", attempt_count=1)
-    assert found
+    assert differences

@@ -132,16 +132,16 @@ def test_the_log_commits_to_the_evidence_without_telling_what_it_is(
     Evidence.objects.filter(item__timestamp=FIRST + 1).update(salt="", commitment="")
     send_due(recall.application)
     first, second = Evidence.objects.order_by("item__timestamp")
-    told = AuditEntry.objects.get(action="recall.sending").detail["evidence"]
+    evidence = AuditEntry.objects.get(action="recall.sending").detail["evidence"]
     assert first.commitment == hashlib.sha256((first.salt + texts[0]).encode()).hexdigest()
-    assert told == [
+    assert evidence == [
         {"timestamp": FIRST, "message_id": first.message_id, "commitment": first.commitment},
         {"timestamp": FIRST + 1, "message_id": second.message_id, "sha256": second.sha256},
     ]
     assert len(first.salt) == 64
 
 
-def test_what_the_archive_lacks_is_looked_up_in_history_for_evidence(
+def test_messages_missing_from_the_archive_are_looked_up_in_history_for_evidence(
     request_recall: Callable[..., Recall], sandbox: Any
 ) -> None:
     conversation = {"kind": "private", "user_a": "user-a", "user_b": "user-b"}
@@ -245,7 +245,7 @@ def test_a_refusal_is_refused_with_its_code(request_recall: Callable[..., Recall
     assert (attempt.response_code, attempt.response_content) == (418, "no tea")
 
 
-def test_what_goeasy_puts_off_is_sent_again_after_retry_after(
+def test_a_call_that_goeasy_puts_off_is_sent_again_after_retry_after(
     request_recall: Callable[..., Recall], sandbox: Any
 ) -> None:
     sandbox.set_faults([{"on": "recall", "kind": "status", "status": 429, "retry_after": 0, "times": 2}])
@@ -256,7 +256,7 @@ def test_what_goeasy_puts_off_is_sent_again_after_retry_after(
     assert list(attempts.values_list("outcome", flat=True)) == ["refused", "refused", "accepted"]
 
 
-def test_what_never_left_stays_unsent_and_stops_the_recall(
+def test_a_call_that_never_left_stays_unsent_and_stops_the_recall(
     request_recall: Callable[..., Recall], settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retries, "FIRST_WAIT", 0.001)
@@ -325,7 +325,7 @@ def test_before_its_time_nothing_leaves_and_it_can_be_called_off(
     assert actions(recall) == ["recall.requested", "recall.cancelled"]
 
 
-def test_what_was_sent_cannot_be_called_off(request_recall: Callable[..., Recall], moderator: Any) -> None:
+def test_a_sent_call_cannot_be_called_off(request_recall: Callable[..., Recall], moderator: Any) -> None:
     recall = request_recall(1)
     send_due(recall.application)
     with pytest.raises(services.NotPossible):
@@ -366,7 +366,7 @@ def test_an_answer_after_the_lease_takes_the_place_of_unknown(
     assert AuditEntry.objects.latest("pk").detail["late"] is True
 
 
-def test_what_was_called_off_is_not_sent_again_when_goeasy_puts_a_call_off(
+def test_a_cancelled_call_is_not_sent_again_when_goeasy_puts_it_off(
     request_recall: Callable[..., Recall], sandbox: Any, moderator: Any, settings: Any
 ) -> None:
     settings.GOEASY_CONCURRENCY = 1
@@ -400,12 +400,12 @@ def test_who_sends_again_is_recorded_and_has_every_attempt_anew(
     decisions.retry_recall(recall, make_user("lea", "lead"))
     send_due(recall.application)
     assert states(recall) == ["accepted"]
-    told = AuditEntry.objects.filter(recall=recall.pk).order_by("pk").values_list("action", "actor")
-    assert told[0] == ("recall.requested", "mo")
-    assert told[len(told) - 1] == ("recall.answered", "lea")
+    entries = AuditEntry.objects.filter(recall=recall.pk).order_by("pk").values_list("action", "actor")
+    assert entries[0] == ("recall.requested", "mo")
+    assert entries[len(entries) - 1] == ("recall.answered", "lea")
 
 
-def test_a_worker_that_is_told_to_end_claims_nothing_more(
+def test_a_terminated_worker_claims_nothing_more(
     request_recall: Callable[..., Recall], sandbox: Any, settings: Any
 ) -> None:
     settings.GOEASY_CONCURRENCY = 2
@@ -455,7 +455,7 @@ def test_an_outcome_is_recorded_once_the_database_is_back(
     assert states(recall) == ["accepted"]
 
 
-def test_a_recall_that_nobody_sends_is_found(request_recall: Callable[..., Recall]) -> None:
+def test_an_overdue_recall_is_detected(request_recall: Callable[..., Recall]) -> None:
     recall = request_recall(1)
     assert recovery.overdue_applications() == []
     Call.objects.update(not_before=timezone.now() - timedelta(seconds=30))
@@ -477,14 +477,18 @@ def test_two_senders_of_one_recall_share_it(request_recall: Callable[..., Recall
     assert set(states(recall)) == {"accepted"}
 
 
-def test_never_more_calls_at_once_than_set(request_recall: Callable[..., Recall], sandbox: Any, settings: Any) -> None:
+def test_concurrent_calls_stay_within_the_setting(
+    request_recall: Callable[..., Recall], sandbox: Any, settings: Any
+) -> None:
     settings.GOEASY_CONCURRENCY = 3
     sandbox.set_faults([{"on": "recall", "kind": "latency", "ms": 100}])
     send_due(request_recall(300).application)
     assert 1 < max(call["in_flight"] for call in sandbox.calls("recall")) <= 3
 
 
-def test_no_more_calls_a_second_than_set(request_recall: Callable[..., Recall], sandbox: Any, settings: Any) -> None:
+def test_calls_per_second_stay_within_the_setting(
+    request_recall: Callable[..., Recall], sandbox: Any, settings: Any
+) -> None:
     settings.GOEASY_MAX_CALLS_PER_SECOND = 20.0
     send_due(request_recall(100).application)
     times = [call["at_ms"] for call in sandbox.calls("recall")]

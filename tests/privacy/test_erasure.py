@@ -41,7 +41,7 @@ AT = 1_700_000_000_000
 CANARY, OTHERS = "小明的秘密 c4n4ry-7d21", "somebody-else-5e77"
 
 
-def told(number: int = 0, text: str = CANARY, **fields: Any) -> dict[str, Any]:
+def message_data(number: int = 0, text: str = CANARY, **fields: Any) -> dict[str, Any]:
     return {
         "type": "text",
         "messageId": f"m-{number}",
@@ -63,16 +63,16 @@ def content(*messages: dict[str, Any]) -> bytes:
 
 def everything() -> str:
     """Every row of every table, as text."""
-    found = []
+    rows = []
     with connection.cursor() as cursor:
         # What SQLite's index keeps lies in tables of its own.
         for table in set(connection.introspection.table_names(cursor)) - {"search_searchgrams", "search_sendergrams"}:
             cursor.execute(f'SELECT * FROM "{table}"')
             for row in cursor.fetchall():
-                found += [
+                rows += [
                     bytes(v).decode("utf-8", "replace") if isinstance(v, bytes | memoryview) else str(v) for v in row
                 ]
-    return "\n".join(found)
+    return "\n".join(rows)
 
 
 def is_anywhere() -> bool:
@@ -86,7 +86,8 @@ def is_anywhere() -> bool:
 def recalled(private: Conversation, moderator: Any, reason: Any) -> Recall:
     """A recall of two messages that the webhook had brought, with what somebody else wrote, asked for with a note."""
     deliveries.accept(
-        private.application, content(told(0), told(1), told(2, OTHERS, senderId="user-b", receiverId="user-a"))
+        private.application,
+        content(message_data(0), message_data(1), message_data(2, OTHERS, senderId="user-b", receiverId="user-a")),
     )
     return services.request_recall(
         conversation=private,
@@ -101,8 +102,8 @@ def recalled(private: Conversation, moderator: Any, reason: Any) -> Recall:
 
 
 def erase(application: Application, *timestamps: int, with_notes: bool = False) -> dict[str, int]:
-    asked = erasure.Asked(application, "user-a", timestamps)
-    return erasure.erase(asked, actor="ada", reason="GDPR 17, request 7", with_notes=with_notes)
+    request = erasure.Asked(application, "user-a", timestamps)
+    return erasure.erase(request, actor="ada", reason="GDPR 17, request 7", with_notes=with_notes)
 
 
 def test_the_text_is_nowhere_any_more(
@@ -155,7 +156,7 @@ def test_the_log_is_whole_and_tells_when_why_and_by_whom(
     }
 
 
-def test_what_moderators_noted_stays_unless_it_is_asked_for(application: Application, recalled: Recall) -> None:
+def test_moderators_notes_stay_unless_their_erasure_is_requested(application: Application, recalled: Recall) -> None:
     erase(application)
     recalled.refresh_from_db()
     assert CANARY in recalled.note
@@ -167,18 +168,22 @@ def test_what_moderators_noted_stays_unless_it_is_asked_for(application: Applica
     assert (recalled.note, AuditPrivate.objects.get(entry__recall=recalled.pk).content) == ("", "")
 
 
-def test_it_does_not_come_back_by_history_or_webhook(
+def test_erased_text_does_not_come_back_by_history_or_webhook(
     application: Application, private: Conversation, recalled: Recall
 ) -> None:
     erase(application, with_notes=True)
-    again = [told(0), told(1, recalled=True), told(3, OTHERS)]
+    again = [message_data(0), message_data(1, recalled=True), message_data(3, OTHERS)]
     assert ingest(private, raw(*again)).added == 1
-    deliveries.accept(application, content(told(0), told(4, OTHERS)))
+    deliveries.accept(application, content(message_data(0), message_data(4, OTHERS)))
     # Another form of the same, and one that the worker reads.
     WebhookDelivery.objects.create(
-        application=application, content=content(told(1)), sha256="x", received_at=private.application_id and _now(),
-        state="waiting", retry_at=_now(),
-    )  # fmt: skip
+        application=application,
+        content=content(message_data(1)),
+        sha256="x",
+        received_at=private.application_id and _now(),
+        state="waiting",
+        retry_at=_now(),
+    )
     assert deliveries.process_due() == 1
     assert not is_anywhere()
     assert not WebhookDelivery.objects.exists()
@@ -196,28 +201,32 @@ def _now() -> Any:
 
 
 def test_a_message_without_an_id_does_not_come_back_either(application: Application, private: Conversation) -> None:
-    texts = raw(told(0, messageId=""), told(0, "another", messageId=""), told(1, messageId="", senderId="user-b"))
+    texts = raw(
+        message_data(0, messageId=""),
+        message_data(0, "another", messageId=""),
+        message_data(1, messageId="", senderId="user-b"),
+    )
     ingest(private, texts)
     erase(application)
     assert Message.objects.filter(sha256="").count() == 2
     assert ingest(private, texts[:2]).added == 0
     assert "another" not in everything()
-    deliveries.accept(application, content(told(0, messageId="")))
+    deliveries.accept(application, content(message_data(0, messageId="")))
     assert Message.objects.count() == 3
     assert not WebhookDelivery.objects.exists()
 
 
-def test_what_is_left_of_it_outlives_the_days_that_messages_are_kept(
+def test_the_erasure_record_outlives_the_retention_of_messages(
     application: Application, private: Conversation, recalled: Recall
 ) -> None:
     erase(application, with_notes=True)
     retention.delete_older(private.pk, AT + 10)
     assert list(Message.objects.values_list("message_id", flat=True).order_by("pk")) == ["m-0", "m-1"]
-    ingest(private, raw(told(0)))
+    ingest(private, raw(message_data(0)))
     assert not is_anywhere()
 
 
-def test_it_is_found_by_no_search(application: Application, recalled: Recall) -> None:
+def test_erased_text_matches_no_search(application: Application, recalled: Recall) -> None:
     assert len(query.find(query.Wanted(text="小明的秘密")).keys) == 2
     erase(application)
     for text in ("小明的秘密", "c4n4ry", "erased"):
@@ -240,7 +249,7 @@ def test_much_is_erased_in_portions_each_recorded_by_itself(
     application: Application, private: Conversation, recalled: Recall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(3, 7):
-        deliveries.accept(application, content(told(number)))
+        deliveries.accept(application, content(message_data(number)))
     monkeypatch.setattr(erasure, "MOST_AT_ONCE", 2)
     whole = {"messages": 6, "evidence": 2, "deliveries": 5, "searches": 0, "notes": 1}
     assert erase(application, with_notes=True) == whole
@@ -280,7 +289,7 @@ def test_a_hold_refuses_and_nothing_is_erased(
 def test_deliveries_that_wait_for_the_worker_are_waited_for(application: Application, private: Conversation) -> None:
     WebhookDelivery.objects.create(
         application=application,
-        content=content(told()),
+        content=content(message_data()),
         sha256="x",
         received_at=_now(),
         state="waiting",
@@ -293,14 +302,14 @@ def test_deliveries_that_wait_for_the_worker_are_waited_for(application: Applica
     assert not is_anywhere()
 
 
-def test_what_is_erased_already_is_not_erased_again(application: Application, recalled: Recall) -> None:
+def test_erased_messages_are_not_erased_again(application: Application, recalled: Recall) -> None:
     erase(application)
     with pytest.raises(NotPossible, match="nothing to erase"):
         erase(application)
     assert AuditEntry.objects.filter(action="text.erased").count() == 1
 
 
-def test_what_cannot_be_recorded_is_not_erased(
+def test_nothing_is_erased_when_it_cannot_be_recorded(
     application: Application, recalled: Recall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(erasure, "record", lambda _event: 1 / 0)
@@ -310,7 +319,7 @@ def test_what_cannot_be_recorded_is_not_erased(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_at_once_one_erases(application: Application, recalled: Recall) -> None:
+def test_only_one_of_two_concurrent_erasures_erases(application: Application, recalled: Recall) -> None:
     came: list[str] = []
     both = threading.Barrier(2)
 
@@ -346,7 +355,7 @@ def test_a_recall_that_is_learned_meanwhile_brings_no_text_back(
         return save(row, names)
 
     monkeypatch.setattr(module, "_save", late)
-    assert ingest(private, raw(told(0, recalled=True))).recalled == 0
+    assert ingest(private, raw(message_data(0, recalled=True))).recalled == 0
     assert Message.objects.get(message_id="m-0").recalled_raw == ""
 
 
@@ -357,9 +366,15 @@ def test_a_recall_of_erased_text_is_sent_and_says_that_there_is_no_evidence(
     erase(connected)
     send_due(recalled.application)
     later = services.request_recall(
-        conversation=private, actor=moderator, reason=reason, note="", timestamps=[AT], recaller=None,
-        submission=uuid.uuid4(), grace_seconds=0,
-    )  # fmt: skip
+        conversation=private,
+        actor=moderator,
+        reason=reason,
+        note="",
+        timestamps=[AT],
+        recaller=None,
+        submission=uuid.uuid4(),
+        grace_seconds=0,
+    )
     send_due(later.application)
     first, second = AuditEntry.objects.filter(action="recall.sending").order_by("pk")
     assert [set(each) for each in first.detail["evidence"]] == [{"timestamp", "message_id", "commitment"}] * 2
@@ -419,7 +434,7 @@ def test_the_page_says_that_a_hold_stands_against_it(admin: Client, private: Con
 
 
 @pytest.mark.parametrize("role", ["moderator", "lead", "auditor"])
-def test_only_an_administrator_may(
+def test_only_an_administrator_can_erase(
     client: Client, make_user: Callable[..., Any], recalled: Recall, role: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client.force_login(make_user("somebody", role))
