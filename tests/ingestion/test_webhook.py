@@ -1,20 +1,15 @@
-"""GoEasy's webhook: what is acknowledged is kept, what is not signed is not, and nothing signed is refused."""
+"""GoEasy's webhook: signed deliveries are acknowledged and read, unsigned ones are refused."""
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
-import threading
 import urllib.parse
 import urllib.request
 from typing import Any
 
 import pytest
-from django.db import Error, connection
+from django.db import connection
 from django.test import Client
-from django.test.client import FakePayload
-from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,52 +19,16 @@ from moderation.archive.models import Conversation, Message
 from moderation.goeasy.client import Group, Private
 from moderation.goeasy.sandbox import Sandbox
 from moderation.goeasy.signing import sign
-from moderation.ingestion import deliveries, webhooks
-from moderation.ingestion.models import PROBLEMS, FeedCount, WebhookDelivery
+from moderation.ingestion import deliveries
+from moderation.ingestion.models import PROBLEMS, WebhookDelivery
+from tests.ingestion.signed import AT, FORM, SECRET, URL, as_text, counted, deliver, is_acknowledged, message_data
 
 pytestmark = pytest.mark.django_db
-
-SECRET = "0123456789abcdef"
-URL = "/webhooks/goeasy/default/"
-FORM = "application/x-www-form-urlencoded"
-AT = 1_700_000_000_000
 
 
 @pytest.fixture(autouse=True)
 def secret(application: Any, settings: Any) -> None:
     settings.GOEASY_SECRET_KEYS = [SECRET]
-
-
-def message_data(number: int = 0, **fields: Any) -> dict[str, Any]:
-    """A private message as GoEasy tells it."""
-    return {
-        "type": "text",
-        "messageId": f"m-{number}",
-        "timestamp": AT + number,
-        "senderId": "user-a",
-        "receiverId": "user-b",
-        "payload": {"text": "你好 + & = %2B “quoted”"},
-        **fields,
-    }
-
-
-def as_text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-def deliver(client: Client, content: str | bytes, *, secret: str = SECRET, url: str = URL, **headers: str) -> Any:
-    """Deliver as the documentation says: a form with a signed `content`."""
-    body = urllib.parse.urlencode({"content": content})
-    headers = {"x-goeasy-signature": sign(secret, content), **headers}
-    return client.post(url, body, content_type=FORM, headers=headers)
-
-
-def is_acknowledged(response: Any) -> bool:
-    return response.status_code == 200 and response.content == b'{"code":200,"content":"success"}'
-
-
-def counted() -> dict[str, int]:
-    return dict(FeedCount.objects.values_list("what", "number"))
 
 
 def test_a_signed_message_is_acknowledged_kept_and_in_the_archive(client: Client) -> None:
@@ -300,190 +259,6 @@ def test_an_unknown_application_returns_404(client: Client) -> None:
     assert deliver(client, as_text(message_data()), url="/webhooks/goeasy/nobody/").status_code == 404
 
 
-def test_without_content_there_is_nothing_that_was_signed(client: Client) -> None:
-    for body in ("", "content", "a=b", "{}", '{"content": 5}', "{", "&".join(["a=1"] * 101)):
-        response = client.post(URL, body, content_type=FORM, headers={"x-goeasy-signature": sign(SECRET, body)})
-        assert response.status_code == 401 or (body == "" and not WebhookDelivery.objects.exists())
-
-
-def test_of_two_contents_the_one_that_is_signed_counts(client: Client) -> None:
-    good, bad = as_text(message_data()), as_text(message_data(9, senderId="user-b"))
-    body = urllib.parse.urlencode([("content", bad), ("content", good)])
-    response = client.post(URL, body, content_type=FORM, headers={"x-goeasy-signature": sign(SECRET, good)})
-    assert is_acknowledged(response)
-    assert Message.objects.get().message_id == "m-0"
-
-
-@pytest.mark.parametrize("depth", [101, 900, 20_000, 300_000])
-def test_a_deep_member_beside_the_content_does_not_refuse_the_delivery(client: Client, depth: int) -> None:
-    # How deep the interpreter's own reader goes depends on its version.
-    content, deep = as_text(message_data()), "[" * depth + "]" * depth
-    headers = {"x-goeasy-signature": sign(SECRET, content)}
-    body = f'{{"more": {deep}, "content": {json.dumps(content)}}}'
-    assert is_acknowledged(client.post(URL, body, content_type="application/json", headers=headers))
-    for other in (f'{{"content": {deep}}}', deep):
-        assert client.post(URL, other, content_type="application/json", headers=headers).status_code == 401
-
-
-def test_twenty_megabytes_are_taken_in_every_form(client: Client) -> None:
-    # The longest escape of each: 60 MB of body.
-    text = as_text(message_data(payload={"text": "界" * 6_980_000}))
-    assert 20_900_000 < len(text.encode()) < 20 * 1024 * 1024
-    headers = {"x-goeasy-signature": sign(SECRET, text)}
-    assert is_acknowledged(deliver(client, text))
-    assert is_acknowledged(client.post(URL, {"content": text}, headers=headers))
-    assert is_acknowledged(client.post(URL, {"content": text}, content_type="application/json", headers=headers))
-    assert counted() == {"repeated": 2}
-    delivery = WebhookDelivery.objects.get()
-    assert (delivery.state, delivery.problem) == ("waiting", "large")
-    assert bytes(delivery.content) == text.encode()
-
-
-def test_more_than_the_setting_says_is_refused_and_counted(client: Client, settings: Any) -> None:
-    settings.WEBHOOK_MAX_BYTES, settings.WEBHOOK_MAX_BODY_BYTES = 1_000, 3_000
-    headers = {"x-goeasy-signature": sign(SECRET, "x" * 2_000)}
-    assert deliver(client, "x" * 1_001).status_code == 413
-    assert deliver(client, "界" * 1_000).status_code == 413
-    assert client.post(URL, "x" * 3_001, content_type="text/plain", headers=headers).status_code == 413
-    assert client.post(URL, {"content": "x" * 2_000}, headers=headers).status_code == 413
-    assert (
-        client.post(URL, {"content": "x" * 2_000}, content_type="application/json", headers=headers).status_code == 413
-    )
-    assert counted() == {"too_large": 5}
-    assert is_acknowledged(deliver(client, "x" * 1_000))
-    assert WebhookDelivery.objects.count() == 1
-
-
-@given(
-    st.lists(st.tuples(st.sampled_from(["content", "con+tent", "a", ""]), st.binary(max_size=30))), st.integers(1, 9)
-)
-def test_a_form_is_read_the_same_in_pieces_of_any_size(fields: list[tuple[str, bytes]], size: int) -> None:
-    body = urllib.parse.urlencode(fields).replace("content=", "c%6Fntent=", 1).encode()
-    stream = io.BytesIO(body)
-    contents = webhooks._form(stream.read(size), lambda _most: stream.read(size))
-    assert contents == [value for name, value in fields if name == "content"]
-
-
-def test_a_body_that_breaks_off_is_refused(client: Client) -> None:
-    class Broken(FakePayload):
-        def read(self, *arguments: Any) -> bytes:
-            raise OSError("the client has gone")
-
-    headers = {"HTTP_X_GOEASY_SIGNATURE": sign(SECRET, "x"), "wsgi.input": Broken(b"content=x")}
-    assert client.post(URL, "content=x", content_type=FORM, **headers).status_code == 400
-
-
-def test_a_part_in_an_unknown_encoding_is_no_content(client: Client) -> None:
-    body = b"--x\r\nContent-Disposition: form-data; name*=bogus''content\r\n\r\n[]\r\n--x--\r\n"
-    headers = {"x-goeasy-signature": sign(SECRET, "[]")}
-    answer = client.generic("POST", URL, body, "multipart/form-data; boundary=x", headers=headers)
-    assert (answer.status_code, counted()) == (401, {"wrong_signature": 1})
-
-
-def test_without_a_signature_no_body_is_read(client: Client) -> None:
-    class Unread(FakePayload):
-        def read(self, *arguments: Any) -> bytes:
-            raise AssertionError("it was read")
-
-    answer = client.post(URL, "content=x", content_type=FORM, **{"wsgi.input": Unread(b"content=x")})
-    assert (answer.status_code, counted()) == (401, {"unsigned": 1})
-
-
-def test_a_large_delivery_is_read_by_the_worker(client: Client) -> None:
-    deliver(client, as_text([message_data(number, payload={"text": "x" * 1_000}) for number in range(300)]))
-    assert (Message.objects.count(), WebhookDelivery.objects.get().problem) == (0, "large")
-    assert deliveries.process_due() == 1
-    assert (Message.objects.count(), WebhookDelivery.objects.get().state) == (300, "done")
-    assert deliveries.process_due() == 0
-
-
-def test_the_same_delivery_twice_is_one_row_and_acknowledged(client: Client) -> None:
-    for content in (
-        as_text([message_data()]),
-        "no JSON",
-        as_text([message_data(number, payload="x" * 2_000) for number in range(100)]),
-    ):
-        assert is_acknowledged(deliver(client, content))
-        assert is_acknowledged(deliver(client, content))
-        assert WebhookDelivery.objects.filter(sha256=hashlib.sha256(content.encode()).hexdigest()).count() == 1
-    assert counted()["repeated"] == 3
-
-
-def test_concurrent_deliveries_share_a_commit(application: Any, private: Conversation) -> None:
-    good = as_text([message_data(1), message_data(2)])
-    contents = [good, as_text(message_data(3)), as_text(message_data(4)), good, "no JSON"]
-    with CaptureQueriesContext(connection) as alone:
-        deliveries.keep([deliveries.Given(application, as_text(message_data(0)).encode())])
-    given = [deliveries.Given(application, content.encode()) for content in contents]
-    rows.forget_known()
-    with CaptureQueriesContext(connection) as together:
-        deliveries.keep(given)
-    assert len(together) == len(alone)
-    assert [(each.is_new, each.error) for each in given] == [*[(True, None)] * 3, (False, None), (True, None)]
-    assert WebhookDelivery.objects.count() == 5
-    assert Message.objects.count() == 5
-
-
-def test_one_that_fails_is_put_off_and_those_beside_it_are_in_the_archive(
-    application: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write = rows.insert_messages
-
-    def refuse_one(messages: Any) -> Any:
-        if any(message.message_id == "m-2" for message in messages):
-            raise Error("this one cannot be written")
-        return write(messages)
-
-    monkeypatch.setattr(rows, "insert_messages", refuse_one)
-    given = [deliveries.Given(application, as_text(message_data(number)).encode()) for number in range(4)]
-    deliveries.keep(given)
-    assert all(each.is_new and each.error is None for each in given)
-    assert sorted(Message.objects.values_list("message_id", flat=True)) == ["m-0", "m-1", "m-3"]
-    assert WebhookDelivery.objects.get(state="waiting").problem == "failed"
-
-
-@pytest.mark.django_db(transaction=True)
-def test_threads_that_come_while_another_is_writing_are_all_answered(application: Any) -> None:
-    turn = deliveries.Turn()
-    given = [deliveries.Given(application, as_text(message_data(number)).encode()) for number in range(8)]
-
-    def leave(each: deliveries.Given) -> None:
-        turn.keep(each)
-        connection.close()
-
-    threads = [threading.Thread(target=leave, args=(each,)) for each in given]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=20)
-    assert all(each.is_done and each.is_new and each.error is None for each in given)
-    assert Message.objects.count() == 8
-
-
-def test_the_same_message_in_two_deliveries_is_one_row(client: Client) -> None:
-    without_id = {name: value for name, value in message_data(5).items() if name != "messageId"}
-    deliver(client, as_text([message_data(), message_data(1), without_id]))
-    deliver(client, as_text([message_data(1), without_id, message_data(2), message_data()]))
-    assert Message.objects.count() == 4
-
-
-def test_a_mark_that_comes_before_its_message_is_remembered_and_the_message_is_kept(client: Client) -> None:
-    mark = as_text(message_data(recalled=True, payload=None, recaller={"id": "support"}))
-    said = as_text(message_data())
-    for order in ([mark, said], [said, mark]):
-        Message.objects.all().delete()
-        WebhookDelivery.objects.all().delete()
-        for content in order:
-            deliver(client, content)
-        message = Message.objects.get()
-        assert (message.recalled, message.raw, message.recalled_raw) == (True, said, mark)
-        assert message.recaller == {"id": "support"}
-        assert message.sha256 == hashlib.sha256(said.encode()).hexdigest()
-    Message.objects.all().delete()
-    deliver(client, f"[{mark}, {said}]")
-    assert (Message.objects.get().raw, Message.objects.get().recalled) == (said, True)
-
-
 @given(
     st.one_of(
         st.binary(max_size=200),
@@ -514,54 +289,6 @@ def test_host_language_and_cookies_of_a_request_do_not_matter(administrator: Any
     assert client.get(URL).status_code == 405
 
 
-def test_a_database_that_takes_nothing_is_no_acknowledgement(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(*arguments: Any) -> None:
-        raise Error("gone")
-
-    with connection.execute_wrapper(lambda execute, sql, *rest: away() if "delivery" in sql else execute(sql, *rest)):
-        assert deliver(client, as_text(message_data())).status_code == 503
-    assert counted() == {"not_stored": 1}
-    assert is_acknowledged(deliver(client, as_text(message_data())))
-
-
-def test_messages_that_cannot_be_kept_leave_a_delivery_that_waits_and_is_tried_again(client: Client) -> None:
-    def away(execute: Any, sql: str, *rest: Any) -> Any:
-        if "archive_message" in sql:
-            raise Error("no")
-        return execute(sql, *rest)
-
-    with connection.execute_wrapper(away):
-        assert is_acknowledged(deliver(client, as_text(message_data())))
-        delivery = WebhookDelivery.objects.get()
-        assert (delivery.state, delivery.problem, delivery.detail) == ("waiting", "failed", "Error")
-        assert delivery.retry_at is not None
-        for _try in range(deliveries.MOST_TRIES):
-            assert WebhookDelivery.objects.get().state == "waiting"
-            WebhookDelivery.objects.update(retry_at=delivery.received_at)
-            assert deliveries.process_due() == 1
-        assert WebhookDelivery.objects.get().state == "unread"
-    deliveries.process(WebhookDelivery.objects.get())
-    assert (Message.objects.count(), WebhookDelivery.objects.get().state) == (1, "done")
-
-
-@pytest.mark.parametrize("days", [0, 30])
-def test_archived_deliveries_are_pruned_after_their_days_and_unreadable_ones_stay(
-    client: Client, settings: Any, days: int
-) -> None:
-    from datetime import timedelta
-
-    settings.WEBHOOK_KEEP_DAYS = days
-    for content in (as_text(message_data()), "no JSON", as_text(message_data(1))):
-        deliver(client, content)
-    old = WebhookDelivery.objects.order_by("pk")[:2]
-    for delivery in old:
-        delivery.received_at -= timedelta(days=31)
-        delivery.save()
-    assert deliveries.prune() == (1 if days else 0)
-    assert WebhookDelivery.objects.count() == (2 if days else 3)
-    assert Message.objects.count() == 2
-
-
 @pytest.mark.django_db(transaction=True)
 def test_messages_that_clients_send_through_goeasy_arrive_by_themselves(live_server: Any, tmp_path: Any) -> None:
     with Sandbox(data=tmp_path / "s.sqlite3", secret_key=SECRET, webhook_url=f"{live_server.url}{URL}") as sandbox:
@@ -582,22 +309,3 @@ def test_messages_that_clients_send_through_goeasy_arrive_by_themselves(live_ser
         assert sandbox.webhook.is_on
         assert Message.objects.filter(conversation__group_id="g").count() == 3
     connection.close()
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b'{"a":[' + b"[]," * 400_000 + b'[]],"content":"[]"}',
-        b"{" + b'"a":1,' * 300_000 + b'"content":"[]"}',
-        b'{"content":"[]","a":"' + b"x" * 1_100_000,
-    ],
-    ids=["nested", "many members", "cut"],
-)
-def test_a_large_body_that_is_more_than_content_is_not_looked_into(body: bytes) -> None:
-    assert webhooks._json(body) == []
-
-
-def test_a_large_body_with_plain_members_beside_its_content_is_read() -> None:
-    content = "[" + '\\u4f60\\"' * 200_000 + "]"
-    body = ('{ "version": 1.5, "content" : "' + content + '", "note":"x" , "ok":true}').encode()
-    assert webhooks._json(body) == [json.loads(body)["content"].encode()]

@@ -22,7 +22,6 @@ from moderation.archive.ingest import ingest
 from moderation.archive.models import Conversation, Message
 from moderation.audit import verifier
 from moderation.audit.ledger import verification
-from moderation.audit.ledger.chain import Sealer
 from moderation.audit.models import AuditEntry, AuditPrivate
 from moderation.ingestion import deliveries
 from moderation.ingestion.models import WebhookDelivery
@@ -33,77 +32,13 @@ from moderation.search.models import SearchProgress
 from recall import services
 from recall.models import Evidence, Recall
 from recall.services import NotPossible
-from tests.recall.reviewing import press
+from tests.privacy.erased import AT, CANARY, OTHERS, content, erase, everything, is_anywhere, message_data
 
 pytestmark = pytest.mark.django_db
-
-AT = 1_700_000_000_000
-CANARY, OTHERS = "小明的秘密 c4n4ry-7d21", "somebody-else-5e77"
-
-
-def message_data(number: int = 0, text: str = CANARY, **fields: Any) -> dict[str, Any]:
-    return {
-        "type": "text",
-        "messageId": f"m-{number}",
-        "timestamp": AT + number,
-        "senderId": "user-a",
-        "receiverId": "user-b",
-        "payload": {"text": f"{text} {number}"},
-        **fields,
-    }
 
 
 def raw(*messages: dict[str, Any]) -> list[str]:
     return [json.dumps(message, ensure_ascii=False) for message in messages]
-
-
-def content(*messages: dict[str, Any]) -> bytes:
-    return json.dumps(messages, ensure_ascii=False).encode()
-
-
-def everything() -> str:
-    """Every row of every table, as text."""
-    rows = []
-    with connection.cursor() as cursor:
-        # What SQLite's index keeps lies in tables of its own.
-        for table in set(connection.introspection.table_names(cursor)) - {"search_searchgrams", "search_sendergrams"}:
-            cursor.execute(f'SELECT * FROM "{table}"')
-            for row in cursor.fetchall():
-                rows += [
-                    bytes(v).decode("utf-8", "replace") if isinstance(v, bytes | memoryview) else str(v) for v in row
-                ]
-    return "\n".join(rows)
-
-
-def is_anywhere() -> bool:
-    """Whether the text, or a hash that could be guessed from, is in the database."""
-    dump = everything()
-    escaped = json.dumps(CANARY)[1:-1]
-    return CANARY in dump or escaped in dump or CANARY.split()[1] in dump
-
-
-@pytest.fixture
-def recalled(private: Conversation, moderator: Any, reason: Any) -> Recall:
-    """A recall of two messages that the webhook had brought, with what somebody else wrote, asked for with a note."""
-    deliveries.accept(
-        private.application,
-        content(message_data(0), message_data(1), message_data(2, OTHERS, senderId="user-b", receiverId="user-a")),
-    )
-    return services.request_recall(
-        conversation=private,
-        actor=moderator,
-        reason=reason,
-        note=f"he wrote {CANARY}",
-        timestamps=[AT, AT + 1],
-        recaller=None,
-        submission=uuid.uuid4(),
-        grace_seconds=0,
-    )
-
-
-def erase(application: Application, *timestamps: int, with_notes: bool = False) -> dict[str, int]:
-    request = erasure.Asked(application, "user-a", timestamps)
-    return erasure.erase(request, actor="ada", reason="GDPR 17, request 7", with_notes=with_notes)
 
 
 def test_the_text_is_nowhere_any_more(
@@ -379,99 +314,3 @@ def test_a_recall_of_erased_text_is_sent_and_says_that_there_is_no_evidence(
     first, second = AuditEntry.objects.filter(action="recall.sending").order_by("pk")
     assert [set(each) for each in first.detail["evidence"]] == [{"timestamp", "message_id", "commitment"}] * 2
     assert second.detail["evidence"] == []
-
-
-# The page and the command
-
-
-@pytest.fixture
-def admin(client: Client, administrator: Any) -> Client:
-    client.force_login(administrator)
-    return client
-
-
-ADDRESS = "/senders/default/erase/?id=user-a"
-ANSWER = {"reason": "request 7", "typed": "user-a"}
-
-
-def test_the_page_counts_and_erases_once_the_id_is_typed(admin: Client, recalled: Recall) -> None:
-    assert ADDRESS in admin.get("/senders/default/?id=user-a").content.decode()
-    page = admin.get(ADDRESS).content.decode()
-    assert page.count("<dd>2") == 2
-    for wrong in ({"typed": "user-b"}, {"typed": ""}, {"reason": " "}, {"reason": "x" * 201}):
-        assert "Nothing was erased." in admin.post(ADDRESS, {**ANSWER, **wrong}).content.decode()
-    assert Message.objects.filter(sha256="").count() == 0
-    answer = press(admin, ADDRESS, ADDRESS, **ANSWER)
-    assert "The text was erased." in answer.content.decode()
-    assert Message.objects.filter(sha256="").count() == 2
-    assert AuditEntry.objects.get(action="text.erased").detail["reason"] == "request 7"
-    # The sender's page, which follows, is a search for the sender.
-    assert "There is nothing to erase." not in admin.get(ADDRESS).content.decode()
-
-
-def test_every_page_says_that_the_text_was_erased(admin: Client, private: Conversation, recalled: Recall) -> None:
-    erase(private.application, with_notes=True)
-    message = Message.objects.get(message_id="m-0")
-    for address in (
-        private.get_absolute_url(),
-        recalled.get_absolute_url(),
-        "/senders/default/?id=user-a",
-        reverse("admin:archive_message_change", args=[message.pk]),
-        f"/open/?q={AT}",
-    ):
-        page = admin.get(address, follow=True).content.decode()
-        assert "Text erased on request" in page, address
-        assert CANARY not in page
-
-
-def test_the_page_says_that_a_hold_stands_against_it(admin: Client, private: Conversation, recalled: Recall) -> None:
-    retention.hold(private, "lea", "court order 7")
-    page = admin.get(ADDRESS).content.decode()
-    assert "On hold, so that nothing is erased: user-a ↔ user-b." in page
-    assert "Erase for good" not in page
-    assert "On hold" in admin.post(ADDRESS, ANSWER).content.decode()
-    assert Message.objects.filter(sha256="").count() == 0
-
-
-@pytest.mark.parametrize("role", ["moderator", "lead", "auditor"])
-def test_only_an_administrator_can_erase(
-    client: Client, make_user: Callable[..., Any], recalled: Recall, role: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    client.force_login(make_user("somebody", role))
-    assert client.post(ADDRESS, ANSWER).status_code == 403
-    assert "erase/" not in client.get("/senders/default/?id=user-a").content.decode()
-    with pytest.raises(SystemExit) as end:
-        call_command("erase_text", "--sender", "user-a", "--actor", "somebody", "--reason", "x")
-    assert end.value.code == 2
-    assert Message.objects.filter(sha256="").count() == 0
-
-
-def test_the_command_counts_and_then_erases(
-    administrator: Any, private: Conversation, recalled: Recall, capsys: pytest.CaptureFixture[str]
-) -> None:
-    Sealer().seal()
-    options = ["--sender", "user-a", "--actor", "ada", "--reason", "request 7", "--json"]
-
-    def run(*more: str) -> dict[str, Any]:
-        call_command("erase_text", *options, *more, stdout=(out := io.StringIO()))
-        document: dict[str, Any] = json.loads(out.getvalue())
-        return document
-
-    counts = {"messages": 2, "evidence": 2, "deliveries": 1, "searches": 0}
-    assert run("--dry-run") == {"erased": False, **counts, "notes": 0}
-    assert is_anywhere()
-    assert run("--with-notes") == {"erased": True, **counts, "notes": 1}
-    assert not is_anywhere()
-    for wrong, status in (
-        ([], 1),
-        (["--app", "none"], 2),
-        (["--actor", "mo"], 2),
-        (["--reason", " "], 2),
-        (["1795000000000", "9" * 23], 2),
-        (["--", "-1"], 2),
-    ):
-        with pytest.raises(SystemExit) as end:
-            run(*wrong)
-        assert end.value.code == status
-        if "9" * 23 in wrong:
-            assert f"“{'9' * 23}” is no timestamp" in capsys.readouterr().err
