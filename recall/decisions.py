@@ -1,15 +1,31 @@
-"""What people decide on about a recall that was asked for: what may be sent again, settled, or called off.
+"""Decisions on a requested recall: calling it off, sending again what was not taken back, settling unknown outcomes.
 
-Each function tells what a page shows of that, as `moderation.reviewed` has it.
+The `to_…` functions return what a page shows of a decision, in the form of `moderation.reviewed`; the decision is
+carried out only while that is still true.
 """
 
 from __future__ import annotations
 
-from django.db.models import Count, Max, Q, QuerySet, Sum
-from django.utils.translation import gettext as _
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from uuid import UUID
 
+from django.db import transaction
+from django.db.models import Count, Max, Q, QuerySet, Sum
+from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from moderation.accounts.models import User
+from moderation.archive.rows import in_parts
+from moderation.audit.services import record, record_all
+from moderation.outbox import tasks
+from moderation.outbox.models import Call, Circuit
 from moderation.reviewed import Aspects, Changed, Seen, aspect, not_shown_error
-from recall.models import LOOKED_FOR, NEEDS_A_PERSON, Recall, RecallBatch, RecallItem
+from recall.events import RecallCancelled, RecallRequested, RecallSettled
+from recall.lifecycle import finish_done
+from recall.models import LOOKED_FOR, MAX_NOTE_LENGTH, NEEDS_A_PERSON, Recall, RecallBatch, RecallItem
+from recall.services import NotPossible
 
 # What may be sent again: what was never sent, what GoEasy refused unless history shows it gone, and what history still
 # shows. What is unknown is not among it: nobody knows that it did not take effect.
@@ -57,4 +73,213 @@ def check(seen: Seen | None, now: Aspects) -> None:
     if seen and not seen.aspects:
         raise not_shown_error()
     if seen and seen.differences(now):
-        raise Changed([_("This has changed since you looked. Nothing was done: look at it again.")])
+        raise Changed([gettext("This has changed since you looked. Nothing was done: look at it again.")])
+
+
+def cancel_recall(recall: Recall, actor: User, seen: Seen | None = None) -> int:
+    """Call off whatever has not left; returns how many timestamps that was.
+
+    `seen`: what the person was shown. Raises NotPossible when none is left, and Changed.
+    """
+    this = Recall.objects.filter(pk=recall.pk)
+    with transaction.atomic():
+        recalls = locked(this)
+        if not recall.batches.filter(state=RecallBatch.State.PENDING).exists():
+            raise nothing_to_call_off(recall.batches.all())
+        check(seen, to_call_off(this))
+        return call_off(recalls, actor)
+
+
+def nothing_to_call_off(batches: QuerySet[RecallBatch]) -> NotPossible:
+    """Why nothing of `batches` can be called off any more."""
+    if batches.filter(state=RecallBatch.State.CANCELLED).exists():
+        return NotPossible(_("It was called off already: there is nothing left to call off."))
+    if batches.filter(recall__stop_reason=Recall.StopReason.RESTORED).exists():
+        return NotPossible(_("Nothing is sent by itself after a restore: there is nothing left to call off."))
+    return NotPossible(_("Everything has been sent already: there is nothing left to call off."))
+
+
+def locked(recalls: QuerySet[Recall]) -> list[Recall]:
+    """`recalls` as they stand, nobody else changing them before this transaction ends."""
+    recalls = recalls.select_for_update(of=("self",)).order_by("pk")
+    return list(recalls.select_related("conversation", "application"))
+
+
+def call_off(recalls: list[Recall], actor: User) -> int:
+    """Call off whatever has not left of `recalls`, which are `locked()`; returns how many timestamps that was."""
+    states = Recall.State
+    count = 0
+    for some in in_parts(recalls):
+        batches = RecallBatch.objects.filter(recall__in=some)
+        unsent = batches.filter(state=RecallBatch.State.PENDING)
+        lock_calls(unsent)
+        indexes = _by_recall(unsent.order_by("index").values_list("recall_id", "index"))
+        timestamps = _timestamps(some, Q(batch__state=RecallBatch.State.PENDING))
+        Call.objects.filter(recall_batch__in=unsent).cancel()
+        unsent.update(state=RecallBatch.State.CANCELLED)
+        under_way = set(batches.filter(state=RecallBatch.State.SENDING).values_list("recall_id", flat=True))
+        something_left = set(batches.exclude(state=RecallBatch.State.CANCELLED).values_list("recall_id", flat=True))
+        touched = [recall for recall in some if recall.pk in indexes]
+        for recall in touched:
+            if recall.pk not in under_way:
+                recall.state = states.FINISHED if recall.pk in something_left else states.CANCELLED
+                recall.stop_reason = ""
+                recall.finished_at = timezone.now()
+        Recall.objects.bulk_update(touched, ["state", "stop_reason", "finished_at"])
+        record_all(
+            [
+                RecallCancelled(
+                    actor=actor.get_username(),
+                    **recall.for_audit(),
+                    timestamps=timestamps[recall.pk],
+                    batches=indexes[recall.pk],
+                )
+                for recall in touched
+            ]
+        )
+        count += sum(len(timestamps[recall.pk]) for recall in touched)
+    return count
+
+
+def lock_calls(batches: QuerySet[RecallBatch]) -> None:
+    """Let nobody send the calls of `batches`, or record an answer to them, before this transaction ends."""
+    list(Call.objects.select_for_update(of=("self",)).filter(recall_batch__in=batches).values_list("pk"))
+
+
+def can_retry(recall: Recall) -> bool:
+    """Whether something was refused, never left, or is still visible, and may be sent again."""
+    return recall.state in RETRIED_FROM and recall.batches.filter(MAY_BE_SENT_AGAIN).exists()
+
+
+def retry_recall(recall: Recall, actor: User, seen: Seen | None = None) -> int:
+    """Send again what was refused, never left, or is still visible; returns how many calls that will be.
+
+    Each call is a new attempt; the earlier ones stay. `seen`: what the person was shown. Raises NotPossible, Changed.
+    """
+    this = Recall.objects.filter(pk=recall.pk)
+    with transaction.atomic():
+        recalls = locked(this)
+        if recalls[0].state not in RETRIED_FROM:
+            raise NotPossible(_("This recall is still under way."))
+        if not recall.batches.filter(MAY_BE_SENT_AGAIN).exists():
+            raise NotPossible(_("Nothing of this recall was refused, left unsent or is still visible."))
+        check(seen, to_send_again(this))
+        return resend(recalls, MAY_BE_SENT_AGAIN, actor)
+
+
+def settle_unknown(recall: Recall, actor: User, *, send_again: bool, note: str, seen: Seen | None = None) -> int:
+    """A person's decision on the calls of which nobody knows what became of them; returns how many those are.
+
+    `send_again`: they become new attempts; otherwise they are left as they are and need nobody any more. `note`
+    says why (1 to 2,000 characters). History is read first: calls for which that was not tried yet are not among
+    them. `seen`: what the person was shown. Raises NotPossible, Changed.
+    """
+    if not note.strip():
+        raise NotPossible(_("Write a note: why do you decide so?"))
+    if len(note) > MAX_NOTE_LENGTH:
+        raise NotPossible(_("The note is longer than %(most)d characters.") % {"most": MAX_NOTE_LENGTH})
+    with transaction.atomic():
+        (recall,) = locked(Recall.objects.filter(pk=recall.pk))
+        if recall.state not in RETRIED_FROM:
+            raise NotPossible(_("This recall is still under way."))
+        undecided = recall.batches.filter(NEEDS_A_PERSON)
+        lock_calls(undecided)
+        indexes = list(undecided.filter(LOOKED_FOR).values_list("index", flat=True))
+        if not indexes and undecided.exists():
+            raise NotPossible(_("History is still to be read for what became of the messages. Decide after that."))
+        if not indexes:
+            raise NotPossible(_("Nothing of this recall needs a decision any more."))
+        check(seen, to_settle(recall))
+        recall.batches.filter(index__in=indexes).update(
+            settlement=RecallBatch.Settlement.DECIDED,
+            settled_by=actor.get_username(),
+            settlement_note=note,
+            check_at=None,
+        )
+        timestamps = _timestamps([recall], Q(batch__index__in=indexes))[recall.pk]
+        record(
+            RecallSettled(
+                actor=actor.get_username(),
+                **recall.for_audit(),
+                timestamps=timestamps,
+                batches=indexes,
+                send_again=send_again,
+                note=note,
+            )
+        )
+        if send_again:
+            resend([recall], Q(index__in=indexes), actor, note=note)
+        finish_done([recall.pk])
+    return len(indexes)
+
+
+def resend(recalls: list[Recall], which: Q, actor: User, *, note: str = "") -> int:
+    """Let the batches `which` is true of, of `recalls` that are `locked()`, be sent as if for the first time.
+
+    For `actor`; returns how many batches those are.
+    """
+    count = 0
+    for some in in_parts(recalls):
+        batches = RecallBatch.objects.filter(which, recall__in=some)
+        # Locked: an answer that comes late must not be put away unseen.
+        lock_calls(batches)
+        keys = list(batches.order_by("index").values_list("pk", "recall_id", "index"))
+        indexes = _by_recall((recall_id, index) for _pk, recall_id, index in keys)
+        timestamps: dict[UUID, list[int]] = defaultdict(list)
+        for part in in_parts([pk for pk, _recall_id, _index in keys]):
+            # Batches in order, and their timestamps in order: both ascend.
+            items = RecallItem.objects.filter(batch__in=part)
+            in_order = items.order_by("batch__index", "position").values_list("recall_id", "timestamp")
+            for recall_id, timestamp in in_order:
+                timestamps[recall_id].append(timestamp)
+            items.update(verification="", verified_at=None)
+            Call.objects.filter(pk__in=part).release()
+            RecallBatch.objects.filter(pk__in=part).update(
+                state=RecallBatch.State.PENDING,
+                check_at=None,
+                checks=0,
+                settlement="",
+                settled_by="",
+                settlement_note="",
+            )
+        touched = [recall for recall in some if recall.pk in indexes]
+        Recall.objects.filter(pk__in=[recall.pk for recall in touched]).update(
+            state=Recall.State.SENDING,
+            stop_reason="",
+            finished_at=None,
+            not_before=timezone.now(),
+            sent_for=actor.get_username(),
+        )
+        record_all(
+            [
+                RecallRequested(
+                    actor=actor.get_username(),
+                    **recall.for_audit(),
+                    timestamps=timestamps[recall.pk],
+                    again=True,
+                    batches=indexes[recall.pk],
+                    note=note,
+                )
+                for recall in touched
+            ]
+        )
+        count += len(keys)
+    if count:
+        # A person says that it may go: GoEasy is tried at once. One task is enough: it sends all that is due.
+        Circuit.objects.filter(application=recalls[0].application).update(probe_at=None)
+        tasks.wake(recalls[0].application, timezone.now())
+    return count
+
+
+def _by_recall(pairs: Iterable[tuple[UUID, int]]) -> dict[UUID, list[int]]:
+    """What belongs to each recall, in the order of `pairs` (recall's id, number)."""
+    by_recall: dict[UUID, list[int]] = defaultdict(list)
+    for recall_id, number in pairs:
+        by_recall[recall_id].append(number)
+    return by_recall
+
+
+def _timestamps(recalls: Sequence[Recall], which: Q) -> dict[UUID, list[int]]:
+    """The timestamps (ms, ascending) of those items of `recalls` that `which` is true of, by recall."""
+    items = RecallItem.objects.filter(which, recall__in=recalls).order_by("timestamp")
+    return _by_recall(items.values_list("recall_id", "timestamp"))

@@ -49,14 +49,14 @@ class Progress:
 
 def progress_of(recalls: Sequence[Recall]) -> dict[UUID, Progress]:
     """The progress of each of `recalls`, in one query."""
-    found = _counted(RecallBatch.objects.filter(recall__in=recalls), "recall")
-    return {recall.pk: _progress(found[recall.pk]) for recall in recalls}
+    counts = _counted(RecallBatch.objects.filter(recall__in=recalls), "recall")
+    return {recall.pk: _progress(counts[recall.pk]) for recall in recalls}
 
 
 def progress_of_sweeps(sweeps: Sequence[Sweep]) -> dict[UUID, Progress]:
     """The sum of the progress of the recalls of each of `sweeps`, in one query."""
-    found = _counted(RecallBatch.objects.filter(recall__sweep__in=sweeps), "recall__sweep")
-    return {sweep.pk: _progress(found[sweep.pk]) for sweep in sweeps}
+    counts = _counted(RecallBatch.objects.filter(recall__sweep__in=sweeps), "recall__sweep")
+    return {sweep.pk: _progress(counts[sweep.pk]) for sweep in sweeps}
 
 
 def _counted(batches: QuerySet[RecallBatch], of: str) -> dict[UUID, list[tuple[str, str, bool, int, int]]]:

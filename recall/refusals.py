@@ -105,8 +105,8 @@ def refusals_of(recall: Recall) -> list[Refusal]:
         .values_list("call_id", "response_code", "http_status", Left("response_content", SHOWN))
     )
     last = {batch: tuple(answer) for batch, *answer in rows}
-    found: dict[tuple[int | None, int | None], list[str]] = {}
+    contents_of: dict[tuple[int | None, int | None], list[str]] = {}
     for code, http_status, content in last.values():
-        found.setdefault((code, http_status), []).append(content)
-    told = [Refusal(code, http_status, contents[0], len(contents)) for (code, http_status), contents in found.items()]
-    return sorted(told, key=lambda refusal: -refusal.calls)
+        contents_of.setdefault((code, http_status), []).append(content)
+    refusals = [Refusal(*answer, contents[0], len(contents)) for answer, contents in contents_of.items()]
+    return sorted(refusals, key=lambda refusal: -refusal.calls)

@@ -34,9 +34,9 @@ def earlier_items(conversation: Conversation, timestamps: Sequence[int]) -> list
     """The timestamps of these (ms) that recalls name already, with their recall and batch; not what was called off."""
     items: list[RecallItem] = []
     for some in in_parts(timestamps):
-        found = RecallItem.objects.filter(recall__conversation=conversation, timestamp__in=some)
-        found = found.exclude(batch__state=STATES.CANCELLED).select_related("batch", "recall__actor")
-        items += found.order_by("timestamp", "recall__created_at", "pk")
+        earlier = RecallItem.objects.filter(recall__conversation=conversation, timestamp__in=some)
+        earlier = earlier.exclude(batch__state=STATES.CANCELLED).select_related("batch", "recall__actor")
+        items += earlier.order_by("timestamp", "recall__created_at", "pk")
     return items
 
 
@@ -115,8 +115,8 @@ def check(seen: Seen | None, now: Aspects, reason: RecallReason, new: Callable[[
         raise not_shown_error()
     sentences = []
     for name, more in differences.items():
-        if name in ("earlier", "left out") and (asked := new(seen.at)):
-            sentences += asked
+        if name in ("earlier", "left out") and (requests := new(seen.at)):
+            sentences += requests
         elif name == "reason" and not RecallReason.objects.filter(pk=reason.pk, is_active=True).exists():
             sentences.append(_("The reason is no longer available: choose another."))
         else:

@@ -1,19 +1,19 @@
-"""Deciding on recalls: what would go, asking for one, calling it off, sending again what did not go.
+"""Requesting recalls: the preview of what a recall would take back, and the request itself.
 
-The one pipeline: browser, admin and command line all come through `request_recall()`. What sends is the outbox.
+Browser, admin and command line all use `request_recall()`. The outbox sends the calls; `recall.decisions` holds what
+people decide afterwards.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -24,21 +24,16 @@ from moderation.archive.ingest import sha256
 from moderation.archive.models import Conversation, Message, Sender
 from moderation.archive.names import name_in, titled
 from moderation.archive.rows import in_parts
-from moderation.audit.services import record, record_all
+from moderation.audit.services import record_all
 from moderation.goeasy.client import MAX_TIMESTAMPS_PER_CALL, Group, Private, Recaller, prepare_recall
 from moderation.ingestion.backfill import look_up
 from moderation.outbox import tasks
-from moderation.outbox.models import Call, Circuit
+from moderation.outbox.models import Call
 from moderation.reviewed import Seen
 from recall import reviews
-from recall.decisions import MAY_BE_SENT_AGAIN, RETRIED_FROM, check, to_call_off, to_send_again, to_settle
 from recall.effect import RecallEffect
-from recall.events import RecallCancelled, RecallRequested, RecallSettled
-from recall.lifecycle import finish_done
+from recall.events import RecallRequested
 from recall.models import (
-    LOOKED_FOR,
-    MAX_NOTE_LENGTH,
-    NEEDS_A_PERSON,
     Evidence,
     Recall,
     RecallBatch,
@@ -49,11 +44,11 @@ from recall.models import (
 
 
 class NotPossible(Exception):
-    """What was asked does not fit the recall's state; `sentence` says so to the person who asked."""
+    """What was asked does not fit the recall's state; `message` says so to the person who asked."""
 
-    def __init__(self, sentence: str | Promise) -> None:
-        super().__init__(str(sentence))
-        self.message = sentence
+    def __init__(self, message: str | Promise) -> None:
+        super().__init__(str(message))
+        self.message = message
 
 
 def plan(timestamps: Sequence[int]) -> list[tuple[int, ...]]:
@@ -150,17 +145,17 @@ def request_recall(
     NotPossible when `submission` made a recall of something else, and Changed when the review would show something
     else now: of two who confirm the same messages at once, one gets the recall.
     """
-    asked = (actor.pk, conversation.pk, set(timestamps), reason.pk, note, recaller)
+    request = (actor.pk, conversation.pk, set(timestamps), reason.pk, note, recaller)
     if (earlier := Recall.objects.filter(submission=submission).first()) is not None:
-        return _the_same(earlier, asked)
+        return _earlier_if_same(earlier, request)
     look_up(conversation, timestamps)
-    asked_for = Draft(conversation, tuple(sorted(set(timestamps))))
+    draft = Draft(conversation, tuple(sorted(set(timestamps))))
     try:
         with transaction.atomic():
             # One decision of an application at a time: the second looks at what the first one did.
             Application.objects.select_for_update(no_key=True).get(pk=conversation.application_id)
             if (earlier := Recall.objects.filter(submission=submission).first()) is not None:
-                return _the_same(earlier, asked)
+                return _earlier_if_same(earlier, request)
             if seen:
                 reviews.check_recall(
                     seen,
@@ -173,7 +168,7 @@ def request_recall(
                     is_overridden=is_overridden(recaller, actor, conversation.application),
                 )
             (recall,) = create_recalls(
-                [asked_for],
+                [draft],
                 actor=actor,
                 reason=reason,
                 note=note,
@@ -187,7 +182,7 @@ def request_recall(
         # The same form came in twice at once, and the other one was first.
         if (earlier := Recall.objects.filter(submission=submission).first()) is None:
             raise
-        return _the_same(earlier, asked)
+        return _earlier_if_same(earlier, request)
     return recall
 
 
@@ -256,13 +251,13 @@ def create_recalls(
     return recalls
 
 
-def _the_same(earlier: Recall, asked: tuple[object, ...]) -> Recall:
+def _earlier_if_same(earlier: Recall, request: tuple[object, ...]) -> Recall:
     """`earlier`, if that is what is asked for again. Otherwise a form that a browser brought back was changed and
     sent once more: answering with the earlier recall would leave the change undone without a word.
     """
     timestamps = set(earlier.items.values_list("timestamp", flat=True))
     made = (earlier.actor_id, earlier.conversation_id, timestamps, earlier.reason_id, earlier.note, earlier.recaller)
-    if made != asked:
+    if made != request:
         raise NotPossible(_("This form has made another recall already. Nothing new was sent."))
     return earlier
 
@@ -291,7 +286,7 @@ def _split(planned: Sequence[tuple[Recall, list[tuple[int, ...]]]]) -> None:
     )
     item_at = {(item.recall_id, item.timestamp): item for item in items}
     recall_of = {recall.conversation_id: recall for recall, _calls in planned}
-    found = [
+    evidence = [
         (item, message)
         for message in _archived_at([(item.recall.conversation_id, item.timestamp) for item in items])
         if (recall := recall_of.get(message.conversation_id)) and (item := item_at.get((recall.pk, message.timestamp)))
@@ -300,7 +295,7 @@ def _split(planned: Sequence[tuple[Recall, list[tuple[int, ...]]]]) -> None:
         (application_id, user_id): name
         for application_id, user_id, name in Sender.objects.filter(
             application__in={recall.application_id for recall, _calls in planned},
-            user_id__in={message.sender_id for _item, message in found},
+            user_id__in={message.sender_id for _item, message in evidence},
         ).values_list("application_id", "user_id", "name")
     }
     Evidence.objects.bulk_create(
@@ -316,7 +311,7 @@ def _split(planned: Sequence[tuple[Recall, list[tuple[int, ...]]]]) -> None:
             salt=(salt := "" if message.is_erased else secrets.token_hex(32)),
             commitment=salt and sha256(salt + message.raw),
         )
-        for item, message in found
+        for item, message in evidence
     )
 
 
@@ -326,212 +321,3 @@ def _archived_at(places: list[tuple[int, int]]) -> Iterator[Message]:
         # By time alone: few messages share a millisecond, and with the conversation in question as well a database
         # may look up every pair of the two.
         yield from Message.objects.filter(timestamp__in=timestamps).order_by("timestamp", "pk")
-
-
-def cancel_recall(recall: Recall, actor: User, seen: Seen | None = None) -> int:
-    """Call off whatever has not left; returns how many timestamps that was.
-
-    `seen`: what the person was shown. Raises NotPossible when none is left, and Changed.
-    """
-    this = Recall.objects.filter(pk=recall.pk)
-    with transaction.atomic():
-        recalls = locked(this)
-        if not recall.batches.filter(state=RecallBatch.State.PENDING).exists():
-            raise nothing_to_call_off(recall.batches.all())
-        check(seen, to_call_off(this))
-        return call_off(recalls, actor)
-
-
-def nothing_to_call_off(batches: QuerySet[RecallBatch]) -> NotPossible:
-    """Why nothing of `batches` can be called off any more."""
-    if batches.filter(state=RecallBatch.State.CANCELLED).exists():
-        return NotPossible(_("It was called off already: there is nothing left to call off."))
-    if batches.filter(recall__stop_reason=Recall.StopReason.RESTORED).exists():
-        return NotPossible(_("Nothing is sent by itself after a restore: there is nothing left to call off."))
-    return NotPossible(_("Everything has been sent already: there is nothing left to call off."))
-
-
-def locked(recalls: QuerySet[Recall]) -> list[Recall]:
-    """`recalls` as they stand, nobody else changing them before this transaction ends."""
-    recalls = recalls.select_for_update(of=("self",)).order_by("pk")
-    return list(recalls.select_related("conversation", "application"))
-
-
-def call_off(recalls: list[Recall], actor: User) -> int:
-    """Call off whatever has not left of `recalls`, which are `locked()`; returns how many timestamps that was."""
-    states = Recall.State
-    count = 0
-    for some in in_parts(recalls):
-        batches = RecallBatch.objects.filter(recall__in=some)
-        unsent = batches.filter(state=RecallBatch.State.PENDING)
-        lock_calls(unsent)
-        indexes = _by_recall(unsent.order_by("index").values_list("recall_id", "index"))
-        timestamps = _timestamps(some, Q(batch__state=RecallBatch.State.PENDING))
-        Call.objects.filter(recall_batch__in=unsent).cancel()
-        unsent.update(state=RecallBatch.State.CANCELLED)
-        under_way = set(batches.filter(state=RecallBatch.State.SENDING).values_list("recall_id", flat=True))
-        something_left = set(batches.exclude(state=RecallBatch.State.CANCELLED).values_list("recall_id", flat=True))
-        touched = [recall for recall in some if recall.pk in indexes]
-        for recall in touched:
-            if recall.pk not in under_way:
-                recall.state = states.FINISHED if recall.pk in something_left else states.CANCELLED
-                recall.stop_reason = ""
-                recall.finished_at = timezone.now()
-        Recall.objects.bulk_update(touched, ["state", "stop_reason", "finished_at"])
-        record_all(
-            [
-                RecallCancelled(
-                    actor=actor.get_username(),
-                    **recall.for_audit(),
-                    timestamps=timestamps[recall.pk],
-                    batches=indexes[recall.pk],
-                )
-                for recall in touched
-            ]
-        )
-        count += sum(len(timestamps[recall.pk]) for recall in touched)
-    return count
-
-
-def lock_calls(batches: QuerySet[RecallBatch]) -> None:
-    """Let nobody send the calls of `batches`, or record an answer to them, before this transaction ends."""
-    list(Call.objects.select_for_update(of=("self",)).filter(recall_batch__in=batches).values_list("pk"))
-
-
-def can_retry(recall: Recall) -> bool:
-    """Whether something was refused, never left, or is still visible, and may be sent again."""
-    return recall.state in RETRIED_FROM and recall.batches.filter(MAY_BE_SENT_AGAIN).exists()
-
-
-def retry_recall(recall: Recall, actor: User, seen: Seen | None = None) -> int:
-    """Send again what was refused, never left, or is still visible; returns how many calls that will be.
-
-    Each call is a new attempt; the earlier ones stay. `seen`: what the person was shown. Raises NotPossible, Changed.
-    """
-    this = Recall.objects.filter(pk=recall.pk)
-    with transaction.atomic():
-        recalls = locked(this)
-        if recalls[0].state not in RETRIED_FROM:
-            raise NotPossible(_("This recall is still under way."))
-        if not recall.batches.filter(MAY_BE_SENT_AGAIN).exists():
-            raise NotPossible(_("Nothing of this recall was refused, left unsent or is still visible."))
-        check(seen, to_send_again(this))
-        return resend(recalls, MAY_BE_SENT_AGAIN, actor)
-
-
-def settle_unknown(recall: Recall, actor: User, *, send_again: bool, note: str, seen: Seen | None = None) -> int:
-    """A person's decision on the calls of which nobody knows what became of them; returns how many those are.
-
-    `send_again`: they become new attempts; otherwise they are left as they are and need nobody any more. `note`
-    says why (1 to 2,000 characters). History is read first: calls for which that was not tried yet are not among
-    them. `seen`: what the person was shown. Raises NotPossible, Changed.
-    """
-    if not note.strip():
-        raise NotPossible(_("Write a note: why do you decide so?"))
-    if len(note) > MAX_NOTE_LENGTH:
-        raise NotPossible(_("The note is longer than %(most)d characters.") % {"most": MAX_NOTE_LENGTH})
-    with transaction.atomic():
-        (recall,) = locked(Recall.objects.filter(pk=recall.pk))
-        if recall.state not in RETRIED_FROM:
-            raise NotPossible(_("This recall is still under way."))
-        undecided = recall.batches.filter(NEEDS_A_PERSON)
-        lock_calls(undecided)
-        indexes = list(undecided.filter(LOOKED_FOR).values_list("index", flat=True))
-        if not indexes and undecided.exists():
-            raise NotPossible(_("History is still to be read for what became of the messages. Decide after that."))
-        if not indexes:
-            raise NotPossible(_("Nothing of this recall needs a decision any more."))
-        check(seen, to_settle(recall))
-        recall.batches.filter(index__in=indexes).update(
-            settlement=RecallBatch.Settlement.DECIDED,
-            settled_by=actor.get_username(),
-            settlement_note=note,
-            check_at=None,
-        )
-        timestamps = _timestamps([recall], Q(batch__index__in=indexes))[recall.pk]
-        record(
-            RecallSettled(
-                actor=actor.get_username(),
-                **recall.for_audit(),
-                timestamps=timestamps,
-                batches=indexes,
-                send_again=send_again,
-                note=note,
-            )
-        )
-        if send_again:
-            resend([recall], Q(index__in=indexes), actor, note=note)
-        finish_done([recall.pk])
-    return len(indexes)
-
-
-def resend(recalls: list[Recall], which: Q, actor: User, *, note: str = "") -> int:
-    """Let the batches `which` is true of, of `recalls` that are `locked()`, be sent as if for the first time.
-
-    For `actor`; returns how many batches those are.
-    """
-    count = 0
-    for some in in_parts(recalls):
-        batches = RecallBatch.objects.filter(which, recall__in=some)
-        # Locked: an answer that comes late must not be put away unseen.
-        lock_calls(batches)
-        keys = list(batches.order_by("index").values_list("pk", "recall_id", "index"))
-        indexes = _by_recall((recall_id, index) for _pk, recall_id, index in keys)
-        timestamps: dict[UUID, list[int]] = defaultdict(list)
-        for part in in_parts([pk for pk, _recall_id, _index in keys]):
-            # Batches in order, and their timestamps in order: both ascend.
-            items = RecallItem.objects.filter(batch__in=part)
-            in_order = items.order_by("batch__index", "position").values_list("recall_id", "timestamp")
-            for recall_id, timestamp in in_order:
-                timestamps[recall_id].append(timestamp)
-            items.update(verification="", verified_at=None)
-            Call.objects.filter(pk__in=part).release()
-            RecallBatch.objects.filter(pk__in=part).update(
-                state=RecallBatch.State.PENDING,
-                check_at=None,
-                checks=0,
-                settlement="",
-                settled_by="",
-                settlement_note="",
-            )
-        touched = [recall for recall in some if recall.pk in indexes]
-        Recall.objects.filter(pk__in=[recall.pk for recall in touched]).update(
-            state=Recall.State.SENDING,
-            stop_reason="",
-            finished_at=None,
-            not_before=timezone.now(),
-            sent_for=actor.get_username(),
-        )
-        record_all(
-            [
-                RecallRequested(
-                    actor=actor.get_username(),
-                    **recall.for_audit(),
-                    timestamps=timestamps[recall.pk],
-                    again=True,
-                    batches=indexes[recall.pk],
-                    note=note,
-                )
-                for recall in touched
-            ]
-        )
-        count += len(keys)
-    if count:
-        # A person says that it may go: GoEasy is tried at once. One task is enough: it sends all that is due.
-        Circuit.objects.filter(application=recalls[0].application).update(probe_at=None)
-        tasks.wake(recalls[0].application, timezone.now())
-    return count
-
-
-def _by_recall(pairs: Iterable[tuple[UUID, int]]) -> dict[UUID, list[int]]:
-    """What belongs to each recall, in the order of `pairs` (recall's id, number)."""
-    found: dict[UUID, list[int]] = defaultdict(list)
-    for recall_id, number in pairs:
-        found[recall_id].append(number)
-    return found
-
-
-def _timestamps(recalls: Sequence[Recall], which: Q) -> dict[UUID, list[int]]:
-    """The timestamps (ms, ascending) of those items of `recalls` that `which` is true of, by recall."""
-    items = RecallItem.objects.filter(which, recall__in=recalls).order_by("timestamp")
-    return _by_recall(items.values_list("recall_id", "timestamp"))

@@ -28,18 +28,24 @@ from moderation.goeasy.client import Recaller
 from moderation.outbox import tasks
 from moderation.reviewed import Seen, aspect
 from recall import reviews
-from recall.decisions import MAY_BE_SENT_AGAIN, RETRIED_FROM, check, to_call_off, to_send_again
+from recall.decisions import (
+    MAY_BE_SENT_AGAIN,
+    RETRIED_FROM,
+    call_off,
+    check,
+    locked,
+    nothing_to_call_off,
+    resend,
+    to_call_off,
+    to_send_again,
+)
 from recall.models import Recall, RecallBatch, RecallItem, RecallReason, Sweep
 from recall.services import (
     Draft,
     NotPossible,
-    call_off,
     create_recalls,
     is_overridden,
-    locked,
-    nothing_to_call_off,
     plan,
-    resend,
 )
 from recall.timestamps import can_be_named
 
@@ -140,18 +146,18 @@ def _taken(timestamps: set[int]) -> set[tuple[int, int]]:
     page of their recall; a sweep must not send them beside that.
     """
     states = RecallBatch.State
-    found: set[tuple[int, int]] = set()
+    named: set[tuple[int, int]] = set()
     for some in in_parts(sorted(timestamps)):
         items = RecallItem.objects.filter(timestamp__in=some).exclude(
             ~Q(verification=RecallItem.Verification.GONE), batch__state__in=[states.REFUSED, states.CANCELLED]
         )
-        found.update(items.values_list("recall__conversation_id", "timestamp"))
-    return found
+        named.update(items.values_list("recall__conversation_id", "timestamp"))
+    return named
 
 
 def _others(sender_id: str, ids: dict[int, dict[int, int]]) -> dict[int, list[int]]:
     """The keys of the messages of other senders at the same milliseconds, by conversation; recalled ones are gone."""
-    found: dict[int, list[int]] = defaultdict(list)
+    others: dict[int, list[int]] = defaultdict(list)
     for some in in_parts(sorted({timestamp for by_time in ids.values() for timestamp in by_time})):
         rows = (
             # By time alone, and the conversation below: few messages share a millisecond, and with both in question
@@ -163,8 +169,8 @@ def _others(sender_id: str, ids: dict[int, dict[int, int]]) -> dict[int, list[in
         )
         for conversation_id, timestamp, pk in rows:
             if timestamp in ids.get(conversation_id, ()):
-                found[conversation_id].append(pk)
-    return found
+                others[conversation_id].append(pk)
+    return others
 
 
 def request_sweep(
@@ -187,12 +193,12 @@ def request_sweep(
     that it made the first time. Raises NotPossible when nothing or too much would go, and when `submission` made
     another sweep; Changed when the review would show something else now.
     """
-    asked = (actor.pk, application.pk, sender_id, since, until, reason.pk, note, recaller)
+    request = (actor.pk, application.pk, sender_id, since, until, reason.pk, note, recaller)
     with transaction.atomic():
         # One decision of an application at a time: what comes in twice at once is seen as asked for already.
         Application.objects.select_for_update(no_key=True).get(pk=application.pk)
         if (earlier := Sweep.objects.filter(submission=submission).first()) is not None:
-            return _the_same(earlier, asked)
+            return _earlier_if_same(earlier, request)
         planned = plan_sweep(application=application, sender_id=sender_id, since=since, until=until)
         if (problem := problem_of(planned)) is not None:
             raise problem
@@ -257,17 +263,17 @@ def problem_of(planned: SweepPlan) -> NotPossible | None:
 
 def conversations_of(parts: Sequence[Part]) -> dict[int, Conversation]:
     """The conversations of `parts`, by key."""
-    found: dict[int, Conversation] = {}
+    conversations: dict[int, Conversation] = {}
     for some in in_parts([part.conversation_id for part in parts]):
-        found |= Conversation.objects.select_related("application").in_bulk(some)
-    return found
+        conversations |= Conversation.objects.select_related("application").in_bulk(some)
+    return conversations
 
 
-def _the_same(earlier: Sweep, asked: tuple[object, ...]) -> Sweep:
-    """`earlier`, if that is what is asked for again (see `services._the_same`)."""
+def _earlier_if_same(earlier: Sweep, request: tuple[object, ...]) -> Sweep:
+    """`earlier`, if that is what is asked for again (see `services._earlier_if_same`)."""
     first = earlier.recalls.all()[0]
     made = (earlier.actor_id, earlier.application_id, earlier.sender_id, earlier.since, earlier.until)
-    if (*made, first.reason_id, first.note, first.recaller) != asked:
+    if (*made, first.reason_id, first.note, first.recaller) != request:
         raise NotPossible(_("This form has made another sweep already. Nothing new was sent."))
     return earlier
 

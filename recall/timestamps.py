@@ -40,7 +40,7 @@ def can_be_named(timestamp: int) -> bool:
 
 def parse_timestamps(texts: Iterable[str], *, now_ms: int) -> Parsed:
     """Read the timestamps in `texts`, which separate them by white space, commas, semicolons or quotes."""
-    found: set[int] = set()
+    timestamps: set[int] = set()
     parsed = Parsed()
     for text in texts:
         for piece in SEPARATORS.split(text.translate(FULL_WIDTH)):
@@ -51,9 +51,9 @@ def parse_timestamps(texts: Iterable[str], *, now_ms: int) -> Parsed:
             value: object = int(piece) if whole else piece
             if problem := timestamp_problem(value, now_ms=now_ms):
                 parsed.rejected.append((piece, problem))
-            elif value in found:
+            elif value in timestamps:
                 parsed.duplicates += 1
             else:
-                found.add(int(piece))
-    parsed.timestamps = tuple(sorted(found))
+                timestamps.add(int(piece))
+    parsed.timestamps = tuple(sorted(timestamps))
     return parsed

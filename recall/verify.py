@@ -32,13 +32,13 @@ log = logging.getLogger(__name__)
 
 Verification = RecallItem.Verification
 # So many batches are looked for in one go, and so many pages of history are read for them.
-MOST_BATCHES = 200
-MOST_PAGES = 60
+MAX_BATCHES = 200
+MAX_PAGES = 60
 # Who looks for a batch is believed to be at it for so long (seconds).
 LEASE = 180.0
 # History that cannot be read is read again after this, then twice as long, and so on: six times, some 30 minutes.
 FIRST_WAIT = 30.0
-MOST_CHECKS = 6
+MAX_CHECKS = 6
 
 
 @dataclass
@@ -67,7 +67,7 @@ def check_due() -> Checked:
         due = RecallBatch.objects.filter(recall__application=application, check_at__lte=timezone.now())
         # One application's trouble must not keep the others waiting.
         if is_well(application, due):
-            check(due.order_by("check_at")[:MOST_BATCHES], checked)
+            check(due.order_by("check_at")[:MAX_BATCHES], checked)
     return checked
 
 
@@ -112,7 +112,7 @@ def check_conversation(conversation: Conversation, batches: list[RecallBatch], c
         if not wanted:
             return
 
-        seen = survey(conversation, wanted, pages=MOST_PAGES, before_each=lambda: admission.renew_slots(owner))
+        seen = survey(conversation, wanted, pages=MAX_PAGES, before_each=lambda: admission.renew_slots(owner))
         known = known_timestamps(conversation, wanted) | set(
             Evidence.objects.filter(item__batch__in=mine).values_list("item__timestamp", flat=True)
         )
@@ -145,7 +145,7 @@ def record_check(batch: RecallBatch, verdicts: dict[int, str], problem: str, che
     now = timezone.now()
     checked.calls += 1
     incomplete = "" in verdicts.values()
-    if incomplete and not (problem and batch.checks + 1 >= MOST_CHECKS):
+    if incomplete and not (problem and batch.checks + 1 >= MAX_CHECKS):
         # More pages are needed, or history could not be read.
         RecallBatch.objects.filter(pk=batch.pk, check_at=batch.check_at).update(
             check_at=now + timedelta(seconds=FIRST_WAIT * 2**batch.checks if problem else 0),
@@ -154,8 +154,8 @@ def record_check(batch: RecallBatch, verdicts: dict[int, str], problem: str, che
         checked.unavailable += len(verdicts)
         return
     by_verdict: dict[str, list[int]] = defaultdict(list)
-    for timestamp, found in sorted(verdicts.items()):
-        by_verdict[found or Verification.UNKNOWABLE].append(timestamp)
+    for timestamp, outcome in sorted(verdicts.items()):
+        by_verdict[outcome or Verification.UNKNOWABLE].append(timestamp)
     settlement = settled_by_history(batch, by_verdict)
     conversation = batch.recall.conversation
     with transaction.atomic():
@@ -168,8 +168,8 @@ def record_check(batch: RecallBatch, verdicts: dict[int, str], problem: str, che
         if not still.exists():
             return
         still.update(check_at=None, checks=batch.checks + 1, settlement=settlement)
-        for found, timestamps in by_verdict.items():
-            batch.items.filter(timestamp__in=timestamps).update(verification=found, verified_at=now)
+        for outcome, timestamps in by_verdict.items():
+            batch.items.filter(timestamp__in=timestamps).update(verification=outcome, verified_at=now)
         learn_elsewhere(batch, by_verdict[Verification.GONE], now)
         record(
             CallVerified(
@@ -249,7 +249,7 @@ def reconcile() -> Checked:
     out_of_reach: set[int] = set()
     while True:
         due = unknown.filter(check_at__lte=timezone.now()).exclude(pk__in=out_of_reach).order_by("check_at", "pk")
-        some = set(due.values_list("pk", flat=True)[:MOST_BATCHES])
+        some = set(due.values_list("pk", flat=True)[:MAX_BATCHES])
         if not some:
             break
         all_of_them |= some

@@ -116,16 +116,20 @@ class Check:
         except GoEasyError as error:
             came = error
         answer = came.answer if isinstance(came, HistoryPage) else getattr(came, "answer", came)
-        told: dict[str, Any] = {"problem": came.kind} if isinstance(came, GoEasyError) else {}
+        response_fields: dict[str, Any] = {"problem": came.kind} if isinstance(came, GoEasyError) else {}
         if isinstance(answer, Answer):
-            told |= {"http_status": answer.http_status, "response_code": answer.code, "latency_ms": answer.latency_ms}
+            response_fields |= {
+                "http_status": answer.http_status,
+                "response_code": answer.code,
+                "latency_ms": answer.latency_ms,
+            }
             if answer.is_malformed:
                 self.findings.note("code_in_answers", False, f"{step}: HTTP status {answer.http_status}, no code")
             elif self.findings.by_id["code_in_answers"].result == Result.NOT_SEEN:
                 self.findings.note("code_in_answers", True)
         if request is not None:
-            self.log(f"{step}, answered", **told)
-        kept: dict[str, Any] = {"step": step, "request": request, **told}
+            self.log(f"{step}, answered", **response_fields)
+        kept: dict[str, Any] = {"step": step, "request": request, **response_fields}
         if isinstance(came, HistoryPage):
             # Of the pair's other messages only how many there are.
             kept |= {"messages": size_of(came), "ours": [each.raw for each in of_page(came) if self.nonce in each.raw]}

@@ -24,7 +24,7 @@ from moderation.accounts.request_types import AuthenticatedRequest
 from moderation.applications.models import Application
 from moderation.archive.names import titled
 from moderation.outbox.models import Attempt, Circuit
-from recall import services, verify
+from recall import decisions, services, verify
 from recall.decisions import to_call_off, to_send_again, to_settle
 from recall.filters import RecallFilter
 from recall.forms import DecisionForm
@@ -62,10 +62,10 @@ def recall_list(request: AuthenticatedRequest) -> HttpResponse:
     """Recalls, the newest first, narrowed by state, outcome, actor and application; paged by key."""
     form = RecallFilter(request.GET)
     form.is_valid()
-    found = list(_older_than(request.GET.get("after", ""), _narrowed(form))[: LIST_SIZE + 1])
-    page = with_progress(found[:LIST_SIZE])
+    recalls = list(_older_than(request.GET.get("after", ""), _narrowed(form))[: LIST_SIZE + 1])
+    page = with_progress(recalls[:LIST_SIZE])
     older = ""
-    if len(found) > LIST_SIZE:
+    if len(recalls) > LIST_SIZE:
         query = request.GET.copy()
         query["after"] = f"{page[-1].created_at.isoformat()}_{page[-1].pk}"
         older = query.urlencode()
@@ -92,9 +92,9 @@ def _narrowed(form: RecallFilter) -> QuerySet[Recall]:
 
 def _older_than(key: str, recalls: QuerySet[Recall]) -> QuerySet[Recall]:
     """Those after `key` ("<requested at>_<id>") in the list's order; all of them when it is no key."""
-    if (found := read_key(key)) is None:
+    if (place := read_key(key)) is None:
         return recalls
-    at, uuid = found
+    at, uuid = place
     return recalls.filter(Q(created_at__lt=at) | Q(created_at=at, id__lt=uuid), created_at__lte=at)
 
 
@@ -155,13 +155,13 @@ def recall_settle(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
 
     def decide() -> str:
         seen = reviewed.read(request.POST.get("shown", ""), request.user, f"settle:{pk}")
-        count = services.settle_unknown(recall, request.user, send_again=again, note=note, seen=seen)
+        count = decisions.settle_unknown(recall, request.user, send_again=again, note=note, seen=seen)
         return ngettext("You decided on %(count)d call.", "You decided on %(count)d calls.", count) % {"count": count}
 
-    return do(request, recall, decide)
+    return run_action(request, recall, decide)
 
 
-def do(request: AuthenticatedRequest, thing: Recall | Sweep, act: Callable[[], str]) -> HttpResponse:
+def run_action(request: AuthenticatedRequest, thing: Recall | Sweep, act: Callable[[], str]) -> HttpResponse:
     """What a button asks for: on the thing's page is said what came of it, or why it is not possible."""
     try:
         messages.success(request, act())
@@ -193,7 +193,7 @@ def _status(request: AuthenticatedRequest, recall: Recall) -> dict[str, Any]:
     history = history_of(recall.items.all(), recall.batches.all(), check_at) if recall.is_final else {}
     undecided = _undecided(recall)
     can_cancel = recall.state != states.FINISHED and "pending" in progress.batches
-    can_retry = services.can_retry(recall)
+    can_retry = decisions.can_retry(recall)
     return {
         **history,
         **decisions_shown(request, recall.pk, Recall.objects.filter(pk=recall.pk), can_cancel, can_retry),
@@ -248,7 +248,7 @@ def history_of(
         "check_at": check_at,
         # Looked for, and not found out: history could not be read, so far or in the end.
         "unread": batches.filter(LOOKED_FOR, check_at__isnull=False).exists(),
-        "given_up": batches.filter(check_at__isnull=True, checks__gte=verify.MOST_CHECKS).exists(),
+        "given_up": batches.filter(check_at__isnull=True, checks__gte=verify.MAX_CHECKS).exists(),
     }
 
 
@@ -276,8 +276,8 @@ def _calls(request: AuthenticatedRequest, recall: Recall) -> dict[str, Any]:
     if only := _only(request):
         batches = batches.filter(state=only)
     size = MAX_TIMESTAMPS if _is_whole(request) else CALLS_SHOWN
-    found = list(batches.filter(index__gte=_number(request.GET.get("call")))[: size + 1])
-    return {"calls": found[:size], "next_call": found[size].index if found[size:] else None}
+    calls = list(batches.filter(index__gte=_number(request.GET.get("call")))[: size + 1])
+    return {"calls": calls[:size], "next_call": calls[size].index if calls[size:] else None}
 
 
 def _items(request: AuthenticatedRequest, recall: Recall) -> dict[str, Any]:
@@ -288,8 +288,8 @@ def _items(request: AuthenticatedRequest, recall: Recall) -> dict[str, Any]:
     if only := _only(request):
         items = items.filter(batch__state=only)
     size = MAX_TIMESTAMPS if _is_whole(request) else ITEMS_SHOWN
-    found = list(items.filter(timestamp__gte=_number(request.GET.get("from")))[: size + 1])
-    return {"items": found[:size], "next_item": found[size].timestamp if found[size:] else None}
+    rows = list(items.filter(timestamp__gte=_number(request.GET.get("from")))[: size + 1])
+    return {"items": rows[:size], "next_item": rows[size].timestamp if rows[size:] else None}
 
 
 def _is_whole(request: AuthenticatedRequest) -> bool:
@@ -317,9 +317,9 @@ def recall_cancel(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
 
     def cancel() -> str:
         seen = reviewed.read(request.POST.get("shown", ""), request.user, f"cancel:{pk}")
-        return called_off(services.cancel_recall(recall, request.user, seen))
+        return called_off(decisions.cancel_recall(recall, request.user, seen))
 
-    return do(request, recall, cancel)
+    return run_action(request, recall, cancel)
 
 
 @login_required
@@ -331,6 +331,6 @@ def recall_retry(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
 
     def retry() -> str:
         seen = reviewed.read(request.POST.get("shown", ""), request.user, f"retry:{pk}")
-        return sent_again(services.retry_recall(recall, request.user, seen))
+        return sent_again(decisions.retry_recall(recall, request.user, seen))
 
-    return do(request, recall, retry)
+    return run_action(request, recall, retry)

@@ -35,10 +35,10 @@ from recall.views.recalls import (
     SeeOther,
     called_off,
     decisions_shown,
-    do,
     history_of,
     pace_of,
     read_key,
+    run_action,
     sent_again,
 )
 from recall.views.review import recaller_fields, review_of
@@ -61,17 +61,17 @@ def sweep_new(request: AuthenticatedRequest) -> HttpResponse:
     form = SweepForm(request.POST, actor=request.user)
     if not form.is_valid():
         return render(request, "recall/pages/sweep_new.html", {"form": form})
-    asked = {
+    criteria = {
         "application": form.cleaned_data["app"],
         "sender_id": form.cleaned_data["sender"],
         "since": form.cleaned_data["since"],
         "until": form.cleaned_data["until"],
     }
     if "confirm" not in request.POST:
-        search = {"app": asked["application"].slug, "sender": asked["sender_id"]}
-        search |= {name: asked[name] for name in ("since", "until")}
+        search = {"app": criteria["application"].slug, "sender": criteria["sender_id"]}
+        search |= {name: criteria[name] for name in ("since", "until")}
         record(Searched(actor=request.user.get_username(), page="sweep", asked=search))
-    planned = sweeps.plan_sweep(**asked)
+    planned = sweeps.plan_sweep(**criteria)
     problem = sweeps.problem_of(planned)
     changed: reviewed.Changed | None = None
     # Of a form that comes in twice, the first has taken all that it names: nothing is left to count.
@@ -82,10 +82,10 @@ def sweep_new(request: AuthenticatedRequest) -> HttpResponse:
         try:
             if not again:
                 # Before the number is: nobody should type that of something else than what they saw.
-                sweeps.check_review(seen, planned, **asked, **decision)
+                sweeps.check_review(seen, planned, **criteria, **decision)
             if again or form.is_typed(planned.timestamps):
                 sweep = sweeps.request_sweep(
-                    **asked,
+                    **criteria,
                     **decision,
                     submission=form.cleaned_data["submission"],
                     grace_seconds=settings.RECALL_GRACE_SECONDS,
@@ -93,10 +93,10 @@ def sweep_new(request: AuthenticatedRequest) -> HttpResponse:
                 )
                 return SeeOther(sweep.get_absolute_url())
         except reviewed.Changed as difference:
-            changed, planned = difference, sweeps.plan_sweep(**asked)
+            changed, planned = difference, sweeps.plan_sweep(**criteria)
             problem = sweeps.problem_of(planned)
         except NotPossible as refusal:
-            problem, planned = refusal, sweeps.plan_sweep(**asked)
+            problem, planned = refusal, sweeps.plan_sweep(**criteria)
             # As a form of its own it may be confirmed.
             form.cleaned_data["submission"] = uuid4()
     if not planned.parts:
@@ -199,7 +199,7 @@ def _status(request: AuthenticatedRequest, sweep: Sweep) -> dict[str, Any]:
     needs = Q(state=STATES.STOPPED) | Q(pk__in=undecided.filter(state__in=RETRIED_FROM).values("pk"))
     only_needs = "needs" in request.GET
     recalls = sweep.recalls.select_related("conversation__application", "actor", "reason").order_by("created_at", "pk")
-    found = list(_after(request.GET.get("after", ""), recalls.filter(needs) if only_needs else recalls))
+    rows = list(_after(request.GET.get("after", ""), recalls.filter(needs) if only_needs else recalls))
     can_retry = sweeps.with_batches(sweep, MAY_BE_SENT_AGAIN).filter(state__in=RETRIED_FROM).exists()
     history = {} if live else history_of(RecallItem.objects.filter(recall__sweep=sweep), batches, check_at)
     return {
@@ -219,9 +219,9 @@ def _status(request: AuthenticatedRequest, sweep: Sweep) -> dict[str, Any]:
         **decisions_shown(request, sweep.pk, sweep.recalls.all(), "pending" in progress.batches, can_retry),
         "needs": sweep.recalls.filter(needs).count(),
         "only_needs": only_needs,
-        "page": with_progress(found[:RECALLS_SHOWN]),
-        "next": f"{found[RECALLS_SHOWN - 1].created_at.isoformat()}_{found[RECALLS_SHOWN - 1].pk}"
-        if found[RECALLS_SHOWN:]
+        "page": with_progress(rows[:RECALLS_SHOWN]),
+        "next": f"{rows[RECALLS_SHOWN - 1].created_at.isoformat()}_{rows[RECALLS_SHOWN - 1].pk}"
+        if rows[RECALLS_SHOWN:]
         else "",
         "seen": f"{sorted(states.items())}{sorted(progress.sizes.items())}-{progress.unknown}-{progress.visible}"
         f"-{history.get('verified_of')}-{history.get('check_at')}",
@@ -230,8 +230,8 @@ def _status(request: AuthenticatedRequest, sweep: Sweep) -> dict[str, Any]:
 
 def _after(key: str, recalls: QuerySet[Recall]) -> QuerySet[Recall]:
     """One recall more than a page of those after `key` ("<requested at>_<id>"), in the order of their making."""
-    if found := read_key(key):
-        at, pk = found
+    if place := read_key(key):
+        at, pk = place
         recalls = recalls.filter(Q(created_at__gt=at) | Q(created_at=at, pk__gt=pk), created_at__gte=at)
     return recalls[: RECALLS_SHOWN + 1]
 
@@ -247,7 +247,7 @@ def sweep_cancel(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
         seen = reviewed.read(request.POST.get("shown", ""), request.user, f"cancel:{pk}")
         return called_off(sweeps.cancel_sweep(sweep, request.user, seen))
 
-    return do(request, sweep, cancel)
+    return run_action(request, sweep, cancel)
 
 
 @login_required
@@ -261,4 +261,4 @@ def sweep_retry(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
         seen = reviewed.read(request.POST.get("shown", ""), request.user, f"retry:{pk}")
         return sent_again(sweeps.retry_sweep(sweep, request.user, seen))
 
-    return do(request, sweep, retry)
+    return run_action(request, sweep, retry)

@@ -25,7 +25,7 @@ from moderation.audit.models import AuditEntry
 from moderation.goeasy.client import Private
 from moderation.goeasy.sandbox import Behaviour, Sandbox
 from moderation.outbox.sender import send_due
-from recall import services, verify
+from recall import decisions, services, verify
 from recall.models import Recall, RecallBatch
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -209,7 +209,7 @@ def test_a_recall_without_effect_is_recognised(
     backfill()
     made = recall(conversation, moderator, reason, timestamps[20:25])
     assert look(made) == ["still visible"]
-    assert services.can_retry(made)
+    assert decisions.can_retry(made)
 
 
 def test_a_page_of_recalled_messages_only_proves_nothing(

@@ -159,8 +159,8 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
 def world(console: Console) -> dict[str, Any]:
     """The demo's conversations in the archive, and the ids of a recall in each state (`pages.py`)."""
     console.sandbox.seed()
-    found: dict[str, Any] = json.loads(console.run(ARRANGE))
-    return found
+    arranged: dict[str, Any] = json.loads(console.run(ARRANGE))
+    return arranged
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from moderation.goeasy.sandbox.seed import DEMO_CONVERSATIONS, TOWN_SQUARE
 from moderation.ingestion.backfill import read_latest
 from moderation.ingestion.deliveries import accept
 from moderation.ingestion.models import UnreadableMessage, WebhookDelivery
-from recall import services, sweeps
+from recall import decisions, services, sweeps
 from recall.models import Recall, RecallReason
 
 faults = os.environ["GOEASY_REST_HOST"] + "/sandbox/faults"
@@ -61,7 +61,7 @@ made["undecided"].batches.update(check_at=None, checks=6)
 ask("stopped", {"on": "recall", "kind": "refuse", "code": 401}, count=25)
 ask("waiting", grace=3600)
 ask("cancelled", grace=3600)
-services.cancel_recall(made["cancelled"], mo)
+decisions.cancel_recall(made["cancelled"], mo)
 requests.delete(faults)
 span = dict(application=application, sender_id="promo-7731", since=0, until=2**50)
 sweep = sweeps.request_sweep(**span, actor=mo, reason=RecallReason.objects.first(), note="", recaller=None,
@@ -118,8 +118,8 @@ def axe_violations(page: Page) -> list[str]:
     context = {"exclude": [[selector] for selector in REPEATED]}
     # Only what is wrong: what is right would take longer to carry over than to find.
     run = "([context, options]) => axe.run(context, options).then((results) => results.violations)"
-    found = page.evaluate(run, [context, options])
-    return [f"{page.url}: {rule['id']} {node['html'][:200]}" for rule in found for node in rule["nodes"]]
+    violations = page.evaluate(run, [context, options])
+    return [f"{page.url}: {rule['id']} {node['html'][:200]}" for rule in violations for node in rule["nodes"]]
 
 
 def has_no_sideways_scroll(page: Page) -> bool:
@@ -138,7 +138,7 @@ def look(page: Page) -> list[str]:
 
 def visit(page: Page, addresses: list[str]) -> None:
     """Look at each page; everything that is found is told at once. The page that refuses is looked at once."""
-    found, refused = [], False
+    violations, refused = [], False
     if LOOKS:
         page.add_init_script(AXE_SCRIPT)
     for address in addresses:
@@ -146,6 +146,6 @@ def visit(page: Page, addresses: list[str]) -> None:
         assert answer
         assert answer.status < 500, address
         if answer.status != 403 or not refused:
-            found += look(page)
+            violations += look(page)
         refused = refused or answer.status == 403
-    assert found == [], "\n".join(found)
+    assert violations == [], "\n".join(violations)

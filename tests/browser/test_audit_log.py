@@ -72,7 +72,7 @@ def test_a_long_list_of_conversations_is_filtered_by_or_refused_with_a_sentence(
         ({"width": 390, "height": 844, "has_touch": True, "is_mobile": True}, "seq time actor_name action_name"),
     ],
 )
-def test_what_is_looked_for_first_is_in_sight_without_scrolling(
+def test_the_most_important_columns_are_visible_without_scrolling(
     console: Console, open_browser: OpenBrowser, world: dict[str, Any], size: dict[str, Any], columns: str
 ) -> None:
     console.run(LONG)

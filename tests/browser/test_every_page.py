@@ -63,7 +63,7 @@ def test_every_route_is_looked_at() -> None:
     ("username", "dress", "share"),
     [("mo", "light", 1), ("lea", "dark", 2), ("mo", "phone", 2), ("audrey", "dark phone", 2), ("zhao", "light", 2)],
 )
-def test_a_page_of_the_desk_meets_everybody(
+def test_a_page_of_the_desk_is_accessible(
     open_browser: OpenBrowser, world: dict[str, Any], username: str, dress: str, share: int
 ) -> None:
     addresses = [address.format_map(world) for addresses in PAGES.values() for address in addresses]
@@ -75,20 +75,18 @@ def test_a_page_of_the_desk_meets_everybody(
 
 
 @pytest.mark.parametrize("dress", ["light", "dark phone"])
-def test_what_opens_on_a_page_and_what_comes_of_a_form(
-    open_browser: OpenBrowser, world: dict[str, Any], dress: str
-) -> None:
+def test_dialogs_and_form_results_are_accessible(open_browser: OpenBrowser, world: dict[str, Any], dress: str) -> None:
     # A lead's form of a recall has fields for the recaller.
     page = open_browser("lea", **DRESSES[dress])
-    found = []
+    violations = []
     page.goto("/")
     page.locator(".person-menu summary").click()
-    found += look(page)
+    violations += look(page)
     page.keyboard.press("Escape")
     for key in ("Control+k", "?"):
         page.keyboard.press(key)
         expect(page.locator("dialog[open]")).to_be_visible()
-        found += look(page)
+        violations += look(page)
         page.keyboard.press("Escape")
     page.goto("/conversations/{conversation}/".format_map(world))
     # More than 20, so that the number has to be typed; a wrong one sends nothing.
@@ -97,30 +95,30 @@ def test_what_opens_on_a_page_and_what_comes_of_a_form(
     page.keyboard.press("a")
     page.locator("#messages details.long summary").first.click()
     expect(page.locator("#selection-status")).to_contain_text("Selected: 46.", use_inner_text=False)
-    found += look(page)
+    violations += look(page)
     page.goto(f"{page.url}#selection")
     for summary in page.locator("#selection details > summary").all():
         summary.click()
     page.locator("#paste").fill("12345")
     page.locator("#select-pasted").click()
     expect(page.locator("#selection-status")).to_contain_text("Not understood")
-    found += look(page)
+    violations += look(page)
     page.locator("#paste").fill("")
     review(page)
-    found += look(page)
+    violations += look(page)
     page.locator("button[name=confirm]").click()
     expect(page.locator("#id_typed_count_error")).to_be_visible()
-    found += look(page)
+    violations += look(page)
     page.locator("button[name=edit]").click()
     page.locator("textarea[name=timestamps]").fill("12345 12.5")
     page.locator("textarea[name=recaller_data]").fill("[]")
     page.locator("main form button.primary").click()
     expect(page.locator(".banner.error")).to_be_visible()
-    found += look(page)
-    assert found == []
+    violations += look(page)
+    assert violations == []
 
 
-def test_whoever_is_not_signed_in_meets_no_barrier(open_browser: OpenBrowser) -> None:
+def test_the_pages_of_anonymous_visitors_are_accessible(open_browser: OpenBrowser) -> None:
     addresses = ["/accounts/login/", "/recalls/", "/admin/login/"]
     visit(open_browser(None), addresses)
     page = open_browser(None, locale="zh-CN", **DRESSES["dark phone"])
@@ -131,9 +129,9 @@ def test_whoever_is_not_signed_in_meets_no_barrier(open_browser: OpenBrowser) ->
     page.fill("input[name=password]", "wrong")
     page.press("input[name=password]", "Enter")
     expect(page.locator(".banner.error")).to_be_visible()
-    found = look(page)
+    violations = look(page)
     page.context.clear_cookies()
     page.fill("input[name=password]", "wrong")
     page.press("input[name=password]", "Enter")
     expect(page.locator("input[name=password]")).to_have_count(0)
-    assert found + look(page) == []
+    assert violations + look(page) == []

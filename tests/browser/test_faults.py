@@ -117,7 +117,7 @@ def test_a_lost_answer_is_settled_by_history_while_the_page_is_open(
     expect(page.locator(".recall-line", has_text=talk.name)).to_have_count(0)
 
 
-def test_a_call_without_effect_is_found_still_visible_and_sent_again(
+def test_a_call_without_effect_is_shown_as_still_visible_and_sent_again(
     console: Console, open_browser: OpenBrowser
 ) -> None:
     talk = private_talk(console, "one")
@@ -135,7 +135,7 @@ def test_a_call_without_effect_is_found_still_visible_and_sent_again(
     assert codes(page) == ["200", "200"]
 
 
-def test_what_history_cannot_prove_a_person_decides_and_typing_survives_the_next_look(
+def test_a_person_decides_where_history_proves_nothing_and_typing_survives_polling(
     console: Console, open_browser: OpenBrowser
 ) -> None:
     talk = private_talk(console, "one")

@@ -68,9 +68,7 @@ def test_the_main_job_needs_no_mouse(console: Console, open_browser: OpenBrowser
     assert list(talk.recalled) == talk.timestamps[1:4]
 
 
-def test_a_senders_messages_are_found_by_filter_and_selected_by_letter(
-    console: Console, open_browser: OpenBrowser
-) -> None:
+def test_a_senders_messages_are_filtered_and_selected_by_letter(console: Console, open_browser: OpenBrowser) -> None:
     talk = group_talk(console, 70, senders=7)
     page = open_browser()
     page.goto(f"/conversations/open/?kind=group&group_id={talk.name}")

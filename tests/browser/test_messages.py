@@ -58,14 +58,14 @@ def test_a_picture_is_loaded_when_somebody_asks_and_not_before(console: Console,
     url = f"{console.sandbox.url}/sandbox/media/photo-1.png"
     shown = say(talk, "image", {"url": url, "name": "photo-1.png", "contentType": "image/png", "size": 1234})
     elsewhere = say(talk, "image", {"url": "https://elsewhere.example/x.png", "name": "x.png"})
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
     open_talk(page, talk)
-    assert not any(address.startswith(console.sandbox.url) for address in asked)
+    assert not any(address.startswith(console.sandbox.url) for address in requested)
     message(page, shown).get_by_role("button", name="Show image").click()
     picture = message(page, shown).locator("figure img")
     expect(picture).to_have_js_property("naturalWidth", 320)
-    assert url in asked
+    assert url in requested
     # Blurred until somebody looks on purpose: the person's own choice.
     page.mouse.move(0, 0)
     page.locator("#filter").focus()
@@ -74,7 +74,7 @@ def test_a_picture_is_loaded_when_somebody_asks_and_not_before(console: Console,
     expect(message(page, elsewhere)).to_contain_text("elsewhere.example is not among the hosts that are allowed")
 
 
-def test_new_messages_are_announced_and_come_when_asked_for(
+def test_new_messages_are_announced_and_loaded_on_request(
     console: Console, page: Page, open_browser: OpenBrowser
 ) -> None:
     talk = private_talk(console, "one", "two")

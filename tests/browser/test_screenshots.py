@@ -45,7 +45,7 @@ def find_spam(page: Page) -> None:
     expect(page.locator("#picked-senders")).to_contain_text("46")
 
 
-def test_the_pictures_of_the_main_job(open_browser: OpenBrowser, world: dict[str, Any], folder: Path) -> None:
+def test_pictures_of_the_main_job_are_taken(open_browser: OpenBrowser, world: dict[str, Any], folder: Path) -> None:
     page = open_browser("lea", height=860)
     find_spam(page)
     expect(page.locator("#sum")).to_have_text("46 messages → 3 calls")
@@ -67,7 +67,7 @@ def test_the_pictures_of_the_main_job(open_browser: OpenBrowser, world: dict[str
     picture(page, folder / "home.png")
 
 
-def test_the_picture_of_the_audit_log(open_browser: OpenBrowser, world: dict[str, Any], folder: Path) -> None:
+def test_a_picture_of_the_audit_log_is_taken(open_browser: OpenBrowser, world: dict[str, Any], folder: Path) -> None:
     page = open_browser("audrey", height=860)
     page.goto("/admin/audit/auditentry/?response_code=200&response_code=400&response_code=401")
     expect(page.locator("#result_list .field-code .pill.accepted").first).to_be_visible()
@@ -75,7 +75,7 @@ def test_the_picture_of_the_audit_log(open_browser: OpenBrowser, world: dict[str
     picture(page, folder / "audit.png")
 
 
-def test_the_picture_of_a_phone(open_browser: OpenBrowser, world: dict[str, Any], folder: Path) -> None:
+def test_a_picture_on_a_phone_is_taken(open_browser: OpenBrowser, world: dict[str, Any], folder: Path) -> None:
     page = open_browser("mo", width=390, height=844, has_touch=True, is_mobile=True, device_scale_factor=2)
     page.goto("/open/?q=g-book-club")
     boxes = page.locator("#messages .message[data-sender='promo-7731'] .tick")
@@ -85,7 +85,9 @@ def test_the_picture_of_a_phone(open_browser: OpenBrowser, world: dict[str, Any]
     picture(page, folder / "phone.png")
 
 
-def test_the_picture_in_chinese_and_dark(open_browser: OpenBrowser, world: dict[str, Any], folder: Path) -> None:
+def test_a_picture_in_chinese_and_dark_mode_is_taken(
+    open_browser: OpenBrowser, world: dict[str, Any], folder: Path
+) -> None:
     page = open_browser("zhao", height=860, color_scheme="dark")
     page.goto("/open/?q=g-guild-azure")
     expect(page.locator("html")).to_have_attribute("lang", re.compile("zh", re.IGNORECASE))

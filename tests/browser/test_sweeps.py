@@ -30,7 +30,7 @@ def theirs(talk: Talk) -> list[int]:
     return talk.timestamps[2:]
 
 
-def test_from_one_message_to_everything_its_sender_wrote(console: Console, open_browser: OpenBrowser) -> None:
+def test_a_message_leads_to_a_sweep_of_everything_its_sender_wrote(console: Console, open_browser: OpenBrowser) -> None:
     page = open_browser()
     sender, first, second = two_talks(page, console)
     tick(page, second.timestamps[-1])
@@ -76,7 +76,7 @@ def test_a_sweep_is_called_off_before_anything_left(console: Console, open_brows
     assert first.calls == second.calls == []
 
 
-def test_a_sweep_on_a_phone_in_chinese(console: Console, open_browser: OpenBrowser) -> None:
+def test_a_sweep_works_on_a_phone_in_chinese(console: Console, open_browser: OpenBrowser) -> None:
     page = open_browser("zhao", width=390, height=844, has_touch=True, is_mobile=True)
     sender, first, _second = two_talks(page, console)
     page.goto(f"/sweeps/new/?sender={sender}")
@@ -94,7 +94,7 @@ def test_a_sweep_on_a_phone_in_chinese(console: Console, open_browser: OpenBrows
     assert list(first.recalled) == theirs(first)
 
 
-def test_what_the_archive_does_not_have_is_said(console: Console, open_browser: OpenBrowser) -> None:
+def test_a_sweep_without_archived_messages_says_so(console: Console, open_browser: OpenBrowser) -> None:
     page = open_browser()
     page.goto("/sweeps/new/?sender=nobody-at-all")
     page.get_by_label("Reason").select_option("spam")

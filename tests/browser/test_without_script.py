@@ -80,7 +80,7 @@ def test_ticks_and_words_are_kept_while_pages_are_turned(console: Console, open_
     assert list(talk.recalled) == wanted
 
 
-def test_what_is_missing_is_named_and_nothing_is_lost(console: Console, open_plain: OpenBrowser) -> None:
+def test_a_missing_field_is_named_and_nothing_is_lost(console: Console, open_plain: OpenBrowser) -> None:
     talk = private_talk(console, "one", "two")
     page = open_plain()
     open_by_ids(page, talk)

@@ -47,7 +47,7 @@ def test_either_users_id_finds_a_private_conversation(
     assert titles(signed_in, q=text) == ["user-a ↔ user-b"]
 
 
-def test_what_is_searched_for_is_taken_literally(signed_in: Client, application: Any) -> None:
+def test_the_search_text_is_taken_literally(signed_in: Client, application: Any) -> None:
     Conversation.objects.open(application, Group("100%"))
     Conversation.objects.open(application, Group("1000"))
     assert titles(signed_in, q="100%") == ["100%"]
@@ -58,7 +58,7 @@ def test_a_filter_takes_several_values(signed_in: Client, private: Conversation,
     assert len(titles(signed_in, kind=["group", "private"])) == 2
 
 
-def test_nonsense_in_the_address_narrows_nothing(signed_in: Client, private: Conversation) -> None:
+def test_an_unknown_filter_value_is_ignored(signed_in: Client, private: Conversation) -> None:
     assert titles(signed_in, kind="choir", app="nobody", after="x-y") == ["user-a ↔ user-b"]
 
 
@@ -101,7 +101,7 @@ def test_an_auditor_reads_the_list_and_opens_nothing(client: Client, auditor: An
     assert reverse("open-conversation") not in page
 
 
-def test_a_name_that_messages_have_told_finds_the_persons_conversations(
+def test_a_name_learned_from_messages_finds_the_persons_conversations(
     client: Client, moderator: Any, private: Any, group: Any, make_message: Any
 ) -> None:
     make_message(group, 1_700_000_000_000, senderId="user-b", senderData={"name": "王小明"})
@@ -110,7 +110,9 @@ def test_a_name_that_messages_have_told_finds_the_persons_conversations(
     assert list(client.get("/conversations/", {"q": "小红"}).context["page"]) == []
 
 
-def test_a_group_is_called_by_the_name_that_messages_told(client: Client, moderator: Any, group: Conversation) -> None:
+def test_a_group_is_shown_by_the_name_learned_from_messages(
+    client: Client, moderator: Any, group: Conversation
+) -> None:
     client.force_login(moderator)
     Conversation.objects.update(name="读书会 <b>")
     page = client.get("/conversations/").content.decode()

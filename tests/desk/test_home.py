@@ -26,7 +26,7 @@ def home(client: Client) -> str:
     return client.get("/").content.decode()
 
 
-def test_with_nothing_there_it_says_what_to_do(signed_in: Client, application: Any) -> None:
+def test_an_empty_home_page_says_what_to_do(signed_in: Client, application: Any) -> None:
     page = home(signed_in)
     assert "Nothing needs action." in page
     assert "No conversation has been opened yet." in page
@@ -86,7 +86,7 @@ def test_an_application_without_a_key_says_how_to_set_it(signed_in: Client, appl
     assert "GOEASY_APPKEY" in page
 
 
-def test_trouble_with_goeasy_is_told_until_history_is_read_again(signed_in: Client, private: Any) -> None:
+def test_a_goeasy_problem_is_shown_until_history_is_read_again(signed_in: Client, private: Any) -> None:
     private.history_problem, private.history_read_at = "read_timeout", timezone.now()
     private.save()
     assert "GoEasy does not answer" in home(signed_in)
@@ -95,7 +95,7 @@ def test_trouble_with_goeasy_is_told_until_history_is_read_again(signed_in: Clie
     assert "GoEasy does not answer" not in home(signed_in)
 
 
-def test_a_missing_worker_is_told(signed_in: Client, application: Any) -> None:
+def test_a_missing_worker_is_reported(signed_in: Client, application: Any) -> None:
     assert "No worker is running" in home(signed_in)
     Heartbeat.objects.create(worker="w", at=timezone.now())
     assert "No worker is running" not in home(signed_in)

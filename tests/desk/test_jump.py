@@ -62,7 +62,7 @@ def test_a_recalls_id_opens_it_and_so_does_a_timestamp_that_only_it_knows(
     assert opened(signed_in, str(FIRST)) == recall.get_absolute_url()
 
 
-def test_what_names_several_things_is_a_list_to_choose_from(
+def test_an_ambiguous_text_leads_to_a_list_of_matches(
     signed_in: Client, private: Conversation, application: Any
 ) -> None:
     other = Conversation.objects.open(application, Private("user-a", "user-c"))
@@ -73,18 +73,18 @@ def test_what_names_several_things_is_a_list_to_choose_from(
     }
 
 
-def test_what_is_unknown_may_be_looked_for_at_goeasy(signed_in: Client) -> None:
+def test_an_unknown_text_offers_to_open_a_conversation_by_its_ids(signed_in: Client) -> None:
     page = signed_in.get(reverse("jump"), {"q": "x&y/z"}).content.decode()
     assert "?kind=private&amp;user_a=x%26y&amp;user_b=z" in page
     assert "?kind=group&amp;group_id=x%26y%2Fz" in page
 
 
 @pytest.mark.parametrize("text", ["", "/" * 600, "9" * 600, "\x00", "<script>", "’; --"])
-def test_nothing_that_is_typed_breaks_it(signed_in: Client, text: str) -> None:
+def test_any_text_is_accepted(signed_in: Client, text: str) -> None:
     assert signed_in.get(reverse("jump"), {"q": text}).status_code == 200
 
 
-def test_it_requires_signing_in(client: Client, db: None) -> None:
+def test_the_page_requires_signing_in(client: Client, db: None) -> None:
     assert client.get(reverse("jump")).status_code == 302
 
 
@@ -166,7 +166,7 @@ def test_someone_who_only_was_written_to_has_the_conversation(
     assert opened(signed_in, "user-b") == f"{reverse('sender', args=['default'])}?id=user-b"
 
 
-def test_the_conversation_search_names_people_found_in_groups(
+def test_the_conversation_search_lists_people_of_groups(
     signed_in: Client, group: Conversation, make_message: Callable[..., Any]
 ) -> None:
     make_message(group, FIRST, senderId="u-1011", senderData={"name": "王小明"})
@@ -177,7 +177,7 @@ def test_the_conversation_search_names_people_found_in_groups(
         assert f"{reverse('sender', args=['default'])}?id={user_id}" in page.content.decode()
 
 
-def test_names_are_found_by_the_index(application: Any) -> None:
+def test_a_search_for_a_name_uses_the_index(application: Any) -> None:
     Sender.objects.bulk_create(
         Sender(application=application, user_id=f"u-{number}", name=f"Name {number}") for number in range(600)
     )

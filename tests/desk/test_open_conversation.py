@@ -19,7 +19,7 @@ def signed_in(client: Client, moderator: Any, application: Any) -> Client:
     return client
 
 
-def test_it_leads_to_the_conversation(signed_in: Client) -> None:
+def test_the_form_leads_to_the_conversation(signed_in: Client) -> None:
     answer = signed_in.post(reverse("open-conversation"), PRIVATE)
     assert answer.status_code == 302
     assert answer["Location"] == Conversation.objects.get().get_absolute_url()
@@ -49,7 +49,7 @@ def test_ids_are_taken_as_they_are(signed_in: Client, group_id: str) -> None:
         ({"app": "nobody"}, "Select a valid choice"),
     ],
 )
-def test_what_is_wrong_is_said_and_nothing_is_stored(signed_in: Client, change: dict[str, str], said: str) -> None:
+def test_a_wrong_field_is_named_and_nothing_is_stored(signed_in: Client, change: dict[str, str], said: str) -> None:
     answer = signed_in.post(reverse("open-conversation"), {**PRIVATE, **change})
     assert answer.status_code == 200
     assert said in answer.content.decode()
@@ -62,7 +62,7 @@ def test_the_address_may_fill_the_form(signed_in: Client) -> None:
     assert not Conversation.objects.exists()
 
 
-def test_an_auditor_may_not(client: Client, auditor: Any) -> None:
+def test_an_auditor_cannot_open_a_conversation(client: Client, auditor: Any) -> None:
     client.force_login(auditor)
     assert client.get(reverse("open-conversation")).status_code == 403
     assert client.post(reverse("open-conversation"), PRIVATE).status_code == 403

@@ -68,7 +68,7 @@ def test_messages_that_are_not_im_are_counted_and_kept_apart(
     assert counted() == count
 
 
-def test_of_a_mixed_batch_the_im_messages_are_archived(application: Any) -> None:
+def test_the_im_messages_of_a_mixed_batch_are_archived(application: Any) -> None:
     delivery = accept(application, [im(1), *CUSTOMER_SERVICE, im(2), *PUBSUB])
     assert (delivery.state, delivery.detail) == ("done", "customer_service: 1, pubsub: 2")
     assert Message.objects.count() == 2
@@ -116,8 +116,8 @@ def test_erasure_reads_few_deliveries_at_a_time(application: Any, monkeypatch: p
     monkeypatch.setattr(erasure, "DELIVERIES_AT_ONCE", 2)
     kept = [accept(application, [im(number)]).pk for number in range(5)]
     with CaptureQueriesContext(connection) as queries:
-        found = erasure.deliveries_with(application, "u")
-    assert list(found) == kept
+        matches = erasure.deliveries_with(application, "u")
+    assert list(matches) == kept
     contents = [query["sql"] for query in queries if "LENGTH" in query["sql"].upper() and "<=" in query["sql"]]
     assert contents
     assert all("LIMIT 2" in sql for sql in contents)

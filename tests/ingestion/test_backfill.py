@@ -91,7 +91,7 @@ def test_a_recall_made_elsewhere_is_learned(fill: Any, sandbox: Any, group: Conv
         ({"kind": "half"}, "broken_answer"),
     ],
 )
-def test_what_goeasy_does_wrong_is_told_and_remembered(
+def test_a_faulty_history_answer_is_reported_and_recorded(
     fill: Any, sandbox: Any, group: Conversation, fault: dict[str, Any], problem: str
 ) -> None:
     fill(FIRST)
@@ -105,16 +105,16 @@ def test_what_goeasy_does_wrong_is_told_and_remembered(
     assert group.history_problem == ""
 
 
-def test_a_goeasy_that_is_not_there_is_told(group: Conversation) -> None:
+def test_an_unreachable_goeasy_is_reported(group: Conversation) -> None:
     assert read_latest(group).problem == "connection_refused"
 
 
-def test_without_a_key_nothing_is_asked(group: Conversation, settings: Any) -> None:
+def test_no_request_is_made_without_a_key(group: Conversation, settings: Any) -> None:
     settings.GOEASY_APPKEY = ""
     assert read_latest(group).problem == "not_configured"
 
 
-def test_what_is_looked_up_comes_into_the_archive_in_few_calls(fill: Any, sandbox: Any, group: Conversation) -> None:
+def test_looked_up_messages_are_archived_in_few_calls(fill: Any, sandbox: Any, group: Conversation) -> None:
     fill(*range(FIRST, FIRST + 200))
     look_up(group, [FIRST + 3, FIRST + 150, FIRST + 149, FIRST + 140])
     assert {FIRST + 3, FIRST + 140, FIRST + 149, FIRST + 150} <= set(archived(group))
@@ -148,7 +148,7 @@ def test_a_page_that_goeasy_answers_slowly_shows_what_has_come(
     assert len(sandbox.calls("history")) == 1
 
 
-def test_a_slow_goeasy_holds_so_many_readers_and_the_next_is_told(group: Conversation) -> None:
+def test_a_slow_goeasy_occupies_a_bounded_number_of_readers_and_the_next_is_refused(group: Conversation) -> None:
     group.history_problem = "refused"
     group.save()
     for _place in range(backfill.MOST_READS):
@@ -175,7 +175,7 @@ def test_catching_up_reads_no_further_than_what_is_known(fill: Any, sandbox: Any
     assert len(sandbox.calls("history")) == before + 3
 
 
-def test_of_those_who_catch_up_at_once_one_asks_goeasy(fill: Any, sandbox: Any, group: Conversation) -> None:
+def test_only_the_first_of_two_readers_catches_up(fill: Any, sandbox: Any, group: Conversation) -> None:
     fill(FIRST)
     other = Conversation.objects.get(pk=group.pk)
     catch_up(group, pages=1)
@@ -184,7 +184,7 @@ def test_of_those_who_catch_up_at_once_one_asks_goeasy(fill: Any, sandbox: Any, 
 
 
 @pytest.mark.parametrize("before", [6, 999_999_999_999, 170_000_000_000_000])
-def test_a_time_that_goeasy_knows_nothing_of_is_not_asked_for_and_raises_no_alarm(
+def test_a_timestamp_outside_history_is_not_looked_up_and_raises_no_alarm(
     fill: Any, sandbox: Any, group: Conversation, before: int
 ) -> None:
     assert read_before(group, before) == Reading()

@@ -55,7 +55,7 @@ def test_a_conversation_is_read_to_the_start_of_its_history(fill: Any, sandbox: 
     assert CallSlot.objects.exclude(held_by="").count() == 0
 
 
-def test_it_goes_no_further_back_than_it_is_told(fill: Any, group: Conversation) -> None:
+def test_the_command_reads_no_further_back_than_since(fill: Any, group: Conversation) -> None:
     fill(*range(NOW - HOUR, NOW - HOUR + 100))
     _status, document, _err = run("--group", "group-1", "--since", str(NOW - HOUR + 80))
     assert (document["calls"], document["added"]) == (1, 30)
@@ -69,7 +69,7 @@ def test_a_conversation_that_is_new_here_is_opened(sandbox: Any, connected: Any)
     assert Conversation.objects.get().ids == "x ↔ y"
 
 
-def test_all_are_read_and_those_that_cannot_be_are_named(
+def test_all_conversations_are_read_and_failures_are_named(
     fill: Any, sandbox: Any, group: Conversation, private: Conversation
 ) -> None:
     fill(NOW)
@@ -83,7 +83,7 @@ def test_all_are_read_and_those_that_cannot_be_are_named(
     assert "refused" in err
 
 
-def test_a_goeasy_that_is_away_is_not_asked_for_every_conversation(application: Any) -> None:
+def test_an_unreachable_goeasy_is_not_tried_for_every_conversation(application: Any) -> None:
     from moderation.goeasy.client import Group
 
     for number in range(9):
@@ -97,11 +97,13 @@ def test_unreadable_messages_are_reported_and_history_beyond_them_counts_as_unre
     fill: Any, sandbox: Any, group: Conversation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(*range(NOW - HOUR, NOW - HOUR + 50))
-    told = sandbox.history
+    original = sandbox.history
     unreadable = range(NOW - HOUR, NOW - HOUR + 40)
 
     def history(query: dict[str, str]) -> tuple[int, object]:
-        return 200, [{"ts": each["timestamp"]} if each["timestamp"] in unreadable else each for each in told(query)[1]]
+        return 200, [
+            {"ts": each["timestamp"]} if each["timestamp"] in unreadable else each for each in original(query)[1]
+        ]
 
     monkeypatch.setattr(sandbox, "history", history)
     status, document, err = run("--group", "group-1")
@@ -130,13 +132,13 @@ def test_more_than_a_page_in_one_millisecond_is_said(fill: Any, group: Conversat
     "arguments",
     [[], ["--all", "--group", "g"], ["--user-a", "a"], ["--group", "g" * 300], ["--app", "nobody", "--all"]],
 )
-def test_what_names_no_conversation_is_refused(application: Any, arguments: list[str]) -> None:
+def test_arguments_that_name_no_conversation_are_refused(application: Any, arguments: list[str]) -> None:
     with pytest.raises(CommandError) as refusal:
         call_command("backfill", *arguments)
     assert refusal.value.returncode == 2
 
 
-def test_it_waits_for_a_slot_and_gives_up_when_none_comes(
+def test_the_command_waits_for_a_slot_and_gives_up_when_none_comes(
     fill: Any, sandbox: Any, group: Conversation, settings: Any
 ) -> None:
     settings.GOEASY_CONCURRENCY = 1
@@ -145,7 +147,7 @@ def test_it_waits_for_a_slot_and_gives_up_when_none_comes(
     assert sandbox.calls("history") == []
 
 
-def test_it_keeps_the_pace(fill: Any, sandbox: Any, group: Conversation, settings: Any) -> None:
+def test_the_command_keeps_the_pace(fill: Any, sandbox: Any, group: Conversation, settings: Any) -> None:
     settings.GOEASY_MAX_CALLS_PER_SECOND = 10
     fill(*range(NOW - HOUR, NOW - HOUR + 100))
     run("--group", "group-1")
@@ -161,7 +163,9 @@ def deliver(application: Any, messages: list[dict[str, Any]], *, ago: timedelta 
     feed.take_stock(application)
 
 
-def test_what_the_webhook_left_out_is_found_filled_in_and_counted(fill: Any, sandbox: Any, group: Conversation) -> None:
+def test_messages_that_the_webhook_left_out_are_filled_in_and_counted(
+    fill: Any, sandbox: Any, group: Conversation
+) -> None:
     times = [NOW - HOUR + 1_000 * number for number in range(90)]
     messages = fill(*times)
     # 70 of 90 came; the gap lies further back than a page.

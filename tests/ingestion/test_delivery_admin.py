@@ -24,7 +24,7 @@ def delivery(application: Any) -> WebhookDelivery:
     return WebhookDelivery.objects.get()
 
 
-def test_what_could_not_be_read_is_shown_with_the_reason(
+def test_an_unreadable_delivery_is_shown_with_the_reason(
     client: Client, auditor: Any, delivery: WebhookDelivery, application: Any
 ) -> None:
     deliveries.accept(application, json.dumps(MESSAGE).encode())

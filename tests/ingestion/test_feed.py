@@ -65,7 +65,7 @@ def test_deliveries_are_counted_once_in_their_hour(application: Any) -> None:
     assert (state.first_at, state.last_at) == (hour - MINUTE, hour + 59 * MINUTE)
 
 
-def test_what_is_not_a_minute_old_is_counted_later(application: Any) -> None:
+def test_deliveries_of_the_last_minute_are_counted_later(application: Any) -> None:
     delivered(application, NOW - 10 * MINUTE, NOW)
     feed.take_stock(application)
     assert sum(counts(application).values()) == 1
@@ -116,7 +116,7 @@ def test_a_webhook_that_never_delivered_is_no_alarm(application: Any) -> None:
     assert feed.take_stock(application).alarm == ""
 
 
-def test_what_history_had_and_the_webhook_did_not_bring_is_an_alarm_for_an_hour(application: Any) -> None:
+def test_a_message_that_only_history_had_raises_an_alarm_for_an_hour(application: Any) -> None:
     delivered(application, NOW - 2 * feed.HOUR, NOW)
     feed.take_stock(application)
     before, meanwhile, just_now = (in_ms(NOW - age) for age in (3 * feed.HOUR, feed.HOUR, timedelta(seconds=5)))
@@ -144,7 +144,7 @@ def alarmed(application: Any) -> Any:
     return application
 
 
-def test_admins_with_an_address_are_told_once_in_their_language(alarmed: Any, make_user: Any) -> None:
+def test_admins_with_an_address_get_one_email_in_their_language(alarmed: Any, make_user: Any) -> None:
     make_user("ada", "admin", email="ada@example.com")
     make_user("zhao", "admin", email="zhao@example.com", language="zh-hans")
     make_user("none", "admin")

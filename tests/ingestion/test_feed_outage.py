@@ -44,14 +44,14 @@ def text(number: int, at: datetime) -> dict[str, Any]:
     }
 
 
-def send(sandbox: Any, told: dict[str, Any]) -> None:
+def send(sandbox: Any, message: dict[str, Any]) -> None:
     """A user sends it: GoEasy has it."""
-    sandbox.add_messages({"kind": "group", "group_id": told["groupId"]}, [told])
+    sandbox.add_messages({"kind": "group", "group_id": message["groupId"]}, [message])
 
 
-def deliver(client: Client, told: dict[str, Any]) -> None:
+def deliver(client: Client, message: dict[str, Any]) -> None:
     """GoEasy's webhook brings it."""
-    content = json.dumps([told], ensure_ascii=False)
+    content = json.dumps([message], ensure_ascii=False)
     body = urllib.parse.urlencode({"content": content})
     headers = {"x-goeasy-signature": sign(SECRET, content)}
     form = "application/x-www-form-urlencoded"
@@ -61,11 +61,11 @@ def deliver(client: Client, told: dict[str, Any]) -> None:
 
 def lacking(sandbox: Any, group: str) -> int:
     """How many of GoEasy's messages of a group the archive has not."""
-    there = {told["messageId"] for told in sandbox.messages({"kind": "group", "group_id": group})}
+    there = {message["messageId"] for message in sandbox.messages({"kind": "group", "group_id": group})}
     return len(there - set(Message.objects.filter(conversation__group_id=group).values_list("message_id", flat=True)))
 
 
-def test_an_hour_without_the_webhook_is_told_within_five_minutes_and_made_good(
+def test_an_hour_without_the_webhook_raises_an_alarm_within_five_minutes_and_is_filled_in(
     connected: Any, sandbox: Any, client: Client, settings: Any, administrator: Any, make_user: Any, time_machine: Any
 ) -> None:
     settings.GOEASY_SECRET_KEYS = [SECRET]
@@ -80,13 +80,13 @@ def test_an_hour_without_the_webhook_is_told_within_five_minutes_and_made_good(
     for number in range(30):
         now += BETWEEN
         time_machine.move_to(now, tick=False)
-        send(sandbox, told := text(number, now))
-        deliver(client, told)
+        send(sandbox, message := text(number, now))
+        deliver(client, message)
     alarms.watch()
     assert feed.state_of_all() == "ok"
 
     # The webhook is off. People go on writing, in a new group, too.
-    stopped, number, told_after = now, 30, None
+    stopped, number, alarm_after = now, 30, None
     while now < stopped + OUTAGE:
         now += LOOK
         time_machine.move_to(now, tick=False)
@@ -94,11 +94,11 @@ def test_an_hour_without_the_webhook_is_told_within_five_minutes_and_made_good(
             number += 1
             send(sandbox, text(number, now))
         alarms.watch()
-        if told_after is None and mail.outbox:
-            told_after = now - stopped
+        if alarm_after is None and mail.outbox:
+            alarm_after = now - stopped
     send(sandbox, {**text(1_000, now), "groupId": "g-new"})
-    assert told_after is not None
-    assert told_after <= timedelta(minutes=5)
+    assert alarm_after is not None
+    assert alarm_after <= timedelta(minutes=5)
     assert [message.to for message in mail.outbox] == [["al@example.com"]], "once"
     Heartbeat.objects.create(worker="w", at=now)
     answer = client.get("/readyz")
@@ -111,8 +111,8 @@ def test_an_hour_without_the_webhook_is_told_within_five_minutes_and_made_good(
     # Switched on again. The next message comes by itself, and history has those that did not.
     now += LOOK
     time_machine.move_to(now, tick=False)
-    send(sandbox, told := text(number + 1, now))
-    deliver(client, told)
+    send(sandbox, message := text(number + 1, now))
+    deliver(client, message)
     time_machine.move_to(now := now + 3 * feed.ON_ITS_WAY, tick=False)
     assert comparison.compare_due() == len(GROUPS)
     assert [lacking(sandbox, group) for group in GROUPS] == [0, 0, 0]

@@ -46,10 +46,10 @@ def goeasy(sandbox: Any, connected: Any, monkeypatch: pytest.MonkeyPatch) -> Cal
             GROUP,
             [{"timestamp": time, "senderId": "u", "type": "text", "payload": {"text": str(time)}} for time in times],
         )
-        told = sandbox.history
+        original = sandbox.history
 
         def changed(query: dict[str, str]) -> tuple[int, object]:
-            code, content = told(query)
+            code, content = original(query)
             return code, change(content)
 
         monkeypatch.setattr(sandbox, "history", changed)
@@ -96,10 +96,10 @@ def test_a_group_and_a_message_may_have_whole_numbers_for_ids(application: Any) 
 
 
 def test_webhook_and_history_read_the_same_message_as_one(application: Any) -> None:
-    told = {"type": "text", "messageId": "m", "senderId": 10086, "groupId": 7654321, "payload": {"text": "x"}}
-    accept(application, json.dumps({**told, "timestamp": "1795718732695"}).encode())
+    message = {"type": "text", "messageId": "m", "senderId": 10086, "groupId": 7654321, "payload": {"text": "x"}}
+    accept(application, json.dumps({**message, "timestamp": "1795718732695"}).encode())
     conversation = Conversation.objects.get()
-    assert ingest(conversation, [json.dumps({**told, "timestamp": 1795718732695})]).added == 0
+    assert ingest(conversation, [json.dumps({**message, "timestamp": 1795718732695})]).added == 0
     assert Message.objects.count() == 1
 
 
@@ -113,13 +113,13 @@ def test_a_recall_is_learned_in_whatever_form_it_is_marked(group: Conversation, 
 
 
 def test_names_are_learned_from_json_text(application: Any) -> None:
-    told = {
+    message = {
         "timestamp": FIRST,
         "senderId": "u-a",
         "senderData": '{"name": "小雨", "avatar": "/a.png"}',
         "to": json.dumps({"type": "group", "id": "g", "data": '{"name": "读书会"}'}),
     }
-    accept(application, json.dumps(told).encode())
+    accept(application, json.dumps(message).encode())
     assert (Sender.objects.get().name, Sender.objects.get().avatar) == ("小雨", "/a.png")
     assert (Conversation.objects.get().group_id, Conversation.objects.get().name) == ("g", "读书会")
 

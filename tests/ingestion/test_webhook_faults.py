@@ -132,9 +132,9 @@ def test_through_twenty_kills_and_twenty_restarts_nothing_is_lost_refused_or_bel
     )
     assert given_up == [], "refused three times in a row"
     check_archive(sender, sent)
-    kept, told = WebhookDelivery.objects.count(), Message.objects.count()
+    kept, archived = WebhookDelivery.objects.count(), Message.objects.count()
     unread = WebhookDelivery.objects.filter(state="unread").count()
-    print(f"  {kept:,} kept ({unread:,} unread), {told:,} messages: all that was acknowledged, each once")
+    print(f"  {kept:,} kept ({unread:,} unread), {archived:,} messages: all that was acknowledged, each once")
 
     counted = sum(FeedCount.objects.filter(what__in=["unsigned", "wrong_signature"]).values_list("number", flat=True))
     chance = random.Random(5)
@@ -144,7 +144,7 @@ def test_through_twenty_kills_and_twenty_restarts_nothing_is_lost_refused_or_bel
             pass
     print(f"  forged: {forged.statuses} in {time.monotonic() - started:.0f} s, {len(forged.acknowledged)} accepted")
     assert (forged.acknowledged, forged.statuses) == ([], {401: 100_000})
-    assert (WebhookDelivery.objects.count(), Message.objects.count()) == (kept, told)
+    assert (WebhookDelivery.objects.count(), Message.objects.count()) == (kept, archived)
     assert not Message.objects.filter(timestamp__gte=AT + FORGED).exists()
     refused = sum(FeedCount.objects.filter(what__in=["unsigned", "wrong_signature"]).values_list("number", flat=True))
     assert refused - counted == 100_000, "nothing kept of them but a count"
@@ -166,7 +166,7 @@ def test_many_at_once_tell_of_the_same_people_and_conversations_without_waiting_
     ) - {0}
 
 
-def test_a_body_whose_length_is_not_told_is_read(gunicorn: Gunicorn) -> None:
+def test_a_body_without_a_content_length_is_read(gunicorn: Gunicorn) -> None:
     content = json.dumps(message(1)).encode()
     web = http.client.HTTPConnection("127.0.0.1", gunicorn.port, timeout=5)
     body = urllib.parse.urlencode({"content": content}).encode()

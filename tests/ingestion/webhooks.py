@@ -148,8 +148,8 @@ def make_deliveries(chance: random.Random, number: int) -> list[Delivery]:
     """
     genuine: list[Delivery] = []
     malformed, repeated, last = number // 100, number * 3 // 10, 0
-    nonsense = (b"[%d", b'{"a": %d}', b"\xff%d", b'"%d', b'[{"timestamp": 17000%d}]')
-    genuine += [signed(nonsense[place % 5] % place) for place in range(malformed)]
+    malformed_forms = (b"[%d", b'{"a": %d}', b"\xff%d", b'"%d', b'[{"timestamp": 17000%d}]')
+    genuine += [signed(malformed_forms[place % 5] % place) for place in range(malformed)]
     while len(genuine) < number - repeated - 1:
         size = chance.choice([1] * 12 + [2, 2, 5, 20])
         new = list(range(last + 1, last + 1 + size))
@@ -157,8 +157,8 @@ def make_deliveries(chance: random.Random, number: int) -> list[Delivery]:
         # What was delivered already comes along again, in another order.
         some = new + [chance.randint(1, last) for _again in range(chance.choice([0, 0, 0, 2]))]
         chance.shuffle(some)
-        told = [message(number) for number in some]
-        value = told if len(told) > 1 or chance.random() < 0.5 else told[0]
+        messages = [message(number) for number in some]
+        value = messages if len(messages) > 1 or chance.random() < 0.5 else messages[0]
         genuine.append(signed(json.dumps(value, ensure_ascii=False).encode(), tuple(some)))
         genuine += [signed(json.dumps([mark(each)]).encode(), (each,)) for each in filter(is_recalled, new)]
     # One that is too large to be read at once.

@@ -58,9 +58,9 @@ print(json.dumps([
 """
 RETRY = """
 from moderation.accounts.models import User
-from recall import services
+from recall import decisions
 from recall.models import Recall
-print(services.retry_recall(Recall.objects.order_by("created_at")[0], User.objects.get()))
+print(decisions.retry_recall(Recall.objects.order_by("created_at")[0], User.objects.get()))
 """
 # Waits until the expression is true. One process polls, because starting one takes a second.
 WAIT = """

@@ -53,26 +53,26 @@ def lease_ran_out() -> None:
 
 def disagreements() -> list[str]:
     """Where a call, its attempts, its batch and its recall do not say the same."""
-    found = []
+    differences = []
     for call in Call.objects.filter(effect="recall").select_related("recall_batch__recall"):
         batch = call.recall_batch
         recall = batch.recall
         outcomes = list(call.attempts.order_by("number").values_list("outcome", flat=True))
         says = f"{call.state}; batch {batch.state}; recall {recall.state} {recall.stop_reason}; attempts {outcomes}"
         if STATE_OF_BATCH[call.state] != batch.state:
-            found.append(f"batch: {says}")
+            differences.append(f"batch: {says}")
         if (Attempt.Outcome.OPEN in outcomes) != (call.state == Call.State.SENDING):
-            found.append(f"open attempt: {says}")
+            differences.append(f"open attempt: {says}")
         if call.state in {Call.State.ACCEPTED, Call.State.REFUSED} and outcomes[-1:] != [call.state]:
-            found.append(f"last attempt: {says}")
+            differences.append(f"last attempt: {says}")
         if call.state == Call.State.UNKNOWN and outcomes[-1:] not in (["unknown"], []) and not recall.stop_reason:
-            found.append(f"last attempt: {says}")
+            differences.append(f"last attempt: {says}")
         if len(outcomes) != call.attempt_count:
-            found.append(f"{call.attempt_count} attempts counted: {says}")
+            differences.append(f"{call.attempt_count} attempts counted: {says}")
         if call.state == Call.State.HELD and recall.state != Recall.State.STOPPED:
-            found.append(f"held though nobody stopped it: {says}")
+            differences.append(f"held though nobody stopped it: {says}")
         if call.state == Call.State.WAITING and recall.state not in {Recall.State.WAITING, Recall.State.SENDING}:
-            found.append(f"would be sent though the recall is over: {says}")
+            differences.append(f"would be sent though the recall is over: {says}")
         if call.state in UNFINISHED and recall.state in {Recall.State.FINISHED, Recall.State.CANCELLED}:
-            found.append(f"left behind: {says}")
-    return found
+            differences.append(f"left behind: {says}")
+    return differences

@@ -12,7 +12,7 @@ from moderation.outbox import admission, retries
 from moderation.outbox.models import Call
 from moderation.outbox.recovery import lose_unfinished, recover_orphans
 from moderation.outbox.sender import send_due
-from recall import services, verify
+from recall import decisions, verify
 from recall.effect import STATE_OF_BATCH
 from recall.models import Recall, RecallBatch
 from tests.outbox.calls import disagreements, lease_ran_out
@@ -54,11 +54,11 @@ def test_by_every_answer_and_what_people_do_then_call_and_batch_agree(
     verify.check_due()
     assert disagreements() == []
     admission.note_answer(admission.circuit_of(recall.application))
-    if services.can_retry(recall):
-        services.retry_recall(recall, moderator)
+    if decisions.can_retry(recall):
+        decisions.retry_recall(recall, moderator)
         assert states(recall) == {("waiting", "pending")}
     elif of_batch == "unknown":
-        services.settle_unknown(recall, moderator, send_again=True, note="again")
+        decisions.settle_unknown(recall, moderator, send_again=True, note="again")
         assert states(recall) == {("waiting", "pending")}
     assert disagreements() == []
     send_due(recall.application)
@@ -74,12 +74,12 @@ def test_stopped_released_called_off_lost_and_restored_they_agree(
     assert states(recall) == {("held", "pending")}
     settings.GOEASY_APPKEY = key
     recall.refresh_from_db()
-    services.retry_recall(recall, moderator)
+    decisions.retry_recall(recall, moderator)
     assert states(recall) == {("waiting", "pending")}
-    services.cancel_recall(recall, moderator)
-    services.cancel_recall(other, moderator)
+    decisions.cancel_recall(recall, moderator)
+    decisions.cancel_recall(other, moderator)
     assert states(recall) == states(other) == {("cancelled", "cancelled")}
-    services.retry_recall(Recall.objects.get(pk=third.pk), moderator)
+    decisions.retry_recall(Recall.objects.get(pk=third.pk), moderator)
     first = Call.objects.filter(recall_batch__recall=third).order_by("position")[0]
     first.attempts.create(number=1, started_at=timezone.now())
     now = timezone.now()
@@ -111,7 +111,7 @@ def test_a_difference_would_be_noticed(make_recall: Callable[..., Recall], chang
     recall = make_recall([FIRST], "accepted", state="finished")
     assert disagreements() == []
     change()
-    found = disagreements()
+    differences = disagreements()
     recall.batches.update(state="accepted")
     Call.objects.update(state="accepted", attempt_count=1)
-    assert found
+    assert differences

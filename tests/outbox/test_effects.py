@@ -136,8 +136,8 @@ def test_the_committed_intent_holds_the_very_body_that_arrives(
         try:
             # The server's own connection: it sees only what is committed.
             is_open = Attempt.objects.filter(call=calls[sent["number"]], outcome="open").exists()
-            told = [each.request for each in AuditEntry.objects.filter(action=Action.SENDING)]
-            seen.append((is_open, {**sent, "appkey": "BC-•••"} in told))
+            requests = [each.request for each in AuditEntry.objects.filter(action=Action.SENDING)]
+            seen.append((is_open, {**sent, "appkey": "BC-•••"} in requests))
         finally:
             connection.close()
         return http(OK)
@@ -171,8 +171,8 @@ def test_an_unknown_outcome_is_sent_again_by_itself_where_the_effect_allows_it(
     assert (call.state, call.attempt_count, outcomes(call)) == ("accepted", 3, ["unknown", "unknown", "accepted"])
     assert len({body_of(request) for request in server.requests}) == 1
     assert ping.written == [(0, "waiting"), (0, "waiting"), (0, "accepted")]
-    told = AuditEntry.objects.filter(action=Action.ANSWERED).order_by("pk")
-    assert [each.detail["again"] for each in told] == [True, True, False]
+    entries = AuditEntry.objects.filter(action=Action.ANSWERED).order_by("pk")
+    assert [each.detail["again"] for each in entries] == [True, True, False]
 
 
 def test_a_recall_of_unknown_outcome_waits_for_a_person_while_the_other_effect_goes_on(
@@ -199,7 +199,7 @@ def test_sending_again_ends_and_the_outcome_stays_unknown(
     assert (call.state, outcomes(call), len(server.requests)) == ("unknown", ["unknown"] * 3, 3)
 
 
-def test_what_a_dead_worker_left_open_is_sent_again_and_a_late_answer_keeps_it_from_that(
+def test_a_call_of_a_dead_worker_is_sent_again_unless_a_late_answer_arrives(
     make_calls: Callable[..., list[Call]], server: Server, application: Any, ping: Ping
 ) -> None:
     make_calls(2)
@@ -301,7 +301,7 @@ def test_a_refused_key_holds_every_effects_calls_and_released_they_leave(
     assert Call.objects.filter(effect="ping", state="waiting").count() == 1, "its time has not come"
 
 
-def test_a_call_waits_for_its_time_and_is_found_when_its_task_was_lost(
+def test_a_call_waits_for_its_time_and_is_sent_although_its_task_was_lost(
     make_calls: Callable[..., list[Call]], server: Server, application: Any
 ) -> None:
     (call,) = make_calls(1, not_before=timezone.now() + timedelta(minutes=1))

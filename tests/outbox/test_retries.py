@@ -30,12 +30,12 @@ def refused(status: int, code: int | None = None, retry_after: float | None = No
         InvalidCall("no", field="messages"),
     ],
 )
-def test_what_may_have_had_an_effect_and_what_is_final_are_never_sent_again(error: GoEasyError) -> None:
+def test_calls_that_may_have_had_an_effect_or_are_final_are_never_retried(error: GoEasyError) -> None:
     assert {wait_before_retry(error, tries) for tries in range(1, MAX_ATTEMPTS + 1)} == {None}
 
 
 @pytest.mark.parametrize("error", [NotSent("no route"), refused(429), refused(503), refused(200, 429)])
-def test_what_surely_had_none_is_sent_again_a_bounded_number_of_times(error: GoEasyError) -> None:
+def test_calls_without_an_effect_are_retried_a_bounded_number_of_times(error: GoEasyError) -> None:
     for tries in range(1, MAX_ATTEMPTS):
         wait = wait_before_retry(error, tries)
         assert wait is not None
@@ -51,7 +51,7 @@ def test_the_waits_are_spread_over_the_whole_span() -> None:
 
 
 @pytest.mark.parametrize(("named", "wait"), [(0.0, 0.0), (3.5, 3.5), (-4.0, 0.0), (86_400.0, MAX_WAIT)])
-def test_what_goeasy_names_is_kept_to_and_capped(named: float, wait: float) -> None:
+def test_retry_after_is_respected_and_capped(named: float, wait: float) -> None:
     assert wait_before_retry(refused(503, retry_after=named), 1) == wait
 
 
@@ -59,6 +59,6 @@ def test_no_wait_outlasts_a_lease() -> None:
     assert MAX_WAIT < admission.LEASE
 
 
-def test_what_was_claimed_and_not_tried_goes_at_once_and_does_not_count() -> None:
+def test_a_withdrawn_call_is_retried_at_once_and_does_not_count() -> None:
     assert wait_before_retry(Withdrawn("told to end"), MAX_ATTEMPTS + 5) == 0.0
     assert Withdrawn.kind == "withdrawn"

@@ -4,35 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 import uuid
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, OperationalError, connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from moderation.archive.models import Conversation
 from moderation.audit.models import AuditEntry
 from moderation.goeasy.destinations import AllowedHosts
-from moderation.outbox import admission, recovery, results, retries, sender
-from moderation.outbox.claims import Claimer
-from moderation.outbox.models import Attempt, Call, CallSlot, Circuit
+from moderation.outbox import admission, retries
+from moderation.outbox.models import Attempt, Call, Circuit
 from moderation.outbox.sender import send_due
-from moderation.outbox.threads import stopping
-from recall import services
+from recall import decisions, services
 from recall.models import Evidence, Recall, RecallBatch, RecallItem
-from tests.outbox.calls import call_fields, lease_ran_out
+from tests.outbox.calls import call_fields
+from tests.outbox.sent import FIRST, states
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-FIRST = 1_700_000_000_000
-
-
-def states(recall: Recall) -> list[str]:
-    return list(recall.batches.order_by("index").values_list("state", flat=True))
 
 
 def actions(recall: Recall) -> list[str]:
@@ -132,16 +123,16 @@ def test_the_log_commits_to_the_evidence_without_telling_what_it_is(
     Evidence.objects.filter(item__timestamp=FIRST + 1).update(salt="", commitment="")
     send_due(recall.application)
     first, second = Evidence.objects.order_by("item__timestamp")
-    told = AuditEntry.objects.get(action="recall.sending").detail["evidence"]
+    evidence = AuditEntry.objects.get(action="recall.sending").detail["evidence"]
     assert first.commitment == hashlib.sha256((first.salt + texts[0]).encode()).hexdigest()
-    assert told == [
+    assert evidence == [
         {"timestamp": FIRST, "message_id": first.message_id, "commitment": first.commitment},
         {"timestamp": FIRST + 1, "message_id": second.message_id, "sha256": second.sha256},
     ]
     assert len(first.salt) == 64
 
 
-def test_what_the_archive_lacks_is_looked_up_in_history_for_evidence(
+def test_messages_missing_from_the_archive_are_looked_up_in_history_for_evidence(
     request_recall: Callable[..., Recall], sandbox: Any
 ) -> None:
     conversation = {"kind": "private", "user_a": "user-a", "user_b": "user-b"}
@@ -192,7 +183,7 @@ def test_a_refused_key_stops_the_recall_at_that_call_and_the_rest_can_be_retried
     assert states(recall) == ["refused", *["pending"] * 4]
     assert len(sandbox.calls("recall")) == 1
     sandbox.clear_faults()
-    services.retry_recall(recall, moderator)
+    decisions.retry_recall(recall, moderator)
     send_due(recall.application)
     recall.refresh_from_db()
     assert (recall.state, states(recall)) == ("finished", ["accepted"] * 5)
@@ -223,7 +214,7 @@ def test_a_lost_answer_is_unknown_and_is_never_sent_again(
     assert actions(recall)[-1] == "recall.unanswered"
     assert len(sandbox.calls("recall")) == 1
     with pytest.raises(services.NotPossible):
-        services.retry_recall(recall, moderator)
+        decisions.retry_recall(recall, moderator)
 
 
 def test_a_read_time_out_is_unknown(request_recall: Callable[..., Recall], sandbox: Any, settings: Any) -> None:
@@ -245,7 +236,7 @@ def test_a_refusal_is_refused_with_its_code(request_recall: Callable[..., Recall
     assert (attempt.response_code, attempt.response_content) == (418, "no tea")
 
 
-def test_what_goeasy_puts_off_is_sent_again_after_retry_after(
+def test_a_call_that_goeasy_puts_off_is_sent_again_after_retry_after(
     request_recall: Callable[..., Recall], sandbox: Any
 ) -> None:
     sandbox.set_faults([{"on": "recall", "kind": "status", "status": 429, "retry_after": 0, "times": 2}])
@@ -256,7 +247,7 @@ def test_what_goeasy_puts_off_is_sent_again_after_retry_after(
     assert list(attempts.values_list("outcome", flat=True)) == ["refused", "refused", "accepted"]
 
 
-def test_what_never_left_stays_unsent_and_stops_the_recall(
+def test_a_call_that_never_left_stays_unsent_and_stops_the_recall(
     request_recall: Callable[..., Recall], settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retries, "FIRST_WAIT", 0.001)
@@ -288,7 +279,7 @@ def test_a_host_that_is_not_allowed_stops_the_recall_at_once_and_the_rest_can_be
     assert "The key was not sent" in page
     assert "GOEASY_ALLOWED_HOSTS" in page
     settings.GOEASY_ALLOWED_HOSTS = allowed
-    services.retry_recall(recall, moderator)
+    decisions.retry_recall(recall, moderator)
     send_due(recall.application)
     assert states(recall) == ["accepted", "accepted"]
 
@@ -317,7 +308,7 @@ def test_before_its_time_nothing_leaves_and_it_can_be_called_off(
     send_due(recall.application)
     recall.refresh_from_db()
     assert recall.state == "waiting"
-    assert services.cancel_recall(recall, moderator) == 3
+    assert decisions.cancel_recall(recall, moderator) == 3
     recall.refresh_from_db()
     assert (recall.state, states(recall)) == ("cancelled", ["cancelled"])
     send_due(recall.application)
@@ -325,48 +316,14 @@ def test_before_its_time_nothing_leaves_and_it_can_be_called_off(
     assert actions(recall) == ["recall.requested", "recall.cancelled"]
 
 
-def test_what_was_sent_cannot_be_called_off(request_recall: Callable[..., Recall], moderator: Any) -> None:
+def test_a_sent_call_cannot_be_called_off(request_recall: Callable[..., Recall], moderator: Any) -> None:
     recall = request_recall(1)
     send_due(recall.application)
     with pytest.raises(services.NotPossible):
-        services.cancel_recall(recall, moderator)
+        decisions.cancel_recall(recall, moderator)
 
 
-def test_an_attempt_that_a_dead_worker_left_open_is_called_unknown(
-    request_recall: Callable[..., Recall], sandbox: Any
-) -> None:
-    recall = request_recall(1)
-    Recall.objects.update(state="sending")
-    recall.refresh_from_db()
-    assert len(Claimer(recall.application, "w").claim(1, is_idle=True)) == 1
-    assert recovery.recover_orphans() == 0, "its lease still runs"
-    lease_ran_out()
-    assert recovery.recover_orphans() == 1
-    recall.refresh_from_db()
-    assert (recall.state, states(recall)) == ("finished", ["unknown"])
-    assert sandbox.calls("recall") == []
-    assert AuditEntry.objects.filter(actor="(worker)", action="recall.unanswered").count() == 1
-
-
-def test_an_answer_after_the_lease_takes_the_place_of_unknown(
-    request_recall: Callable[..., Recall], connected: Any
-) -> None:
-    recall = request_recall(1)
-    Recall.objects.update(state="sending")
-    recall.refresh_from_db()
-    (claim,) = Claimer(recall.application, "w").claim(1, is_idle=True)
-    lease_ran_out()
-    recovery.recover_orphans()
-    assert states(recall) == ["unknown"]
-    with connected.client() as client:
-        answer = client.perform(claim.call.prepared)
-    results.record_results(admission.circuit_of(connected), [(claim, answer)])
-    assert states(recall) == ["accepted"]
-    assert Attempt.objects.get().response_code == 200
-    assert AuditEntry.objects.latest("pk").detail["late"] is True
-
-
-def test_what_was_called_off_is_not_sent_again_when_goeasy_puts_a_call_off(
+def test_a_cancelled_call_is_not_sent_again_when_goeasy_puts_it_off(
     request_recall: Callable[..., Recall], sandbox: Any, moderator: Any, settings: Any
 ) -> None:
     settings.GOEASY_CONCURRENCY = 1
@@ -376,7 +333,7 @@ def test_what_was_called_off_is_not_sent_again_when_goeasy_puts_a_call_off(
     def call_off(call: dict[str, Any]) -> None:
         if call["endpoint"] == "recall":
             try:
-                services.cancel_recall(recall, moderator)
+                decisions.cancel_recall(recall, moderator)
             finally:
                 connection.close()
 
@@ -397,30 +354,12 @@ def test_who_sends_again_is_recorded_and_has_every_attempt_anew(
     send_due(recall.application)
     settings.GOEASY_REST_HOST = address
     sandbox.set_faults([{"on": "recall", "kind": "status", "status": 429, "retry_after": 0, "times": 3}])
-    services.retry_recall(recall, make_user("lea", "lead"))
+    decisions.retry_recall(recall, make_user("lea", "lead"))
     send_due(recall.application)
     assert states(recall) == ["accepted"]
-    told = AuditEntry.objects.filter(recall=recall.pk).order_by("pk").values_list("action", "actor")
-    assert told[0] == ("recall.requested", "mo")
-    assert told[len(told) - 1] == ("recall.answered", "lea")
-
-
-def test_a_worker_that_is_told_to_end_claims_nothing_more(
-    request_recall: Callable[..., Recall], sandbox: Any, settings: Any
-) -> None:
-    settings.GOEASY_CONCURRENCY = 2
-    recall = request_recall(400)
-    sandbox.on_call = lambda call: stopping.set()
-    try:
-        send_due(recall.application)
-    finally:
-        stopping.clear()
-    recall.refresh_from_db()
-    assert recall.state == "sending"
-    assert set(states(recall)) == {"accepted", "pending"}
-    sandbox.on_call = None
-    send_due(recall.application)
-    assert set(states(recall)) == {"accepted"}
+    entries = AuditEntry.objects.filter(recall=recall.pk).order_by("pk").values_list("action", "actor")
+    assert entries[0] == ("recall.requested", "mo")
+    assert entries[len(entries) - 1] == ("recall.answered", "lea")
 
 
 @pytest.mark.parametrize("body", ["", "{}", '{"appkey":"•••","messages":[1', '{"appkey":"BC-0","messages":[]}'])
@@ -437,58 +376,6 @@ def test_a_call_that_cannot_be_sent_as_it_is_stops_the_recall_and_leaves_others_
     assert AuditEntry.objects.get(action="recall.stopped").actor == "(worker)"
     assert states(other) == ["accepted"]
     assert [call["body"]["messages"] for call in sandbox.calls("recall")] == [[FIRST + 7]]
-
-
-def test_an_outcome_is_recorded_once_the_database_is_back(
-    request_recall: Callable[..., Recall], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recall = request_recall(1)
-    record_outcome, failures = results.record_outcome, [OperationalError("gone"), OperationalError("still gone")]
-
-    def unreliable(*args: Any, **kwargs: Any) -> None:
-        if failures:
-            raise failures.pop()
-        record_outcome(*args, **kwargs)
-
-    monkeypatch.setattr(results, "record_outcome", unreliable)
-    send_due(recall.application)
-    assert states(recall) == ["accepted"]
-
-
-def test_a_recall_that_nobody_sends_is_found(request_recall: Callable[..., Recall]) -> None:
-    recall = request_recall(1)
-    assert recovery.overdue_applications() == []
-    Call.objects.update(not_before=timezone.now() - timedelta(seconds=30))
-    assert recovery.overdue_applications() == [recall.application]
-
-
-def test_two_senders_of_one_recall_share_it(request_recall: Callable[..., Recall], sandbox: Any) -> None:
-    import threading
-
-    recall = request_recall(200)
-    sandbox.set_faults([{"on": "recall", "kind": "latency", "ms": 20}])
-    threads = [threading.Thread(target=send_due, args=(recall.application,)) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    sent = [timestamp for call in sandbox.calls("recall") for timestamp in call["body"]["messages"]]
-    assert sorted(sent) == [FIRST + number for number in range(200)]
-    assert set(states(recall)) == {"accepted"}
-
-
-def test_never_more_calls_at_once_than_set(request_recall: Callable[..., Recall], sandbox: Any, settings: Any) -> None:
-    settings.GOEASY_CONCURRENCY = 3
-    sandbox.set_faults([{"on": "recall", "kind": "latency", "ms": 100}])
-    send_due(request_recall(300).application)
-    assert 1 < max(call["in_flight"] for call in sandbox.calls("recall")) <= 3
-
-
-def test_no_more_calls_a_second_than_set(request_recall: Callable[..., Recall], sandbox: Any, settings: Any) -> None:
-    settings.GOEASY_MAX_CALLS_PER_SECOND = 20.0
-    send_due(request_recall(100).application)
-    times = [call["at_ms"] for call in sandbox.calls("recall")]
-    assert times[-1] - times[0] >= 4 * 50 - 20
 
 
 def test_the_database_refuses_a_batch_that_is_no_batch(request_recall: Callable[..., Recall]) -> None:
@@ -511,48 +398,3 @@ def test_the_database_refuses_a_batch_that_is_no_batch(request_recall: Callable[
     ):
         with pytest.raises(IntegrityError), transaction.atomic():
             wrong()
-
-
-def test_a_worker_that_stood_still_while_others_took_over_sends_nothing_more(
-    request_recall: Callable[..., Recall], sandbox: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings.GOEASY_CONCURRENCY = 1
-    monkeypatch.setattr(sender, "RENEW_EVERY", 0.05)
-    recall = request_recall(100)
-
-    def take_over(call: dict[str, Any]) -> None:
-        if len(sandbox.calls("recall")) != 2:
-            return
-        # The second call is under way and a third is ready: to others this worker seems dead.
-        lease_ran_out()
-        assert recovery.recover_orphans() == 2
-        CallSlot.objects.update(held_by="somebody else")
-        connection.close()
-        time.sleep(0.5)
-
-    sandbox.on_call = take_over
-    send_due(recall.application)
-    assert len(sandbox.calls("recall")) == 2
-    # The answer that came late is learnt; what never left stays unknown until history tells.
-    assert states(recall) == ["accepted", "accepted", "unknown", "pending", "pending"]
-
-
-def test_a_worker_takes_the_slots_that_others_give_back(
-    request_recall: Callable[..., Recall], sandbox: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings.GOEASY_CONCURRENCY = 4
-    monkeypatch.setattr(sender, "RENEW_EVERY", 0.05)
-    sandbox.set_faults([{"on": "recall", "kind": "latency", "ms": 60}])
-    recall = request_recall(400)
-    assert admission.take_slots(recall.application, "somebody else", limit=3) == 3
-
-    def give_back(call: dict[str, Any]) -> None:
-        if len(sandbox.calls("recall")) == 3:
-            admission.release_slots("somebody else")
-            connection.close()
-
-    sandbox.on_call = give_back
-    send_due(recall.application)
-    in_flight = [call["in_flight"] for call in sandbox.calls("recall")]
-    assert (max(in_flight[:3]), max(in_flight)) == (1, 4)
-    assert not CallSlot.objects.exclude(held_by="").exists()

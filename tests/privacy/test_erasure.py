@@ -22,7 +22,6 @@ from moderation.archive.ingest import ingest
 from moderation.archive.models import Conversation, Message
 from moderation.audit import verifier
 from moderation.audit.ledger import verification
-from moderation.audit.ledger.chain import Sealer
 from moderation.audit.models import AuditEntry, AuditPrivate
 from moderation.ingestion import deliveries
 from moderation.ingestion.models import WebhookDelivery
@@ -33,76 +32,13 @@ from moderation.search.models import SearchProgress
 from recall import services
 from recall.models import Evidence, Recall
 from recall.services import NotPossible
-from tests.recall.reviewing import press
+from tests.privacy.erased import AT, CANARY, OTHERS, content, erase, everything, is_anywhere, message_data
 
 pytestmark = pytest.mark.django_db
-
-AT = 1_700_000_000_000
-CANARY, OTHERS = "小明的秘密 c4n4ry-7d21", "somebody-else-5e77"
-
-
-def told(number: int = 0, text: str = CANARY, **fields: Any) -> dict[str, Any]:
-    return {
-        "type": "text",
-        "messageId": f"m-{number}",
-        "timestamp": AT + number,
-        "senderId": "user-a",
-        "receiverId": "user-b",
-        "payload": {"text": f"{text} {number}"},
-        **fields,
-    }
 
 
 def raw(*messages: dict[str, Any]) -> list[str]:
     return [json.dumps(message, ensure_ascii=False) for message in messages]
-
-
-def content(*messages: dict[str, Any]) -> bytes:
-    return json.dumps(messages, ensure_ascii=False).encode()
-
-
-def everything() -> str:
-    """Every row of every table, as text."""
-    found = []
-    with connection.cursor() as cursor:
-        # What SQLite's index keeps lies in tables of its own.
-        for table in set(connection.introspection.table_names(cursor)) - {"search_searchgrams", "search_sendergrams"}:
-            cursor.execute(f'SELECT * FROM "{table}"')
-            for row in cursor.fetchall():
-                found += [
-                    bytes(v).decode("utf-8", "replace") if isinstance(v, bytes | memoryview) else str(v) for v in row
-                ]
-    return "\n".join(found)
-
-
-def is_anywhere() -> bool:
-    """Whether the text, or a hash that could be guessed from, is in the database."""
-    dump = everything()
-    escaped = json.dumps(CANARY)[1:-1]
-    return CANARY in dump or escaped in dump or CANARY.split()[1] in dump
-
-
-@pytest.fixture
-def recalled(private: Conversation, moderator: Any, reason: Any) -> Recall:
-    """A recall of two messages that the webhook had brought, with what somebody else wrote, asked for with a note."""
-    deliveries.accept(
-        private.application, content(told(0), told(1), told(2, OTHERS, senderId="user-b", receiverId="user-a"))
-    )
-    return services.request_recall(
-        conversation=private,
-        actor=moderator,
-        reason=reason,
-        note=f"he wrote {CANARY}",
-        timestamps=[AT, AT + 1],
-        recaller=None,
-        submission=uuid.uuid4(),
-        grace_seconds=0,
-    )
-
-
-def erase(application: Application, *timestamps: int, with_notes: bool = False) -> dict[str, int]:
-    asked = erasure.Asked(application, "user-a", timestamps)
-    return erasure.erase(asked, actor="ada", reason="GDPR 17, request 7", with_notes=with_notes)
 
 
 def test_the_text_is_nowhere_any_more(
@@ -155,7 +91,7 @@ def test_the_log_is_whole_and_tells_when_why_and_by_whom(
     }
 
 
-def test_what_moderators_noted_stays_unless_it_is_asked_for(application: Application, recalled: Recall) -> None:
+def test_moderators_notes_stay_unless_their_erasure_is_requested(application: Application, recalled: Recall) -> None:
     erase(application)
     recalled.refresh_from_db()
     assert CANARY in recalled.note
@@ -167,18 +103,22 @@ def test_what_moderators_noted_stays_unless_it_is_asked_for(application: Applica
     assert (recalled.note, AuditPrivate.objects.get(entry__recall=recalled.pk).content) == ("", "")
 
 
-def test_it_does_not_come_back_by_history_or_webhook(
+def test_erased_text_does_not_come_back_by_history_or_webhook(
     application: Application, private: Conversation, recalled: Recall
 ) -> None:
     erase(application, with_notes=True)
-    again = [told(0), told(1, recalled=True), told(3, OTHERS)]
+    again = [message_data(0), message_data(1, recalled=True), message_data(3, OTHERS)]
     assert ingest(private, raw(*again)).added == 1
-    deliveries.accept(application, content(told(0), told(4, OTHERS)))
+    deliveries.accept(application, content(message_data(0), message_data(4, OTHERS)))
     # Another form of the same, and one that the worker reads.
     WebhookDelivery.objects.create(
-        application=application, content=content(told(1)), sha256="x", received_at=private.application_id and _now(),
-        state="waiting", retry_at=_now(),
-    )  # fmt: skip
+        application=application,
+        content=content(message_data(1)),
+        sha256="x",
+        received_at=private.application_id and _now(),
+        state="waiting",
+        retry_at=_now(),
+    )
     assert deliveries.process_due() == 1
     assert not is_anywhere()
     assert not WebhookDelivery.objects.exists()
@@ -196,28 +136,32 @@ def _now() -> Any:
 
 
 def test_a_message_without_an_id_does_not_come_back_either(application: Application, private: Conversation) -> None:
-    texts = raw(told(0, messageId=""), told(0, "another", messageId=""), told(1, messageId="", senderId="user-b"))
+    texts = raw(
+        message_data(0, messageId=""),
+        message_data(0, "another", messageId=""),
+        message_data(1, messageId="", senderId="user-b"),
+    )
     ingest(private, texts)
     erase(application)
     assert Message.objects.filter(sha256="").count() == 2
     assert ingest(private, texts[:2]).added == 0
     assert "another" not in everything()
-    deliveries.accept(application, content(told(0, messageId="")))
+    deliveries.accept(application, content(message_data(0, messageId="")))
     assert Message.objects.count() == 3
     assert not WebhookDelivery.objects.exists()
 
 
-def test_what_is_left_of_it_outlives_the_days_that_messages_are_kept(
+def test_the_erasure_record_outlives_the_retention_of_messages(
     application: Application, private: Conversation, recalled: Recall
 ) -> None:
     erase(application, with_notes=True)
     retention.delete_older(private.pk, AT + 10)
     assert list(Message.objects.values_list("message_id", flat=True).order_by("pk")) == ["m-0", "m-1"]
-    ingest(private, raw(told(0)))
+    ingest(private, raw(message_data(0)))
     assert not is_anywhere()
 
 
-def test_it_is_found_by_no_search(application: Application, recalled: Recall) -> None:
+def test_erased_text_matches_no_search(application: Application, recalled: Recall) -> None:
     assert len(query.find(query.Wanted(text="小明的秘密")).keys) == 2
     erase(application)
     for text in ("小明的秘密", "c4n4ry", "erased"):
@@ -240,7 +184,7 @@ def test_much_is_erased_in_portions_each_recorded_by_itself(
     application: Application, private: Conversation, recalled: Recall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(3, 7):
-        deliveries.accept(application, content(told(number)))
+        deliveries.accept(application, content(message_data(number)))
     monkeypatch.setattr(erasure, "MOST_AT_ONCE", 2)
     whole = {"messages": 6, "evidence": 2, "deliveries": 5, "searches": 0, "notes": 1}
     assert erase(application, with_notes=True) == whole
@@ -280,7 +224,7 @@ def test_a_hold_refuses_and_nothing_is_erased(
 def test_deliveries_that_wait_for_the_worker_are_waited_for(application: Application, private: Conversation) -> None:
     WebhookDelivery.objects.create(
         application=application,
-        content=content(told()),
+        content=content(message_data()),
         sha256="x",
         received_at=_now(),
         state="waiting",
@@ -293,14 +237,14 @@ def test_deliveries_that_wait_for_the_worker_are_waited_for(application: Applica
     assert not is_anywhere()
 
 
-def test_what_is_erased_already_is_not_erased_again(application: Application, recalled: Recall) -> None:
+def test_erased_messages_are_not_erased_again(application: Application, recalled: Recall) -> None:
     erase(application)
     with pytest.raises(NotPossible, match="nothing to erase"):
         erase(application)
     assert AuditEntry.objects.filter(action="text.erased").count() == 1
 
 
-def test_what_cannot_be_recorded_is_not_erased(
+def test_nothing_is_erased_when_it_cannot_be_recorded(
     application: Application, recalled: Recall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(erasure, "record", lambda _event: 1 / 0)
@@ -310,7 +254,7 @@ def test_what_cannot_be_recorded_is_not_erased(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_at_once_one_erases(application: Application, recalled: Recall) -> None:
+def test_only_one_of_two_concurrent_erasures_erases(application: Application, recalled: Recall) -> None:
     came: list[str] = []
     both = threading.Barrier(2)
 
@@ -346,7 +290,7 @@ def test_a_recall_that_is_learned_meanwhile_brings_no_text_back(
         return save(row, names)
 
     monkeypatch.setattr(module, "_save", late)
-    assert ingest(private, raw(told(0, recalled=True))).recalled == 0
+    assert ingest(private, raw(message_data(0, recalled=True))).recalled == 0
     assert Message.objects.get(message_id="m-0").recalled_raw == ""
 
 
@@ -357,106 +301,16 @@ def test_a_recall_of_erased_text_is_sent_and_says_that_there_is_no_evidence(
     erase(connected)
     send_due(recalled.application)
     later = services.request_recall(
-        conversation=private, actor=moderator, reason=reason, note="", timestamps=[AT], recaller=None,
-        submission=uuid.uuid4(), grace_seconds=0,
-    )  # fmt: skip
+        conversation=private,
+        actor=moderator,
+        reason=reason,
+        note="",
+        timestamps=[AT],
+        recaller=None,
+        submission=uuid.uuid4(),
+        grace_seconds=0,
+    )
     send_due(later.application)
     first, second = AuditEntry.objects.filter(action="recall.sending").order_by("pk")
     assert [set(each) for each in first.detail["evidence"]] == [{"timestamp", "message_id", "commitment"}] * 2
     assert second.detail["evidence"] == []
-
-
-# The page and the command
-
-
-@pytest.fixture
-def admin(client: Client, administrator: Any) -> Client:
-    client.force_login(administrator)
-    return client
-
-
-ADDRESS = "/senders/default/erase/?id=user-a"
-ANSWER = {"reason": "request 7", "typed": "user-a"}
-
-
-def test_the_page_counts_and_erases_once_the_id_is_typed(admin: Client, recalled: Recall) -> None:
-    assert ADDRESS in admin.get("/senders/default/?id=user-a").content.decode()
-    page = admin.get(ADDRESS).content.decode()
-    assert page.count("<dd>2") == 2
-    for wrong in ({"typed": "user-b"}, {"typed": ""}, {"reason": " "}, {"reason": "x" * 201}):
-        assert "Nothing was erased." in admin.post(ADDRESS, {**ANSWER, **wrong}).content.decode()
-    assert Message.objects.filter(sha256="").count() == 0
-    answer = press(admin, ADDRESS, ADDRESS, **ANSWER)
-    assert "The text was erased." in answer.content.decode()
-    assert Message.objects.filter(sha256="").count() == 2
-    assert AuditEntry.objects.get(action="text.erased").detail["reason"] == "request 7"
-    # The sender's page, which follows, is a search for the sender.
-    assert "There is nothing to erase." not in admin.get(ADDRESS).content.decode()
-
-
-def test_every_page_says_that_the_text_was_erased(admin: Client, private: Conversation, recalled: Recall) -> None:
-    erase(private.application, with_notes=True)
-    message = Message.objects.get(message_id="m-0")
-    for address in (
-        private.get_absolute_url(),
-        recalled.get_absolute_url(),
-        "/senders/default/?id=user-a",
-        reverse("admin:archive_message_change", args=[message.pk]),
-        f"/open/?q={AT}",
-    ):
-        page = admin.get(address, follow=True).content.decode()
-        assert "Text erased on request" in page, address
-        assert CANARY not in page
-
-
-def test_the_page_says_that_a_hold_stands_against_it(admin: Client, private: Conversation, recalled: Recall) -> None:
-    retention.hold(private, "lea", "court order 7")
-    page = admin.get(ADDRESS).content.decode()
-    assert "On hold, so that nothing is erased: user-a ↔ user-b." in page
-    assert "Erase for good" not in page
-    assert "On hold" in admin.post(ADDRESS, ANSWER).content.decode()
-    assert Message.objects.filter(sha256="").count() == 0
-
-
-@pytest.mark.parametrize("role", ["moderator", "lead", "auditor"])
-def test_only_an_administrator_may(
-    client: Client, make_user: Callable[..., Any], recalled: Recall, role: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    client.force_login(make_user("somebody", role))
-    assert client.post(ADDRESS, ANSWER).status_code == 403
-    assert "erase/" not in client.get("/senders/default/?id=user-a").content.decode()
-    with pytest.raises(SystemExit) as end:
-        call_command("erase_text", "--sender", "user-a", "--actor", "somebody", "--reason", "x")
-    assert end.value.code == 2
-    assert Message.objects.filter(sha256="").count() == 0
-
-
-def test_the_command_counts_and_then_erases(
-    administrator: Any, private: Conversation, recalled: Recall, capsys: pytest.CaptureFixture[str]
-) -> None:
-    Sealer().seal()
-    options = ["--sender", "user-a", "--actor", "ada", "--reason", "request 7", "--json"]
-
-    def run(*more: str) -> dict[str, Any]:
-        call_command("erase_text", *options, *more, stdout=(out := io.StringIO()))
-        document: dict[str, Any] = json.loads(out.getvalue())
-        return document
-
-    counts = {"messages": 2, "evidence": 2, "deliveries": 1, "searches": 0}
-    assert run("--dry-run") == {"erased": False, **counts, "notes": 0}
-    assert is_anywhere()
-    assert run("--with-notes") == {"erased": True, **counts, "notes": 1}
-    assert not is_anywhere()
-    for wrong, status in (
-        ([], 1),
-        (["--app", "none"], 2),
-        (["--actor", "mo"], 2),
-        (["--reason", " "], 2),
-        (["1795000000000", "9" * 23], 2),
-        (["--", "-1"], 2),
-    ):
-        with pytest.raises(SystemExit) as end:
-            run(*wrong)
-        assert end.value.code == status
-        if "9" * 23 in wrong:
-            assert f"“{'9' * 23}” is no timestamp" in capsys.readouterr().err

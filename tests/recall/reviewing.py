@@ -14,8 +14,8 @@ HIDDEN = re.compile(r'<input\s+type="hidden"\s+name="(\w+)"\s+value="([^"]*)"')
 def hidden_fields(page: str, form: str) -> dict[str, str]:
     """The hidden fields of the form on `page` whose tag holds `form`, but for the CSRF token."""
     start = page.index(form)
-    found = HIDDEN.findall(page[start : page.index("</form>", start)])
-    return {name: unescape(value) for name, value in found if name != "csrfmiddlewaretoken"}
+    fields = HIDDEN.findall(page[start : page.index("</form>", start)])
+    return {name: unescape(value) for name, value in fields if name != "csrfmiddlewaretoken"}
 
 
 def review(client: Client, address: str, data: dict[str, Any]) -> dict[str, str]:

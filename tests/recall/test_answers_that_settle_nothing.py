@@ -15,7 +15,7 @@ from moderation.archive.models import Conversation, Message
 from moderation.audit.ledger.ocsf import outcome
 from moderation.audit.models import AuditEntry
 from moderation.outbox.models import Attempt, Circuit
-from recall import services, sweeps, verify
+from recall import decisions, services, sweeps, verify
 from recall.models import Recall, RecallBatch
 
 from .conftest import FIRST
@@ -52,7 +52,7 @@ def test_a_failure_after_the_effect_is_unknown_and_is_not_sent_again(
     assert len(sandbox.calls("recall")) == 1
     assert verify.check_due() == verify.Checked(calls=1, gone=3)
     assert recall.batches.get().settlement == "gone"
-    assert not services.can_retry(recall)
+    assert not decisions.can_retry(recall)
 
 
 def test_a_failure_is_shown_as_unknown_everywhere(send: Any, messages: Any, client: Client, moderator: Any) -> None:
@@ -84,7 +84,7 @@ def test_history_is_read_after_a_refusal_even_where_acceptances_are_not_verified
     assert verify.check_due() == verify.Checked(calls=1, still_visible=2)
     batch = recall.batches.get()
     assert (batch.state, batch.settlement) == ("refused", "visible")
-    assert services.can_retry(recall)
+    assert decisions.can_retry(recall)
 
 
 @pytest.mark.parametrize("code", [401, 403])
@@ -102,9 +102,9 @@ def test_a_refused_message_that_is_gone_is_not_offered_again(
     assert verify.check_due() == verify.Checked(calls=1, gone=2)
     batch = recall.batches.get()
     assert (batch.state, batch.settlement) == ("refused", "gone")
-    assert not services.can_retry(recall)
+    assert not decisions.can_retry(recall)
     with pytest.raises(services.NotPossible):
-        services.retry_recall(recall, moderator)
+        decisions.retry_recall(recall, moderator)
     page = page_of(client, recall)
     assert "History shows that those messages are gone all the same." in page
     assert "still there" not in page
@@ -143,7 +143,7 @@ def test_an_acceptance_that_names_failures_is_shown_and_read_for_in_history(
     assert "Checking GoEasy’s history…" in client.get("/").content.decode()
     assert verify.check_due() == verify.Checked(calls=1, still_visible=2)
     assert recall.batches.get().settlement == "visible"
-    assert services.can_retry(recall)
+    assert decisions.can_retry(recall)
 
 
 def test_an_acceptance_that_names_failures_is_settled_once_history_shows_all_gone(send: Any, messages: Any) -> None:
@@ -162,7 +162,7 @@ def test_a_person_decides_on_an_unusual_acceptance_that_history_does_not_settle(
     assert recall.batches.get().settlement == "unusual"
     client.force_login(moderator)
     assert "Decide on 1 timestamp" in page_of(client, recall)
-    assert services.settle_unknown(recall, moderator, send_again=True, note="it names the message") == 1
+    assert decisions.settle_unknown(recall, moderator, send_again=True, note="it names the message") == 1
     assert recall.batches.get().state == "pending"
 
 

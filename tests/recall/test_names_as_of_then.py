@@ -69,12 +69,12 @@ def test_a_message_keeps_the_name_that_it_carries_with_todays_beside_it(
 ) -> None:
     rename(group, make_message)
     address = group.get_absolute_url() if page == "conversation" else reverse("conversations") + "?q=cheap"
-    found = {
+    row_of = {
         ("tea" if "tea" in row else "cups"): row for row in rows(mo.get(address).content.decode()) if "cheap" in row
     }
-    assert "老王 now User 2" in found["tea"]
-    assert "Kim" in found["cups"]
-    assert "now" not in found["cups"]
+    assert "老王 now User 2" in row_of["tea"]
+    assert "Kim" in row_of["cups"]
+    assert "now" not in row_of["cups"]
 
 
 def test_a_name_in_json_text_is_the_messages_own(mo: Client, group: Conversation, make_message: Make) -> None:
@@ -129,9 +129,9 @@ def test_a_recalls_evidence_and_title_keep_the_names_of_then(
 
 
 def sweep_of(group: Conversation, actor: Any, reason: RecallReason) -> Sweep:
-    asked: dict[str, Any] = {"application": group.application, "sender_id": "w", "since": FIRST, "until": FIRST + 9}
+    criteria: dict[str, Any] = {"application": group.application, "sender_id": "w", "since": FIRST, "until": FIRST + 9}
     return request_sweep(
-        **asked,
+        **criteria,
         actor=actor,
         reason=reason,
         note="",

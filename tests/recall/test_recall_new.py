@@ -115,7 +115,7 @@ def test_the_key_is_masked_in_the_calls_that_are_shown(signed_in: Client, archiv
     assert "BC-0123456789abcdef" not in page
 
 
-def test_unknown_timestamps_are_told_before_they_go(signed_in: Client) -> None:
+def test_the_review_warns_of_timestamps_that_the_archive_lacks(signed_in: Client) -> None:
     page = signed_in.post(NEW, form(1)).content.decode()
     assert "1 timestamp is not in the archive: no evidence will be kept of it." in page
     assert "GoEasy’s history could not be asked" in page
@@ -131,7 +131,7 @@ def test_two_messages_of_one_timestamp_are_pointed_out(
     assert page.count("shares its timestamp") == 2
 
 
-def test_what_was_dropped_is_said(signed_in: Client, archived: Callable[[int], None]) -> None:
+def test_the_review_reports_dropped_duplicates(signed_in: Client, archived: Callable[[int], None]) -> None:
     archived(1)
     page = signed_in.post(NEW, form(timestamps=f"{FIRST}，{FIRST}\n")).content.decode()
     assert "1 timestamp was given twice and counts once." in page
@@ -149,7 +149,7 @@ def test_confirmed_it_is_one_recall_with_evidence_and_leads_to_its_page(
     assert recall.items.count() == Evidence.objects.count() == 2
 
 
-def test_what_the_review_page_posts_is_what_was_reviewed(signed_in: Client, archived: Callable[[int], None]) -> None:
+def test_the_review_page_posts_exactly_the_reviewed_fields(signed_in: Client, archived: Callable[[int], None]) -> None:
     archived(3)
     data = '{"name": "客服 \\"1\\""}'
     confirm(signed_in, NEW, form(3, note="two\nlines", recaller_data=data))
@@ -241,7 +241,7 @@ def test_both_kinds_at_once_are_refused(signed_in: Client) -> None:
     assert "Give two user ids or one group id, not both" in page
 
 
-def test_an_auditor_may_not(client: Client, auditor: Any) -> None:
+def test_an_auditor_cannot_open_the_form(client: Client, auditor: Any) -> None:
     client.force_login(auditor)
     assert client.get(reverse("recall-new")).status_code == 403
     assert client.post(reverse("recall-new"), form(confirm="1")).status_code == 403

@@ -104,7 +104,7 @@ def test_an_unknown_outcome_says_what_is_known_and_what_is_not(
     assert "Record the decision" not in page
 
 
-def test_evidence_is_shown_with_its_hash_and_its_absence_is_told(
+def test_evidence_is_shown_with_its_hash_and_missing_evidence_is_reported(
     signed_in: Client, private: Any, make_message: Callable[..., Any], make_recall: Callable[..., Recall]
 ) -> None:
     message = make_message(private, FIRST, payload={"text": "<script>alert(1)</script>"})
@@ -218,7 +218,7 @@ def test_a_stopped_recall_is_watched_while_a_call_is_still_out(
     assert 'hx-trigger="every 1s"' in shown(signed_in, recall)
 
 
-def test_what_was_refused_can_be_sent_again(signed_in: Client, make_recall: Callable[..., Recall]) -> None:
+def test_a_refused_call_can_be_sent_again(signed_in: Client, make_recall: Callable[..., Recall]) -> None:
     recall = make_recall([FIRST], "refused", state="stopped", stop_reason="key_refused")
     answer = press(signed_in, recall.get_absolute_url(), reverse("recall-retry", args=[recall.pk]))
     assert "1 call is being sent again." in markup(answer)
@@ -229,7 +229,7 @@ def test_what_was_refused_can_be_sent_again(signed_in: Client, make_recall: Call
 @pytest.mark.parametrize(
     ("name", "said"), [("recall-cancel", "nothing left to call off"), ("recall-retry", "still visible")]
 )
-def test_what_is_not_possible_is_said(
+def test_an_impossible_action_shows_a_message(
     signed_in: Client, make_recall: Callable[..., Recall], name: str, said: str
 ) -> None:
     recall = make_recall([FIRST], "accepted", state="finished")
@@ -258,7 +258,7 @@ def test_a_large_recall_comes_in_pages_that_stay_small(
 @pytest.mark.parametrize(
     "query", [{"only": "lost"}, {"call": "x"}, {"from": "-1"}, {"call": "9" * 30}, {"seen": "\x00"}]
 )
-def test_nonsense_in_the_address_breaks_nothing(
+def test_a_malformed_query_string_is_ignored(
     signed_in: Client, make_recall: Callable[..., Recall], query: dict[str, str]
 ) -> None:
     assert str(FIRST) in shown(signed_in, make_recall([FIRST]), **query)
@@ -293,7 +293,7 @@ def test_a_recall_that_does_not_exist_is_404(signed_in: Client) -> None:
         ((503, None, "busy"), ("HTTP status 503, no code", "busy", "cannot serve calls", "Wait a few minutes")),
     ],
 )
-def test_a_refusal_is_told_with_its_code_its_words_their_meaning_and_what_to_do(
+def test_a_refusal_is_shown_with_its_code_content_meaning_and_advice(
     signed_in: Client, make_recall: Callable[..., Recall], answer: tuple[int, int | None, str], said: tuple[str, ...]
 ) -> None:
     recall = make_recall([FIRST], "refused", state="finished")
@@ -306,7 +306,7 @@ def test_a_refusal_is_told_with_its_code_its_words_their_meaning_and_what_to_do(
     assert "refused to answer" not in page
 
 
-def test_calls_refused_alike_are_told_once_and_as_they_were_refused_last(
+def test_equal_refusals_are_grouped_by_their_latest_answer(
     signed_in: Client, make_recall: Callable[..., Recall]
 ) -> None:
     recall = make_recall([FIRST + n for n in range(45)], "refused", "refused", "refused", state="finished")

@@ -13,7 +13,7 @@ from moderation.applications.problems import problem_sentence
 from moderation.outbox.models import Attempt
 from moderation.outbox.recovery import lose_unfinished
 from moderation.registry import restored
-from recall import services, verify
+from recall import decisions, services, verify
 from recall.models import Recall, RecallBatch
 
 pytestmark = pytest.mark.django_db
@@ -38,8 +38,8 @@ def see(recall: Recall, index: int, verdict: str) -> None:
     verify.record_check(batch, verdicts, "", verify.Checked())
 
 
-def test_the_restore_calls_it() -> None:
-    assert lose_unfinished in [receiver for receiver, _told in restored.send(sender=None)]
+def test_a_restore_signal_calls_the_receiver() -> None:
+    assert lose_unfinished in [receiver for receiver, _counts in restored.send(sender=None)]
 
 
 def test_a_recall_with_an_outcome_for_every_call_is_left_as_it_is(make_recall: Callable[..., Recall]) -> None:
@@ -64,7 +64,7 @@ def test_the_page_does_not_say_that_the_request_left(stopped: Recall, client: Cl
     assert "what was sent since" in home and "could not be reached" not in home
 
 
-def test_it_ends_when_history_shows_that_everything_is_gone(stopped: Recall) -> None:
+def test_the_recall_finishes_when_history_shows_that_everything_is_gone(stopped: Recall) -> None:
     see(stopped, 0, "gone")
     stopped.refresh_from_db()
     assert (stopped.state, stopped.stop_reason) == ("stopped", "restored")
@@ -73,20 +73,20 @@ def test_it_ends_when_history_shows_that_everything_is_gone(stopped: Recall) -> 
     assert (stopped.state, stopped.stop_reason) == ("finished", "")
 
 
-def test_it_ends_when_a_person_has_decided_on_the_rest(stopped: Recall, moderator: Any) -> None:
-    assert not services.can_retry(stopped)
+def test_the_recall_finishes_when_a_person_has_decided_on_the_rest(stopped: Recall, moderator: Any) -> None:
+    assert not decisions.can_retry(stopped)
     with pytest.raises(services.NotPossible, match="Nothing is sent by itself after a restore"):
-        services.cancel_recall(stopped, moderator)
+        decisions.cancel_recall(stopped, moderator)
     with pytest.raises(services.NotPossible, match="still to be read"):
-        services.settle_unknown(stopped, moderator, send_again=False, note="They were sent.")
+        decisions.settle_unknown(stopped, moderator, send_again=False, note="They were sent.")
     see(stopped, 0, "gone")
     see(stopped, 1, "unknowable")
-    assert services.settle_unknown(stopped, moderator, send_again=False, note="They were sent.") == 1
+    assert decisions.settle_unknown(stopped, moderator, send_again=False, note="They were sent.") == 1
     stopped.refresh_from_db()
     assert (stopped.state, stopped.stop_reason) == ("finished", "")
 
 
-def test_what_history_still_shows_can_be_sent_again(stopped: Recall, client: Client, moderator: Any) -> None:
+def test_a_message_that_history_still_shows_can_be_sent_again(stopped: Recall, client: Client, moderator: Any) -> None:
     see(stopped, 0, "gone")
     see(stopped, 1, "still visible")
     stopped.refresh_from_db()
@@ -94,7 +94,7 @@ def test_what_history_still_shows_can_be_sent_again(stopped: Recall, client: Cli
     client.force_login(moderator)
     calls = client.get(stopped.get_absolute_url()).content.decode().partition('id="calls"')[2]
     assert "messages are gone" in calls and "still shows messages" in calls
-    assert services.retry_recall(stopped, moderator) == 1
+    assert decisions.retry_recall(stopped, moderator) == 1
     assert list(stopped.batches.values_list("state", flat=True)) == [States.UNKNOWN, States.PENDING]
 
 

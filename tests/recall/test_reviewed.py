@@ -20,7 +20,7 @@ from moderation.archive.models import Conversation, Message, Sender
 from moderation.audit.models import AuditEntry
 from moderation.goeasy.client import Group
 from moderation.reviewed import Changed, Seen
-from recall import reviews, services
+from recall import decisions, reviews, services
 from recall.models import Recall, RecallItem, RecallReason, Sweep
 
 from .reviewing import confirm, hidden_fields, press, review
@@ -334,7 +334,7 @@ def test_calling_off_is_not_hindered_by_progress_but_by_another_sending(
     old = hidden_fields(signed_in.get(here).content.decode(), f'action="{address}')
     Recall.objects.filter(pk=recall.pk).update(state="stopped", stop_reason="unreachable")
     recall.batches.filter(index=0).update(state="accepted")
-    services.retry_recall(recall, lead)
+    decisions.retry_recall(recall, lead)
     assert "This has changed since you looked." in page_of(signed_in.post(address, old, follow=True))
     new = hidden_fields(signed_in.get(here).content.decode(), f'action="{address}')
     recall.batches.filter(index=0).update(state="refused")

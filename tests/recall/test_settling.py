@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from moderation.audit.models import AuditEntry
 from moderation.outbox.models import Circuit
-from recall import services
+from recall import decisions, services
 from recall.models import Recall, RecallBatch
 
 from .reviewing import press
@@ -55,7 +55,7 @@ def the_batch(recall: Recall) -> RecallBatch:
     return recall.batches.get(index=0)
 
 
-def test_before_history_was_read_nothing_can_be_decided(signed_in: Client, make_recall: Callable[..., Recall]) -> None:
+def test_nothing_can_be_decided_before_history_was_read(signed_in: Client, make_recall: Callable[..., Recall]) -> None:
     recall = make_recall([FIRST], "unknown", state="finished")
     recall.batches.update(check_at=timezone.now() + timedelta(seconds=10))
     page = shown(signed_in, recall)
@@ -67,9 +67,7 @@ def test_before_history_was_read_nothing_can_be_decided(signed_in: Client, make_
     assert not AuditEntry.objects.filter(action="recall.settled").exists()
 
 
-def test_what_is_left_as_it_is_stays_unknown_says_who_decided_and_needs_nobody(
-    signed_in: Client, undecided: Recall
-) -> None:
+def test_a_call_left_as_it_is_stays_unknown_and_names_who_decided(signed_in: Client, undecided: Recall) -> None:
     assert undecided in signed_in.get("/").context["needs"]
     assert "Decide on 1 timestamp" in shown(signed_in, undecided)
     assert "You decided on 1 call." in settle(signed_in, undecided)
@@ -82,7 +80,7 @@ def test_what_is_left_as_it_is_stays_unknown_says_who_decided_and_needs_nobody(
     assert undecided not in signed_in.get("/").context["needs"]
 
 
-def test_what_is_sent_again_is_a_new_attempt_of_the_one_who_decided(
+def test_a_call_sent_again_is_a_new_attempt_of_the_person_who_decided(
     client: Client, lead: Any, undecided: Recall
 ) -> None:
     client.force_login(lead)
@@ -91,10 +89,10 @@ def test_what_is_sent_again_is_a_new_attempt_of_the_one_who_decided(
     assert (undecided.state, undecided.sent_for) == ("sending", "lea")
     assert the_batch(undecided).state == "pending"
     assert [attempt.outcome for attempt in the_batch(undecided).attempts.all()] == ["unknown"]
-    told = AuditEntry.objects.get(action="recall.settled")
-    assert (told.actor, told.timestamps) == ("lea", [FIRST])
-    assert json.loads(told.private.content) == {"note": "the family asks for it"}
-    assert told.detail["send_again"] is True
+    entry = AuditEntry.objects.get(action="recall.settled")
+    assert (entry.actor, entry.timestamps) == ("lea", [FIRST])
+    assert json.loads(entry.private.content) == {"note": "the family asks for it"}
+    assert entry.detail["send_again"] is True
 
 
 def test_messages_that_are_still_visible_can_be_left_too(signed_in: Client, make_recall: Callable[..., Recall]) -> None:
@@ -108,7 +106,7 @@ def test_messages_that_are_still_visible_can_be_left_too(signed_in: Client, make
     assert "Send again" not in shown(signed_in, recall)
 
 
-def test_what_history_settled_says_so_and_is_not_asked_about(
+def test_a_call_settled_by_history_says_so_and_needs_no_decision(
     signed_in: Client, make_recall: Callable[..., Recall]
 ) -> None:
     recall = make_recall([FIRST], "unknown", state="finished")
@@ -218,18 +216,18 @@ def test_two_people_sending_again_at_once_send_it_once(
     make_recall: Callable[..., Recall], moderator: Any, lead: Any, _round: int
 ) -> None:
     recall = make_recall([FIRST], "refused", state="finished")
-    results = at_once(*(lambda who=who: services.retry_recall(recall, who) for who in (moderator, lead)))
+    results = at_once(*(lambda who=who: decisions.retry_recall(recall, who) for who in (moderator, lead)))
     assert sorted(type(result).__name__ for result in results) == ["NotPossible", "int"]
-    asked = AuditEntry.objects.filter(action="recall.requested", detail__again=True)
-    assert asked.count() == 1
+    requests = AuditEntry.objects.filter(action="recall.requested", detail__again=True)
+    assert requests.count() == 1
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("_round", range(5))
 def test_of_two_people_deciding_at_once_one_decides(undecided: Recall, moderator: Any, lead: Any, _round: int) -> None:
     results = at_once(
-        lambda: services.settle_unknown(undecided, moderator, send_again=True, note="again"),
-        lambda: services.settle_unknown(undecided, lead, send_again=False, note="leave it"),
+        lambda: decisions.settle_unknown(undecided, moderator, send_again=True, note="again"),
+        lambda: decisions.settle_unknown(undecided, lead, send_again=False, note="leave it"),
     )
     assert sorted(type(result).__name__ for result in results) == ["NotPossible", "int"]
     assert AuditEntry.objects.filter(action="recall.settled").count() == 1

@@ -163,7 +163,7 @@ def test_the_button_pressed_twice_is_one_sweep(signed_in: Client, talks: list[Co
     assert Sweep.objects.count() == 1
 
 
-def test_what_changed_meanwhile_is_shown_again_and_may_then_be_confirmed(
+def test_a_changed_sweep_is_reviewed_again_and_can_then_be_confirmed(
     signed_in: Client, talks: list[Conversation], reason: Any, make_message: Callable[..., Any]
 ) -> None:
     _status, page = posted(signed_in, filled(reason))
@@ -243,7 +243,7 @@ def test_a_sweep_that_ends_while_its_page_is_read_is_polled_again(
     assert signed_in.get(sweep.get_absolute_url(), {"seen": seen}, headers={"HX-Request": "true"}).status_code == 200
 
 
-def test_what_needs_a_person_can_be_shown_alone_and_sent_again(signed_in: Client, sweep: Sweep) -> None:
+def test_recalls_that_need_a_person_can_be_filtered_and_sent_again(signed_in: Client, sweep: Sweep) -> None:
     one, two = sweep.recalls.order_by("created_at")
     one.batches.update(state="refused")
     two.batches.update(state="accepted")

@@ -105,7 +105,7 @@ def test_a_senders_id_is_taken_as_it_is(application: Any, talk: Callable[..., Co
         assert not planned(application, sender=other).parts
 
 
-def test_what_is_recalled_is_left_out(application: Any, talk: Callable[..., Conversation]) -> None:
+def test_recalled_messages_are_left_out(application: Any, talk: Callable[..., Conversation]) -> None:
     one = talk("one", [FIRST])
     talk("one", [FIRST + 1], recalled=True)
     assert in_plan(planned(application)) == {one.pk: (FIRST,)}
@@ -124,7 +124,7 @@ def test_what_is_recalled_is_left_out(application: Any, talk: Callable[..., Conv
         ("cancelled", "", True),
     ],
 )
-def test_what_another_recall_has_is_left_out_unless_it_was_refused_or_called_off(
+def test_messages_of_another_recall_are_left_out_unless_it_was_refused_or_called_off(
     application: Any,
     talk: Callable[..., Conversation],
     make_recall: Callable[..., Recall],
@@ -174,13 +174,13 @@ def test_more_than_the_set_maximum_is_refused(
     assert not Sweep.objects.exists()
 
 
-def test_nothing_found_is_refused(application: Any, request_sweep: Callable[..., Sweep]) -> None:
+def test_a_sweep_without_messages_is_refused(application: Any, request_sweep: Callable[..., Sweep]) -> None:
     with pytest.raises(NotPossible, match="archive has no message of this sender"):
         request_sweep()
     assert not Sweep.objects.exists()
 
 
-def test_a_time_range_upside_down_finds_nothing_and_the_database_keeps_none(
+def test_a_reversed_time_range_matches_nothing_and_the_database_refuses_it(
     application: Any, talk: Callable[..., Conversation], moderator: Any
 ) -> None:
     from django.db import IntegrityError, transaction
@@ -228,12 +228,12 @@ def test_it_makes_an_ordinary_recall_for_each_conversation(
     for item in RecallItem.objects.select_related("recall__conversation"):
         message = Message.objects.get(conversation=item.recall.conversation, timestamp=item.timestamp)
         assert [evidence.sha256 for evidence in item.evidence.all()] == [message.sha256]
-    told = AuditEntry.objects.filter(action="recall.requested")
-    assert sorted(entry.detail["calls"] for entry in told) == [1, 2]
-    assert {entry.detail["sweep"] for entry in told} == {str(sweep.pk)}
+    entries = AuditEntry.objects.filter(action="recall.requested")
+    assert sorted(entry.detail["calls"] for entry in entries) == [1, 2]
+    assert {entry.detail["sweep"] for entry in entries} == {str(sweep.pk)}
 
 
-def test_what_changed_since_it_was_seen_is_refused(
+def test_a_sweep_that_changed_since_the_review_is_refused(
     application: Any,
     talk: Callable[..., Conversation],
     request_sweep: Callable[..., Sweep],
@@ -379,7 +379,7 @@ def test_only_what_has_not_left_is_called_off(
     assert Recall.objects.get().state == "finished"
 
 
-def test_what_was_refused_is_sent_again_of_all_recalls_and_nothing_else(
+def test_only_refused_calls_of_a_sweep_are_sent_again(
     talk: Callable[..., Conversation], request_sweep: Callable[..., Sweep], lead: Any
 ) -> None:
     for group in ("one", "two", "three"):

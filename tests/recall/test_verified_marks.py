@@ -71,15 +71,15 @@ def test_every_page_says_what_was_verified_and_offers_only_what_is_still_there(
         "search": reverse("conversations") + "?q=spam",
         "sender": reverse("sender", args=["default"]) + "?id=user-a",
     }[page]
-    found = rows(mo.get(address).content.decode())
-    assert len(found) == 3
+    shown = rows(mo.get(address).content.decode())
+    assert len(shown) == 3
     if page != "conversation":
-        found.reverse()
-    assert ["Verified: removed" in row for row in found] == [True, False, False]
-    assert ["Verified: still visible" in row for row in found] == [False, True, False]
-    assert [is_disabled(row) for row in found] == [True, False, False]
-    assert all("Our recall:" in row for row in found)
-    assert f'href="/recalls/{recall.pk}/"' in found[0]
+        shown.reverse()
+    assert ["Verified: removed" in row for row in shown] == [True, False, False]
+    assert ["Verified: still visible" in row for row in shown] == [False, True, False]
+    assert [is_disabled(row) for row in shown] == [True, False, False]
+    assert all("Our recall:" in row for row in shown)
+    assert f'href="/recalls/{recall.pk}/"' in shown[0]
 
 
 def test_the_latest_verification_counts_and_a_later_recall_does_not_hide_it(
@@ -165,8 +165,8 @@ def test_a_sweep_leaves_what_no_recall_can_name_and_its_review_says_so(
     bogus, now = make_message(group, 1795718732), int(timezone.now().timestamp() * 1000)
     make_message(group, now)
     assert bogus.placed_at is not None
-    asked: dict[str, Any] = {"application": group.application, "sender_id": "user-a", "until": now + 10_000}
-    planned = plan_sweep(**asked, since=0)
+    criteria: dict[str, Any] = {"application": group.application, "sender_id": "user-a", "until": now + 10_000}
+    planned = plan_sweep(**criteria, since=0)
     assert [part.timestamps for part in planned.parts] == [(now,)]
     form = {
         "app": "default",

@@ -18,7 +18,7 @@ from moderation.goeasy.client import Group
 from moderation.outbox import admission
 from moderation.outbox.models import Attempt, CallSlot, Circuit
 from moderation.outbox.sender import send_due
-from recall import services, verify
+from recall import decisions, services, verify
 from recall.models import Recall, RecallBatch, RecallItem
 from tests.outbox.calls import lease_ran_out, make_batch, set_state
 
@@ -48,7 +48,7 @@ def due_now(recall: Recall) -> None:
     recall.batches.filter(check_at__isnull=False).update(check_at=timezone.now())
 
 
-def test_what_was_accepted_is_read_again_and_found_gone(send: Any, messages: Any) -> None:
+def test_an_accepted_call_is_verified_as_gone(send: Any, messages: Any) -> None:
     recall = send(messages(25))
     assert verify.check_due() == verify.Checked(calls=2, gone=25)
     assert set(seen(recall)) == {"gone"}
@@ -79,15 +79,15 @@ def test_nothing_is_read_where_that_is_switched_off(send: Any, messages: Any, se
     assert set(seen(recall)) == {""}
 
 
-def test_what_is_still_visible_after_an_acceptance_is_offered_again_and_the_first_attempt_stays(
+def test_a_message_still_visible_after_acceptance_can_be_sent_again_and_the_first_attempt_stays(
     send: Any, messages: Any, moderator: Any
 ) -> None:
     recall = send(messages(2), NO_EFFECT)
     assert verify.check_due() == verify.Checked(calls=1, still_visible=2)
     batch = batch_of(recall)
     assert (batch.state, batch.settlement) == ("accepted", "visible")
-    assert services.can_retry(recall)
-    assert services.retry_recall(recall, moderator) == 1
+    assert decisions.can_retry(recall)
+    assert decisions.retry_recall(recall, moderator) == 1
     assert set(seen(recall)) == {""}
     send_due(recall.application)
     assert verify.check_due() == verify.Checked(calls=1, gone=2)
@@ -95,7 +95,7 @@ def test_what_is_still_visible_after_an_acceptance_is_offered_again_and_the_firs
     assert (batch.state, batch.settlement, batch.call.attempt_count) == ("accepted", "", 2)
     assert Attempt.objects.filter(call=batch.call, outcome="accepted").count() == 2
     recall.refresh_from_db()
-    assert not services.can_retry(recall)
+    assert not decisions.can_retry(recall)
 
 
 def test_an_answer_that_was_lost_stays_unknown_and_history_settles_it_as_gone(
@@ -108,8 +108,8 @@ def test_an_answer_that_was_lost_stays_unknown_and_history_settles_it_as_gone(
     assert (batch.state, batch.settlement) == ("unknown", "gone")
     assert not RecallBatch.objects.filter(verify.NEEDS_A_PERSON).exists()
     for refused in (
-        lambda: services.retry_recall(recall, moderator),
-        lambda: services.settle_unknown(recall, moderator, send_again=True, note="again"),
+        lambda: decisions.retry_recall(recall, moderator),
+        lambda: decisions.settle_unknown(recall, moderator, send_again=True, note="again"),
     ):
         with pytest.raises(services.NotPossible):
             refused()
@@ -121,11 +121,11 @@ def test_an_unknown_one_is_not_sent_again_before_history_shows_that_it_had_no_ef
 ) -> None:
     recall = send(messages(3), NO_ANSWER)
     with pytest.raises(services.NotPossible):
-        services.retry_recall(recall, moderator)
+        decisions.retry_recall(recall, moderator)
     assert verify.check_due() == verify.Checked(calls=1, still_visible=3)
     send_due(recall.application)
     assert len(sandbox.calls("recall")) == 1
-    services.retry_recall(recall, moderator)
+    decisions.retry_recall(recall, moderator)
     send_due(recall.application)
     assert (batch_of(recall).state, len(sandbox.calls("recall"))) == ("accepted", 2)
     attempts = Attempt.objects.filter(call__recall_batch__recall=recall).order_by("number")
@@ -159,7 +159,7 @@ def test_the_absence_of_what_nobody_ever_saw_proves_nothing(send: Any, messages:
     assert seen(recall) == ["unknowable"]
 
 
-def test_what_lies_before_the_beginning_of_history_is_unknowable_and_needs_a_person_where_the_answer_was_lost(
+def test_messages_older_than_history_are_unknowable_and_need_a_person_where_the_answer_was_lost(
     send: Any, messages: Any, make_message: Any, private: Conversation
 ) -> None:
     messages(1, first=FIRST + 5000)
@@ -175,8 +175,8 @@ def test_what_lies_before_the_beginning_of_history_is_unknowable_and_needs_a_per
 def test_a_recall_is_verified_at_a_host_that_caps_its_pages(
     send: Any, messages: Any, sandbox: Any, monkeypatch: pytest.MonkeyPatch, cap: int
 ) -> None:
-    told = sandbox.history
-    monkeypatch.setattr(sandbox, "history", lambda query: (200, told(query)[1][:cap]))
+    original = sandbox.history
+    monkeypatch.setattr(sandbox, "history", lambda query: (200, original(query)[1][:cap]))
     recall = send(messages(25))
     assert verify.check_due() == verify.Checked(calls=2, gone=25)
     assert set(seen(recall)) == {"gone"}
@@ -194,11 +194,11 @@ def test_a_message_that_cannot_be_read_does_not_prove_that_another_is_gone(
     for timestamp in (first, second):
         make_message(private, timestamp)
     recall = send([second])
-    told = sandbox.history
+    original = sandbox.history
 
     def history(query: dict[str, str]) -> tuple[int, object]:
         """The recalled message is told in a form that nobody reads."""
-        return 200, [{"ts": each["timestamp"]} if each["timestamp"] == second else each for each in told(query)[1]]
+        return 200, [{"ts": each["timestamp"]} if each["timestamp"] == second else each for each in original(query)[1]]
 
     monkeypatch.setattr(sandbox, "history", history)
     assert verify.check_due() == verify.Checked(calls=1, unknowable=1)
@@ -210,7 +210,7 @@ def test_a_recall_is_verified_in_whatever_form_history_marks_it(
     send: Any, messages: Any, sandbox: Any, monkeypatch: pytest.MonkeyPatch, mark: dict[str, Any]
 ) -> None:
     recall = send(messages(2))
-    told = sandbox.history
+    original = sandbox.history
 
     def history(query: dict[str, str]) -> tuple[int, object]:
         """Recalled messages without payload, times as text."""
@@ -218,7 +218,7 @@ def test_a_recall_is_verified_in_whatever_form_history_marks_it(
             {name: each[name] for name in ("messageId", "senderId", "type")}
             | {"timestamp": str(each["timestamp"]), "recaller": {"id": "s"}}
             | mark
-            for each in told(query)[1]
+            for each in original(query)[1]
         ]
 
     monkeypatch.setattr(sandbox, "history", history)
@@ -232,7 +232,7 @@ def test_history_that_cannot_be_read_is_read_again_later_and_at_last_nothing_can
     recall = send(messages(2))
     sandbox.set_faults([{"on": "history", "kind": "status", "status": 500}])
     waits = []
-    for _look in range(verify.MOST_CHECKS - 1):
+    for _look in range(verify.MAX_CHECKS - 1):
         due_now(recall)
         assert verify.check_due() == verify.Checked(calls=1, unavailable=2)
         batch = batch_of(recall)
@@ -247,14 +247,14 @@ def test_history_that_cannot_be_read_is_read_again_later_and_at_last_nothing_can
     assert entry.detail["problem"]
 
 
-def test_of_two_who_look_at_once_one_does(send: Any, messages: Any) -> None:
+def test_only_one_of_two_workers_takes_a_batch(send: Any, messages: Any) -> None:
     recall = send(messages(1))
     first, second = batch_of(recall), batch_of(recall)
     assert verify.take(first)
     assert not verify.take(second)
 
 
-def test_looking_holds_one_of_the_applications_slots_and_gives_it_back(
+def test_a_check_holds_one_slot_of_the_application_and_releases_it(
     send: Any, messages: Any, sandbox: Any, application: Application
 ) -> None:
     send(messages(1))
@@ -270,7 +270,7 @@ def test_looking_holds_one_of_the_applications_slots_and_gives_it_back(
     assert not CallSlot.objects.exclude(held_by="").exists()
 
 
-def test_nothing_is_looked_for_while_all_slots_are_taken(send: Any, messages: Any, application: Application) -> None:
+def test_no_check_starts_while_all_slots_are_taken(send: Any, messages: Any, application: Application) -> None:
     recall = send(messages(1))
     admission.take_slots(application, "somebody else")
     assert verify.check_due() == verify.Checked()
@@ -283,7 +283,7 @@ def test_an_application_whose_circuit_is_open_does_not_keep_others_waiting(
     send: Any, messages: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recall = send(messages(1))
-    monkeypatch.setattr(verify, "MOST_BATCHES", 1)
+    monkeypatch.setattr(verify, "MAX_BATCHES", 1)
     ill = Application.objects.create(slug="ill", name="Ill")
     of_ill = Recall.objects.create(
         application=ill,
@@ -297,16 +297,14 @@ def test_an_application_whose_circuit_is_open_does_not_keep_others_waiting(
     assert verify.check_due() == verify.Checked(calls=1, gone=1)
 
 
-def test_what_a_person_decided_while_history_was_read_stands(
-    send: Any, messages: Any, sandbox: Any, moderator: Any
-) -> None:
+def test_a_decision_made_while_history_was_read_stands(send: Any, messages: Any, sandbox: Any, moderator: Any) -> None:
     recall = send(messages(1), ANSWER_LOST)
     # Tried once before, when history could not be read.
     recall.batches.update(checks=1)
 
     def decide(call: dict[str, Any]) -> None:
         if call["endpoint"] == "history":
-            services.settle_unknown(recall, moderator, send_again=False, note="asked the users")
+            decisions.settle_unknown(recall, moderator, send_again=False, note="asked the users")
 
     sandbox.on_call = decide
     verify.check_due()
@@ -347,11 +345,11 @@ def test_reconcile_finds_what_a_dead_process_left_open_and_what_history_proves_a
 def test_reconcile_goes_on_until_all_was_read_however_many_pages_that_takes(
     send: Any, messages: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verify, "MOST_PAGES", 3)
+    monkeypatch.setattr(verify, "MAX_PAGES", 3)
     recall = send(messages(200), {**ANSWER_LOST, "times": 10})
     assert recall.batches.filter(state="unknown").count() == 10
-    found = reconcile()
-    assert (found["calls"], found["gone"], found["unavailable"]) == (10, 200, 0)
+    document = reconcile()
+    assert (document["calls"], document["gone"], document["unavailable"]) == (10, 200, 0)
     assert RecallItem.objects.filter(verification="gone").count() == 200
     assert AuditEntry.objects.filter(recall=recall.pk, action="recall.verified").count() == 10
 
@@ -366,8 +364,8 @@ def test_reconcile_says_what_it_could_not_read_and_leaves_it_due(send: Any, mess
 def test_reconcile_ends_when_somebody_else_holds_all_slots(send: Any, messages: Any, application: Application) -> None:
     send(messages(1), ANSWER_LOST)
     admission.take_slots(application, "somebody else")
-    found = reconcile()
-    assert (found["calls"], found["gone"], found["unavailable"]) == (1, 0, 1)
+    document = reconcile()
+    assert (document["calls"], document["gone"], document["unavailable"]) == (1, 0, 1)
 
 
 def test_reconcile_with_nothing_to_do_says_so_in_words(connected: Any) -> None:
@@ -379,7 +377,7 @@ def test_reconcile_with_nothing_to_do_says_so_in_words(connected: Any) -> None:
     ]
 
 
-def test_what_a_later_recall_took_back_is_no_longer_said_to_be_visible(
+def test_a_message_taken_back_by_a_later_recall_is_no_longer_shown_as_visible(
     send: Any, messages: Any, moderator: Any
 ) -> None:
     timestamps = messages(2)
@@ -390,6 +388,6 @@ def test_what_a_later_recall_took_back_is_no_longer_said_to_be_visible(
     assert verify.check_due() == verify.Checked(calls=1, gone=2)
     assert (seen(first), batch_of(first).settlement) == (["gone", "gone"], "")
     first.refresh_from_db()
-    assert not services.can_retry(first)
+    assert not decisions.can_retry(first)
     entry = AuditEntry.objects.filter(recall=first.pk, action="recall.verified").latest("pk")
     assert entry.detail["gone"] == sorted(timestamps)

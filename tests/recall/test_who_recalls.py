@@ -32,7 +32,7 @@ def calls(path: Path) -> set[str]:
 
 def test_only_a_form_or_a_command_of_a_person_asks_for_a_recall() -> None:
     modules = [path for top in ("moderation", "recall") for path in (ROOT / top).rglob("*.py")]
-    callers = {path.relative_to(ROOT).as_posix(): found for path in modules if (found := calls(path))}
+    callers = {path.relative_to(ROOT).as_posix(): names for path in modules if (names := calls(path))}
     # A view answers a form that somebody posted: `tests/test_access.py` says who may.
     views = {module: callers.pop(module) for module in list(callers) if module.startswith("recall/views/")}
     assert set.union(*views.values()) == {"request_recall", "request_sweep"}

@@ -29,7 +29,7 @@ from moderation.search.normalise import normalise
         ("nothing", "", []),
     ],
 )
-def test_what_is_shown_as_found_is_what_was_written(text: str, looked_for: str, shown: list[str]) -> None:
+def test_highlighted_text_is_the_original_text(text: str, looked_for: str, shown: list[str]) -> None:
     pieces = excerpt(text, looked_for)
     assert [piece for piece, is_hit in pieces if is_hit] == shown
     assert "".join(piece for piece, _is_hit in pieces) == text
@@ -50,7 +50,7 @@ def test_a_hit_with_spaces_and_signs_in_it_is_shown_whole(text: str, looked_for:
     assert "".join(piece for piece, _is_hit in pieces) == text
 
 
-def test_of_a_long_text_the_part_around_it_is_shown() -> None:
+def test_a_long_text_is_shortened_to_the_part_around_the_hit() -> None:
     pieces = excerpt("a" * 5_000 + "needle" + "b" * 5_000, "Needle")
     assert pieces == [
         ("…", False),

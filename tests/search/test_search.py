@@ -54,7 +54,7 @@ def write(conversation: Conversation, *texts: str, at: int = FIRST, **fields: An
     )
 
 
-def found(text: str = "", *, limit: int = 50, **wanted: Any) -> list[Message]:
+def matches(text: str = "", *, limit: int = 50, **wanted: Any) -> list[Message]:
     """All that is found, page after page."""
     messages: list[Message] = []
     before = None
@@ -84,7 +84,7 @@ def like(text: str, column: str = "text") -> set[int]:
 @given(
     texts=st.lists(WORDS, min_size=1, max_size=8), looked_for=WORDS, cut=st.tuples(st.integers(0), st.integers(1, 6))
 )
-def test_what_is_found_is_what_like_finds(
+def test_a_search_matches_exactly_what_like_matches(
     group: Conversation, texts: list[str], looked_for: str, cut: tuple[int, int]
 ) -> None:
     Message.objects.all().delete()
@@ -92,11 +92,11 @@ def test_what_is_found_is_what_like_finds(
     assert SearchText.objects.count() == len(texts)
     start = cut[0] % len(texts[0])
     for text in (looked_for, texts[0], texts[0][start : start + cut[1]], looked_for[0]):
-        pks = [message.pk for message in found(text, limit=3)]
+        pks = [message.pk for message in matches(text, limit=3)]
         assert set(pks) == like(text)
         assert len(pks) == len(set(pks))
         if squeeze(normalise(text)):
-            assert {message.pk for message in found(text, limit=3, loosely=True)} == like(text, "words")
+            assert {message.pk for message in matches(text, limit=3, loosely=True)} == like(text, "words")
 
 
 @EACH_BEGINS_EMPTY
@@ -114,7 +114,7 @@ def test_every_part_of_a_text_finds_it_by_the_index_alone(group: Conversation, t
                     assert row.pk in query.candidates_for(part, 100_000, loosely=True)
 
 
-def test_every_character_is_found_by_the_index_alone(group: Conversation) -> None:
+def test_the_index_alone_matches_every_character(group: Conversation) -> None:
     # All that the index tells apart of a first character, in Chinese: one of them (蚀) was a space to PostgreSQL.
     signs = [chr(0x8000 + number) for number in range(4096)]
     write(group, *(f"{sign}的" for sign in signs))
@@ -124,9 +124,9 @@ def test_every_character_is_found_by_the_index_alone(group: Conversation) -> Non
     assert not lost
 
 
-def test_what_is_in_one_pair_after_another_but_not_in_one_piece_is_not_found(group: Conversation) -> None:
+def test_pairs_of_characters_that_are_not_adjacent_do_not_match(group: Conversation) -> None:
     write(group, "abc bcd", "abcd")
-    assert [message.data["payload"]["text"] for message in found("abcd")] == ["abcd"]
+    assert [message.data["payload"]["text"] for message in matches("abcd")] == ["abcd"]
 
 
 @pytest.mark.parametrize(
@@ -147,9 +147,9 @@ def test_what_is_in_one_pair_after_another_but_not_in_one_piece_is_not_found(gro
         ("👨\u200d👩\u200d👧", "👩"),
     ],
 )
-def test_words_are_found(group: Conversation, text: str, looked_for: str) -> None:
+def test_words_match(group: Conversation, text: str, looked_for: str) -> None:
     write(group, text, "something else")
-    assert len(found(looked_for)) == 1
+    assert len(matches(looked_for)) == 1
 
 
 INVISIBLE = [
@@ -170,30 +170,30 @@ INVISIBLE = [
 @pytest.mark.parametrize(("word", "looked_for"), [("微{}信", "微信"), ("weq{}hat", "WeQhat"), ("微{}信", "微{}信")])
 def test_nothing_invisible_hides_a_word(group: Conversation, between: str, word: str, looked_for: str) -> None:
     write(group, f"加我{word.format(between)}", "something else")
-    assert len(found(looked_for.format(between))) == 1
+    assert len(matches(looked_for.format(between))) == 1
 
 
 @pytest.mark.parametrize("between", [" ", ".", "\u3000", "·", "*", "🎉", "\n", "\u2800", "。 。"])
 def test_spaces_and_signs_are_ignored_on_request(group: Conversation, between: str) -> None:
     write(group, f"加我微{between}信", f"add we{between}chat", "微博信")
     for looked_for in ("微信", f"微{between}信", "微 信"):
-        assert len(found(looked_for, loosely=True)) == 1
-    assert len(found("WE CHAT", loosely=True)) == 1
-    assert found("微信") == found("wechat") == []
+        assert len(matches(looked_for, loosely=True)) == 1
+    assert len(matches("WE CHAT", loosely=True)) == 1
+    assert matches("微信") == matches("wechat") == []
     # Of signs alone nothing would be left: they are searched for as they are.
-    assert len(found("·", loosely=True)) == len(found("·"))
+    assert len(matches("·", loosely=True)) == len(matches("·"))
 
 
 @pytest.mark.parametrize(("text", "looked_for"), [("加我微信領紅包", "领红包"), ("领红包", "領紅包"), ("薴", "苧")])
 def test_traditional_and_simplified_chinese_are_one(group: Conversation, text: str, looked_for: str) -> None:
     write(group, text)
-    assert len(found(looked_for)) == 1
+    assert len(matches(looked_for)) == 1
 
 
 @pytest.mark.parametrize(("text", "looked_for"), [("axb", "a_b"), ("500", "50%"), ("a b", "ab"), ("微博信", "微信")])
-def test_nothing_stands_for_anything_else(group: Conversation, text: str, looked_for: str) -> None:
+def test_wildcards_are_taken_literally(group: Conversation, text: str, looked_for: str) -> None:
     write(group, text)
-    assert found(looked_for) == []
+    assert matches(looked_for) == []
 
 
 @pytest.mark.parametrize(
@@ -206,9 +206,11 @@ def test_nothing_stands_for_anything_else(group: Conversation, text: str, looked
         ({"payload": "bare words"}, "bare"),
     ],
 )
-def test_any_type_is_found_by_what_is_shown_of_it(group: Conversation, fields: dict[str, Any], looked_for: str) -> None:
+def test_a_message_of_any_type_matches_by_its_shown_text(
+    group: Conversation, fields: dict[str, Any], looked_for: str
+) -> None:
     write(group, "", **fields)
-    assert len(found(looked_for)) == 1
+    assert len(matches(looked_for)) == 1
 
 
 def test_the_newest_come_first_and_pages_follow_without_gap_or_repetition(group: Conversation) -> None:
@@ -217,8 +219,8 @@ def test_the_newest_come_first_and_pages_follow_without_gap_or_repetition(group:
     for numbers in (range(15, 30), range(15)):
         for number in numbers:
             write(group, texts[number], at=FIRST + number // 3, messageId=f"n{number}")
-    assert len(found("offer", limit=4)) == 30
-    keys = [(message.timestamp, message.pk) for message in found("offer", limit=4)]
+    assert len(matches("offer", limit=4)) == 30
+    keys = [(message.timestamp, message.pk) for message in matches("offer", limit=4)]
     assert keys == sorted(keys, reverse=True)
 
 
@@ -232,11 +234,9 @@ def few(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("looked_for", ["offer", "er 1", "9", "o", "", "nothing of that"])
-def test_what_is_frequent_is_found_by_looking_back_page_by_page(
-    group: Conversation, few: None, looked_for: str
-) -> None:
+def test_frequent_text_is_searched_back_page_by_page(group: Conversation, few: None, looked_for: str) -> None:
     write(group, *(f"offer {number}" for number in range(25)))
-    pks = [message.pk for message in found(looked_for, limit=2)]
+    pks = [message.pk for message in matches(looked_for, limit=2)]
     assert set(pks) == (like(looked_for) if looked_for else set(Message.objects.values_list("pk", flat=True)))
     assert pks == sorted(pks, reverse=True)
 
@@ -257,7 +257,7 @@ def test_filters_narrow_alone_and_together(
     write(private, "", at=FIRST + 3, type="image", payload={"url": "https://x.example/red.png"})
 
     def times(text: str = "", **wanted: Any) -> list[int]:
-        return [message.timestamp - FIRST for message in found(text, **wanted)]
+        return [message.timestamp - FIRST for message in matches(text, **wanted)]
 
     for text in ("", "red", "e"):
         assert times(text) == [3, 2, 1, 0]
@@ -273,10 +273,10 @@ def test_filters_narrow_alone_and_together(
     assert times("offer", senders=["user-a"], conversations=[group.pk, private.pk], since=FIRST + 1) == [2]
 
 
-def test_a_message_whose_recall_was_told_first_is_found_by_its_own_words(group: Conversation) -> None:
+def test_a_message_that_arrives_after_its_recall_matches_by_its_own_text(group: Conversation) -> None:
     write(group, "", recalled=True, payload=None)
     write(group, "what was said")
-    assert len(found("was said")) == 1
+    assert len(matches("was said")) == 1
     assert SearchText.objects.get().text == "what was said"
     if connection.vendor == "sqlite":
         # The index knows nothing of what it knew before: a piece of an erased text must not stay in it.
@@ -290,12 +290,10 @@ def test_a_message_whose_recall_was_told_first_is_found_by_its_own_words(group: 
     mark = {"type": "text", "messageId": "m2", "timestamp": FIRST + 9, "senderId": "u", "recalled": True}
     said = {**mark, "recalled": False, "payload": {"text": "in one go"}}
     ingest(group, [json.dumps(mark), json.dumps(said)])
-    assert len(found("in one go")) == 1
+    assert len(matches("in one go")) == 1
 
 
-def test_what_was_there_before_becomes_searchable_in_pieces(
-    group: Conversation, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_existing_messages_become_searchable_in_batches(group: Conversation, monkeypatch: pytest.MonkeyPatch) -> None:
     write(group, *(f"offer {number}" for number in range(10)))
     SearchText.objects.all().delete()
     newest = Message.objects.latest("pk").pk
@@ -306,10 +304,10 @@ def test_what_was_there_before_becomes_searchable_in_pieces(
     assert state is not None
     assert index.add_older(1) == 4
     assert index.progress() is not None
-    assert len(found("offer")) == 5
+    assert len(matches("offer")) == 5
     assert index.add_older() == 6
     assert index.progress() is None
-    assert len(found("offer")) == 11
+    assert len(matches("offer")) == 11
     assert index.add_older() == 0
 
 
@@ -325,7 +323,7 @@ def test_new_rules_index_all_messages_anew_and_the_worker_goes_on_where_it_was(
     SearchProgress.objects.update(rules=VERSION - 1)
     state = index.progress()
     assert state is not None and state.percent == 0
-    assert found("微信") == []
+    assert matches("微信") == []
     assert index.add_older(1) == 4
     state = index.progress()
     assert state is not None and 0 < state.percent < 100
@@ -333,7 +331,7 @@ def test_new_rules_index_all_messages_anew_and_the_worker_goes_on_where_it_was(
     write(group, "加我微信", at=FIRST + 100)
     assert index.add_older() == 6
     assert index.progress() is None
-    assert len(found("微信")) == 11
+    assert len(matches("微信")) == 11
     assert set(SearchText.objects.values_list("rules", flat=True)) == {VERSION}
     assert index.add_older() == 0
 
@@ -353,17 +351,17 @@ def test_simplified_forms_change_with_the_rules_only() -> None:
     assert (RULES, sha256(forms.encode()).hexdigest()[:16]) == (2, "29f35fa4336bc079")
 
 
-def test_what_is_deleted_leaves_nothing_in_the_index(group: Conversation) -> None:
+def test_a_deleted_message_leaves_nothing_in_the_index(group: Conversation) -> None:
     write(group, "a red offer", "a blue offer")
     old, new = Message.objects.order_by("pk").values_list("pk", flat=True)
     assert delete_older(group.pk, FIRST + 1) == 1
-    assert [message.pk for message in found("offer")] == [new]
+    assert [message.pk for message in matches("offer")] == [new]
     if connection.vendor == "sqlite":
         assert query.candidates_for("red", 100) == []
         assert query.candidates_for("offer", 100) == [new]
 
 
-def test_a_search_takes_few_statements_however_much_is_found(group: Conversation) -> None:
+def test_a_search_takes_few_statements_whatever_the_number_of_matches(group: Conversation) -> None:
     write(group, *(f"offer {number}" for number in range(40)))
     for text in ("offer", "o", ""):
         with CaptureQueriesContext(connection) as queries:
@@ -400,9 +398,9 @@ def test_a_part_of_a_text_is_a_part_of_it_without_signs(first: str, second: str)
 @pytest.mark.parametrize("looked_for", ["ᄀ", "ᄀ:", "ᅡ", "ᄀ:ᅡ", "abᄀ"])
 def test_letters_of_a_syllable_with_a_sign_between_are_found_one_by_one(group: Conversation, looked_for: str) -> None:
     write(group, "abᄀ:ᅡ")
-    assert [message.timestamp for message in found(looked_for)] == [FIRST]
-    assert [message.timestamp for message in found(looked_for, loosely=True)] == [FIRST]
-    assert not found("가") and not found("가", loosely=True)
+    assert [message.timestamp for message in matches(looked_for)] == [FIRST]
+    assert [message.timestamp for message in matches(looked_for, loosely=True)] == [FIRST]
+    assert not matches("가") and not matches("가", loosely=True)
 
 
 def test_normalising_makes_forms_of_a_character_one() -> None:

@@ -58,7 +58,7 @@ def test_a_hit_of_the_app_s_own_type_shows_its_json_only_where_that_was_searched
     assert "<mark>D-9917</mark>" in markup(signed_in.get(reverse("conversations"), {"q": "D-9917"}))
 
 
-def test_what_was_written_cannot_become_markup(signed_in: Client, group: Conversation, make_message: Make) -> None:
+def test_message_text_cannot_become_markup(signed_in: Client, group: Conversation, make_message: Make) -> None:
     make_message(group, FIRST, payload={"text": "<script>alert(1)</script> \u202egnp.exe"})
     page = markup(signed_in.get(reverse("conversations"), {"q": "ALERT"}))
     assert "&lt;script&gt;<mark>alert</mark>(1)" in page
@@ -195,7 +195,7 @@ def test_the_filter_of_a_page_looks_at_names_ids_and_times_and_at_no_other_conve
     assert answer.json() == {"matching": []}
 
 
-def test_the_number_of_queries_does_not_grow_with_what_is_found(
+def test_the_number_of_queries_does_not_grow_with_the_matches(
     signed_in: Client,
     application: Application,
     make_message: Make,
@@ -231,7 +231,7 @@ def test_ticked_messages_of_one_conversation_are_recalled_by_the_usual_form(
     assert str(FIRST + 1) in markup(signed_in.get(response.headers["Location"]))
 
 
-def test_ticked_messages_of_several_conversations_are_told_apart(
+def test_ticked_messages_of_several_conversations_are_listed_by_conversation(
     signed_in: Client, private: Conversation, group: Conversation, make_message: Make
 ) -> None:
     pks = [make_message(each, FIRST + number).pk for number, each in enumerate([private, group, private])]
@@ -275,7 +275,7 @@ def test_a_senders_page_tells_names_times_places_and_what_was_recalled(
     assert f"{reverse('sweep-new')}?app=default&amp;sender=user-a&amp;since={FIRST}&amp;until={FIRST + 2}" in text
 
 
-def test_of_who_wrote_a_lot_the_latest_is_told(
+def test_a_senders_page_shows_the_latest_of_many_messages(
     signed_in: Client, group: Conversation, make_message: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lists, "LOOKED_AT", 4)
