@@ -153,8 +153,8 @@ def fill_archive(sender: str, conversations: int, messages: int) -> None:
 def message(sender: str, timestamp: int) -> str:
     """A message as GoEasy's history tells it."""
     payload = {"text": f"Buy now, {timestamp}"}
-    told = {"type": "text", "messageId": uuid.uuid4().hex, "timestamp": timestamp, "senderId": sender}
-    return json.dumps({**told, "payload": payload})
+    fields = {"type": "text", "messageId": uuid.uuid4().hex, "timestamp": timestamp, "senderId": sender}
+    return json.dumps({**fields, "payload": payload})
 
 
 def request_sweep(sender: str) -> Any:
@@ -196,15 +196,15 @@ def states(recalls: Any) -> dict[str, int]:
 
     from recall.models import RecallBatch
 
-    found = RecallBatch.objects.filter(recall__in=recalls).order_by().values_list("state").annotate(Count("pk"))
-    return dict(found)
+    counts = RecallBatch.objects.filter(recall__in=recalls).order_by().values_list("state").annotate(Count("pk"))
+    return dict(counts)
 
 
 def verdict(figures: Sequence[tuple[str, float, str, float]]) -> int:
-    """Print each figure (what, value, "≥" or "≤", bound) and whether it is met; the exit status."""
+    """Print each figure (name, value, "≥" or "≤", bound) and whether it is within its bound; return the exit status."""
     missed = 0
-    for what, value, sign, bound in figures:
-        met = value >= bound if sign == "≥" else value <= bound
-        missed += not met
-        print(f"  {what}: {value:.2f} (wanted {sign} {bound:g}) {'met' if met else 'MISSED'}")
+    for name, value, sign, bound in figures:
+        is_within = value >= bound if sign == "≥" else value <= bound
+        missed += not is_within
+        print(f"  {name}: {value:.2f} (wanted {sign} {bound:g}) {'met' if is_within else 'MISSED'}")
     return int(missed > 0)

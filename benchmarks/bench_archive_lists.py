@@ -232,10 +232,10 @@ def _drop_indexes(cursor: Any, is_sqlite: bool) -> list[str]:
             "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'archive_message' "
             "AND indexname NOT LIKE '%%_pkey'"
         )
-    found = cursor.fetchall()
-    for name, _sql in found:
+    indexes = cursor.fetchall()
+    for name, _sql in indexes:
         cursor.execute(f'DROP INDEX "{name}"')
-    return [sql for _name, sql in found]
+    return [sql for _name, sql in indexes]
 
 
 Address = Callable[[Archive, random.Random], str]
@@ -290,7 +290,7 @@ def addresses() -> dict[str, tuple[Address, Address]]:
     }
 
 
-def unbounded(statement: str) -> bool:
+def is_unbounded(statement: str) -> bool:
     """Whether a statement counts, skips or sorts out among messages without a bound."""
     if "archive_message" not in statement:
         return False
@@ -314,28 +314,28 @@ def main(number: int) -> int:
             for name, both in addresses().items()
             for depth, address in zip(("first", "deepest"), both, strict=True)
         }
-        asked = look_at_sql(many, pages)
+        statements = unbounded_statements(many, pages)
         figures = compare(few, many, pages)
-    for statement in asked:
+    for statement in statements:
         print(f"  unbounded: {statement}")
-    return verdict([*figures, ("statements that count, skip or sort out among messages", len(asked), "≤", 0)])
+    return verdict([*figures, ("statements that count, skip or sort out among messages", len(statements), "≤", 0)])
 
 
-def look_at_sql(archive: Archive, pages: dict[tuple[str, str], Address]) -> list[str]:
+def unbounded_statements(archive: Archive, pages: dict[tuple[str, str], Address]) -> list[str]:
     """Ask for every page once, and return the statements that no bound holds."""
     from django.test.utils import CaptureQueriesContext
 
-    found: list[str] = []
+    statements: list[str] = []
     with archive:
         for (name, depth), address in pages.items():
             with CaptureQueriesContext(archive.connection) as queries:
                 page = archive.get(address(archive, random.Random(1))).page
-            found += [query["sql"] for query in queries.captured_queries if unbounded(query["sql"])]
+            statements += [query["sql"] for query in queries.captured_queries if is_unbounded(query["sql"])]
             print(
                 f"  {name}, {depth} page: {len(page.content) / 1024:.0f} KB, {len(queries)} queries, {rows(page)} rows",
                 flush=True,
             )
-    return found
+    return statements
 
 
 def rows(page: Any) -> int:

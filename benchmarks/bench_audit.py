@@ -111,7 +111,7 @@ def peak_of(program: str, *arguments: str) -> tuple[float, float]:
     return time.perf_counter() - started, float(run.stderr.split()[-1])
 
 
-def tell_peak(program: str, *arguments: str) -> None:
+def report_peak(program: str, *arguments: str) -> None:
     """Run the module or file in this process and write its peak memory, in megabytes, to stderr."""
     sys.argv = [program, *arguments]
     try:
@@ -216,7 +216,7 @@ if __name__ == "__main__":
     elif sys.argv[1:2] == ["seal"]:
         seal()
     elif sys.argv[1:2] == ["peak"]:
-        tell_peak(*sys.argv[2:])
+        report_peak(*sys.argv[2:])
     else:
         with tempfile.TemporaryDirectory() as folder:
             main(Path(folder))

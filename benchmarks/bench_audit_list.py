@@ -75,8 +75,8 @@ def child(rows: int) -> None:
             started = time.perf_counter()
             answer = client.get(line.strip(), secure=True)
             spent = (time.perf_counter() - started) * 1000
-        told = [query["sql"] for query in queries.captured_queries]
-        print(json.dumps({"ms": spent, "sql": told, "status": answer.status_code}), flush=True)
+        statements = [query["sql"] for query in queries.captured_queries]
+        print(json.dumps({"ms": spent, "sql": statements, "status": answer.status_code}), flush=True)
 
 
 def addresses(entries: Any) -> dict[str, str]:

@@ -49,7 +49,7 @@ def ideal(sent: list[int]) -> int:
 def fill(goeasy: GoEasy, sent: list[int]) -> str:
     """Let GoEasy have a group of messages sent at these times; returns its id."""
     group = f"backfill-{time.time_ns()}"
-    told = [
+    messages = [
         {
             "type": "text",
             "messageId": uuid.uuid4().hex,
@@ -59,8 +59,8 @@ def fill(goeasy: GoEasy, sent: list[int]) -> str:
         }
         for place, timestamp in enumerate(sent)
     ]
-    for start in range(0, len(told), 1_000):
-        body = {"conversation": {"kind": "group", "group_id": group}, "messages": told[start : start + 1_000]}
+    for start in range(0, len(messages), 1_000):
+        body = {"conversation": {"kind": "group", "group_id": group}, "messages": messages[start : start + 1_000]}
         requests.post(f"{goeasy.url}/sandbox/messages", json=body, timeout=60).raise_for_status()
     return group
 
@@ -71,16 +71,16 @@ def backfill(group: str) -> dict[str, Any]:
 
     out = StringIO()
     call_command("backfill", group=group, json=True, stdout=out)
-    said: dict[str, Any] = json.loads(out.getvalue())
-    return said
+    document: dict[str, Any] = json.loads(out.getvalue())
+    return document
 
 
-def absent(goeasy: GoEasy, group: str) -> int:
+def differences(goeasy: GoEasy, group: str) -> int:
     """How many of GoEasy's messages the archive lacks, or has otherwise than GoEasy tells them."""
     from moderation.archive.models import Message
 
     answer = requests.get(f"{goeasy.url}/sandbox/messages?group={group}", timeout=60).json()["content"]
-    there = {(told["messageId"], told["timestamp"]) for told in answer}
+    there = {(message["messageId"], message["timestamp"]) for message in answer}
     here = set(Message.objects.filter(conversation__group_id=group).values_list("message_id", "timestamp"))
     return len(there ^ here)
 
@@ -102,7 +102,7 @@ def main(goeasy: GoEasy) -> int:
         assert first["added"] == number, (number, first)
         arrived += first["added"]
         again += second["added"]
-        lacking += absent(goeasy, group)
+        lacking += differences(goeasy, group)
         pages, fewest = pages + calls, fewest + 2 * least
         ratio = max(first["calls"], second["calls"]) / least
         print(

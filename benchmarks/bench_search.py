@@ -145,12 +145,12 @@ class Memory:
 
     def times(self, text: str) -> list[int]:
         """When the messages that hold the normalised `text` were sent (ms), the oldest first."""
-        found, place = [], self.all.find(text)
+        times, place = [], self.all.find(text)
         while place >= 0:
             number = bisect_right(self.starts, place) - 1
-            found.append(FIRST + number * APART)
+            times.append(FIRST + number * APART)
             place = self.all.find(text, self.starts[number + 1] - 1)
-        return found
+        return times
 
 
 def sizes() -> tuple[int, int]:
@@ -208,15 +208,15 @@ def searched(text: str, loosely: bool = False, before: int | None = None, limit:
     from moderation.archive.timeline import read_key
     from moderation.search import query
 
-    found: list[int] = []
+    times: list[int] = []
     key = None if before is None else (before, 0)
-    while len(found) < limit:
-        page = query.find(query.Wanted(text=text, loosely=loosely), before=key, limit=limit - len(found))
-        found += [timestamp for timestamp, _pk in page.keys]
+    while len(times) < limit:
+        page = query.find(query.Wanted(text=text, loosely=loosely), before=key, limit=limit - len(times))
+        times += [timestamp for timestamp, _pk in page.keys]
         if not page.older:
             break
         key = read_key(page.older)
-    return found[::-1]
+    return times[::-1]
 
 
 def same(text: str, loosely: bool, expected: list[int], rare: float) -> bool:
@@ -292,8 +292,8 @@ def main(number: int, texts: int) -> int:
         (f"LIKE ÷ search, {LATIN}, in under 1% of messages, median", statistics.median(likes[LATIN]), "≥", 20),
         ("index ÷ text", index_bytes / text_bytes, "≤", 2),
     ]:
-        is_met = figure <= bound if sign == "≤" else figure >= bound
-        missed |= not is_met and number >= 1_000_000
+        is_within = figure <= bound if sign == "≤" else figure >= bound
+        missed |= not is_within and number >= 1_000_000
         print(f"  {name}: {figure:.2f} (wanted at 1,000,000: {sign} {bound})")
     return int(missed)
 

@@ -102,12 +102,14 @@ def bare(made: list[bytes]) -> float:
     # Beyond what the database gives by itself.
     ids = count(max(10**12, Message.objects.latest("pk").pk) + 1)
     is_sqlite = connection.vendor == "sqlite"
-    known = {each.group_id: each.pk for each in Conversation.objects.filter(application=application, kind="group")}
+    conversations = {
+        each.group_id: each.pk for each in Conversation.objects.filter(application=application, kind="group")
+    }
     rows = []
     for content in made:
         messages = json.loads(content)
-        pk = known[messages[0]["groupId"]]
-        told = [
+        pk = conversations[messages[0]["groupId"]]
+        message_rows = [
             (
                 *(next(ids), pk, each["timestamp"], each["messageId"], each["senderId"], each["type"]),
                 *(raw := json.dumps(each, ensure_ascii=False), hashlib.sha256(raw.encode()).hexdigest()),
@@ -117,9 +119,9 @@ def bare(made: list[bytes]) -> float:
         ]
         delivery = (application.pk, "2026-01-01 00:00:00+00:00", content, hashlib.sha256(content).hexdigest(), "done")
         compared = [normalise(each["payload"]["text"]) for each in messages]
-        texts = [(row[0], text, words_of(text), VERSION) for row, text in zip(told, compared, strict=True)]
+        texts = [(row[0], text, words_of(text), VERSION) for row, text in zip(message_rows, compared, strict=True)]
         grams = [(row[0], " ".join(grams_of(row[2]))) for row in texts] if is_sqlite else []
-        rows.append((delivery, told, texts, grams, (messages[-1]["timestamp"], pk)))
+        rows.append((delivery, message_rows, texts, grams, (messages[-1]["timestamp"], pk)))
     connection.ensure_connection()
     driver: Any = connection.connection
     sign = "?" if is_sqlite else "%s"
@@ -136,10 +138,10 @@ def bare(made: list[bytes]) -> float:
     update = f"UPDATE archive_conversation SET last_timestamp = {sign} WHERE id = {sign}"
     cursor = driver.cursor()
     started = time.perf_counter()
-    for delivery, told, texts, grams, latest in rows:
+    for delivery, message_rows, texts, grams, latest in rows:
         cursor.execute("BEGIN IMMEDIATE" if is_sqlite else "BEGIN")
         cursor.execute(insert_delivery, delivery)
-        cursor.executemany(insert_message, told)
+        cursor.executemany(insert_message, message_rows)
         cursor.executemany(insert_text, texts)
         cursor.executemany(insert_grams, grams)
         cursor.execute(update, latest)

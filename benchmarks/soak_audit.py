@@ -30,7 +30,7 @@ def forge(count: int, folder: Path) -> None:
 
     (folder / "key").write_text(checkpoints.verifier_key("x").rpartition("+")[2])
     notes: dict[int, str] = {}
-    found: collections.Counter[str] = collections.Counter()
+    detected: collections.Counter[str] = collections.Counter()
     for name, path, honest, held in campaign(seed=time.time_ns(), count=count, folder=folder):
         note = notes.setdefault(held, checkpoint(honest[:held]))
         (folder / "note").write_text(note, encoding="utf-8")
@@ -38,10 +38,10 @@ def forge(count: int, folder: Path) -> None:
         try:
             verifier.verify(Namespace(**given, proof=None, partial=False))
         except (verifier.BrokenError, ValueError, RecursionError):
-            found[name] += 1
+            detected[name] += 1
         else:
             raise AssertionError(f"not found: {name}: {path.read_bytes()!r}")
-    print(f"  {found.total():,} forgeries, all found: {dict(found)}")
+    print(f"  {detected.total():,} forgeries, all found: {dict(detected)}")
 
 
 def one_log(seed: int) -> int:
@@ -108,8 +108,8 @@ def write_logs(count: int, folder: Path) -> None:
         (folder / "export").write_text("".join(export.jsonl(export.rows(AuditEntry.objects.all()))), encoding="utf-8")
         (folder / "note").write_text(checkpoints.take().note, encoding="utf-8")
         given = {"export": str(folder / "export"), "checkpoint": [str(folder / "note")]}
-        said = verifier.verify(Namespace(**given, public_key=str(folder / "key"), proof=None, partial=False))
-        assert said.startswith(f"all of seq {written},"), (seed, written, said)
+        result = verifier.verify(Namespace(**given, public_key=str(folder / "key"), proof=None, partial=False))
+        assert result.startswith(f"all of seq {written},"), (seed, written, result)
         total += written
         with connection.schema_editor() as editor:
             triggers.remove(None, editor)

@@ -30,10 +30,10 @@ READ_TIMEOUT = 6.0
 PATIENCE = 3.0
 # So many reads at once in one process, and a second to wait for a place: a slow GoEasy must not take all the
 # threads that answer people.
-MOST_READS = 4
+MAX_READS = 4
 # A page that is not full is mostly the last one. So many calls more than were meant show whether it is.
 CALLS_TO_THE_END = 2
-_places = threading.BoundedSemaphore(MOST_READS)
+_places = threading.BoundedSemaphore(MAX_READS)
 
 
 @dataclass
@@ -72,7 +72,7 @@ def catch_up(conversation: Conversation, *, pages: int) -> Reading:
     mine = Conversation.objects.filter(pk=conversation.pk, history_read_at=conversation.history_read_at)
     if not mine.update(history_read_at=timezone.now()):
         return Reading(problem=conversation.history_problem)
-    return _read(conversation, [None], pages, until_known=True)
+    return _read(conversation, [None], pages, until_nothing_new=True)
 
 
 def read_before(conversation: Conversation, before_ms: int, *, pages: int = 2) -> Reading:
@@ -92,16 +92,16 @@ def look_up(conversation: Conversation, timestamps: Iterable[int], *, max_calls:
     archive then lacks was not in history.
     """
     wanted = set(timestamps)
-    missing = wanted - known_timestamps(conversation, wanted)
+    missing = wanted - archived_timestamps(conversation, wanted)
     # Newest first: one page often covers several of them.
     cursors: list[int | None] = [timestamp + 1 for timestamp in sorted(missing, reverse=True)]
     reading = _read(conversation, cursors, max_calls, follow=False)
-    if not reading.problem and (cursors or reading.unreadable) and missing - known_timestamps(conversation, missing):
+    if not reading.problem and (cursors or reading.unreadable) and missing - archived_timestamps(conversation, missing):
         reading.problem = "too_many" if cursors else "unreadable"
     return reading
 
 
-class Sight(Enum):
+class Visibility(Enum):
     """What history showed at a timestamp."""
 
     RECALLED = "recalled"  # messages, all of them marked as recalled
@@ -117,7 +117,7 @@ class Survey:
     """What history showed at timestamps (ms), as far as it was read; `problem` as in Reading."""
 
     problem: str = ""
-    sights: dict[int, Sight] = field(default_factory=dict)
+    visibility: dict[int, Visibility] = field(default_factory=dict)
 
 
 def survey(
@@ -131,11 +131,11 @@ def survey(
 
     What is read enters the archive, too. `before_each` is called before each call.
     """
-    found = Survey()
+    result = Survey()
     wanted = sorted(set(timestamps), reverse=True)
     if not conversation.application.is_configured:
-        found.problem = conversation.application.key_problem
-        return found
+        result.problem = conversation.application.key_problem
+        return result
     marks: dict[int, list[bool | None]] = defaultdict(list)
     with conversation.application.client(read_timeout=settings.GOEASY_READ_TIMEOUT) as client:
         cursor = wanted[0] + 1 if wanted else 0
@@ -148,20 +148,20 @@ def survey(
                 page = _request_page(conversation, client, cursor)
             except GoEasyError as error:
                 log.warning("history of conversation %s not read: %s", conversation.pk, error)
-                found.problem = error.kind
+                result.problem = error.kind
                 break
             _archive_page(conversation, page)
             for message in page.messages:
                 marks[message.timestamp].append(recall_mark(message.data))
-            wanted = _look_at(page, cursor, wanted, marks, found.sights)
+            wanted = _classify(page, cursor, wanted, marks, result.visibility)
             if wanted:
                 # One past the next wanted one; never below what a page cut off, never where this page was.
                 cursor = min(wanted[0] + 1, cursor if page.next_before is None else page.next_before)
-    return found
+    return result
 
 
-def _look_at(
-    page: Page, before: int, wanted: list[int], marks: dict[int, list[bool | None]], sights: dict[int, Sight]
+def _classify(
+    page: Page, before: int, wanted: list[int], marks: dict[int, list[bool | None]], visibility: dict[int, Visibility]
 ) -> list[int]:
     """Note what is known of `wanted` (ms, newest first) once `page` was read; return those that older pages will show.
 
@@ -169,24 +169,24 @@ def _look_at(
     """
     if page.is_blocked:
         # Where the newest of them would be is unknown; older ones can still be requested.
-        sights[wanted[0]] = Sight.PRESENT if False in marks.get(wanted[0], []) else Sight.BEYOND
+        visibility[wanted[0]] = Visibility.PRESENT if False in marks.get(wanted[0], []) else Visibility.BEYOND
         return wanted[1:]
     waiting: list[int] = []
     for timestamp in wanted:
-        seen = marks.get(timestamp, [])
-        are_recalled = bool(seen) and all(seen)
-        if False in seen:
-            sights[timestamp] = Sight.PRESENT
+        marks_there = marks.get(timestamp, [])
+        are_recalled = bool(marks_there) and all(marks_there)
+        if False in marks_there:
+            visibility[timestamp] = Visibility.PRESENT
         elif page.oldest is None:
-            sights[timestamp] = Sight.RECALLED if are_recalled else Sight.BEYOND
+            visibility[timestamp] = Visibility.RECALLED if are_recalled else Visibility.BEYOND
         elif timestamp < page.oldest or (timestamp == page.oldest != page.crowded_ms):
             # The page may have had no room for all of its oldest millisecond.
             waiting.append(timestamp)
-        elif page.unreadable or None in seen or timestamp in (before, page.crowded_ms):
+        elif page.unreadable or None in marks_there or timestamp in (before, page.crowded_ms):
             # A page that showed one millisecond alone was followed by older ones: it may have been cut there, too.
-            sights[timestamp] = Sight.BEYOND
+            visibility[timestamp] = Visibility.BEYOND
         else:
-            sights[timestamp] = Sight.RECALLED if are_recalled else Sight.ABSENT
+            visibility[timestamp] = Visibility.RECALLED if are_recalled else Visibility.ABSENT
     return waiting
 
 
@@ -204,9 +204,9 @@ class Filled(Reading):
 
 
 def fill(
-    conversation: Conversation, *, since: int, most_calls: int, before_each: Callable[[], object] | None = None
+    conversation: Conversation, *, since: int, max_calls: int, before_each: Callable[[], object] | None = None
 ) -> Filled:
-    """Read history from now back to `since` (ms; 0: to its start) into the archive, in at most `most_calls` calls.
+    """Read history from now back to `since` (ms; 0: to its start) into the archive, in at most `max_calls` calls.
 
     Nobody waits for it: its patience is GOEASY_READ_TIMEOUT. `before_each` is called before each call.
     """
@@ -216,7 +216,7 @@ def fill(
         return filled
     cursor: int | None = None
     with conversation.application.client(read_timeout=settings.GOEASY_READ_TIMEOUT) as client:
-        while filled.calls < most_calls:
+        while filled.calls < max_calls:
             if before_each:
                 before_each()
             filled.calls += 1
@@ -242,18 +242,18 @@ def _archive_page(conversation: Conversation, page: Page) -> tuple[int, int]:
     return ingested.added, feed.note_missed(conversation.application, ingested.times)
 
 
-def known_timestamps(conversation: Conversation, timestamps: Iterable[int]) -> set[int]:
+def archived_timestamps(conversation: Conversation, timestamps: Iterable[int]) -> set[int]:
     """Those of `timestamps` (ms) at which the archive has a message of the conversation."""
     wanted = list(timestamps)
-    known: set[int] = set()
+    archived: set[int] = set()
     # In parts: SQLite bounds the number of parameters of one statement.
     for start in range(0, len(wanted), 500):
-        known.update(
+        archived.update(
             Message.objects.filter(conversation=conversation, timestamp__in=wanted[start : start + 500]).values_list(
                 "timestamp", flat=True
             )
         )
-    return known
+    return archived
 
 
 def _read(
@@ -262,11 +262,11 @@ def _read(
     calls: int,
     *,
     follow: bool = True,
-    until_known: bool = False,
+    until_nothing_new: bool = False,
 ) -> Reading:
     """Read one page per cursor, or with `follow` on from the first, in at most `calls` calls.
 
-    Of `cursors` those are left that were not asked for. `until_known`: no further than a page with nothing new.
+    Of `cursors` those are left that were not asked for. `until_nothing_new`: no further than a page with nothing new.
     """
     reading = Reading()
     if not cursors:
@@ -278,7 +278,7 @@ def _read(
         return Reading(problem="busy")
     else:
         try:
-            _read_pages(conversation, cursors, calls, reading, follow=follow, until_known=until_known)
+            _read_pages(conversation, cursors, calls, reading, follow=follow, until_nothing_new=until_nothing_new)
         finally:
             _places.release()
     conversation.history_problem = reading.problem
@@ -294,13 +294,13 @@ def _read_pages(
     reading: Reading,
     *,
     follow: bool,
-    until_known: bool,
+    until_nothing_new: bool,
 ) -> None:
     deadline = time.monotonic() + PATIENCE
     with conversation.application.client(read_timeout=READ_TIMEOUT) as client:
         covered: int | None = None
         page: Page | None = None
-        for call in range(calls + (CALLS_TO_THE_END if follow and not until_known else 0)):
+        for call in range(calls + (CALLS_TO_THE_END if follow and not until_nothing_new else 0)):
             # A page that was read reaches past these already.
             while cursors and covered is not None and (cursors[0] or 0) > covered:
                 cursors.pop(0)
@@ -319,7 +319,7 @@ def _read_pages(
                 reading.problem = ""
             if reading.reached_start:
                 cursors.clear()
-            if page is None or reading.reached_start or (until_known and reading.added == before):
+            if page is None or reading.reached_start or (until_nothing_new and reading.added == before):
                 return
             covered = page.next_before
             if follow and covered is not None:

@@ -21,18 +21,18 @@ from moderation.outbox import admission
 log = logging.getLogger(__name__)
 
 # Far more than any history: a bound, so that nothing reads for ever.
-MOST_CALLS = 100_000
+MAX_CALLS = 100_000
 # A slot is waited for so long (seconds) before GoEasy counts as busy.
 PATIENCE = 60.0
 # A conversation is compared while its last message is not older than this.
 ACTIVE_FOR = timedelta(days=1)
 # Of so many of the latest conversations, so many are compared in one round, with so many calls for each.
-MOST_RECENT = 600
-MOST_COMPARED = 60
-MOST_CALLS_EACH = 1_000
+MAX_RECENT = 600
+MAX_COMPARED = 60
+MAX_CALLS_EACH = 1_000
 
 
-def fill(conversation: Conversation, *, since: int, most_calls: int = MOST_CALLS, patience: float = PATIENCE) -> Filled:
+def fill(conversation: Conversation, *, since: int, max_calls: int = MAX_CALLS, patience: float = PATIENCE) -> Filled:
     """`backfill.fill` with one of the application's slots and at its pace; its problem is "busy" when none is free."""
     owner = f"fill-{secrets.token_hex(8)}"
     deadline = time.monotonic() + patience
@@ -43,7 +43,7 @@ def fill(conversation: Conversation, *, since: int, most_calls: int = MOST_CALLS
 
     try:
         return backfill.fill(
-            conversation, since=since, most_calls=most_calls, before_each=lambda: admission.renew_slots(owner)
+            conversation, since=since, max_calls=max_calls, before_each=lambda: admission.renew_slots(owner)
         )
     finally:
         admission.release_slots(owner)
@@ -78,17 +78,17 @@ def due(application: Application) -> list[Conversation]:
     now = timezone.now()
     latest = Conversation.objects.filter(application=application, last_timestamp__gte=in_ms(now - ACTIVE_FOR)).order_by(
         "-last_timestamp", "-id"
-    )[:MOST_RECENT]
+    )[:MAX_RECENT]
     until = now - timedelta(minutes=settings.FEED_COMPARE_MINUTES)
     waiting = [each for each in latest if each.history_read_at is None or each.history_read_at <= until]
-    return sorted(waiting, key=lambda each: each.history_read_at or until)[:MOST_COMPARED]
+    return sorted(waiting, key=lambda each: each.history_read_at or until)[:MAX_COMPARED]
 
 
 def compare(conversation: Conversation, state: Feed) -> Filled:
     """Read history back to where it was compared last, or to where the feed began, into the archive."""
     began = in_ms(timezone.now() - feed.ON_ITS_WAY)
     since = max(conversation.compared_until, in_ms(state.first_at) if state.first_at else 0)
-    filled = fill(conversation, since=since, most_calls=MOST_CALLS_EACH, patience=0)
+    filled = fill(conversation, since=since, max_calls=MAX_CALLS_EACH, patience=0)
     if not filled.problem:
         if filled.is_blocked:
             log.warning("conversation %s: not compared beyond messages that cannot be read", conversation.pk)

@@ -31,7 +31,7 @@ from moderation.archive.ingest import (
     target_of,
 )
 from moderation.archive.models import Message
-from moderation.archive.rows import forget_known, writing
+from moderation.archive.rows import clear_caches, writing
 from moderation.goeasy.answers import json_parts, json_value
 from moderation.goeasy.client import Target
 from moderation.goeasy.fields import storable
@@ -46,22 +46,22 @@ State = WebhookDelivery.State
 # deliveries of more share a commit.
 CHEAP_BYTES = 128 * 1024
 # Envelopes in envelopes: no further in.
-MOST_ENVELOPES = 4
+MAX_ENVELOPES = 4
 # What fails in the worker is tried again after this (seconds), then twice as long, and so on.
 FIRST_WAIT = 10.0
-MOST_TRIES = 6
+MAX_TRIES = 6
 # So many are deleted in one go.
-MOST_PRUNED = 10_000
+MAX_PRUNED = 10_000
 # A worker writes so many messages of a delivery at a time, and others may write in between.
 SLICE = 200
 # How long nobody else reads a delivery that a worker has begun with.
 LEASE, LEASE_OF_LARGE = timedelta(minutes=1), timedelta(minutes=10)
 
 
-class Apart(NamedTuple):
+class NonImMessage(NamedTuple):
     """A message that is not of IM: what it is counted as, its sender ("" if none is named) and time (ms)."""
 
-    what: feed.What
+    category: feed.Metric
     sender_id: str
     timestamp: object
 
@@ -75,7 +75,7 @@ class Read:
     """
 
     messages: list[tuple[Target, Message]] = field(default_factory=list)
-    apart: list[Apart] = field(default_factory=list)
+    apart: list[NonImMessage] = field(default_factory=list)
     problem: str = ""
     detail: str = ""
     bad: int = 0
@@ -102,8 +102,8 @@ def read_slices(content: bytes, size: int | None = SLICE) -> Iterator[Read]:
 def _read(elements: list[tuple[str, Any]]) -> Read:
     messages, apart, problems = [], [], []
     for raw, data in elements:
-        if what := non_im_category(data):
-            apart.append(Apart(what, storable(data.get("senderId"), 255), data.get("timestamp")))
+        if category := non_im_category(data):
+            apart.append(NonImMessage(category, storable(data.get("senderId"), 255), data.get("timestamp")))
         elif (message := read_message(raw, data)) is None:
             problems.append("no_message")
         elif (target := target_of(message)) is None:
@@ -114,7 +114,7 @@ def _read(elements: list[tuple[str, Any]]) -> Read:
     return Read(messages, apart, problems[0] if problems else "", detail, len(problems), len(elements))
 
 
-def non_im_category(data: Any) -> feed.What | None:
+def non_im_category(data: Any) -> feed.Metric | None:
     """The category of a message that is not of IM (customer service, PubSub); None for a message of IM.
 
     By the vendor's SDK, messages of customer service have a team or types of their own; public receivers of PubSub
@@ -126,26 +126,26 @@ def non_im_category(data: Any) -> feed.What | None:
     to = data.get("to")
     scenes = {data.get("scene"), to.get("type") if isinstance(to, dict) else None} & {"cs"}
     if data.get("teamId") or scenes or str(data.get("type")).startswith("CS_"):
-        return feed.What.CUSTOMER_SERVICE
+        return feed.Metric.CUSTOMER_SERVICE
     is_channel = isinstance(data.get("channel"), str) and "content" in data
-    return feed.What.PUBSUB if is_channel and not {"senderId", "messageId"} & data.keys() else None
+    return feed.Metric.PUBSUB if is_channel and not {"senderId", "messageId"} & data.keys() else None
 
 
 def _elements(raw: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
     """The messages in the JSON text `raw`, or what stands in their place: exact texts and values. Raises ValueError."""
     raw = raw.strip()
-    if depth < MOST_ENVELOPES and raw.startswith("["):
+    if depth < MAX_ENVELOPES and raw.startswith("["):
         for _name, part in json_parts(raw):
             yield from _elements(part, depth + 1)
         return
     value = json_value(raw)
-    if depth < MOST_ENVELOPES and isinstance(value, str) and value.lstrip().startswith(("[", "{")):
+    if depth < MAX_ENVELOPES and isinstance(value, str) and value.lstrip().startswith(("[", "{")):
         try:
             yield from list(_elements(value, depth + 1))
         except ValueError:
             # A text that begins like JSON and is not: its neighbours may be messages all the same.
             yield raw, value
-    elif depth < MOST_ENVELOPES and isinstance(value, dict) and "timestamp" not in value:
+    elif depth < MAX_ENVELOPES and isinstance(value, dict) and "timestamp" not in value:
         inside = list(_enveloped(raw, depth))
         yield from inside or [(raw, value)]
     else:
@@ -157,14 +157,14 @@ def _enveloped(raw: str, depth: int) -> Iterator[tuple[str, Any]]:
     for _name, part in json_parts(raw):
         if part.startswith(("[", "{", '"')):
             try:
-                found = list(_elements(part, depth + 1))
+                elements = list(_elements(part, depth + 1))
             except ValueError:
                 # A text that begins as JSON does and is none.
                 continue
-            yield from (element for element in found if non_im_category(element[1]) or read_message(*element))
+            yield from (element for element in elements if non_im_category(element[1]) or read_message(*element))
 
 
-class Given:
+class IncomingDelivery:
     """A delivery to keep, what was read in it, and what came of it."""
 
     def __init__(self, application: Application, content: bytes, form: str = "") -> None:
@@ -186,7 +186,7 @@ class Given:
         self.is_done = False
 
 
-class Turn:
+class CommitQueue:
     """The threads of a process that keep deliveries of one application: those that come together share a commit.
 
     A commit costs much the same for one delivery as for ten. While a thread is at it, others leave theirs; the next one
@@ -194,36 +194,36 @@ class Turn:
     """
 
     def __init__(self) -> None:
-        self._mine = threading.Lock()
-        self._left: queue.SimpleQueue[Given] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._pending: queue.SimpleQueue[IncomingDelivery] = queue.SimpleQueue()
 
-    def keep(self, given: Given) -> None:
-        """Return once `given` is done, by this thread or by another."""
-        self._left.put(given)
-        with self._mine:
-            while not given.is_done:
-                some = list(self._taken())
+    def store(self, incoming: IncomingDelivery) -> None:
+        """Return once `incoming` is done, by this thread or by another."""
+        self._pending.put(incoming)
+        with self._lock:
+            while not incoming.is_done:
+                group = list(self._next_group())
                 try:
-                    keep(some)
+                    store(group)
                 except BaseException as error:
-                    for each in some:
+                    for each in group:
                         each.error = error
                     if not isinstance(error, Exception):
                         raise
                 finally:
-                    for each in some:
+                    for each in group:
                         each.is_done = True
 
-    def _taken(self) -> Iterator[Given]:
+    def _next_group(self) -> Iterator[IncomingDelivery]:
         """What lies there; no more than can be read while GoEasy waits."""
         size = 0
-        while size < CHEAP_BYTES and not self._left.empty():
-            given = self._left.get()
-            size += len(given.delivery.content)
-            yield given
+        while size < CHEAP_BYTES and not self._pending.empty():
+            incoming = self._pending.get()
+            size += len(incoming.delivery.content)
+            yield incoming
 
 
-_turns: defaultdict[int, Turn] = defaultdict(Turn)
+_commit_queues: defaultdict[int, CommitQueue] = defaultdict(CommitQueue)
 
 
 def accept(application: Application, content: bytes, form: str = "") -> bool:
@@ -234,50 +234,54 @@ def accept(application: Application, content: bytes, form: str = "") -> bool:
     The same content is kept once: what it told is in the archive, or waits to be. Raises django.db.Error when it
     cannot be kept; then nothing is.
     """
-    given = Given(application, content, form)
-    _turns[application.pk].keep(given)
-    if given.error:
-        raise given.error
-    if given.is_new:
-        _count(application, Counter(each.what for each in given.read.apart), is_unread=bool(given.read.problem))
-    return given.is_new
+    incoming = IncomingDelivery(application, content, form)
+    _commit_queues[application.pk].store(incoming)
+    if incoming.error:
+        raise incoming.error
+    if incoming.is_new:
+        _count(
+            application, Counter(each.category for each in incoming.read.apart), is_unread=bool(incoming.read.problem)
+        )
+    return incoming.is_new
 
 
-def _count(application: Application, apart: Counter[feed.What], *, is_unread: bool) -> None:
-    for what, number in apart.items():
-        feed.count(application, what, number)
+def _count(application: Application, apart: Counter[feed.Metric], *, is_unread: bool) -> None:
+    for category, number in apart.items():
+        feed.count(application, category, number)
     if is_unread:
-        feed.count(application, feed.What.UNREAD)
+        feed.count(application, feed.Metric.UNREAD)
 
 
-def keep(given: Sequence[Given]) -> None:
+def store(incoming: Sequence[IncomingDelivery]) -> None:
     """Keep deliveries of one application in one transaction; each by itself when that fails."""
     try:
-        _ingest(given)
+        _ingest(incoming)
     except Exception as error:
-        forget_known()
-        if len(given) == 1:
-            _keep_unread(given[0], error)
+        clear_caches()
+        if len(incoming) == 1:
+            _store_unread(incoming[0], error)
             return
-        for each in given:
+        for each in incoming:
             try:
-                keep([each])
+                store([each])
             except Exception as problem:
                 each.error = problem
 
 
-def _ingest(given: Sequence[Given]) -> None:
+def _ingest(incoming: Sequence[IncomingDelivery]) -> None:
     """Write the deliveries and their messages. Others do so at the same time: in one order everywhere."""
-    application = given[0].delivery.application
-    conversations = conversations_of(application, (target for each in given for target, _message in each.read.messages))
-    by_content = {each.delivery.sha256: each for each in reversed(given)}
+    application = incoming[0].delivery.application
+    conversations = conversations_of(
+        application, (target for each in incoming for target, _message in each.read.messages)
+    )
+    by_content = {each.delivery.sha256: each for each in reversed(incoming)}
     with writing():
         written = insert_deliveries([by_content[sha256].delivery for sha256 in sorted(by_content)])
         new = [by_content[sha256] for sha256 in by_content if sha256 in written]
-        told = ingest_delivered(application, conversations, [pair for each in new for pair in each.read.messages])
-        if told.erased:
+        ingested = ingest_delivered(application, conversations, [pair for each in new for pair in each.read.messages])
+        if ingested.erased:
             # The text was erased on request, and a copy of it is not kept either.
-            again = [sha256 for sha256 in written if _holds(by_content[sha256].read, told.erased)]
+            again = [sha256 for sha256 in written if _holds(by_content[sha256].read, ingested.erased)]
             WebhookDelivery.objects.filter(application=application, sha256__in=again).delete()
     for each in new:
         each.is_new = True
@@ -288,14 +292,14 @@ def _holds(read: Read, places: Collection[tuple[int, int, str]]) -> bool:
     return any(place(message) in places for _target, message in read.messages)
 
 
-def _keep_unread(given: Given, error: Exception) -> None:
+def _store_unread(incoming: IncomingDelivery, error: Exception) -> None:
     """Keep a delivery by itself: its messages cannot be kept, or nothing can, which raises."""
-    delivery = given.delivery
+    delivery = incoming.delivery
     if WebhookDelivery.objects.filter(application=delivery.application, sha256=delivery.sha256).exists():
         return
-    given.read = Read()
+    incoming.read = Read()
     WebhookDelivery.objects.bulk_create([_put_off(delivery, "failed", error)], ignore_conflicts=True)
-    given.is_new = True
+    incoming.is_new = True
     log.error("a delivery to %s waits: its messages were not kept", delivery.application.slug, exc_info=error)
 
 
@@ -308,8 +312,8 @@ def _settle(delivery: WebhookDelivery, read: Read) -> None:
         # Of a mixed one the messages are in the archive.
         delivery.state = State.DONE if read.messages else State.APART
         delivery.problem = "apart"
-        numbers = Counter(each.what.value for each in read.apart)
-        delivery.detail = ", ".join(f"{what}: {number}" for what, number in sorted(numbers.items()))
+        numbers = Counter(each.category.value for each in read.apart)
+        delivery.detail = ", ".join(f"{category}: {number}" for category, number in sorted(numbers.items()))
 
 
 def _put_off(delivery: WebhookDelivery, problem: str, error: Exception | None = None) -> WebhookDelivery:
@@ -322,23 +326,23 @@ def _put_off(delivery: WebhookDelivery, problem: str, error: Exception | None = 
 
 
 def process(delivery: WebhookDelivery) -> None:
-    """Read a kept delivery into the archive and settle it, or put it off; after MOST_TRIES it waits for a person.
+    """Read a kept delivery into the archive and settle it, or put it off; after MAX_TRIES it waits for a person.
 
     A large one is written slice by slice: what a failure leaves half-written is written again, to the same effect.
     """
     was_waiting = delivery.state == State.WAITING
     delivery.tries += 1
-    apart: Counter[feed.What] = Counter()
+    apart: Counter[feed.Metric] = Counter()
     try:
         is_erased = False
         total = Read()
         for read in read_slices(bytes(delivery.content)):
             conversations = conversations_of(delivery.application, (target for target, _message in read.messages))
             with writing():
-                told = ingest_delivered(delivery.application, conversations, read.messages)
-            is_erased = is_erased or bool(told.erased)
+                ingested = ingest_delivered(delivery.application, conversations, read.messages)
+            is_erased = is_erased or bool(ingested.erased)
             total = _sum(total, read)
-        apart = Counter(each.what for each in total.apart)
+        apart = Counter(each.category for each in total.apart)
         _settle(delivery, total)
         with writing():
             if is_erased:
@@ -346,10 +350,10 @@ def process(delivery: WebhookDelivery) -> None:
             else:
                 delivery.save(update_fields=["state", "problem", "detail", "retry_at", "tries"])
     except Exception as error:
-        forget_known()
+        clear_caches()
         log.exception("delivery %s was not read into the archive", delivery.pk)
         _put_off(delivery, "failed", error)
-        if delivery.tries >= MOST_TRIES:
+        if delivery.tries >= MAX_TRIES:
             delivery.state, delivery.retry_at = State.UNREAD, None
         delivery.save(update_fields=["state", "problem", "detail", "retry_at", "tries"])
     if was_waiting and delivery.state != State.WAITING:
@@ -392,6 +396,6 @@ def prune() -> int:
     for application in Application.objects.all():
         settled = WebhookDelivery.objects.filter(application=application, state__in=(State.DONE, State.APART))
         old = settled.filter(received_at__lt=until)
-        pks = list(old.order_by("received_at").values_list("pk", flat=True)[:MOST_PRUNED])
+        pks = list(old.order_by("received_at").values_list("pk", flat=True)[:MAX_PRUNED])
         gone += WebhookDelivery.objects.filter(pk__in=pks).delete()[0]
     return gone

@@ -20,7 +20,7 @@ def deliveries_with(
 ) -> dict[int, str]:
     """Webhook deliveries with keys beyond `after` that hold such messages, each with its state. Reads all there are."""
     needle = sender_id.encode()
-    found: dict[int, str] = {}
+    states: dict[int, str] = {}
     kept = WebhookDelivery.objects.filter(application=application, pk__gt=after).order_by("pk")
     for pk, state, content in _contents(kept):
         # JSON may write any character as an escape.
@@ -30,8 +30,8 @@ def deliveries_with(
             sender == sender_id and (not timestamps or timestamp in timestamps)
             for sender, timestamp in _senders(read_slices(content))
         ):
-            found[pk] = state
-    return found
+            states[pk] = state
+    return states
 
 
 def _contents(kept: QuerySet[WebhookDelivery]) -> Iterator[tuple[int, str, bytes]]:

@@ -49,7 +49,7 @@ class Alarm(models.TextChoices):
     GAP = "gap", _("GoEasy’s history had messages that the webhook did not bring.")
 
 
-class What(models.TextChoices):
+class Metric(models.TextChoices):
     """What is counted by the hour."""
 
     DELIVERED = "delivered", _("deliveries stored")
@@ -66,23 +66,23 @@ class What(models.TextChoices):
     MISSED = "missed", _("messages that only history had")
 
 
-WHAT_TO_DO = _(
+INSTRUCTIONS = _(
     "After three failures GoEasy sends nothing more until somebody switches the webhook on again: in GoEasy’s console, "
     "open the application and its webhook, check the address, and switch it on. What was missed meanwhile is read from "
     "history for conversations that are known; for others run: manage.py backfill."
 )
 
 
-WHAT_TO_DO_UNREAD = _(
+INSTRUCTIONS_UNREAD = _(
     "The deliveries are kept as they came. An admin finds them in Django admin, Webhook deliveries, with what is wrong "
     "with each, and can have them read again after an upgrade. Until then, what is in them is read from history for "
     "conversations that are known."
 )
 
 
-def what_to_do(alarm: str) -> str | Promise:
+def instructions(alarm: str) -> str | Promise:
     """What an admin does about the alarm."""
-    return WHAT_TO_DO_UNREAD if alarm == Alarm.UNREAD else WHAT_TO_DO
+    return INSTRUCTIONS_UNREAD if alarm == Alarm.UNREAD else INSTRUCTIONS
 
 
 def hour_of(at: datetime) -> datetime:
@@ -90,16 +90,16 @@ def hour_of(at: datetime) -> datetime:
     return at.replace(minute=0, second=0, microsecond=0)
 
 
-def count(application: Application, what: What, number: int = 1, *, at: datetime | None = None) -> None:
+def count(application: Application, metric: Metric, number: int = 1, *, at: datetime | None = None) -> None:
     """Add `number` to what happened in the hour of `at` (default: now). A count is never worth an error."""
-    key = {"application": application, "hour": hour_of(at or timezone.now()), "what": what}
+    key = {"application": application, "hour": hour_of(at or timezone.now()), "what": metric}
     try:
         counts = FeedCount.objects.filter(**key)
         if not counts.update(number=F("number") + number):
             FeedCount.objects.bulk_create([FeedCount(**key)], ignore_conflicts=True)
             counts.update(number=F("number") + number)
     except Error as error:
-        log.warning("feed of %s: %s not counted: %s", application.slug, what, error)
+        log.warning("feed of %s: %s not counted: %s", application.slug, metric, error)
 
 
 def note_missed(application: Application, times: Iterable[int]) -> int:
@@ -117,7 +117,7 @@ def note_missed(application: Application, times: Iterable[int]) -> int:
         # The clocks may differ a little.
         since = max(since, in_ms(unread.received_at + ON_ITS_WAY))
     if missed := sum(since <= time <= until for time in times):
-        count(application, What.MISSED, missed)
+        count(application, Metric.MISSED, missed)
         Feed.objects.filter(pk=feed.pk).update(gap_at=timezone.now())
         log.warning("feed of %s: history had %d messages that the webhook did not bring", application.slug, missed)
     return missed
@@ -168,16 +168,16 @@ def take_stock(application: Application) -> Feed:
             while start < until:
                 end = min(hour_of(start) + HOUR, until)
                 if number := deliveries.filter(received_at__gte=start, received_at__lt=end).count():
-                    count(application, What.DELIVERED, number, at=start)
+                    count(application, Metric.DELIVERED, number, at=start)
                 start = end
             feed.counted_until = until
         Feed.objects.filter(pk=feed.pk).update(first_at=feed.first_at, last_at=feed.last_at)
     FeedCount.objects.filter(application=application, hour__lt=now - COUNTS_KEPT).delete()
-    _sound(feed, now)
+    _update_alarm(feed, now)
     return feed
 
 
-def _sound(feed: Feed, now: datetime) -> None:
+def _update_alarm(feed: Feed, now: datetime) -> None:
     """Raise the alarm, change what it says, or end it."""
     alarm = alarm_of(feed, now)
     if alarm == feed.alarm:
@@ -216,15 +216,15 @@ def lately(feed: Feed, hour: datetime) -> float | None:
 
 def _middle(feed: Feed, hours: list[datetime], least: int) -> float | None:
     """The middle of what came in each of `hours` since the feed began; None when these are fewer than `least`."""
-    known = [each for each in hours if feed.first_at and each > feed.first_at]
-    if len(known) < least:
+    whole_hours = [each for each in hours if feed.first_at and each > feed.first_at]
+    if len(whole_hours) < least:
         return None
     counts = dict(
-        FeedCount.objects.filter(application=feed.application_id, what=What.DELIVERED, hour__in=known).values_list(
-            "hour", "number"
-        )
+        FeedCount.objects.filter(
+            application=feed.application_id, what=Metric.DELIVERED, hour__in=whole_hours
+        ).values_list("hour", "number")
     )
-    return median(counts.get(each, 0) for each in known)
+    return median(counts.get(each, 0) for each in whole_hours)
 
 
 def expected(feed: Feed, since: datetime, until: datetime) -> float:
@@ -268,12 +268,12 @@ class Health:
     waiting: bool
 
     @property
-    def alarm_sentence(self) -> str:
+    def alarm_message(self) -> str:
         return str(Alarm(self.alarm).label) if self.alarm else ""
 
     @property
-    def what_to_do(self) -> str:
-        return str(what_to_do(self.alarm))
+    def instructions(self) -> str:
+        return str(instructions(self.alarm))
 
 
 def health(application: Application) -> Health:
@@ -282,13 +282,13 @@ def health(application: Application) -> Health:
     now = timezone.now()
     newest = application.webhookdelivery_set.order_by("-received_at").values_list("received_at", flat=True).first()
     hours = {hour_of(now) - number * HOUR: number for number in range(25)}
-    by_what: dict[str, list[int]] = {what: [0, 0] for what in What}
-    for hour, what, number in FeedCount.objects.filter(application=application, hour__in=hours).values_list(
+    by_metric: dict[str, list[int]] = {metric: [0, 0] for metric in Metric}
+    for hour, metric, number in FeedCount.objects.filter(application=application, hour__in=hours).values_list(
         "hour", "what", "number"
     ):
-        if what in by_what:
-            by_what[what][0] += number if hours[hour] <= 1 else 0
-            by_what[what][1] += number
+        if metric in by_metric:
+            by_metric[metric][0] += number if hours[hour] <= 1 else 0
+            by_metric[metric][1] += number
     usual_number = usual(state, hour_of(now))
     # A feed that began within this time has delivered for less of it.
     counted_from = max(hour_of(now) - HOUR, state.first_at or now)
@@ -297,19 +297,19 @@ def health(application: Application) -> Health:
     return Health(
         application=application,
         last_at=newest or state.last_at,
-        rate=by_what[What.DELIVERED][0] / counted if counted >= 1 else None,
+        rate=by_metric[Metric.DELIVERED][0] / counted if counted >= 1 else None,
         usual_rate=None if usual_number is None else usual_number / 60,
         counts=[
-            (str(What(what).label), lately, in_a_day)
-            for what, (lately, in_a_day) in by_what.items()
-            if in_a_day or what == What.DELIVERED
+            (str(Metric(metric).label), lately, in_a_day)
+            for metric, (lately, in_a_day) in by_metric.items()
+            if in_a_day or metric == Metric.DELIVERED
         ],
         secret_problem=application.secret_problem,
         alarm=state.alarm,
         alarm_at=state.alarm_at,
         unread=unread_lately(application, now),
         has_unread=unread_deliveries(application).exists(),
-        has_apart=any(by_what[what][1] for what in (What.CUSTOMER_SERVICE, What.PUBSUB)),
+        has_apart=any(by_metric[metric][1] for metric in (Metric.CUSTOMER_SERVICE, Metric.PUBSUB)),
         waiting=in_state(state=WebhookDelivery.State.WAITING).exists(),
     )
 

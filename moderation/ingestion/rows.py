@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from django.db import connection
 
 from moderation.applications.models import Application
-from moderation.archive.rows import Known, insert_statement, values_of
+from moderation.archive.rows import TTLCache, insert_statement, values_of
 from moderation.ingestion.models import WebhookDelivery
 
 # A secret that was taken back is believed for so long.
-_applications: Known[str, Application] = Known(seconds=1.0)
+_application_cache: TTLCache[str, Application] = TTLCache(seconds=1.0)
 
 
 def application(slug: str, *, anew: bool = False) -> Application | None:
@@ -19,17 +19,17 @@ def application(slug: str, *, anew: bool = False) -> Application | None:
 
     Only what a delivery needs of it is read.
     """
-    if not anew and (application := _applications.get(slug)):
+    if not anew and (application := _application_cache.get(slug)):
         return application
     names = ("id", "slug", "secret_keys_sealed")
     columns = ", ".join(f'"{name}"' for name in names)
     with connection.cursor() as cursor:
         cursor.execute(f'SELECT {columns} FROM "{Application._meta.db_table}" WHERE "slug" = %s', [slug])  # noqa: S608
-        found = cursor.fetchone()
-    if found is None:
+        row = cursor.fetchone()
+    if row is None:
         return None
-    application = Application.from_db(connection.alias, names, found)
-    _applications.put(slug, application)
+    application = Application.from_db(connection.alias, names, row)
+    _application_cache.put(slug, application)
     return application
 
 

@@ -22,8 +22,8 @@ def keep(conversation: Conversation, raws: Sequence[str]) -> None:
     if not raws:
         return
     log.warning("history of conversation %s holds %d messages that cannot be read", conversation.pk, len(raws))
-    room = MAX_KEPT - count(conversation)
-    if room <= 0:
+    capacity = MAX_KEPT - count(conversation)
+    if capacity <= 0:
         return
     UnreadableMessage.objects.bulk_create(
         [
@@ -33,7 +33,7 @@ def keep(conversation: Conversation, raws: Sequence[str]) -> None:
                 sha256=sha256(raw),
                 length=len(raw),
             )
-            for raw in raws[:room]
+            for raw in raws[:capacity]
         ],
         ignore_conflicts=True,
     )

@@ -40,7 +40,7 @@ ESCAPES = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
 PIECE_BYTES = 64 * 1024
 
 Read = Callable[[int], bytes]
-What = feed.What
+Metric = feed.Metric
 
 
 class TooLarge(Exception):
@@ -68,12 +68,12 @@ def receive(request: HttpRequest, slug: str) -> HttpResponse:
 def _receive(request: HttpRequest, application: Application) -> HttpResponse:
     # Before the body: nobody waits for one that cannot be believed.
     if not (signature := request.headers.get("x-goeasy-signature", "").strip()):
-        return disbelieve(application, What.UNSIGNED)
+        return reject(application, Metric.UNSIGNED)
     try:
         form, contents = contents_of(request)
     except TooLarge:
-        feed.count(application, What.TOO_LARGE)
-        return refuse(application.slug, 413, "Content Too Large", What.TOO_LARGE)
+        feed.count(application, Metric.TOO_LARGE)
+        return refuse(application.slug, 413, "Content Too Large", Metric.TOO_LARGE)
     except NotWhole:
         return refuse(application.slug, 400, "Bad Request", "its body breaks off")
     if not (signed := signed_of(contents, signature, application)):
@@ -81,15 +81,15 @@ def _receive(request: HttpRequest, application: Application) -> HttpResponse:
         application = rows.application(application.slug, anew=True) or application
         signed = signed_of(contents, signature, application)
     if not signed:
-        return disbelieve(application, What.WRONG_SIGNATURE)
+        return reject(application, Metric.WRONG_SIGNATURE)
     try:
         # Of two contents the one that is signed counts.
         is_new = deliveries.accept(application, signed[0], form)
     except Error:
-        feed.count(application, What.NOT_STORED)
+        feed.count(application, Metric.NOT_STORED)
         raise
     if not is_new:
-        feed.count(application, What.REPEATED)
+        feed.count(application, Metric.REPEATED)
     return HttpResponse(ACKNOWLEDGEMENT, content_type="application/json")
 
 
@@ -99,12 +99,12 @@ def signed_of(contents: list[bytes], signature: str, application: Application) -
     return [content for content in contents if signing.verify(content, signature, secrets)]
 
 
-def disbelieve(application: Application, what: What) -> HttpResponse:
+def reject(application: Application, metric: Metric) -> HttpResponse:
     """401, and nothing kept but a count."""
     if problem := application.secret_problem:
-        what = What.SECRET_UNREADABLE if problem == "key_unreadable" else What.NO_SECRET
-    feed.count(application, what)
-    return refuse(application.slug, 401, "Unauthorized", what)
+        metric = Metric.SECRET_UNREADABLE if problem == "key_unreadable" else Metric.NO_SECRET
+    feed.count(application, metric)
+    return refuse(application.slug, 401, "Unauthorized", metric)
 
 
 def refuse(slug: str, code: int, content: str, why: str) -> HttpResponse:

@@ -30,13 +30,13 @@ def erase_text(request: AuthenticatedRequest, slug: str) -> HttpResponse:
     application = get_object_or_404(Application, slug=slug)
     if not (sender_id := request.GET.get("id", "").replace("\0", "")[:255]):
         raise Http404
-    asked = erasure.Asked(application, sender_id)
+    erasure_request = erasure.ErasureRequest(application, sender_id)
     decision = f"erase:{application.pk}:{sender_id}"
     form = ErasureForm(request.POST or None, sender_id=sender_id, initial=unsent.initial_values(request, request.path))
     if form.is_valid():
         try:
             erasure.erase(
-                asked,
+                erasure_request,
                 actor=request.user.get_username(),
                 reason=form.cleaned_data["reason"],
                 with_notes=form.cleaned_data["notes"],
@@ -47,14 +47,14 @@ def erase_text(request: AuthenticatedRequest, slug: str) -> HttpResponse:
         else:
             messages.success(request, _("The text was erased. The audit log tells of it."))
             return redirect(f"{reverse('sender', args=[slug])}?{urlencode({'id': sender_id})}")
-    found = erasure.find(asked)
+    scope = erasure.find(erasure_request)
     context = {
         "application": application,
         "user_id": sender_id,
         "sender": Sender.objects.filter(application=application, user_id=sender_id).first(),
         "form": form,
-        "found": found,
-        "problem": erasure.problem_of(found, with_notes=True),
-        "shown": reviewed.token(request.user, decision, found.aspects()),
+        "scope": scope,
+        "problem": erasure.problem_of(scope, with_notes=True),
+        "shown": reviewed.token(request.user, decision, scope.aspects()),
     }
     return render(request, "privacy/pages/erase_text.html", context)

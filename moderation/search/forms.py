@@ -14,7 +14,7 @@ from moderation.goeasy.client import MAX_ID_LENGTH
 from moderation.search.query import Wanted
 
 # Of one filter; more narrow nothing down.
-MOST_VALUES = 50
+MAX_VALUES = 50
 
 
 class AnyOf(forms.MultipleChoiceField):
@@ -22,7 +22,7 @@ class AnyOf(forms.MultipleChoiceField):
 
     def clean(self, value: Any) -> list[str]:
         texts = (text.replace("\0", "")[:MAX_ID_LENGTH] for text in value or () if text.strip())
-        return list(dict.fromkeys(texts))[:MOST_VALUES]
+        return list(dict.fromkeys(texts))[:MAX_VALUES]
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return bool(self.clean(data))
@@ -64,10 +64,10 @@ class MessageFilter(ConversationFilter):
     until = MomentField(label=_("Until"), ends=True, required=False)
 
     @property
-    def known_types(self) -> list[tuple[str, bool]]:
+    def type_choices(self) -> list[tuple[str, bool]]:
         """GoEasy's own types, and those that are asked for; each with whether it is."""
-        asked = self.cleaned_data["type"]
-        return [(name, name in asked) for name in dict.fromkeys((*TYPES, *asked))]
+        selected = self.cleaned_data["type"]
+        return [(name, name in selected) for name in dict.fromkeys((*TYPES, *selected))]
 
     @property
     def asks_for_messages(self) -> bool:

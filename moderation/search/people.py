@@ -30,16 +30,18 @@ def with_id(user_id: str, applications: Iterable[Application] | None = None) -> 
 
     `applications`: all there are, if they were read already.
     """
-    all_of_them = Application.objects.all() if applications is None else applications
-    by_pk = {each.pk: each for each in all_of_them}
-    known = {each.application_id: each for each in Sender.objects.filter(application__in=by_pk, user_id=user_id)}
+    searched = Application.objects.all() if applications is None else applications
+    by_pk = {each.pk: each for each in searched}
+    by_application = {
+        each.application_id: each for each in Sender.objects.filter(application__in=by_pk, user_id=user_id)
+    }
     latest = Message.objects.filter(sender_id=user_id).order_by("-timestamp")
     wrote = latest.values_list("conversation__application", flat=True)[:MAX_MESSAGES]
-    for pk in set(wrote if user_id else ()) - set(known):
-        known[pk] = Sender(application_id=pk, user_id=user_id)
-    for pk, sender in known.items():
+    for pk in set(wrote if user_id else ()) - set(by_application):
+        by_application[pk] = Sender(application_id=pk, user_id=user_id)
+    for pk, sender in by_application.items():
         sender.application = by_pk[pk]
-    return [known[pk] for pk in sorted(known)]
+    return [by_application[pk] for pk in sorted(by_application)]
 
 
 def named(text: str, *, or_with_id: bool = False) -> list[Sender]:
@@ -48,10 +50,10 @@ def named(text: str, *, or_with_id: bool = False) -> list[Sender]:
     if not needle.text:
         return []
     people = Sender.objects.select_related("application").order_by("pk")
-    found = list(_indexed(people, needle)) + list(people.filter(rules=None).order_by("-pk")[:MAX_CANDIDATES])
+    candidates = list(_indexed(people, needle)) + list(people.filter(rules=None).order_by("-pk")[:MAX_CANDIDATES])
     matching = {
         sender.pk: sender
-        for sender in found
+        for sender in candidates
         if needle.text in normalise(sender.name) or (or_with_id and needle.text in normalise(sender.user_id))
     }
     return sorted(matching.values(), key=lambda sender: normalise(sender.name) != needle.text)[:MAX_PEOPLE]

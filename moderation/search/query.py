@@ -24,7 +24,7 @@ from moderation.search.index import TABLE, engine
 MESSAGES = Message._meta.db_table
 # What so few messages may hold is compared with them at once. Of what more do, the newest are mostly found sooner by
 # looking through the newest messages; else it is compared with so many.
-FEW_CANDIDATES, MOST_CANDIDATES = 2_000, 100_000
+FEW_CANDIDATES, MAX_CANDIDATES = 2_000, 100_000
 # So many are looked through for one page, in parts that grow: a page of what is frequent takes the first part alone.
 PARTS = (1_000, 4_000, 16_000, 64_000)
 
@@ -49,7 +49,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Found:
+class ResultPage:
     """Where messages are that were found, newest first. `older`: the key to go on from, empty when there are no more.
 
     `looked_back_to` (ms) is told when the search ended for the time that it took, with more to look through.
@@ -66,7 +66,7 @@ class Found:
         return [messages[pk] for pk in pks if pk in messages]
 
 
-def find(wanted: Wanted, *, before: Key | None = None, limit: int = 50) -> Found:
+def find(wanted: Wanted, *, before: Key | None = None, limit: int = 50) -> ResultPage:
     """At most `limit` messages that are `wanted`, newest first, from `before` on. Takes a bounded time."""
     needle = needle_of(wanted.text, loosely=wanted.loosely)
     if not needle.is_in_index:
@@ -74,18 +74,18 @@ def find(wanted: Wanted, *, before: Key | None = None, limit: int = 50) -> Found
     # What a gram begins with is in few messages when it is rare, and on every page when it is not.
     if needle.grams and len(candidates := _candidates(needle, FEW_CANDIDATES + 1)) <= FEW_CANDIDATES:
         return _among(candidates, wanted, needle, before, limit)
-    found = _look_through(wanted, needle, before, limit, PARTS[:1])
-    if found.looked_back_to is None:
-        return found
-    if len(candidates := _candidates(needle, MOST_CANDIDATES + 1)) <= MOST_CANDIDATES:
+    page = _look_through(wanted, needle, before, limit, PARTS[:1])
+    if page.looked_back_to is None:
+        return page
+    if len(candidates := _candidates(needle, MAX_CANDIDATES + 1)) <= MAX_CANDIDATES:
         return _among(candidates, wanted, needle, before, limit)
     return _look_through(wanted, needle, before, limit, PARTS)
 
 
-def _among(candidates: list[int], wanted: Wanted, needle: Needle, before: Key | None, limit: int) -> Found:
+def _among(candidates: list[int], wanted: Wanted, needle: Needle, before: Key | None, limit: int) -> ResultPage:
     """Those of the candidates that are wanted."""
     if not candidates:
-        return Found()
+        return ResultPage()
     if wanted == Wanted(text=wanted.text, loosely=wanted.loosely):
         return _page(_holding(candidates, needle, before, limit + 1), limit)
     holding = _holding(candidates, needle, before, len(candidates))
@@ -116,9 +116,9 @@ def _holding(candidates: list[int], needle: Needle, before: Key | None, most: in
     return keys
 
 
-def _page(keys: list[Key], limit: int) -> Found:
+def _page(keys: list[Key], limit: int) -> ResultPage:
     """A page out of one more than a page, if there is one more."""
-    return Found(keys[:limit], _key(keys[limit - 1]) if len(keys) > limit else "")
+    return ResultPage(keys[:limit], _key(keys[limit - 1]) if len(keys) > limit else "")
 
 
 def candidates_for(text: str, most: int, *, loosely: bool = False) -> list[int]:
@@ -130,8 +130,8 @@ def candidates_for(text: str, most: int, *, loosely: bool = False) -> list[int]:
 
 
 def _candidates(needle: Needle, most: int) -> list[int]:
-    found: list[int] = engine().candidates(INDEX, needle, most)
-    return found
+    pks: list[int] = engine().candidates(INDEX, needle, most)
+    return pks
 
 
 def _as_rows(pks: list[int]) -> RawSQL:
@@ -180,25 +180,25 @@ def _before(key: Key | None, messages: QuerySet[Message]) -> QuerySet[Message]:
     return messages.filter(timestamp__lte=timestamp).filter(Q(timestamp__lt=timestamp) | Q(id__lt=pk))
 
 
-def _look_through(wanted: Wanted, needle: Needle, before: Key | None, limit: int, parts: Sequence[int]) -> Found:
+def _look_through(wanted: Wanted, needle: Needle, before: Key | None, limit: int, parts: Sequence[int]) -> ResultPage:
     """Ask one message after the other, newest first, until there is a page or the parts are through."""
     keys: list[Key] = []
     rest, messages = _rest(wanted), _narrowed(wanted)
     if needle.text:
         messages, rest = messages.annotate(place=_place(needle)), rest & Q(place__gt=0)
-    asked = Case(When(rest, then=1), default=0) if rest else Value(1, output_field=models.IntegerField())
+    is_match = Case(When(rest, then=1), default=0) if rest else Value(1, output_field=models.IntegerField())
     messages = messages.order_by("-timestamp", "-id")
     looked_back_to = None
     for part in parts:
-        looked_at = list(_before(before, messages).values_list("timestamp", "pk", asked)[:part])
+        looked_at = list(_before(before, messages).values_list("timestamp", "pk", is_match)[:part])
         keys += [(timestamp, pk) for timestamp, pk, is_wanted in looked_at if is_wanted]
         if len(keys) > limit:
             return _page(keys, limit)
         if len(looked_at) < part:
-            return Found(keys)
+            return ResultPage(keys)
         looked_back_to, last = looked_at[-1][:2]
         before = (looked_back_to, last)
-    return Found(keys, _key(before) if before else "", looked_back_to)
+    return ResultPage(keys, _key(before) if before else "", looked_back_to)
 
 
 def _key(key: Key) -> str:

@@ -257,15 +257,15 @@ def test_a_secret_is_valid_at_once_and_one_that_is_gone_soon_is_not(client: Clie
         other.save()
         answer = deliver(client, as_text(told(len(secret))), secret=secret, url="/webhooks/goeasy/other/")
         assert is_acknowledged(answer)
-    rows.forget_known()
+    rows.clear_caches()
     assert deliver(client, as_text(told(9)), secret="first", url="/webhooks/goeasy/other/").status_code == 401
 
 
 def test_what_is_known_of_the_database_is_known_for_a_time_only() -> None:
-    known: rows.Known[str, int] = rows.Known(seconds=60)
+    known: rows.TTLCache[str, int] = rows.TTLCache(seconds=60)
     known.put("one", 1)
     assert (known.get("one"), known.get("other")) == (1, None)
-    brief: rows.Known[str, int] = rows.Known(seconds=0)
+    brief: rows.TTLCache[str, int] = rows.TTLCache(seconds=0)
     brief.put("one", 1)
     assert brief.get("one") is None
 
@@ -411,11 +411,11 @@ def test_what_comes_at_once_shares_a_commit(application: Any, private: Conversat
     good = as_text([told(1), told(2)])
     contents = [good, as_text(told(3)), as_text(told(4)), good, "no JSON"]
     with CaptureQueriesContext(connection) as alone:
-        deliveries.keep([deliveries.Given(application, as_text(told(0)).encode())])
-    given = [deliveries.Given(application, content.encode()) for content in contents]
-    rows.forget_known()
+        deliveries.store([deliveries.IncomingDelivery(application, as_text(told(0)).encode())])
+    given = [deliveries.IncomingDelivery(application, content.encode()) for content in contents]
+    rows.clear_caches()
     with CaptureQueriesContext(connection) as together:
-        deliveries.keep(given)
+        deliveries.store(given)
     assert len(together) == len(alone)
     assert [(each.is_new, each.error) for each in given] == [*[(True, None)] * 3, (False, None), (True, None)]
     assert WebhookDelivery.objects.count() == 5
@@ -433,8 +433,8 @@ def test_one_that_fails_is_put_off_and_those_beside_it_are_in_the_archive(
         return write(messages)
 
     monkeypatch.setattr(rows, "insert_messages", refuse_one)
-    given = [deliveries.Given(application, as_text(told(number)).encode()) for number in range(4)]
-    deliveries.keep(given)
+    given = [deliveries.IncomingDelivery(application, as_text(told(number)).encode()) for number in range(4)]
+    deliveries.store(given)
     assert all(each.is_new and each.error is None for each in given)
     assert sorted(Message.objects.values_list("message_id", flat=True)) == ["m-0", "m-1", "m-3"]
     assert WebhookDelivery.objects.get(state="waiting").problem == "failed"
@@ -442,11 +442,11 @@ def test_one_that_fails_is_put_off_and_those_beside_it_are_in_the_archive(
 
 @pytest.mark.django_db(transaction=True)
 def test_threads_that_come_while_another_is_writing_are_all_answered(application: Any) -> None:
-    turn = deliveries.Turn()
-    given = [deliveries.Given(application, as_text(told(number)).encode()) for number in range(8)]
+    turn = deliveries.CommitQueue()
+    given = [deliveries.IncomingDelivery(application, as_text(told(number)).encode()) for number in range(8)]
 
-    def leave(each: deliveries.Given) -> None:
-        turn.keep(each)
+    def leave(each: deliveries.IncomingDelivery) -> None:
+        turn.store(each)
         connection.close()
 
     threads = [threading.Thread(target=leave, args=(each,)) for each in given]
@@ -533,7 +533,7 @@ def test_messages_that_cannot_be_kept_leave_a_delivery_that_waits_and_is_tried_a
         delivery = WebhookDelivery.objects.get()
         assert (delivery.state, delivery.problem, delivery.detail) == ("waiting", "failed", "Error")
         assert delivery.retry_at is not None
-        for _try in range(deliveries.MOST_TRIES):
+        for _try in range(deliveries.MAX_TRIES):
             assert WebhookDelivery.objects.get().state == "waiting"
             WebhookDelivery.objects.update(retry_at=delivery.received_at)
             assert deliveries.process_due() == 1

@@ -101,7 +101,7 @@ def recalled(private: Conversation, moderator: Any, reason: Any) -> Recall:
 
 
 def erase(application: Application, *timestamps: int, with_notes: bool = False) -> dict[str, int]:
-    asked = erasure.Asked(application, "user-a", timestamps)
+    asked = erasure.ErasureRequest(application, "user-a", timestamps)
     return erasure.erase(asked, actor="ada", reason="GDPR 17, request 7", with_notes=with_notes)
 
 
@@ -241,7 +241,7 @@ def test_much_is_erased_in_portions_each_recorded_by_itself(
 ) -> None:
     for number in range(3, 7):
         deliveries.accept(application, content(told(number)))
-    monkeypatch.setattr(erasure, "MOST_AT_ONCE", 2)
+    monkeypatch.setattr(erasure, "MAX_AT_ONCE", 2)
     whole = {"messages": 6, "evidence": 2, "deliveries": 5, "searches": 0, "notes": 1}
     assert erase(application, with_notes=True) == whole
     assert not is_anywhere()

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 
 from moderation.accounts.request_types import AuthenticatedRequest
 from moderation.applications.models import Application
-from moderation.applications.problems import problem_sentence
+from moderation.applications.problems import problem_message
 from moderation.archive.models import Conversation
 from moderation.archive.names import titled
 from moderation.audit import alarms
@@ -59,10 +59,10 @@ def home(request: AuthenticatedRequest) -> HttpResponse:
     return render(request, "desk/pages/home.html", context)
 
 
-def sweeps_with(which: Q) -> list[Sweep]:
-    """The newest sweeps that have a recall `which` is true of, each with `progress`; two queries."""
-    found = Exists(Recall.objects.filter(which, sweep=OuterRef("pk")))
-    sweeps = list(Sweep.objects.filter(found).select_related("actor").order_by("-created_at", "-id")[:SHOWN])
+def sweeps_with(condition: Q) -> list[Sweep]:
+    """The newest sweeps that have a recall `condition` is true of, each with `progress`; two queries."""
+    matching = Exists(Recall.objects.filter(condition, sweep=OuterRef("pk")))
+    sweeps = list(Sweep.objects.filter(matching).select_related("actor").order_by("-created_at", "-id")[:SHOWN])
     progress = progress_of_sweeps(sweeps)
     for sweep in sweeps:
         sweep.progress = progress[sweep.pk]  # type: ignore[attr-defined]
@@ -72,7 +72,7 @@ def sweeps_with(which: Q) -> list[Sweep]:
 def health(application: Application) -> tuple[str, Conversation | None]:
     """What is wrong with reaching GoEasy, as a sentence (empty: nothing known), and where it was met."""
     if problem := application.key_problem:
-        return str(problem_sentence(problem)), None
+        return str(problem_message(problem)), None
     an_hour_ago = timezone.now() - timedelta(hours=1)
     latest = (
         Conversation.objects.filter(application=application, history_read_at__gte=an_hour_ago)
@@ -80,5 +80,5 @@ def health(application: Application) -> tuple[str, Conversation | None]:
         .first()
     )
     if latest and latest.history_problem:
-        return str(problem_sentence(latest.history_problem)), latest
+        return str(problem_message(latest.history_problem)), latest
     return "", None

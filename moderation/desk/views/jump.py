@@ -22,7 +22,7 @@ from recall.models import Recall, RecallItem
 
 SHOWN = 12
 # Each slash in what is typed may be the one between two users' ids.
-MOST_SLASHES = 8
+MAX_SLASHES = 8
 
 
 TIMESTAMP = re.compile("[0-9]{13}")
@@ -39,13 +39,13 @@ def jump(request: AuthenticatedRequest) -> HttpResponse:
     text = request.GET.get("q", "").replace("\0", "").strip()[:600]
     if text:
         record(Searched(actor=request.user.get_username(), page="open", asked={"q": text}))
-    found, more = find(text) if text else ([], False)
-    if len(found) == 1 and not more:
-        return redirect(found[0][0])
+    matches, more = find(text) if text else ([], False)
+    if len(matches) == 1 and not more:
+        return redirect(matches[0][0])
     pair = [side.strip() for side in text.split("/")] if text.count("/") == 1 else [text, ""]
     context = {
         "q": text,
-        "found": found,
+        "matches": matches,
         "more": more,
         "many_apps": Application.objects.all()[:2].count() > 1,
         "user_a": pair[0],
@@ -58,21 +58,21 @@ def find(text: str) -> tuple[list[tuple[str, object]], bool]:
     """What `text` names, as (address, thing): a recall, people, conversations, messages; and whether there is more."""
     if (uuid := _uuid(text)) and (recall := Recall.objects.filter(pk=uuid).first()):
         return [(recall.get_absolute_url(), recall)], False
-    known = people.with_id(text)
-    senders = known + [sender for sender in people.named(text) if sender.user_id != text]
-    found: list[tuple[str, object]] = [(sender.get_absolute_url(), sender) for sender in senders[:SHOWN]]
+    people_by_id = people.with_id(text)
+    senders = people_by_id + [sender for sender in people.named(text) if sender.user_id != text]
+    matches: list[tuple[str, object]] = [(sender.get_absolute_url(), sender) for sender in senders[:SHOWN]]
     # Those with a person who wrote are on that person's page.
-    conversations = list(_conversations(text, of_users=not known).select_related("application")[: SHOWN + 1])
-    found += [(each.get_absolute_url(), each) for each in titled(conversations[:SHOWN])]
+    conversations = list(_conversations(text, of_users=not people_by_id).select_related("application")[: SHOWN + 1])
+    matches += [(each.get_absolute_url(), each) for each in titled(conversations[:SHOWN])]
     messages = list(_messages(text).select_related("conversation__application")[: SHOWN + 1])
     titled(message.conversation for message in messages[:SHOWN])
-    found += [(f"{each.conversation.get_absolute_url()}?at={each.sort_time}", each) for each in messages[:SHOWN]]
+    matches += [(f"{each.conversation.get_absolute_url()}?at={each.sort_time}", each) for each in messages[:SHOWN]]
     more = any(len(things) > SHOWN for things in (senders, conversations, messages))
     # Recalled by hand, and never seen by the archive.
-    if not found and TIMESTAMP.fullmatch(text):
+    if not matches and TIMESTAMP.fullmatch(text):
         items = RecallItem.objects.filter(timestamp=int(text)).select_related("recall").order_by("-recall__created_at")
-        found = [(item.recall.get_absolute_url(), item.recall) for item in items[:SHOWN]]
-    return found, more
+        matches = [(item.recall.get_absolute_url(), item.recall) for item in items[:SHOWN]]
+    return matches, more
 
 
 def _uuid(text: str) -> UUID | None:
@@ -87,7 +87,7 @@ def _conversations(text: str, *, of_users: bool) -> QuerySet[Conversation]:
     named = Q(kind=Kind.GROUP, group_id=text)
     if of_users:
         named |= Q(user_a=text) | Q(user_b=text)
-    for slash in list(re.finditer("/", text))[:MOST_SLASHES]:
+    for slash in list(re.finditer("/", text))[:MAX_SLASHES]:
         first, second = sorted((text[: slash.start()].strip(), text[slash.end() :].strip()))
         named |= Q(user_a=first, user_b=second)
     return Conversation.objects.filter(named).order_by("-last_timestamp", "-id")

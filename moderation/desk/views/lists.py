@@ -37,9 +37,9 @@ FIRST_CONVERSATIONS = 8
 # People whose name or id has it in it, before the conversations.
 PEOPLE_SHOWN = 8
 # A sender's messages from which it is told how many were recalled, and what the sender was called.
-LOOKED_AT = 1_000
+MAX_EXAMINED = 1_000
 CONVERSATIONS_SHOWN = 30
-MOST_NAMES = 20
+MAX_NAMES = 20
 # Messages of a page that are filtered at once; a page shows sixty more at each click.
 MAX_FILTERED = 20_000
 
@@ -66,10 +66,10 @@ def conversation_list(request: AuthenticatedRequest) -> HttpResponse:
     with_messages = bool(form.cleaned_data.get("q") or form.asks_for_messages) and "after" not in request.GET
     with_conversations = not form.asks_for_messages and "before" not in request.GET
     if form.cleaned_data.get("q") or form.asks_for_messages:
-        asked = {name: ", ".join(request.GET.getlist(name))[:500] for name in ("q", *MessageFilter.OF_MESSAGES)}
-        about = {name: text for name, text in asked.items() if text}
+        values = {name: ", ".join(request.GET.getlist(name))[:500] for name in ("q", *MessageFilter.OF_MESSAGES)}
+        criteria = {name: text for name, text in values.items() if text}
         kind = "messages" if with_messages else "conversations"
-        record(Searched(actor=request.user.get_username(), page=kind, asked=about))
+        record(Searched(actor=request.user.get_username(), page=kind, asked=criteria))
     applications = list(Application.objects.all())
     context = {
         "form": form,
@@ -79,10 +79,10 @@ def conversation_list(request: AuthenticatedRequest) -> HttpResponse:
     if with_conversations:
         size = FIRST_CONVERSATIONS if with_messages else PAGE_SIZE
         matching = _people(form, applications)
-        found = list(_older_than(request.GET.get("after", ""), _narrowed(form, matching))[: size + 1])
-        page = titled(found[:size])
+        conversations = list(_older_than(request.GET.get("after", ""), _narrowed(form, matching))[: size + 1])
+        page = titled(conversations[:size])
         context["page"] = page
-        more = len(found) > size
+        more = len(conversations) > size
         if with_messages:
             context |= {"people": matching[:PEOPLE_SHOWN], "more_people": len(matching) > PEOPLE_SHOWN}
         context["older"] = _with(request, after=f"{page[-1].last_timestamp}-{page[-1].pk}") if more else ""
@@ -113,13 +113,13 @@ def _with(request: AuthenticatedRequest, **changes: str) -> str:
 
 def _messages(request: AuthenticatedRequest, wanted: query.Wanted) -> dict[str, object]:
     """A page of the messages that are `wanted`, as the template of hits has it."""
-    found = query.find(wanted, before=read_key(request.GET.get("before", "")), limit=PAGE_SIZE)
-    hits = [Hit(message, _pieces(read(message.raw), wanted)) for message in with_writers(found.messages())]
+    results = query.find(wanted, before=read_key(request.GET.get("before", "")), limit=PAGE_SIZE)
+    hits = [Hit(message, _pieces(read(message.raw), wanted)) for message in with_writers(results.messages())]
     return {
         "with_messages": True,
         "hits": hits,
-        "older_hits": _with(request, before=found.older) if found.older else "",
-        "looked_back_to": found.looked_back_to,
+        "older_hits": _with(request, before=results.older) if results.older else "",
+        "looked_back_to": results.looked_back_to,
     }
 
 
@@ -179,11 +179,11 @@ def open_conversation(request: AuthenticatedRequest) -> HttpResponse:
 def ticked_messages(request: AuthenticatedRequest) -> HttpResponse:
     """On to the recall of the ticked messages (`?message=`, ids); by conversation when they are of several."""
     pks = [int(text) for text in request.GET.getlist("message") if text.isascii() and text.isdigit() and len(text) < 19]
-    found = Message.objects.filter(pk__in=pks[: 2 * PAGE_SIZE]).order_by("conversation_id", "timestamp")
+    ticked = Message.objects.filter(pk__in=pks[: 2 * PAGE_SIZE]).order_by("conversation_id", "timestamp")
     recalls = [
         (conversation, len(of_it := list(messages)), _recall_address(conversation, of_it))
         for conversation, messages in groupby(
-            found.select_related("conversation__application"), key=lambda message: message.conversation
+            ticked.select_related("conversation__application"), key=lambda message: message.conversation
         )
     ]
     if len(recalls) == 1:
@@ -235,12 +235,12 @@ def sender_page(request: AuthenticatedRequest, slug: str) -> HttpResponse:
     application = get_object_or_404(Application, slug=slug)
     if not (user_id := request.GET.get("id", "").replace("\0", "")[:255]):
         raise Http404
-    asked = {"app": slug, "sender": user_id}
-    record(Searched(actor=request.user.get_username(), page="sender", asked=asked))
+    criteria = {"app": slug, "sender": user_id}
+    record(Searched(actor=request.user.get_username(), page="sender", asked=criteria))
     written = Message.objects.filter(sender_id=user_id, conversation__application=application)
     # Names are in the raw messages alone.
     latest = list(
-        written.order_by("-timestamp", "-id").select_related("conversation").defer("recalled_raw")[:LOOKED_AT]
+        written.order_by("-timestamp", "-id").select_related("conversation").defer("recalled_raw")[:MAX_EXAMINED]
     )
     conversations = Counter(message.conversation for message in latest).most_common(CONVERSATIONS_SHOWN + 1)
     # Those in which others wrote to this person, too.
@@ -257,14 +257,14 @@ def sender_page(request: AuthenticatedRequest, slug: str) -> HttpResponse:
         "sender": Sender.objects.filter(application=application, user_id=user_id).first(),
         "names": _names(latest),
         "first": written.filter(placed_at=None).order_by("timestamp", "id").first()
-        if len(latest) == LOOKED_AT
+        if len(latest) == MAX_EXAMINED
         else min(dated, key=attrgetter("timestamp"), default=None),
         # What carries no plausible time says nothing of when this person first wrote, or last.
         "last": max(dated, key=attrgetter("timestamp"), default=None),
         "has_written": bool(latest),
         "latest": latest,
         "looked_at": len(latest),
-        "is_all": len(latest) < LOOKED_AT,
+        "is_all": len(latest) < MAX_EXAMINED,
         "recalled": sum(message.recalled for message in latest),
         "conversations": conversations[:CONVERSATIONS_SHOWN],
         "more_conversations": len(conversations) > CONVERSATIONS_SHOWN,
@@ -275,4 +275,4 @@ def sender_page(request: AuthenticatedRequest, slug: str) -> HttpResponse:
 
 def _names(latest: list[Message]) -> list[str]:
     """What these messages, the newest first, called their sender: each name once, the newest first."""
-    return list(dict.fromkeys(name for message in latest if (name := name_in(message))))[:MOST_NAMES]
+    return list(dict.fromkeys(name for message in latest if (name := name_in(message))))[:MAX_NAMES]

@@ -33,15 +33,15 @@ def select_messages(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     by POST, those at pasted `timestamps`. At most 5,000, the newest. What is recalled already is only counted, and
     so is what a recall of ours names, unless it was pasted: then somebody means it.
     """
-    found = get_object_or_404(Conversation.objects.select_related("application"), pk=pk)
-    found.record_reading_on("conversation: selection")
+    conversation = get_object_or_404(Conversation.objects.select_related("application"), pk=pk)
+    conversation.record_reading_on("conversation: selection")
     if request.method == "POST":
         parsed = parse_timestamps(request.POST.getlist("timestamps"), now_ms=now_ms())
         wanted = parsed.timestamps[:MAX_TIMESTAMPS]
-        messages, more = archived(found, wanted), len(parsed.timestamps) > MAX_TIMESTAMPS
-        known = {message.timestamp for message in messages}
+        messages, more = archived(conversation, wanted), len(parsed.timestamps) > MAX_TIMESTAMPS
+        archived_timestamps = {message.timestamp for message in messages}
         about: dict[str, Any] = {
-            "unknown": [timestamp for timestamp in wanted if timestamp not in known],
+            "unknown": [timestamp for timestamp in wanted if timestamp not in archived_timestamps],
             "rejected": [(piece, f"“{piece[:40]}” {TIMESTAMP_PROBLEMS[why]}") for piece, why in parsed.rejected[:50]],
         }
     else:
@@ -52,9 +52,9 @@ def select_messages(request: AuthenticatedRequest, pk: int) -> HttpResponse:
         unread = (span["since"] and since is None) or (span["until"] and until is None)
         if unread or not (sender is not None or since is not None or until is not None):
             return JsonResponse({"problem": "sender, since, until"}, status=400)
-        messages = timeline.select(found, sender=sender, since=since, until=until, limit=MAX_TIMESTAMPS + 1)
+        messages = timeline.select(conversation, sender=sender, since=since, until=until, limit=MAX_TIMESTAMPS + 1)
         messages, more, about = messages[-MAX_TIMESTAMPS:], len(messages) > MAX_TIMESTAMPS, {}
-    gone, taken = _gone_and_taken(found, messages)
+    gone, taken = _gone_and_taken(conversation, messages)
     if request.method == "POST":
         taken = set()
     nameable = [each for each in messages if can_be_named(each.timestamp)]
@@ -62,7 +62,7 @@ def select_messages(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     if request.method == "POST":
         about["gone"] = len(gone & {message.timestamp for message in free})
     about |= {"recalled": len(nameable) - len(free), "not_nameable": len(messages) - len(nameable)}
-    return JsonResponse({"messages": _told(found, free), "more": more, **about})
+    return JsonResponse({"messages": _selection_entries(conversation, free), "more": more, **about})
 
 
 def _gone_and_taken(conversation: Conversation, messages: list[Message]) -> tuple[set[int], set[int]]:
@@ -81,12 +81,12 @@ def _gone_and_taken(conversation: Conversation, messages: list[Message]) -> tupl
         verified[timestamp] = verification or verified.get(timestamp, "")
         by_state[state].add(timestamp)
     gone = {timestamp for timestamp, verification in verified.items() if verification == verifications.GONE}
-    visible = {timestamp for timestamp, seen in verified.items() if seen == verifications.STILL_VISIBLE}
+    visible = {timestamp for timestamp, verification in verified.items() if verification == verifications.STILL_VISIBLE}
     under_way = by_state[states.PENDING] | by_state[states.SENDING]
     return gone & times, gone | under_way | (by_state[states.ACCEPTED] - visible)
 
 
-def _told(conversation: Conversation, messages: list[Message]) -> list[dict[str, Any]]:
+def _selection_entries(conversation: Conversation, messages: list[Message]) -> list[dict[str, Any]]:
     """One entry per timestamp, as the page's selection keeps it."""
     senders = timeline.senders(conversation.application, {message.sender_id for message in messages})
     shared = timeline.sharing(conversation, [message.timestamp for message in messages])

@@ -16,7 +16,7 @@ from moderation.goeasy.errors import InvalidCall
 from moderation.ingestion import comparison
 
 # So many conversations in a row whose history cannot be read, and the rest is not tried.
-MOST_FAILURES = 3
+MAX_FAILURES = 3
 
 
 class Command(BaseCommand):
@@ -72,8 +72,8 @@ class Command(BaseCommand):
                     f"{conversation}: {len(filled.unreadable)} messages could not be read; they are kept as they came."
                 )
             failures = failures + 1 if filled.problem else 0
-            if failures >= MOST_FAILURES:
-                self.stderr.write(f"{MOST_FAILURES} in a row could not be read: the rest is not tried.")
+            if failures >= MAX_FAILURES:
+                self.stderr.write(f"{MAX_FAILURES} in a row could not be read: the rest is not tried.")
                 break
         for crowd in document["crowded"]:
             self.stderr.write(
