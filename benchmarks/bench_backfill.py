@@ -1,4 +1,4 @@
-"""Backfill: the pages of history that it reads over the fewest that could do, and whether everything arrives.
+"""Backfill: the pages of history read over the minimum, and whether every message arrives.
 
 The sandbox is a process of its own and answers over HTTP. A page has 30 messages at most, and only an empty one shows
 that history begins there; a page's cursor is strictly before a millisecond (docs/goeasy-api.md, "History"), so that
@@ -31,12 +31,12 @@ SIZES += [(1_000, 5), (1_000, 20), (10_000, 12), (10_000, 29)]
 
 
 def times(number: int, burst: int) -> list[int]:
-    """When so many messages are sent (ms), the oldest first."""
+    """Timestamps of `number` messages (ms), oldest first, with `burst` of every hundred in one millisecond."""
     return [FIRST + 1_000 * (place if place % 100 >= burst else place - place % 100) for place in range(number)]
 
 
 def ideal(sent: list[int]) -> int:
-    """The fewest pages that show all messages sent at these times, and that there are no more."""
+    """The minimum number of pages to read all messages sent at these times, and to see that there are no more."""
     pages, left = 1, len(sent)
     while left > 0:
         pages, left = pages + 1, left - PAGE
@@ -47,7 +47,7 @@ def ideal(sent: list[int]) -> int:
 
 
 def fill(goeasy: GoEasy, sent: list[int]) -> str:
-    """Let GoEasy have a group of messages sent at these times; returns its id."""
+    """Create a group with messages sent at these times in the sandbox; return its id."""
     group = f"backfill-{time.time_ns()}"
     messages = [
         {
@@ -66,7 +66,7 @@ def fill(goeasy: GoEasy, sent: list[int]) -> str:
 
 
 def backfill(group: str) -> dict[str, Any]:
-    """What `manage.py backfill` says of a group."""
+    """Run `manage.py backfill` for a group and return its JSON document."""
     from django.core.management import call_command
 
     out = StringIO()
@@ -76,7 +76,7 @@ def backfill(group: str) -> dict[str, Any]:
 
 
 def differences(goeasy: GoEasy, group: str) -> int:
-    """How many of GoEasy's messages the archive lacks, or has otherwise than GoEasy tells them."""
+    """Number of messages that differ between GoEasy and the archive."""
     from moderation.archive.models import Message
 
     answer = requests.get(f"{goeasy.url}/sandbox/messages?group={group}", timeout=60).json()["content"]
@@ -98,7 +98,7 @@ def main(goeasy: GoEasy) -> int:
         goeasy.forget()
         first, second = backfill(group), backfill(group)
         calls = len(goeasy.calls("history"))
-        assert calls == first["calls"] + second["calls"], "every call is told"
+        assert calls == first["calls"] + second["calls"], "every call is counted"
         assert first["added"] == number, (number, first)
         arrived += first["added"]
         again += second["added"]

@@ -22,7 +22,7 @@ WRITERS, ENTRIES_EACH = 8, 4
 
 
 def forge(count: int, folder: Path) -> None:
-    """Raise AssertionError at a forgery that is not found."""
+    """Verify `count` forged exports. Raises AssertionError when a forgery is not detected."""
     from moderation.audit import verifier
     from moderation.audit.ledger import checkpoints
     from tests.audit.logs import checkpoint
@@ -45,7 +45,7 @@ def forge(count: int, folder: Path) -> None:
 
 
 def one_log(seed: int) -> int:
-    """Write a log by WRITERS threads while two sealers work; returns its size. Raises what went wrong in one."""
+    """Write a log with WRITERS threads while two sealers run; return its size. Raises the first error of a thread."""
     from django.db import connection, transaction
 
     from moderation.audit.ledger.chain import Sealer
@@ -67,7 +67,7 @@ def one_log(seed: int) -> int:
         sealer = Sealer()
         while not end.wait(0.005):
             sealer.seal()
-        # One that begins anew would find what this one has passed over.
+        # A new sealer would find entries that this one has passed over.
         sealer.seal()
 
     def guarded(work: object, number: int) -> None:
@@ -93,7 +93,7 @@ def one_log(seed: int) -> int:
 
 
 def write_logs(count: int, folder: Path) -> None:
-    """Raise when one of `count` honest logs is not verified whole, as an export against its own checkpoint."""
+    """Verify `count` honest logs, each as an export against its own checkpoint. Raises when one is rejected."""
     from django.db import connection
 
     from moderation.audit import verifier
@@ -121,7 +121,7 @@ def write_logs(count: int, folder: Path) -> None:
 
 
 def main() -> None:
-    """Print what was found."""
+    """Run both parts and print the figures."""
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--forgeries", type=int, default=10_000)
     parser.add_argument("--logs", type=int, default=1_000)

@@ -1,9 +1,9 @@
-"""What the webhook delivers: kept before it is acknowledged, read at once when that is cheap, else by the worker.
+"""Webhook deliveries: stored before they are acknowledged, then read at once when small, else by the worker.
 
-A delivery is a JSON text: one message or an array of them. What else surrounds them is not public (docs/goeasy-api.md,
-"Webhook"), so that messages are looked for leniently, and what holds none stays as it came, for a person. Messages of
-customer service and of PubSub are none of IM: nobody can recall them. They are counted, and kept with their delivery
-as long as any other.
+A delivery is a JSON text: one message or an array of them. Its possible envelopes are undocumented (docs/goeasy-api.md,
+"Webhook"), so messages are searched for leniently, and a delivery without any stays as received, for a person to
+examine. Messages of customer service and of PubSub are not IM and cannot be recalled. They are counted, and kept with
+their delivery as long as any other.
 """
 
 from __future__ import annotations
@@ -42,24 +42,24 @@ from moderation.ingestion.rows import insert_deliveries
 log = logging.getLogger(__name__)
 
 State = WebhookDelivery.State
-# What is larger waits for the worker: GoEasy waits 3 seconds for an answer, and others wait meanwhile. Nor do
-# deliveries of more share a commit.
+# Larger deliveries wait for the worker, because GoEasy expects an answer within 3 seconds. It is also the limit for
+# deliveries that share a commit.
 CHEAP_BYTES = 128 * 1024
-# Envelopes in envelopes: no further in.
+# Nested envelopes are opened to this depth.
 MAX_ENVELOPES = 4
-# What fails in the worker is tried again after this (seconds), then twice as long, and so on.
+# A failed delivery is retried after this (seconds), then after twice as long, and so on.
 FIRST_WAIT = 10.0
 MAX_TRIES = 6
-# So many are deleted in one go.
+# Deliveries deleted at a time.
 MAX_PRUNED = 10_000
-# A worker writes so many messages of a delivery at a time, and others may write in between.
+# Messages of a delivery that a worker writes at a time; others may write in between.
 SLICE = 200
-# How long nobody else reads a delivery that a worker has begun with.
+# How long a delivery is reserved for the worker that has begun with it.
 LEASE, LEASE_OF_LARGE = timedelta(minutes=1), timedelta(minutes=10)
 
 
 class NonImMessage(NamedTuple):
-    """A message that is not of IM: what it is counted as, its sender ("" if none is named) and time (ms)."""
+    """A message that is not IM: its category, sender ("" if it names none) and time (ms)."""
 
     category: feed.Metric
     sender_id: str
@@ -68,10 +68,10 @@ class NonImMessage(NamedTuple):
 
 @dataclass(frozen=True)
 class Read:
-    """The messages of a delivery, or of a part of it, each with its conversation.
+    """Messages read from a delivery or a part of it, each with its conversation.
 
-    `apart`: those that are not of IM. `problem`: what was wrong with the rest (one of `models.feed.PROBLEMS`); `bad` of
-    `total` messages, where it concerns single messages.
+    `apart`: messages that are not IM. `problem`: why the rest was not read (a key of `models.PROBLEMS`), which concerns
+    `bad` of `total` messages.
     """
 
     messages: list[tuple[Target, Message]] = field(default_factory=list)
@@ -83,12 +83,12 @@ class Read:
 
 
 def read_content(content: bytes) -> Read:
-    """What a delivery's content holds. Raises nothing."""
+    """Read a delivery's content. Raises nothing."""
     return next(read_slices(content, None), Read())
 
 
 def read_slices(content: bytes, size: int | None = SLICE) -> Iterator[Read]:
-    """What a delivery's content holds, `size` messages at a time (None: all at once). Raises nothing."""
+    """Read a delivery's content, `size` messages at a time (None: all at once). Raises nothing."""
     try:
         elements = _elements(content.decode("utf-8-sig"))
         while some := list(islice(elements, size)):
@@ -115,11 +115,11 @@ def _read(elements: list[tuple[str, Any]]) -> Read:
 
 
 def non_im_category(data: Any) -> feed.Metric | None:
-    """The category of a message that is not of IM (customer service, PubSub); None for a message of IM.
+    """The category of a message that is not IM (customer service, PubSub); None for an IM message.
 
-    By the vendor's SDK, messages of customer service have a team or types of their own; public receivers of PubSub
-    read `channel`, `timestamp` and `content`. A message that names a group, or somebody who gets it, is of IM: its type
-    is its writer's to choose, and must not keep it out of the archive.
+    In the vendor's SDK, messages of customer service have a team or types of their own; public receivers of PubSub
+    read `channel`, `timestamp` and `content`. A message that names a group or a receiver is IM: its type is chosen by
+    its writer, and must not keep it out of the archive.
     """
     if not isinstance(data, dict) or data.get("groupId") or (data.get("receiverId") and not data.get("teamId")):
         return None
@@ -132,7 +132,7 @@ def non_im_category(data: Any) -> feed.Metric | None:
 
 
 def _elements(raw: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """The messages in the JSON text `raw`, or what stands in their place: exact texts and values. Raises ValueError."""
+    """Yield text and value of each message in the JSON text `raw`, or of what is there instead. Raises ValueError."""
     raw = raw.strip()
     if depth < MAX_ENVELOPES and raw.startswith("["):
         for _name, part in json_parts(raw):
@@ -143,7 +143,7 @@ def _elements(raw: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
         try:
             yield from list(_elements(value, depth + 1))
         except ValueError:
-            # A text that begins like JSON and is not: its neighbours may be messages all the same.
+            # A text that only looks like JSON; its neighbours may still be messages.
             yield raw, value
     elif depth < MAX_ENVELOPES and isinstance(value, dict) and "timestamp" not in value:
         inside = list(_enveloped(raw, depth))
@@ -153,19 +153,19 @@ def _elements(raw: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
 
 
 def _enveloped(raw: str, depth: int) -> Iterator[tuple[str, Any]]:
-    """The messages in the members of the object `raw`."""
+    """Yield the messages in the members of the JSON object `raw`."""
     for _name, part in json_parts(raw):
         if part.startswith(("[", "{", '"')):
             try:
                 elements = list(_elements(part, depth + 1))
             except ValueError:
-                # A text that begins as JSON does and is none.
+                # A text that only looks like JSON.
                 continue
             yield from (element for element in elements if non_im_category(element[1]) or read_message(*element))
 
 
 class IncomingDelivery:
-    """A delivery to keep, what was read in it, and what came of it."""
+    """A delivery to store, its messages, and the result of storing it."""
 
     def __init__(self, application: Application, content: bytes, form: str = "") -> None:
         self.delivery = WebhookDelivery(
@@ -187,10 +187,10 @@ class IncomingDelivery:
 
 
 class CommitQueue:
-    """The threads of a process that keep deliveries of one application: those that come together share a commit.
+    """Group commit: threads that store deliveries of one application at the same time share a commit.
 
-    A commit costs much the same for one delivery as for ten. While a thread is at it, others leave theirs; the next one
-    keeps them all.
+    A commit costs about the same for one delivery as for ten. While one thread commits, others queue their deliveries;
+    the next thread stores them all.
     """
 
     def __init__(self) -> None:
@@ -198,7 +198,7 @@ class CommitQueue:
         self._pending: queue.SimpleQueue[IncomingDelivery] = queue.SimpleQueue()
 
     def store(self, incoming: IncomingDelivery) -> None:
-        """Return once `incoming` is done, by this thread or by another."""
+        """Store `incoming`; return once this or another thread has done so."""
         self._pending.put(incoming)
         with self._lock:
             while not incoming.is_done:
@@ -215,7 +215,7 @@ class CommitQueue:
                         each.is_done = True
 
     def _next_group(self) -> Iterator[IncomingDelivery]:
-        """What lies there; no more than can be read while GoEasy waits."""
+        """Take deliveries off the queue, as many as can be stored while GoEasy waits."""
         size = 0
         while size < CHEAP_BYTES and not self._pending.empty():
             incoming = self._pending.get()
@@ -227,12 +227,12 @@ _commit_queues: defaultdict[int, CommitQueue] = defaultdict(CommitQueue)
 
 
 def accept(application: Application, content: bytes, form: str = "") -> bool:
-    """Keep a delivery whose signature was checked; return whether it is new. Once this returns, it is on disk.
+    """Store a delivery with a verified signature; return whether it is new. When this returns, it is on disk.
 
-    `form`: how it travelled ("form", "json", "multipart"), if that is known.
+    `form`: its encoding ("form", "json", "multipart"), if known.
 
-    The same content is kept once: what it told is in the archive, or waits to be. Raises django.db.Error when it
-    cannot be kept; then nothing is.
+    The same content is stored once: its messages are in the archive, or wait for the worker. Raises django.db.Error
+    when it cannot be stored; then nothing is.
     """
     incoming = IncomingDelivery(application, content, form)
     _commit_queues[application.pk].store(incoming)
@@ -253,7 +253,7 @@ def _count(application: Application, apart: Counter[feed.Metric], *, is_unread: 
 
 
 def store(incoming: Sequence[IncomingDelivery]) -> None:
-    """Keep deliveries of one application in one transaction; each by itself when that fails."""
+    """Store deliveries of one application in one transaction; each by itself when that fails."""
     try:
         _ingest(incoming)
     except Exception as error:
@@ -269,7 +269,7 @@ def store(incoming: Sequence[IncomingDelivery]) -> None:
 
 
 def _ingest(incoming: Sequence[IncomingDelivery]) -> None:
-    """Write the deliveries and their messages. Others do so at the same time: in one order everywhere."""
+    """Write the deliveries and their messages, in the same order in every process, to avoid deadlocks."""
     application = incoming[0].delivery.application
     conversations = conversations_of(
         application, (target for each in incoming for target, _message in each.read.messages)
@@ -280,7 +280,7 @@ def _ingest(incoming: Sequence[IncomingDelivery]) -> None:
         new = [by_content[sha256] for sha256 in by_content if sha256 in written]
         ingested = ingest_delivered(application, conversations, [pair for each in new for pair in each.read.messages])
         if ingested.erased:
-            # The text was erased on request, and a copy of it is not kept either.
+            # The text was erased on request, so the delivery with a copy of it must not stay.
             again = [sha256 for sha256 in written if _holds(by_content[sha256].read, ingested.erased)]
             WebhookDelivery.objects.filter(application=application, sha256__in=again).delete()
     for each in new:
@@ -288,12 +288,12 @@ def _ingest(incoming: Sequence[IncomingDelivery]) -> None:
 
 
 def _holds(read: Read, places: Collection[tuple[int, int, str]]) -> bool:
-    """Whether one of the messages is at one of `places` (`ingest.place`)."""
+    """Whether a message is at one of `places` (`ingest.place`)."""
     return any(place(message) in places for _target, message in read.messages)
 
 
 def _store_unread(incoming: IncomingDelivery, error: Exception) -> None:
-    """Keep a delivery by itself: its messages cannot be kept, or nothing can, which raises."""
+    """Store a delivery whose messages could not be written, for the worker to retry. Raises when that fails, too."""
     delivery = incoming.delivery
     if WebhookDelivery.objects.filter(application=delivery.application, sha256=delivery.sha256).exists():
         return
@@ -309,7 +309,7 @@ def _settle(delivery: WebhookDelivery, read: Read) -> None:
     if read.problem:
         delivery.state = State.UNREAD
     elif read.apart:
-        # Of a mixed one the messages are in the archive.
+        # The IM messages of a mixed delivery are archived.
         delivery.state = State.DONE if read.messages else State.APART
         delivery.problem = "apart"
         numbers = Counter(each.category.value for each in read.apart)
@@ -317,18 +317,18 @@ def _settle(delivery: WebhookDelivery, read: Read) -> None:
 
 
 def _put_off(delivery: WebhookDelivery, problem: str, error: Exception | None = None) -> WebhookDelivery:
-    """The delivery, put off for a time that doubles with each try."""
+    """Set the delivery to wait, for a time that doubles with each try after an error; return it."""
     delivery.state, delivery.problem = State.WAITING, problem
-    # What an error says may hold anything; its kind is enough for a page. The log has the rest.
+    # An error's message may contain message text, so a page shows its class only. The log has the rest.
     delivery.detail = type(error).__name__ if error else ""
     delivery.retry_at = timezone.now() + timedelta(seconds=FIRST_WAIT * 2**delivery.tries if error else 0)
     return delivery
 
 
 def process(delivery: WebhookDelivery) -> None:
-    """Read a kept delivery into the archive and settle it, or put it off; after MAX_TRIES it waits for a person.
+    """Read a stored delivery into the archive and settle it, or defer it; after MAX_TRIES it waits for a person.
 
-    A large one is written slice by slice: what a failure leaves half-written is written again, to the same effect.
+    A large delivery is written slice by slice. After a failure all slices are written again, which is idempotent.
     """
     was_waiting = delivery.state == State.WAITING
     delivery.tries += 1
@@ -361,7 +361,7 @@ def process(delivery: WebhookDelivery) -> None:
 
 
 def _sum(total: Read, read: Read) -> Read:
-    """The result of the slices so far. One message is enough to know that there were any."""
+    """Add the result of a slice to the total, which keeps one message only, to show that there were any."""
     bad, number = total.bad + read.bad, total.total + read.total
     problem = total.problem or read.problem
     detail = f"{bad} / {number}" if bad else total.detail or read.detail
@@ -369,16 +369,16 @@ def _sum(total: Read, read: Read) -> Read:
 
 
 def leave_to_worker(delivery: WebhookDelivery) -> None:
-    """Have a worker read a kept delivery once more."""
+    """Queue a stored delivery for a worker to read again."""
     WebhookDelivery.objects.filter(pk=delivery.pk).update(
         state=State.WAITING, problem="large", detail="", tries=0, retry_at=timezone.now()
     )
 
 
 def process_due(most: int = 20) -> int:
-    """Read what waits, at most `most` deliveries; return how many. Any number of workers may do so at once."""
+    """Read at most `most` waiting deliveries; return how many. Several workers may run this concurrently."""
     done = 0
-    # One after the other, so that one content is in memory at a time.
+    # One by one, so that a single delivery's content is in memory at a time.
     for pk, retry_at, problem in list(WebhookDelivery.objects.due().values_list("pk", "retry_at", "problem")[:most]):
         lease = timezone.now() + (LEASE_OF_LARGE if problem == "large" else LEASE)
         if WebhookDelivery.objects.filter(pk=pk, retry_at=retry_at).update(retry_at=lease):
@@ -388,7 +388,7 @@ def process_due(most: int = 20) -> int:
 
 
 def prune() -> int:
-    """Delete what was settled and is older than WEBHOOK_KEEP_DAYS, oldest first, a bounded number; return how many."""
+    """Delete settled deliveries older than WEBHOOK_KEEP_DAYS, oldest first, a bounded number; return how many."""
     if not settings.WEBHOOK_KEEP_DAYS:
         return 0
     until = timezone.now() - timedelta(days=settings.WEBHOOK_KEEP_DAYS)

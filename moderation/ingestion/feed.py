@@ -1,4 +1,4 @@
-"""How an application's webhook does: what came, what went wrong, and whether it has fallen silent."""
+"""Health of each application's webhook feed: counts of deliveries and failures, and alarms."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from moderation.ingestion.models import Feed, FeedCount, WebhookDelivery
 log = logging.getLogger(__name__)
 
 HOUR = timedelta(hours=1)
-# What is usual in an hour is the middle of what came in the same hour of these last days, of so many at least.
+# The usual rate of an hour is the median of the same hour on these last days, of LEAST_DAYS at least.
 USUAL_DAYS = 14
 LEAST_DAYS = 3
-# Of a newer feed, it is the middle of what came in each of so many last hours.
+# For a newer feed, it is the median of these last hours.
 LATELY_HOURS = 24
-# Silence is an alarm where usually so many deliveries come, and never before this: told within five minutes, as feeds
-# are looked at twice a minute.
+# Silence raises an alarm once this many deliveries would usually have come, but not before LEAST_SILENCE: within five
+# minutes, because feeds are checked twice a minute.
 SILENCE_EXPECTS = 20
 LEAST_SILENCE = timedelta(minutes=4)
-# A message may be on its way so long before history having it and the archive not is a gap.
+# A message in history that the archive lacks for longer than this is a gap.
 ON_ITS_WAY = timedelta(minutes=1)
-# An alarm for a gap ends when no other one was found for so long.
+# An alarm for a gap ends after this long without another gap.
 GAP_LASTS = HOUR
-# A delivery that cannot be read is an alarm until it was read, or for so long. So many are counted, no more.
+# An unreadable delivery is an alarm until it is read, or for this long. They are counted up to MAX_UNREAD.
 UNREAD_LASTS = timedelta(days=1)
 MAX_UNREAD = 1_000
-# Counts are kept this long.
+# How long counts are kept.
 COUNTS_KEPT = timedelta(days=90)
 
 
 class Alarm(models.TextChoices):
-    """What is wrong with a feed."""
+    """Alarms of a feed."""
 
     SILENT = "silent", _("Nothing comes any more.")
     UNREAD = "unread", _("GoEasy delivers what cannot be read: its messages are kept, but not in the archive.")
@@ -50,7 +50,7 @@ class Alarm(models.TextChoices):
 
 
 class Metric(models.TextChoices):
-    """What is counted by the hour."""
+    """Events that are counted by the hour."""
 
     DELIVERED = "delivered", _("deliveries stored")
     REPEATED = "repeated", _("deliveries that had come before")
@@ -81,17 +81,17 @@ INSTRUCTIONS_UNREAD = _(
 
 
 def instructions(alarm: str) -> str | Promise:
-    """What an admin does about the alarm."""
+    """Instructions for an admin on the alarm."""
     return INSTRUCTIONS_UNREAD if alarm == Alarm.UNREAD else INSTRUCTIONS
 
 
 def hour_of(at: datetime) -> datetime:
-    """The beginning of the hour."""
+    """The beginning of the hour of `at`."""
     return at.replace(minute=0, second=0, microsecond=0)
 
 
 def count(application: Application, metric: Metric, number: int = 1, *, at: datetime | None = None) -> None:
-    """Add `number` to what happened in the hour of `at` (default: now). A count is never worth an error."""
+    """Add `number` to the metric in the hour of `at` (default: now). A database error is logged, not raised."""
     key = {"application": application, "hour": hour_of(at or timezone.now()), "what": metric}
     try:
         counts = FeedCount.objects.filter(**key)
@@ -103,10 +103,10 @@ def count(application: Application, metric: Metric, number: int = 1, *, at: date
 
 
 def note_missed(application: Application, times: Iterable[int]) -> int:
-    """Count messages sent at `times` (ms) that history had and the archive had not; return how many are a gap.
+    """Count messages sent at `times` (ms) that history had and the archive lacked; return how many are a gap.
 
-    Only what was sent while the feed ran, and not just now; and nothing that a delivery may hold that waits or could
-    not be read: GoEasy delivers a message after it was sent, so only what is newer than all of these is surely missed.
+    Excludes messages from before the feed and from the last minute, and any that a waiting or unreadable delivery may
+    contain: GoEasy delivers a message after it was sent, so only messages newer than all of these are certainly missed.
     """
     if not (times := list(times)) or not (feed := Feed.objects.filter(application=application).first()):
         return 0
@@ -124,14 +124,14 @@ def note_missed(application: Application, times: Iterable[int]) -> int:
 
 
 def unread_deliveries(application: Application) -> models.QuerySet[WebhookDelivery]:
-    """What could not be read, the newest first, without its content."""
+    """Unreadable deliveries, the newest first, without their content."""
     unread = application.webhookdelivery_set.filter(state=WebhookDelivery.State.UNREAD)
     return unread.order_by("-id").defer("content")
 
 
 @dataclass(frozen=True)
 class Unread:
-    """What of the last day could not be read: how many deliveries (MAX_UNREAD: that many or more), and the newest."""
+    """Unreadable deliveries of the last day: their number (MAX_UNREAD: that many or more), and the newest."""
 
     number: int
     newest: WebhookDelivery
@@ -141,7 +141,7 @@ class Unread:
 
 
 def unread_lately(application: Application, now: datetime) -> Unread | None:
-    """What the alarm for unread deliveries is about; None when there is nothing."""
+    """Unreadable deliveries of the last day; None when there are none."""
     newest = unread_deliveries(application).first()
     if newest is None or newest.received_at < now - UNREAD_LASTS:
         return None
@@ -150,7 +150,7 @@ def unread_lately(application: Application, now: datetime) -> Unread | None:
 
 
 def take_stock(application: Application) -> Feed:
-    """Count what was delivered in the minutes that have passed since anybody last did so; raise or end the alarm."""
+    """Count the deliveries since the last count, by whole minutes, and raise or end the alarm."""
     feed = Feed.objects.get_or_create(application=application)[0]
     now = timezone.now()
     deliveries = WebhookDelivery.objects.filter(application=application)
@@ -159,7 +159,7 @@ def take_stock(application: Application) -> Feed:
     feed.first_at = feed.first_at or times.order_by("received_at").first()
     if feed.first_at is None:
         return feed
-    # What was received in a minute is committed before the next one has passed.
+    # Deliveries received in a minute are committed before the next minute has passed.
     counted, until = feed.counted_until, now.replace(second=0, microsecond=0) - timedelta(minutes=1)
     start = counted or feed.first_at
     with transaction.atomic():
@@ -178,7 +178,7 @@ def take_stock(application: Application) -> Feed:
 
 
 def _update_alarm(feed: Feed, now: datetime) -> None:
-    """Raise the alarm, change what it says, or end it."""
+    """Raise, change or end the alarm."""
     alarm = alarm_of(feed, now)
     if alarm == feed.alarm:
         return
@@ -186,7 +186,7 @@ def _update_alarm(feed: Feed, now: datetime) -> None:
     if not alarm:
         mine.update(alarm="", alarm_at=None, mailed_at=None)
     elif {feed.alarm, alarm} == {Alarm.SILENT, Alarm.GAP}:
-        # One trouble, told once.
+        # Both have one cause, so a second e-mail is not sent.
         mine.update(alarm=alarm)
     else:
         mine.update(alarm=alarm, alarm_at=now, mailed_at=None)
@@ -194,7 +194,7 @@ def _update_alarm(feed: Feed, now: datetime) -> None:
 
 
 def alarm_of(feed: Feed, now: datetime) -> str:
-    """What is wrong at `now`; empty when nothing is, or when there has never been a delivery."""
+    """The alarm at `now`; empty when nothing is wrong, or when there has never been a delivery."""
     if feed.last_at is None:
         return ""
     if now - feed.last_at >= LEAST_SILENCE and expected(feed, feed.last_at, now) >= SILENCE_EXPECTS:
@@ -205,17 +205,17 @@ def alarm_of(feed: Feed, now: datetime) -> str:
 
 
 def usual(feed: Feed, hour: datetime) -> float | None:
-    """How many deliveries usually come in the hour that begins at `hour`; None when too little is known."""
+    """Usual number of deliveries in the hour that begins at `hour`; None without enough data."""
     return _middle(feed, [hour - timedelta(days=days) for days in range(1, USUAL_DAYS + 1)], LEAST_DAYS)
 
 
 def lately(feed: Feed, hour: datetime) -> float | None:
-    """How many deliveries came in an hour before the one that begins at `hour`; None when there was no whole one."""
+    """Median number of deliveries in the hours before `hour`; None when there was no whole one."""
     return _middle(feed, [hour - number * HOUR for number in range(1, LATELY_HOURS + 1)], 1)
 
 
 def _middle(feed: Feed, hours: list[datetime], least: int) -> float | None:
-    """The middle of what came in each of `hours` since the feed began; None when these are fewer than `least`."""
+    """Median of the deliveries in those `hours` that the feed existed; None when these are fewer than `least`."""
     whole_hours = [each for each in hours if feed.first_at and each > feed.first_at]
     if len(whole_hours) < least:
         return None
@@ -228,9 +228,9 @@ def _middle(feed: Feed, hours: list[datetime], least: int) -> float | None:
 
 
 def expected(feed: Feed, since: datetime, until: datetime) -> float:
-    """How many deliveries usually come between two times; no further is looked than it takes to know of silence.
+    """Usual number of deliveries between two times, counted up to SILENCE_EXPECTS.
 
-    A feed that is too new to know what is usual at an hour is expected to go on as it has.
+    A feed that is too new for a usual rate by hour is expected to continue at its recent rate.
     """
     number, start = 0.0, since
     while start < until and number < SILENCE_EXPECTS and start - since < timedelta(days=USUAL_DAYS):
@@ -243,13 +243,13 @@ def expected(feed: Feed, since: datetime, until: datetime) -> float:
 
 
 def alarms() -> list[Feed]:
-    """The feeds that something is wrong with."""
+    """The feeds with an alarm."""
     return list(Feed.objects.exclude(alarm="").select_related("application").order_by("application__slug"))
 
 
 @dataclass(frozen=True)
 class Health:
-    """A feed as its page shows it. Rates are deliveries a minute; None: not known yet."""
+    """A feed as shown on its page. Rates are deliveries a minute; None: not known yet."""
 
     application: Application
     last_at: datetime | None
@@ -257,8 +257,8 @@ class Health:
     usual_rate: float | None
     counts: list[
         tuple[str, int, int]
-    ]  # what, and how often in the last hour and the last day (whole hours and this one)
-    # Why no webhook is believed (`Application.secret_problem`).
+    ]  # label, and number in the last hour and the last day (whole hours and the current one)
+    # Why signatures cannot be verified (`Application.secret_problem`).
     secret_problem: str
     alarm: str
     alarm_at: datetime | None
@@ -277,7 +277,7 @@ class Health:
 
 
 def health(application: Application) -> Health:
-    """How the application's webhook does now. Counts nothing that grows."""
+    """The current health of the application's webhook. Uses no unbounded COUNT."""
     state = Feed.objects.filter(application=application).first() or Feed(application=application)
     now = timezone.now()
     newest = application.webhookdelivery_set.order_by("-received_at").values_list("received_at", flat=True).first()
@@ -290,7 +290,7 @@ def health(application: Application) -> Health:
             by_metric[metric][0] += number if hours[hour] <= 1 else 0
             by_metric[metric][1] += number
     usual_number = usual(state, hour_of(now))
-    # A feed that began within this time has delivered for less of it.
+    # A feed that began within the period is counted from its beginning.
     counted_from = max(hour_of(now) - HOUR, state.first_at or now)
     counted = (state.counted_until - counted_from) / timedelta(minutes=1) if state.counted_until else 0
     in_state = application.webhookdelivery_set.filter
@@ -315,5 +315,5 @@ def health(application: Application) -> Health:
 
 
 def state_of_all() -> str:
-    """ "ok", or what is wrong with which feeds, for machines."""
+    """Machine-readable state of all feeds: "ok", or the alarms by application."""
     return "; ".join(f"{state.application.slug}: {state.alarm}" for state in alarms()) or "ok"

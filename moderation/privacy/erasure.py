@@ -1,7 +1,7 @@
-"""Erasing what somebody wrote, on request: out of the archive, out of evidence, out of what the audit log may forget.
+"""Erasure of a sender's text on request: from the archive, evidence, and the erasable parts of the audit log.
 
-That it was erased, when, why and by whom, is an entry of the log, which stays whole (docs/adr/0012). What left the
-console before (exports, backups, GoEasy's own history) is not reached.
+The erasure itself is recorded in the log, which stays verifiable (docs/adr/0012). Copies that left the console before
+(exports, backups) and GoEasy's own history are not affected.
 """
 
 from __future__ import annotations
@@ -36,18 +36,19 @@ LABELS = {
     "deliveries": _("Webhook deliveries"),
     "notes": _("What moderators noted about recalls of these messages"),
 }
-# Of each, in one transaction.
+# Rows of each kind erased in one transaction.
 MAX_AT_ONCE = 2_000
-# Of the conversations on hold, in the sentence that refuses.
+# Conversations on hold that the refusal names.
 MAX_HELD_NAMED = 5
 
 
 @dataclass(frozen=True)
 class ErasureScope:
-    """What there is to erase, by key. `searches` and `notes`: private parts of the log by entry, each with its seq.
+    """Keys of the rows to erase. `searches` and `notes`: private parts of the log by entry, each with its seq.
 
-    `recalls` named these messages; `notes` are those of the people who recalled. `held`: conversations on hold, for
-    which nothing is erased. `waiting`: deliveries that the worker has yet to read. `last_delivery`: the last one seen.
+    `recalls` named these messages; `notes` are the moderators' notes on them. `held`: conversations on hold, which
+    prevent the erasure. `waiting`: number of deliveries that the worker has not read yet. `last_delivery`: key of the
+    last one examined.
     """
 
     messages: list[int]
@@ -61,37 +62,37 @@ class ErasureScope:
     last_delivery: int
 
     def counts(self, *, with_notes: bool) -> dict[str, int]:
-        """How much goes of each; notes only when they are asked for."""
+        """The number of rows of each kind; notes only if requested."""
         names = ("messages", "evidence", "deliveries", "searches")
         return {**{name: len(getattr(self, name)) for name in names}, "notes": len(self.notes) if with_notes else 0}
 
     def aspects(self) -> Aspects:
-        """What a page shows to a person who erases it. Recorded searches are left out: looking adds to them."""
+        """What the page shows before the erasure. Recorded searches are left out: viewing the sender adds to them."""
         names = ("messages", "evidence", "deliveries", "notes")
         return {name: aspect(sorted(getattr(self, name))) for name in names}
 
 
 @dataclass(frozen=True)
 class ErasureRequest:
-    """Whose text is to be erased: what `sender_id` wrote in the application at `timestamps` (ms), or ever."""
+    """A request to erase what `sender_id` wrote in the application: at `timestamps` (ms), or everything."""
 
     application: Application
     sender_id: str
     timestamps: Collection[int] = ()
 
     def evidence(self) -> QuerySet[Evidence]:
-        """The evidence of it, erased or not."""
+        """Evidence of these messages, erased or not."""
         evidence = Evidence.objects.filter(item__recall__application=self.application, sender_id=self.sender_id)
         return evidence.filter(item__timestamp__in=self.timestamps) if self.timestamps else evidence
 
     def deliveries(self, after: int = 0) -> tuple[dict[int, str], int]:
-        """Deliveries with keys beyond `after` that hold it, each with its state; and the last that was looked at."""
+        """States, by key, of the deliveries after `after` with these messages; and the key of the last one examined."""
         last = WebhookDelivery.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
         return deliveries_with(self.application, self.sender_id, self.timestamps, after=after), last
 
 
 def find(request: ErasureRequest) -> ErasureScope:
-    """What there is to erase. Reads every kept delivery."""
+    """Find everything to erase. Reads every stored delivery."""
     deliveries, last = request.deliveries()
     messages = written(request.application, request.sender_id, request.timestamps).order_by("pk")
     by_key = dict(messages.values_list("pk", "conversation_id"))
@@ -117,14 +118,14 @@ def find(request: ErasureRequest) -> ErasureScope:
 
 
 def _portion(request: ErasureRequest, scope: ErasureScope) -> ErasureScope:
-    """Some of what `find()` has seen and is still there, with what came since; locked, inside a transaction."""
+    """The next portion of `scope` that still exists, with what arrived since; locked, inside a transaction."""
     newer, last = request.deliveries(scope.last_delivery)
     messages = written(request.application, request.sender_id, request.timestamps).order_by("pk")
     locked = messages.select_for_update(of=("self",)).values_list("pk", "conversation_id")
     by_key = dict(locked[:MAX_AT_ONCE])
     names = ("pk", "item__recall__conversation")
     kept = dict(request.evidence().exclude(sha256="").order_by("pk").values_list(*names)[:MAX_AT_ONCE])
-    # Before an entry is sealed it has no number by which it could be named.
+    # An entry that is not sealed yet has no number for the record of the erasure.
     parts = AuditPrivate.objects.filter(entry__seal__isnull=False).exclude(salt="")
     return replace(
         scope,
@@ -140,17 +141,17 @@ def _portion(request: ErasureRequest, scope: ErasureScope) -> ErasureScope:
 
 
 def _searches_for(request: ErasureRequest, parts: QuerySet[AuditPrivate]) -> dict[int, int]:
-    """Recorded searches, those of `parts`, for all that the sender wrote."""
+    """Recorded searches for the sender, among `parts`; none when only single messages are erased."""
     if request.timestamps:
         return {}
     sender_id, slug = request.sender_id, request.application.slug
-    # As JSON has it. The comparison is coarse, and what it finds is looked at.
+    # A coarse filter on the JSON text; each match is checked below.
     about = parts.filter(entry__action=Action.SEARCHED, content__contains=json.dumps(sender_id)[1:-1])
     searches = {}
     for pk, seq, content in about.values_list("pk", "entry__seal__seq", "content").iterator():
         search = json.loads(content)["asked"]
         values = (each for value in search.values() for each in (value if isinstance(value, list) else [value]))
-        # Several senders of one search are written with commas between.
+        # One search may name several senders, separated by commas.
         names_it = any(each == sender_id or sender_id in each.split(", ") for each in values if isinstance(each, str))
         of_app = search.get("app", slug)
         if names_it and slug in (of_app if isinstance(of_app, list) else [of_app]):
@@ -159,7 +160,7 @@ def _searches_for(request: ErasureRequest, parts: QuerySet[AuditPrivate]) -> dic
 
 
 def _notes_of(recalls: Iterable[UUID], parts: QuerySet[AuditPrivate]) -> dict[int, int]:
-    """What people noted, of `parts`, when they asked for these recalls, or settled them."""
+    """Moderators' notes on these recalls and their settlement, among `parts`."""
     notes: dict[int, int] = {}
     for some in rows.in_parts(sorted(recalls)):
         notes |= dict(parts.filter(entry__recall__in=some).values_list("pk", "entry__seal__seq"))
@@ -167,7 +168,7 @@ def _notes_of(recalls: Iterable[UUID], parts: QuerySet[AuditPrivate]) -> dict[in
 
 
 def _on_hold(conversations: Iterable[int], *, lock: bool = False) -> list[Conversation]:
-    """Those that are on hold; `lock`: nobody puts another of them on hold before the transaction ends."""
+    """The conversations on hold; `lock`: prevent new holds until the transaction ends."""
     held: list[Conversation] = []
     for some in rows.in_parts(sorted(conversations)):
         candidates = Conversation.objects.filter(pk__in=some).order_by("pk")
@@ -177,7 +178,7 @@ def _on_hold(conversations: Iterable[int], *, lock: bool = False) -> list[Conver
 
 
 def problem_of(scope: ErasureScope, *, with_notes: bool) -> NotPossible | None:
-    """Why what was found cannot be erased; None when it can."""
+    """Why the scope cannot be erased; None when it can."""
     if scope.held:
         names = ", ".join(map(str, scope.held[:MAX_HELD_NAMED])) + (" …" if scope.held[MAX_HELD_NAMED:] else "")
         return NotPossible(_("On hold, so that nothing is erased: %(names)s. End the hold first.") % {"names": names})
@@ -191,15 +192,15 @@ def problem_of(scope: ErasureScope, *, with_notes: bool) -> NotPossible | None:
 def erase(
     request: ErasureRequest, *, actor: str, reason: str, with_notes: bool = False, shown: Seen | None = None
 ) -> dict[str, int]:
-    """Erase what `find()` finds; returns how much of each that was.
+    """Erase everything that `find()` returns; return the number of rows of each kind.
 
-    In portions, each recorded by itself before it goes, so that nobody who writes has to wait for long. `actor` is a
-    user name; `reason`, a code or a reference, stays in the log for ever. `with_notes`: also what people noted about
-    recalls of these messages. `shown`: what the person was. Raises Changed before anything goes, and NotPossible, as
-    soon as a conversation is put on hold.
+    Works in portions, each recorded before it is erased, so that other writers never wait long. `actor` is a user name;
+    `reason`, a code or a reference, stays in the log for ever. `with_notes`: also erase moderators' notes on recalls of
+    these messages. `shown`: what the page showed to the person. Raises Changed before anything is erased, and
+    NotPossible, also when a conversation is put on hold meanwhile.
     """
     Sealer().seal()
-    # What takes long is done before anybody has to wait for it.
+    # The slow search runs before any lock is taken.
     scope = find(request)
     if problem := problem_of(scope, with_notes=with_notes):
         raise problem
@@ -216,7 +217,7 @@ def erase(
     done: Counter[str] = Counter()
     while True:
         with rows.writing():
-            # One at a time: what is asked for twice at once is told once.
+            # Serialise erasures, so that concurrent ones do not record the same rows twice.
             Application.objects.select_for_update(no_key=True).get(pk=request.application.pk)
             portion = _portion(request, scope)
             counts = portion.counts(with_notes=with_notes)
@@ -234,7 +235,7 @@ def erase(
 def _erase(
     request: ErasureRequest, portion: ErasureScope, counts: dict[str, int], *, actor: str, reason: str, with_notes: bool
 ) -> None:
-    """Record that what was found is erased, and erase it."""
+    """Record the erasure of a portion, then erase it."""
     parts = {**portion.searches, **(portion.notes if with_notes else {})}
     erasure_entry = record(
         TextErased(

@@ -1,4 +1,4 @@
-"""Erasing what somebody wrote: what would go, and doing it."""
+"""The page for erasing a sender's text on request."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from recall.services import NotPossible
 @permission_required("archive.erase_text", raise_exception=True)
 @require_http_methods(["GET", "HEAD", "POST"])
 def erase_text(request: AuthenticatedRequest, slug: str) -> HttpResponse:
-    """How much a user of an application (`?id=`, any text) wrote; then, confirmed, it is erased."""
+    """Show what would be erased of a user's text (`?id=`, any text); erase it on confirmation."""
     application = get_object_or_404(Application, slug=slug)
     if not (sender_id := request.GET.get("id", "").replace("\0", "")[:255]):
         raise Http404

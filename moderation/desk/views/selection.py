@@ -1,4 +1,4 @@
-"""Messages of a conversation to select, for a recall."""
+"""Selection of a conversation's messages for a recall."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from recall.timestamps import can_be_named, parse_timestamps, to_ms
 @permission_required("recall.add_recall", raise_exception=True)
 @require_http_methods(["GET", "HEAD", "POST"])
 def select_messages(request: AuthenticatedRequest, pk: int) -> HttpResponse:
-    """Archived messages to select: of a `sender`, of a time span (`since`, `until`: the person's own time), or both;
-    by POST, those at pasted `timestamps`. At most 5,000, the newest. What is recalled already is only counted, and
-    so is what a recall of ours names, unless it was pasted: then somebody means it.
+    """Return archived messages to select: of a `sender`, a time span (`since`, `until`, in the user's zone), or both;
+    by POST, those at pasted `timestamps`. At most the newest 5,000. Messages already recalled are only counted. So are
+    those named by a recall, unless they were pasted, which is deliberate.
     """
     conversation = get_object_or_404(Conversation.objects.select_related("application"), pk=pk)
     conversation.record_reading_on("conversation: selection")
@@ -48,7 +48,7 @@ def select_messages(request: AuthenticatedRequest, pk: int) -> HttpResponse:
         span = {name: request.GET.get(name, "") for name in ("since", "until")}
         sender = request.GET.get("sender")
         since, until = typed_ms(span["since"]), typed_ms(span["until"], whole_second=True)
-        # A bound that cannot be read must not select more than was meant.
+        # A malformed bound must not select more than intended.
         unread = (span["since"] and since is None) or (span["until"] and until is None)
         if unread or not (sender is not None or since is not None or until is not None):
             return JsonResponse({"problem": "sender, since, until"}, status=400)
@@ -66,8 +66,8 @@ def select_messages(request: AuthenticatedRequest, pk: int) -> HttpResponse:
 
 
 def _gone_and_taken(conversation: Conversation, messages: list[Message]) -> tuple[set[int], set[int]]:
-    """Timestamps within the span of `messages`: those that history has shown to be gone; and all that a recall has
-    named and that GoEasy has not refused, unless history still showed them afterwards.
+    """Return timestamps of `messages` that history has shown to be gone, and timestamps in their span that a recall
+    names, except those that GoEasy refused or that history still showed afterwards.
     """
     if not messages:
         return set(), set()
@@ -87,7 +87,7 @@ def _gone_and_taken(conversation: Conversation, messages: list[Message]) -> tupl
 
 
 def _selection_entries(conversation: Conversation, messages: list[Message]) -> list[dict[str, Any]]:
-    """One entry per timestamp, as the page's selection keeps it."""
+    """JSON entries of the page's selection, one per timestamp."""
     senders = timeline.senders(conversation.application, {message.sender_id for message in messages})
     shared = timeline.sharing(conversation, [message.timestamp for message in messages])
     return [
@@ -103,9 +103,9 @@ def _selection_entries(conversation: Conversation, messages: list[Message]) -> l
 
 
 def typed_ms(text: str, *, whole_second: bool = False) -> int | None:
-    """A time as a datetime-local field sends it, in the person's zone, as ms; None when it is none.
+    """Parse the value of a datetime-local input, in the user's zone, to ms; None when it is malformed.
 
-    `whole_second`: the last millisecond of what was typed, as "until 10:00:00" is meant.
+    `whole_second`: a time to the second means its last millisecond, as in "until 10:00:00".
     """
     try:
         at = parse_datetime(text)

@@ -1,4 +1,4 @@
-"""`manage.py erase_text`: erase what somebody wrote, through the same service as the browser."""
+"""`manage.py erase_text`: erase a sender's text, through the same service as the page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOT_POSSIBLE, BAD_INPUT = 1, 2
 
 
 class Command(BaseCommand):
-    """Erases the text of one sender's messages."""
+    """Erase the text of one sender's messages."""
 
     help = (
         "Erase what a sender wrote in an application: its text in the archive, in evidence of recalls, in webhook "
@@ -72,6 +72,6 @@ class Command(BaseCommand):
         self.stdout.write(f"{'Would be erased' if options['dry_run'] else 'Erased'}: {summary}.")
 
     def fail(self, message: str, status: int) -> NoReturn:
-        """Say on standard error why nothing was erased, and end."""
+        """Write why nothing was erased to standard error, and exit."""
         self.stderr.write(message)
         sys.exit(status)
