@@ -1,4 +1,4 @@
-"""What the benchmarks of the outbox share: a GoEasy in a process of its own, an empty database, workers, an archive.
+"""Shared set-up of benchmarks: a sandbox process, an empty database, workers, and an archive.
 
 Run any of them with DATABASE_URL of either engine (default: a new SQLite file).
 """
@@ -27,10 +27,10 @@ KEY = "BC-0123456789abcdef"
 
 @contextmanager
 def console(latency_ms: int, **settings: str) -> Iterator[GoEasy]:
-    """A GoEasy that takes `latency_ms` for a recall, and Django set up for it on a migrated database."""
+    """Start a sandbox that takes `latency_ms` for a recall, and set up Django for it on a migrated database."""
     with tempfile.TemporaryDirectory() as folder:
         options = ["--port", "0", "--appkey", KEY, "--data", f"{folder}/goeasy.db", "--seed", "none"]
-        # A process of its own: its work must not be counted as the sender's.
+        # In a process of its own, so that its CPU time is not counted as the sender's.
         command = [sys.executable, "-m", "moderation.goeasy.sandbox", *options]
         server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         try:
@@ -62,29 +62,29 @@ def console(latency_ms: int, **settings: str) -> Iterator[GoEasy]:
 
 
 class GoEasy:
-    """The sandbox, from outside."""
+    """Client of the sandbox's control API."""
 
     def __init__(self, url: str, latency_ms: int) -> None:
         self.url, self.latency = url, {"on": "recall", "kind": "latency", "ms": latency_ms}
 
     def behave(self, *faults: dict[str, Any]) -> None:
-        """Have these faults beside the latency, and no others."""
+        """Set the sandbox's faults, in addition to the latency."""
         rules = {"rules": [self.latency, *faults]}
         requests.post(f"{self.url}/sandbox/faults", json=rules, timeout=5).raise_for_status()
 
     def forget(self) -> None:
-        """Forget the calls that arrived."""
+        """Clear the recorded calls."""
         requests.delete(f"{self.url}/sandbox/calls", timeout=5).raise_for_status()
 
     def calls(self, endpoint: str = "recall") -> list[dict[str, Any]]:
-        """The calls that arrived since."""
+        """The calls recorded since the last `forget()`."""
         answer = requests.get(f"{self.url}/sandbox/calls?endpoint={endpoint}", timeout=60)
         return list(answer.json()["content"])
 
 
 @contextmanager
 def workers(count: int) -> Iterator[list[int]]:
-    """So many `manage.py worker` processes; their ids. They are up when this begins."""
+    """Run `count` `manage.py worker` processes and yield their ids once all are up."""
     from django.utils import timezone
 
     from moderation.operations.models import Heartbeat
@@ -104,7 +104,7 @@ def workers(count: int) -> Iterator[list[int]]:
 
 
 def somebody() -> Any:
-    """A moderator."""
+    """Create a moderator."""
     from moderation.accounts.models import User
 
     return User.objects.create_user(f"bench-{time.time_ns()}", role="moderator")
@@ -117,7 +117,7 @@ def a_reason() -> Any:
 
 
 def request_recall(messages: int, *, grace_seconds: float = 0) -> Any:
-    """A recall of so many messages of one conversation, through the service that everybody uses."""
+    """Request a recall of `messages` messages in one conversation, through the service that pages use."""
     from moderation.applications.models import Application
     from moderation.archive.models import Conversation
     from moderation.goeasy.client import Group
@@ -138,7 +138,7 @@ def request_recall(messages: int, *, grace_seconds: float = 0) -> Any:
 
 
 def fill_archive(sender: str, conversations: int, messages: int) -> None:
-    """Have `sender` write so many messages in so many groups."""
+    """Archive `messages` messages by `sender` in each of `conversations` groups."""
     from moderation.applications.models import Application
     from moderation.archive.ingest import ingest
     from moderation.archive.models import Conversation
@@ -151,14 +151,14 @@ def fill_archive(sender: str, conversations: int, messages: int) -> None:
 
 
 def message(sender: str, timestamp: int) -> str:
-    """A message as GoEasy's history tells it."""
+    """A message as JSON text, as in GoEasy's history."""
     payload = {"text": f"Buy now, {timestamp}"}
-    told = {"type": "text", "messageId": uuid.uuid4().hex, "timestamp": timestamp, "senderId": sender}
-    return json.dumps({**told, "payload": payload})
+    fields = {"type": "text", "messageId": uuid.uuid4().hex, "timestamp": timestamp, "senderId": sender}
+    return json.dumps({**fields, "payload": payload})
 
 
 def request_sweep(sender: str) -> Any:
-    """A sweep of everything that `sender` wrote, through the service that everybody uses."""
+    """Request a sweep of all messages by `sender`, through the service that pages use."""
     from moderation.applications.models import Application
     from recall import sweeps
 
@@ -180,7 +180,7 @@ def request_sweep(sender: str) -> Any:
 
 
 def wait_until_final(recalls: Any, *, at_most: float) -> None:
-    """Return when all of `recalls` (a queryset) are final; exits with a sentence after `at_most` seconds."""
+    """Wait until all of `recalls` (a queryset) are final; exit with a message after `at_most` seconds."""
     from recall.models import Recall
 
     deadline = time.monotonic() + at_most
@@ -191,20 +191,20 @@ def wait_until_final(recalls: Any, *, at_most: float) -> None:
 
 
 def states(recalls: Any) -> dict[str, int]:
-    """How many batches of `recalls` are in which state."""
+    """Number of batches of `recalls` by state."""
     from django.db.models import Count
 
     from recall.models import RecallBatch
 
-    found = RecallBatch.objects.filter(recall__in=recalls).order_by().values_list("state").annotate(Count("pk"))
-    return dict(found)
+    counts = RecallBatch.objects.filter(recall__in=recalls).order_by().values_list("state").annotate(Count("pk"))
+    return dict(counts)
 
 
 def verdict(figures: Sequence[tuple[str, float, str, float]]) -> int:
-    """Print each figure (what, value, "≥" or "≤", bound) and whether it is met; the exit status."""
+    """Print each figure (name, value, "≥" or "≤", bound) and whether it is within its bound; return the exit status."""
     missed = 0
-    for what, value, sign, bound in figures:
-        met = value >= bound if sign == "≥" else value <= bound
-        missed += not met
-        print(f"  {what}: {value:.2f} (wanted {sign} {bound:g}) {'met' if met else 'MISSED'}")
+    for name, value, sign, bound in figures:
+        is_within = value >= bound if sign == "≥" else value <= bound
+        missed += not is_within
+        print(f"  {name}: {value:.2f} (wanted {sign} {bound:g}) {'met' if is_within else 'MISSED'}")
     return int(missed > 0)

@@ -1,10 +1,10 @@
-"""The archive's lists with many messages against the same lists with 10,000; and what SQL they ask.
+"""The archive's lists with many messages compared with 10,000, and the SQL statements that they run.
 
-`bench_archive_lists.py [messages]`, 10,000,000 unless given. Two archives are served in turns by the same process: a
-tenth of an archive's messages are one conversation's, the others are spread over conversations of about 90 each, in
-the order of time, so that a page's messages lie apart from each other as they do in a running console. The pages are
-the real ones; GoEasy is not asked (no key), which would hide what the archive takes. No text is searched for, so the
-index of words is there and empty: bench_search.py has searching by text.
+`bench_archive_lists.py [messages]`, 10,000,000 unless given. One process serves both archives in turn. A tenth
+of the messages is in one conversation, the others are spread in order of time over conversations of about 90 each, so
+that a page's messages are scattered over the table as in a running console. The pages are the real ones, without
+calls to GoEasy (no key), whose time would hide the archive's. The search index is empty: bench_search.py measures
+searching.
 
 Run it with DATABASE_URL of either engine (default: a new SQLite file). Beside that database two are made, with "_many"
 and "_few" after its name, and dropped at the end. Filling 10,000,000 takes minutes and some 10 GB.
@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 FEW = 10_000
 ROUNDS = 150
-# Of the same page, requests that only warm up.
+# Requests for each page before measuring starts.
 WARM_UP = 5
 FIRST = 1_700_000_000_000
 STEP = 37
@@ -41,7 +41,7 @@ TEXT = "This is the offer of the day, 加我微信 稳赚不赔 名额有限"
 
 
 def prepare(folder: str) -> None:
-    """Settings, and no key for GoEasy."""
+    """Set up Django, without a GoEasy key."""
     os.environ.setdefault("DATABASE_URL", f"sqlite:///{folder}/bench.sqlite3")
     os.environ |= {
         "SECRET_KEY": "benchmark-" * 6,
@@ -56,9 +56,9 @@ def prepare(folder: str) -> None:
     django.setup()
     from django.conf import settings
 
-    # DEBUG keeps every query in memory; only its static files are wanted here.
+    # DEBUG was needed for static files only, and would keep every query in memory.
     settings.DEBUG = False
-    # Both archives keep their one connection: a pool belongs to an alias, which they share.
+    # No pool, because it belongs to the alias, which both archives share; each keeps one connection.
     database = settings.DATABASES["default"]
     database["OPTIONS"].pop("pool", None)
     database["CONN_MAX_AGE"] = None
@@ -66,7 +66,7 @@ def prepare(folder: str) -> None:
 
 @contextmanager
 def database(name: str) -> Iterator[Any]:
-    """A connection to an empty database on the engine of DATABASE_URL, beside the one there."""
+    """Create an empty database beside that of DATABASE_URL and yield a connection; drop it at the end."""
     from django.db import connections
     from django.db.utils import load_backend
 
@@ -90,7 +90,7 @@ def database(name: str) -> Iterator[Any]:
 
 @dataclass(frozen=True)
 class Answer:
-    """A page, and the seconds that it took: all of them, and those of its statements."""
+    """A response with its total time and the time of its statements (seconds)."""
 
     page: Any
     took: float
@@ -99,14 +99,14 @@ class Answer:
 
 @dataclass
 class Archive:
-    """A database with so many messages, and somebody who is signed in there."""
+    """A database with `messages` messages, and a signed-in client."""
 
     messages: int
     connection: Any
     client: Any = None
 
     def __enter__(self) -> Archive:
-        """Let it be the one that Django uses."""
+        """Make it Django's default database."""
         from django.db import connections
 
         self.before = connections["default"]
@@ -120,14 +120,14 @@ class Archive:
 
     @property
     def conversations(self) -> int:
-        """Those beside the large one."""
+        """Number of conversations without the large one."""
         return self.messages * 9 // 10 // EACH
 
     def timestamp(self, number: int) -> int:
         return FIRST + number * STEP
 
     def get(self, address: str) -> Answer:
-        """Ask for a page."""
+        """Request a page."""
         in_database = 0.0
 
         def clock(execute: Any, *arguments: Any) -> Any:
@@ -147,7 +147,7 @@ class Archive:
 
 
 def fill(archive: Archive) -> None:
-    """Migrate the archive's database and write its messages, straight into the tables."""
+    """Migrate the archive's database and insert its messages with SQL."""
     from django.core.management import call_command
     from django.test import Client
 
@@ -166,7 +166,7 @@ def fill(archive: Archive) -> None:
             cursor.execute("PRAGMA cache_size = -1000000")
         indexes = _drop_indexes(cursor, is_sqlite)
         numbers = _numbers(is_sqlite, 0, archive.conversations + 1)
-        # Every other one of a pair; the large one, number 0, of a group.
+        # Groups and pairs in turn; the large conversation, number 0, is a group.
         cursor.execute(
             f"""
             INSERT INTO archive_conversation (id, application_id, kind, user_a, user_b, group_id, last_timestamp, name,
@@ -184,16 +184,16 @@ def fill(archive: Archive) -> None:
         if is_sqlite:
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         else:
-            # As autovacuum does in time.
+            # Autovacuum would do this in time.
             cursor.execute("VACUUM ANALYZE archive_message")
             cursor.execute("VACUUM ANALYZE archive_conversation")
-    # Its settings are the console's again.
+    # Reconnecting restores the console's settings.
     archive.connection.close()
     print(f"  {archive.messages:,} messages written in {time.perf_counter() - started:.0f} s", flush=True)
 
 
 def _numbers(is_sqlite: bool, start: int, end: int) -> str:
-    """A table of one column n: from `start` to before `end`."""
+    """SQL for a table with one column n, from `start` to before `end`."""
     if is_sqlite:
         return (
             f"(WITH RECURSIVE counted(n) AS (SELECT {start} UNION ALL SELECT n + 1 FROM counted WHERE n < {end - 1}) "
@@ -203,7 +203,7 @@ def _numbers(is_sqlite: bool, start: int, end: int) -> str:
 
 
 def _messages(archive: Archive, is_sqlite: bool, start: int) -> str:
-    """Write a piece of the messages: every tenth into the large conversation, the others in turns."""
+    """SQL to insert a piece of the messages: every tenth into the large conversation, the others in rotation."""
     hexed = "printf('%064x', n)" if is_sqlite else "lpad(to_hex(n), 64, '0')"
     stamp = f"({FIRST} + CAST(n AS bigint) * {STEP})"
     conversation = f"CASE n % 10 WHEN 0 THEN 1 ELSE 2 + (n / 10 * 9 + n % 10 - 1) % {archive.conversations} END"
@@ -222,7 +222,7 @@ def _messages(archive: Archive, is_sqlite: bool, start: int) -> str:
 
 
 def _drop_indexes(cursor: Any, is_sqlite: bool) -> list[str]:
-    """Drop the indexes of the messages but the primary key; return what brings them back."""
+    """Drop the indexes of the messages except the primary key; return the SQL to create them again."""
     if is_sqlite:
         cursor.execute(
             "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'archive_message' AND sql <> ''"
@@ -232,28 +232,28 @@ def _drop_indexes(cursor: Any, is_sqlite: bool) -> list[str]:
             "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'archive_message' "
             "AND indexname NOT LIKE '%%_pkey'"
         )
-    found = cursor.fetchall()
-    for name, _sql in found:
+    indexes = cursor.fetchall()
+    for name, _sql in indexes:
         cursor.execute(f'DROP INDEX "{name}"')
-    return [sql for _name, sql in found]
+    return [sql for _name, sql in indexes]
 
 
 Address = Callable[[Archive, random.Random], str]
 
 
 def addresses() -> dict[str, tuple[Address, Address]]:
-    """Per list, the address of its first page and of its deepest one, in any archive."""
+    """For each list, functions for the URLs of its first and its deepest page in an archive."""
 
     def small(archive: Archive, chance: random.Random) -> int:
-        """Any conversation of a group that is not the large one."""
+        """A random group other than the large one."""
         return 1 + 2 * chance.randrange(1, archive.conversations // 2)
 
     def early(archive: Archive) -> int:
-        """When every small conversation had some 60 messages."""
+        """The time at which every small conversation had about 60 messages."""
         return archive.timestamp(archive.conversations * 620 // 9)
 
     def deep(archive: Archive, number: int = 1_300) -> str:
-        """A key with few messages before it, enough for a page of any list here."""
+        """A key with just enough messages before it for a page of any list."""
         return f"{archive.timestamp(number)}-{number + 1}"
 
     def hits(query: str) -> tuple[Address, Address]:
@@ -290,11 +290,11 @@ def addresses() -> dict[str, tuple[Address, Address]]:
     }
 
 
-def unbounded(statement: str) -> bool:
-    """Whether a statement counts, skips or sorts out among messages without a bound."""
+def is_unbounded(statement: str) -> bool:
+    """Whether a statement counts, skips or deduplicates messages without a bound."""
     if "archive_message" not in statement:
         return False
-    # What shares a page's milliseconds is counted: among those of at most a page's timestamps.
+    # Counting messages that share the timestamps of one page is bounded.
     counts = "COUNT(" in statement and not re.search(r'"timestamp" IN \(', statement)
     return counts or bool(re.search(r"\b(OFFSET|DISTINCT)\b", statement))
 
@@ -314,28 +314,28 @@ def main(number: int) -> int:
             for name, both in addresses().items()
             for depth, address in zip(("first", "deepest"), both, strict=True)
         }
-        asked = look_at_sql(many, pages)
+        statements = unbounded_statements(many, pages)
         figures = compare(few, many, pages)
-    for statement in asked:
+    for statement in statements:
         print(f"  unbounded: {statement}")
-    return verdict([*figures, ("statements that count, skip or sort out among messages", len(asked), "≤", 0)])
+    return verdict([*figures, ("statements that count, skip or sort out among messages", len(statements), "≤", 0)])
 
 
-def look_at_sql(archive: Archive, pages: dict[tuple[str, str], Address]) -> list[str]:
-    """Ask for every page once, and return the statements that no bound holds."""
+def unbounded_statements(archive: Archive, pages: dict[tuple[str, str], Address]) -> list[str]:
+    """Request every page once and return the unbounded statements."""
     from django.test.utils import CaptureQueriesContext
 
-    found: list[str] = []
+    statements: list[str] = []
     with archive:
         for (name, depth), address in pages.items():
             with CaptureQueriesContext(archive.connection) as queries:
                 page = archive.get(address(archive, random.Random(1))).page
-            found += [query["sql"] for query in queries.captured_queries if unbounded(query["sql"])]
+            statements += [query["sql"] for query in queries.captured_queries if is_unbounded(query["sql"])]
             print(
                 f"  {name}, {depth} page: {len(page.content) / 1024:.0f} KB, {len(queries)} queries, {rows(page)} rows",
                 flush=True,
             )
-    return found
+    return statements
 
 
 def rows(page: Any) -> int:
@@ -344,7 +344,7 @@ def rows(page: Any) -> int:
 
 
 def compare(few: Archive, many: Archive, pages: dict[tuple[str, str], Address]) -> list[tuple[str, float, str, float]]:
-    """Ask both archives for every page in turns; what the slowest twentieth takes in one over the other."""
+    """Request every page from both archives in turn; return the ratios of their 95th percentiles."""
     chance = random.Random(7)
     answers: dict[tuple[int, tuple[str, str]], list[Answer]] = {}
     for turn in range(ROUNDS + WARM_UP):
@@ -370,12 +370,12 @@ def compare(few: Archive, many: Archive, pages: dict[tuple[str, str], Address]) 
 
 
 def p95(answers: list[Answer]) -> float:
-    """What the slowest twentieth took at least (ms)."""
+    """The 95th percentile of the times (ms)."""
     return sorted(answer.took for answer in answers)[len(answers) * 95 // 100] * 1000
 
 
 def middle(answers: list[Answer]) -> float:
-    """What their statements took in the middle (ms), on SQLite each until its first row; steadier than the whole."""
+    """The median time of the statements (ms), on SQLite until the first row; steadier than the total time."""
     return median(answer.in_database for answer in answers) * 1000
 
 

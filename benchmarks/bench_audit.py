@@ -1,4 +1,4 @@
-"""The audit log's figures: what sealing costs those who write, how fast an export is made, and how fast it is verified.
+"""Audit log: the cost of sealing for writers, and the speed of export and verification.
 
 Run it with DATABASE_URL of either engine (default: a new SQLite file). Entries stay in the log: give it a database of
 its own.
@@ -26,7 +26,7 @@ TIMESTAMP = 1_700_000_000_000
 
 
 def fields(number: int) -> dict[str, object]:
-    """An entry such as a call of 20 timestamps leaves."""
+    """Fields of an entry for a call of 20 timestamps."""
     timestamps = [TIMESTAMP + number * 20 + place for place in range(20)]
     return {
         "actor": "mo",
@@ -54,7 +54,7 @@ def django() -> None:
 
 
 def write() -> None:
-    """One writer: an entry a transaction, for SECONDS from when it is told to; prints how many."""
+    """Run one writer: an entry per transaction, for SECONDS after a line on stdin; print the number of entries."""
     django()
     from tests.audit.entries import record
 
@@ -69,7 +69,7 @@ def write() -> None:
 
 
 def seal() -> None:
-    """What the worker does, until killed."""
+    """Seal every second, as the worker does, until killed."""
     django()
     from moderation.audit.ledger.chain import Sealer
 
@@ -104,14 +104,14 @@ def inserted(*, sealing: bool) -> float:
 
 
 def peak_of(program: str, *arguments: str) -> tuple[float, float]:
-    """Seconds and peak megabytes of a module or file in a process of its own."""
+    """Run a module or file in a process of its own; return seconds and peak memory (MB)."""
     started = time.perf_counter()
     command = [sys.executable, __file__, "peak", program, *arguments]
     run = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=True)
     return time.perf_counter() - started, float(run.stderr.split()[-1])
 
 
-def tell_peak(program: str, *arguments: str) -> None:
+def report_peak(program: str, *arguments: str) -> None:
     """Run the module or file in this process and write its peak memory, in megabytes, to stderr."""
     sys.argv = [program, *arguments]
     try:
@@ -181,10 +181,10 @@ def main(folder: Path) -> None:
     call_command("migrate", verbosity=0)
     print(f"{connection.vendor}: {WRITERS} writers, an entry a transaction, {SECONDS} s, {ROUNDS} rounds")
     ratios = []
-    # Into empty tables it is quicker: not counted.
+    # Not counted, because writing into empty tables is faster.
     inserted(sealing=False)
     for number in range(ROUNDS):
-        # Now one first, now the other: the tables grow.
+        # The order alternates, because the tables grow.
         order = (False, True) if number % 2 else (True, False)
         by = {sealing: inserted(sealing=sealing) for sealing in order}
         Sealer().seal()
@@ -216,7 +216,7 @@ if __name__ == "__main__":
     elif sys.argv[1:2] == ["seal"]:
         seal()
     elif sys.argv[1:2] == ["peak"]:
-        tell_peak(*sys.argv[2:])
+        report_peak(*sys.argv[2:])
     else:
         with tempfile.TemporaryDirectory() as folder:
             main(Path(folder))

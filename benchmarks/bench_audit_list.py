@@ -1,9 +1,9 @@
-"""The audit log's list in Django admin at many rows against 10,000: each filter, the first page and the deepest.
+"""The audit log's list in Django admin with many rows compared with 10,000: each filter, first and deepest page.
 
 `bench_audit_list.py [rows] [requests]`, 10,000,000 rows and 20 requests unless given. Run it with DATABASE_URL of
 either engine (default: a new SQLite file, 6 GB); of PostgreSQL an empty database, beside which it makes one called
-…_small. A database that has so many rows already is used as it is. The two sizes are asked in turn, each by a process
-of its own. Django's own list of the same rows, with list_filter, is asked in the same run for comparison.
+…_small. A database that already has this many rows is used as it is. The two sizes are measured in turn, each in a
+process of its own. For comparison, the same run measures Django's own list of the same rows, with list_filter.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STOCK_FILTERS = ("actor", "action", "app", "kind", "response_code", "at")
 
 
 def child(rows: int) -> None:
-    """Answer addresses on stdin with {"ms", "sql", "status"}; the first line tells the addresses there are."""
+    """Print the URLs by name, then answer each URL read from stdin with {"ms", "sql", "status"}."""
     sys.path.insert(0, str(ROOT))
     import django
 
@@ -53,7 +53,7 @@ def child(rows: int) -> None:
         print(f"  {rows:,} entries written in {time.perf_counter() - started:.0f} s", file=sys.stderr)
 
     class StockAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-        """What Django gives without further thought."""
+        """Django's own change list with filters."""
 
         list_display = ("at", "actor", "action", "app", "kind", "http_status", "response_code", "latency_ms", "recall")
         list_filter = STOCK_FILTERS
@@ -75,12 +75,12 @@ def child(rows: int) -> None:
             started = time.perf_counter()
             answer = client.get(line.strip(), secure=True)
             spent = (time.perf_counter() - started) * 1000
-        told = [query["sql"] for query in queries.captured_queries]
-        print(json.dumps({"ms": spent, "sql": told, "status": answer.status_code}), flush=True)
+        statements = [query["sql"] for query in queries.captured_queries]
+        print(json.dumps({"ms": spent, "sql": statements, "status": answer.status_code}), flush=True)
 
 
 def addresses(entries: Any) -> dict[str, str]:
-    """What is asked for: filters' values are those that many entries have, and those of few, or of old ones."""
+    """The URLs by name, with filter values that many entries have, few entries, or old ones."""
     import _audit_rows
 
     last = entries.objects.order_by("-pk").values_list("pk", flat=True)[0]
@@ -127,7 +127,7 @@ def addresses(entries: Any) -> dict[str, str]:
 
 
 class Size:
-    """A process with a log of so many rows."""
+    """A process that serves a log with `rows` rows."""
 
     def __init__(self, rows: int, url: str) -> None:
         command = [sys.executable, __file__, "child", str(rows)]

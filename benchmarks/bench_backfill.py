@@ -1,4 +1,4 @@
-"""Backfill: the pages of history that it reads over the fewest that could do, and whether everything arrives.
+"""Backfill: the pages of history read over the minimum, and whether every message arrives.
 
 The sandbox is a process of its own and answers over HTTP. A page has 30 messages at most, and only an empty one shows
 that history begins there; a page's cursor is strictly before a millisecond (docs/goeasy-api.md, "History"), so that
@@ -31,12 +31,12 @@ SIZES += [(1_000, 5), (1_000, 20), (10_000, 12), (10_000, 29)]
 
 
 def times(number: int, burst: int) -> list[int]:
-    """When so many messages are sent (ms), the oldest first."""
+    """Timestamps of `number` messages (ms), oldest first, with `burst` of every hundred in one millisecond."""
     return [FIRST + 1_000 * (place if place % 100 >= burst else place - place % 100) for place in range(number)]
 
 
 def ideal(sent: list[int]) -> int:
-    """The fewest pages that show all messages sent at these times, and that there are no more."""
+    """The minimum number of pages to read all messages sent at these times, and to see that there are no more."""
     pages, left = 1, len(sent)
     while left > 0:
         pages, left = pages + 1, left - PAGE
@@ -47,9 +47,9 @@ def ideal(sent: list[int]) -> int:
 
 
 def fill(goeasy: GoEasy, sent: list[int]) -> str:
-    """Let GoEasy have a group of messages sent at these times; returns its id."""
+    """Create a group with messages sent at these times in the sandbox; return its id."""
     group = f"backfill-{time.time_ns()}"
-    told = [
+    messages = [
         {
             "type": "text",
             "messageId": uuid.uuid4().hex,
@@ -59,28 +59,28 @@ def fill(goeasy: GoEasy, sent: list[int]) -> str:
         }
         for place, timestamp in enumerate(sent)
     ]
-    for start in range(0, len(told), 1_000):
-        body = {"conversation": {"kind": "group", "group_id": group}, "messages": told[start : start + 1_000]}
+    for start in range(0, len(messages), 1_000):
+        body = {"conversation": {"kind": "group", "group_id": group}, "messages": messages[start : start + 1_000]}
         requests.post(f"{goeasy.url}/sandbox/messages", json=body, timeout=60).raise_for_status()
     return group
 
 
 def backfill(group: str) -> dict[str, Any]:
-    """What `manage.py backfill` says of a group."""
+    """Run `manage.py backfill` for a group and return its JSON document."""
     from django.core.management import call_command
 
     out = StringIO()
     call_command("backfill", group=group, json=True, stdout=out)
-    said: dict[str, Any] = json.loads(out.getvalue())
-    return said
+    document: dict[str, Any] = json.loads(out.getvalue())
+    return document
 
 
-def absent(goeasy: GoEasy, group: str) -> int:
-    """How many of GoEasy's messages the archive lacks, or has otherwise than GoEasy tells them."""
+def differences(goeasy: GoEasy, group: str) -> int:
+    """Number of messages that differ between GoEasy and the archive."""
     from moderation.archive.models import Message
 
     answer = requests.get(f"{goeasy.url}/sandbox/messages?group={group}", timeout=60).json()["content"]
-    there = {(told["messageId"], told["timestamp"]) for told in answer}
+    there = {(message["messageId"], message["timestamp"]) for message in answer}
     here = set(Message.objects.filter(conversation__group_id=group).values_list("message_id", "timestamp"))
     return len(there ^ here)
 
@@ -98,11 +98,11 @@ def main(goeasy: GoEasy) -> int:
         goeasy.forget()
         first, second = backfill(group), backfill(group)
         calls = len(goeasy.calls("history"))
-        assert calls == first["calls"] + second["calls"], "every call is told"
+        assert calls == first["calls"] + second["calls"], "every call is counted"
         assert first["added"] == number, (number, first)
         arrived += first["added"]
         again += second["added"]
-        lacking += absent(goeasy, group)
+        lacking += differences(goeasy, group)
         pages, fewest = pages + calls, fewest + 2 * least
         ratio = max(first["calls"], second["calls"]) / least
         print(

@@ -15,18 +15,18 @@ LATENCY_MS = 5
 
 
 def peak_mb(pid: int) -> float:
-    """The most memory that the process has held since `forget_peak()` (MB)."""
+    """Peak memory of the process since `forget_peak()` (MB)."""
     status = Path(f"/proc/{pid}/status").read_text().splitlines()
     return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 1024
 
 
 def forget_peak(pid: int) -> None:
-    """Begin anew to measure the peak (proc(5), clear_refs)."""
+    """Reset the peak memory of the process (proc(5), clear_refs)."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 def send(messages: int) -> None:
-    """Have so many messages recalled and verified."""
+    """Recall and verify `messages` messages."""
     from recall.models import Recall, RecallBatch
 
     recall = request_recall(messages)
@@ -41,7 +41,7 @@ def main(messages: int) -> int:
     from django.db import connection
 
     with workers(1) as (pid,):
-        # Once before it counts: what is imported at first use is not what grows with the messages.
+        # Warm up first, because modules imported at first use do not grow with the messages.
         send(1_000)
         peaks = []
         for size in (1_000, messages):

@@ -32,14 +32,14 @@ def main(seconds: float, goeasy: object) -> int:
         wait_until_final(Recall.objects.filter(pk=recall.pk), at_most=120)
         took = time.perf_counter() - recovered
     calls = len(goeasy.calls())  # type: ignore[attr-defined]
-    found = states(Recall.objects.filter(pk=recall.pk))
+    final = states(Recall.objects.filter(pk=recall.pk))
     print(f"{connection.vendor}: {needed} calls needed, {seconds:g} s of 503 in the middle, {calls} calls made")
-    print(f"  in the end: {found}")
+    print(f"  in the end: {final}")
     return verdict(
         [
             ("calls ÷ calls needed", calls / needed, "≤", 1.1),
             ("seconds from recovery to the end", took, "≤", 15),
-            ("calls lost", needed - found.get("accepted", 0), "≤", 0),
+            ("calls lost", needed - final.get("accepted", 0), "≤", 0),
         ]
     )
 

@@ -38,16 +38,16 @@ def main(goeasy: GoEasy) -> int:
             elif number % 3 == 1:
                 survey(conversation, [FIRST], pages=1)
             else:
-                gaps.fill(conversation, since=0, most_calls=1)
+                gaps.fill(conversation, since=0, max_calls=1)
         connection.close()
 
     began = time.perf_counter()
     reader = threading.Thread(target=read)
     reader.start()
     time.sleep(3)
-    asked = time.perf_counter()
+    started = time.perf_counter()
     send_due(recall.application)
-    waited = time.perf_counter() - asked
+    waited = time.perf_counter() - started
     reader.join()
     took = time.perf_counter() - began
     assert states(Recall.objects.filter(pk=recall.pk)) == {"accepted": 1}

@@ -1,4 +1,4 @@
-"""Searching against LIKE: the same messages for every text, how much faster, and how large the index is.
+"""Search compared with LIKE: equal results for every text, the speed-up, and the index size.
 
 `bench_search.py [messages] [texts]`, 100,000 and 10,000 unless given. Half of the messages are Chinese, of these one
 in five is disguised: with invisible characters, marks and signs between the characters. The texts to search for have 1
@@ -41,7 +41,7 @@ CHINESE, LATIN, OTHER = "two or more ideographs", "Latin words of four or more l
 
 
 def prepare(folder: str) -> None:
-    """Settings, and the tables."""
+    """Set up Django and migrate the database."""
     os.environ.setdefault("DATABASE_URL", f"sqlite:///{folder}/bench.sqlite3")
     os.environ |= {
         "SECRET_KEY": "benchmark-" * 6,
@@ -57,7 +57,7 @@ def prepare(folder: str) -> None:
 
 
 class Talk:
-    """What people write, half of them in Chinese."""
+    """Generator of messages, half of them Chinese, and of search texts."""
 
     def __init__(self) -> None:
         self.random = random.Random(7)  # noqa: S311 - nothing secret
@@ -77,7 +77,7 @@ class Talk:
             yield total
 
     def text(self, is_chinese: bool) -> str:
-        """One message."""
+        """Generate one message."""
         if is_chinese:
             text = self.random.choices(self.characters, cum_weights=self.of_characters, k=self.random.randint(6, 40))
             if self.random.randrange(DISGUISED):
@@ -97,9 +97,9 @@ class Talk:
 
 
 def fill(talk: Talk, number: int) -> list[str]:
-    """So many messages in the archive; returns their texts as they are compared, the oldest first.
+    """Archive `number` messages; return their normalised texts, the oldest first.
 
-    These are normalised here, in memory: the index is not asked.
+    The texts are normalised in memory, independently of the index.
     """
     from moderation.applications.models import Application
     from moderation.archive.ingest import ingest
@@ -137,7 +137,7 @@ def fill(talk: Talk, number: int) -> list[str]:
 
 
 class Memory:
-    """All texts in one, and where each begins."""
+    """All texts in one string, with the start of each."""
 
     def __init__(self, texts: list[str]) -> None:
         self.all = "\n" + "\n".join(texts) + "\n"
@@ -145,16 +145,16 @@ class Memory:
 
     def times(self, text: str) -> list[int]:
         """When the messages that hold the normalised `text` were sent (ms), the oldest first."""
-        found, place = [], self.all.find(text)
+        times, place = [], self.all.find(text)
         while place >= 0:
             number = bisect_right(self.starts, place) - 1
-            found.append(FIRST + number * APART)
+            times.append(FIRST + number * APART)
             place = self.all.find(text, self.starts[number + 1] - 1)
-        return found
+        return times
 
 
 def sizes() -> tuple[int, int]:
-    """Bytes of the texts, and of the index."""
+    """Size of the texts and of the index, in bytes."""
     from django.db import connection
 
     from moderation.search.index import MESSAGES as GRAMS
@@ -175,7 +175,7 @@ def sizes() -> tuple[int, int]:
 
 
 def like(compared: str) -> list[int]:
-    """The keys of the messages that LIKE finds, which reads them all."""
+    """Keys of the messages that match by LIKE, which scans all of them."""
     from django.db import connection
 
     from moderation.search.index import TABLE
@@ -197,30 +197,30 @@ def sent(pks: list[int]) -> list[int]:
 
 
 def kind_of(text: str) -> str:
-    """What is asked of the search of such a text."""
+    """The class of a search text, which decides the expected speed-up."""
     if len(text) > 1 and all(sign >= "\u2e80" for sign in text):
         return CHINESE
     return LATIN if len(text) > 3 and text.isascii() and text.isalpha() else OTHER
 
 
 def searched(text: str, loosely: bool = False, before: int | None = None, limit: int = 10**6) -> list[int]:
-    """When the messages that the search finds were sent, the oldest first: those before a time, page after page."""
+    """Timestamps of matching messages before a time, the oldest first, collected page by page."""
     from moderation.archive.timeline import read_key
     from moderation.search import query
 
-    found: list[int] = []
+    times: list[int] = []
     key = None if before is None else (before, 0)
-    while len(found) < limit:
-        page = query.find(query.Wanted(text=text, loosely=loosely), before=key, limit=limit - len(found))
-        found += [timestamp for timestamp, _pk in page.keys]
+    while len(times) < limit:
+        page = query.find(query.Wanted(text=text, loosely=loosely), before=key, limit=limit - len(times))
+        times += [timestamp for timestamp, _pk in page.keys]
         if not page.older:
             break
         key = read_key(page.older)
-    return found[::-1]
+    return times[::-1]
 
 
 def same(text: str, loosely: bool, expected: list[int], rare: float) -> bool:
-    """Whether the search finds what it should: all of it, or of what is frequent three thousand."""
+    """Whether the search returns the expected messages: all, or three thousand of those with a frequent text."""
     if len(expected) <= rare:
         return searched(text, loosely) == expected
     parts = (len(expected) - 1, len(expected) // 2, 1000)
@@ -250,7 +250,7 @@ def main(number: int, texts: int) -> int:
     talk.random.seed(11)
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            # As autovacuum does in time.
+            # Autovacuum would do this in time.
             cursor.execute(f"VACUUM ANALYZE {index.TABLE}")
             cursor.execute(f"VACUUM ANALYZE {query.MESSAGES}")
     text_bytes, index_bytes = sizes()
@@ -286,14 +286,14 @@ def main(number: int, texts: int) -> int:
     missed = different > 0
     print(f"  texts with other messages than a scan's: {different} of {texts} (wanted: none)")
     print(f"  LIKE ÷ search, all messages of {len(likes[OTHER])} {OTHER}: median {statistics.median(likes[OTHER]):.0f}")
-    # An index is smaller beside more messages, and LIKE slower.
+    # With more messages the index is relatively smaller, and LIKE slower.
     for name, figure, sign, bound in [
         (f"LIKE ÷ search, {CHINESE}, in under 1% of messages, median", statistics.median(likes[CHINESE]), "≥", 100),
         (f"LIKE ÷ search, {LATIN}, in under 1% of messages, median", statistics.median(likes[LATIN]), "≥", 20),
         ("index ÷ text", index_bytes / text_bytes, "≤", 2),
     ]:
-        is_met = figure <= bound if sign == "≤" else figure >= bound
-        missed |= not is_met and number >= 1_000_000
+        is_within = figure <= bound if sign == "≤" else figure >= bound
+        missed |= not is_within and number >= 1_000_000
         print(f"  {name}: {figure:.2f} (wanted at 1,000,000: {sign} {bound})")
     return int(missed)
 

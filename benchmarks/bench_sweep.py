@@ -26,13 +26,13 @@ def main(conversations: int, goeasy: object) -> int:
     fill_archive(sender, conversations, MESSAGES)
     started = time.perf_counter()
     sweep = request_sweep(sender)
-    asked = time.perf_counter() - started
+    requested = time.perf_counter() - started
     cpu, started = time.process_time(), time.perf_counter()
     send_due(sweep.application)
     sent, cpu = time.perf_counter() - started, time.process_time() - cpu
     assert states(sweep.recalls.all()) == {"accepted": conversations}
     print(f"  ideal {ideal:.2f} s · sent {sent:.2f} s · CPU {cpu / conversations * 1000:.1f} ms a call")
-    print(f"  asking for it, evidence included: {asked:.2f} s")
+    print(f"  asking for it, evidence included: {requested:.2f} s")
 
     fill_archive(f"{sender}-2", conversations, MESSAGES)
     goeasy.forget()  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The webhook: keeping deliveries over the same rows written by the bare driver, and deliveries a second over HTTP.
+"""Webhook: storing deliveries compared with the bare driver writing the same rows, and deliveries per second over HTTP.
 
 The bare loop commits the same rows (a delivery, its messages, what makes them searchable, their conversation's latest
 time) at the same level of sync, and checks, parses and reads nothing. Over HTTP: the webhook's gunicorn of two
@@ -36,7 +36,7 @@ HTTP_DELIVERIES, SENDERS, WORKERS, THREADS = 8_000, 24, 2, 16
 
 
 def prepare(folder: str) -> None:
-    """Settings, and the tables."""
+    """Set up Django and migrate the database."""
     os.environ.setdefault("DATABASE_URL", f"sqlite:///{folder}/bench.sqlite3")
     os.environ |= {
         "SECRET_KEY": "benchmark-" * 6,
@@ -56,7 +56,7 @@ def prepare(folder: str) -> None:
 
 
 def contents(deliveries: int, size: int) -> list[bytes]:
-    """New deliveries of `size` messages of one conversation each, as GoEasy tells them."""
+    """New deliveries of `size` messages of one conversation each, in GoEasy's format."""
     made, now = [], time.time_ns() // 1_000_000
     for delivery in range(deliveries):
         messages = [
@@ -76,7 +76,7 @@ def contents(deliveries: int, size: int) -> list[bytes]:
 
 
 def durable(made: list[bytes]) -> float:
-    """Seconds in which the console keeps the deliveries."""
+    """Seconds the console takes to store the deliveries."""
     from moderation.applications.models import Application
     from moderation.ingestion.deliveries import accept
 
@@ -88,7 +88,7 @@ def durable(made: list[bytes]) -> float:
 
 
 def bare(made: list[bytes]) -> float:
-    """Seconds in which the driver alone writes the rows that the console would."""
+    """Seconds the bare driver takes to write the same rows as the console."""
     from django.db import connection
 
     from moderation.applications.models import Application
@@ -99,15 +99,17 @@ def bare(made: list[bytes]) -> float:
     from moderation.search.normalise import VERSION, normalise
 
     application = Application.objects.get(slug="default")
-    # Beyond what the database gives by itself.
+    # Beyond the keys that the database assigns.
     ids = count(max(10**12, Message.objects.latest("pk").pk) + 1)
     is_sqlite = connection.vendor == "sqlite"
-    known = {each.group_id: each.pk for each in Conversation.objects.filter(application=application, kind="group")}
+    conversations = {
+        each.group_id: each.pk for each in Conversation.objects.filter(application=application, kind="group")
+    }
     rows = []
     for content in made:
         messages = json.loads(content)
-        pk = known[messages[0]["groupId"]]
-        told = [
+        pk = conversations[messages[0]["groupId"]]
+        message_rows = [
             (
                 *(next(ids), pk, each["timestamp"], each["messageId"], each["senderId"], each["type"]),
                 *(raw := json.dumps(each, ensure_ascii=False), hashlib.sha256(raw.encode()).hexdigest()),
@@ -117,9 +119,9 @@ def bare(made: list[bytes]) -> float:
         ]
         delivery = (application.pk, "2026-01-01 00:00:00+00:00", content, hashlib.sha256(content).hexdigest(), "done")
         compared = [normalise(each["payload"]["text"]) for each in messages]
-        texts = [(row[0], text, words_of(text), VERSION) for row, text in zip(told, compared, strict=True)]
+        texts = [(row[0], text, words_of(text), VERSION) for row, text in zip(message_rows, compared, strict=True)]
         grams = [(row[0], " ".join(grams_of(row[2]))) for row in texts] if is_sqlite else []
-        rows.append((delivery, told, texts, grams, (messages[-1]["timestamp"], pk)))
+        rows.append((delivery, message_rows, texts, grams, (messages[-1]["timestamp"], pk)))
     connection.ensure_connection()
     driver: Any = connection.connection
     sign = "?" if is_sqlite else "%s"
@@ -136,10 +138,10 @@ def bare(made: list[bytes]) -> float:
     update = f"UPDATE archive_conversation SET last_timestamp = {sign} WHERE id = {sign}"
     cursor = driver.cursor()
     started = time.perf_counter()
-    for delivery, told, texts, grams, latest in rows:
+    for delivery, message_rows, texts, grams, latest in rows:
         cursor.execute("BEGIN IMMEDIATE" if is_sqlite else "BEGIN")
         cursor.execute(insert_delivery, delivery)
-        cursor.executemany(insert_message, told)
+        cursor.executemany(insert_message, message_rows)
         cursor.executemany(insert_text, texts)
         cursor.executemany(insert_grams, grams)
         cursor.execute(update, latest)
@@ -150,14 +152,14 @@ def bare(made: list[bytes]) -> float:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A free local port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def request(content: bytes, port: int) -> bytes:
-    """A signed delivery as it goes over the wire."""
+    """A signed delivery as a raw HTTP request."""
     from moderation.goeasy.signing import sign
 
     body = urllib.parse.urlencode({"content": content}).encode()
@@ -205,7 +207,7 @@ def over_http() -> None:
             except OSError:
                 time.sleep(0.1)
         requests = [request(content, port) for content in contents(HTTP_DELIVERIES + 400, 1)]
-        # Connections are opened, conversations are met.
+        # Warm up connections and caches.
         send(requests[:400], port, [])
         before = WebhookDelivery.objects.count()
         times: list[float] = []

@@ -21,7 +21,7 @@ from bench_webhook import ROOT, SECRET, contents, prepare, request, send
 from bench_webhook_under_load import ANSWER, WEBHOOK, gunicorn
 
 SIZE = 20 * 1024 * 1024
-# Of each form, so many at once.
+# Deliveries of each encoding sent at once.
 AT_ONCE = 4
 
 

@@ -22,7 +22,7 @@ WRITERS, ENTRIES_EACH = 8, 4
 
 
 def forge(count: int, folder: Path) -> None:
-    """Raise AssertionError at a forgery that is not found."""
+    """Verify `count` forged exports. Raises AssertionError when a forgery is not detected."""
     from moderation.audit import verifier
     from moderation.audit.ledger import checkpoints
     from tests.audit.logs import checkpoint
@@ -30,7 +30,7 @@ def forge(count: int, folder: Path) -> None:
 
     (folder / "key").write_text(checkpoints.verifier_key("x").rpartition("+")[2])
     notes: dict[int, str] = {}
-    found: collections.Counter[str] = collections.Counter()
+    detected: collections.Counter[str] = collections.Counter()
     for name, path, honest, held in campaign(seed=time.time_ns(), count=count, folder=folder):
         note = notes.setdefault(held, checkpoint(honest[:held]))
         (folder / "note").write_text(note, encoding="utf-8")
@@ -38,14 +38,14 @@ def forge(count: int, folder: Path) -> None:
         try:
             verifier.verify(Namespace(**given, proof=None, partial=False))
         except (verifier.BrokenError, ValueError, RecursionError):
-            found[name] += 1
+            detected[name] += 1
         else:
             raise AssertionError(f"not found: {name}: {path.read_bytes()!r}")
-    print(f"  {found.total():,} forgeries, all found: {dict(found)}")
+    print(f"  {detected.total():,} forgeries, all found: {dict(detected)}")
 
 
 def one_log(seed: int) -> int:
-    """Write a log by WRITERS threads while two sealers work; returns its size. Raises what went wrong in one."""
+    """Write a log with WRITERS threads while two sealers run; return its size. Raises the first error of a thread."""
     from django.db import connection, transaction
 
     from moderation.audit.ledger.chain import Sealer
@@ -67,7 +67,7 @@ def one_log(seed: int) -> int:
         sealer = Sealer()
         while not end.wait(0.005):
             sealer.seal()
-        # One that begins anew would find what this one has passed over.
+        # A new sealer would find entries that this one has passed over.
         sealer.seal()
 
     def guarded(work: object, number: int) -> None:
@@ -93,7 +93,7 @@ def one_log(seed: int) -> int:
 
 
 def write_logs(count: int, folder: Path) -> None:
-    """Raise when one of `count` honest logs is not verified whole, as an export against its own checkpoint."""
+    """Verify `count` honest logs, each as an export against its own checkpoint. Raises when one is rejected."""
     from django.db import connection
 
     from moderation.audit import verifier
@@ -108,8 +108,8 @@ def write_logs(count: int, folder: Path) -> None:
         (folder / "export").write_text("".join(export.jsonl(export.rows(AuditEntry.objects.all()))), encoding="utf-8")
         (folder / "note").write_text(checkpoints.take().note, encoding="utf-8")
         given = {"export": str(folder / "export"), "checkpoint": [str(folder / "note")]}
-        said = verifier.verify(Namespace(**given, public_key=str(folder / "key"), proof=None, partial=False))
-        assert said.startswith(f"all of seq {written},"), (seed, written, said)
+        result = verifier.verify(Namespace(**given, public_key=str(folder / "key"), proof=None, partial=False))
+        assert result.startswith(f"all of seq {written},"), (seed, written, result)
         total += written
         with connection.schema_editor() as editor:
             triggers.remove(None, editor)
@@ -121,7 +121,7 @@ def write_logs(count: int, folder: Path) -> None:
 
 
 def main() -> None:
-    """Print what was found."""
+    """Run both parts and print the figures."""
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--forgeries", type=int, default=10_000)
     parser.add_argument("--logs", type=int, default=1_000)

@@ -22,7 +22,7 @@ from moderation.archive.models import Conversation
 from moderation.audit.request_context import WORKER
 from moderation.audit.services import record
 from moderation.goeasy.errors import NotAllowed
-from moderation.ingestion.backfill import Sight, known_timestamps, survey
+from moderation.ingestion.backfill import Visibility, archived_timestamps, survey
 from moderation.outbox import admission
 from recall.events import CallVerified
 from recall.lifecycle import finish_done
@@ -113,11 +113,11 @@ def check_conversation(conversation: Conversation, batches: list[RecallBatch], c
             return
 
         seen = survey(conversation, wanted, pages=MAX_PAGES, before_each=lambda: admission.renew_slots(owner))
-        known = known_timestamps(conversation, wanted) | set(
+        known = archived_timestamps(conversation, wanted) | set(
             Evidence.objects.filter(item__batch__in=mine).values_list("item__timestamp", flat=True)
         )
         for batch in mine:
-            verdicts = {at: verdict(seen.sights.get(at), at in known) for at in timestamps[batch.pk]}
+            verdicts = {at: verdict(seen.visibility.get(at), at in known) for at in timestamps[batch.pk]}
             record_check(batch, verdicts, seen.problem, checked)
     finally:
         admission.release_slots(owner)
@@ -131,13 +131,13 @@ def take(batch: RecallBatch) -> bool:
     return bool(taken)
 
 
-def verdict(sight: Sight | None, known: bool) -> str:
+def verdict(visibility: Visibility | None, known: bool) -> str:
     """What a sight proves; empty when nothing was seen yet. `known`: the message is known to have been there."""
-    if sight is None:
+    if visibility is None:
         return ""
-    if sight == Sight.RECALLED or (sight == Sight.ABSENT and known):
+    if visibility == Visibility.RECALLED or (visibility == Visibility.ABSENT and known):
         return Verification.GONE
-    return Verification.STILL_VISIBLE if sight == Sight.PRESENT else Verification.UNKNOWABLE
+    return Verification.STILL_VISIBLE if visibility == Visibility.PRESENT else Verification.UNKNOWABLE
 
 
 def record_check(batch: RecallBatch, verdicts: dict[int, str], problem: str, checked: Checked) -> None:

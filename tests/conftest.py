@@ -102,7 +102,7 @@ def reset_process_state() -> None:
     from moderation.archive import rows
     from moderation.log_limits import LimitRepeats
 
-    rows.forget_known()
+    rows.clear_caches()
     for limit in (each for handler in logging.getLogger().handlers for each in handler.filters):
         if isinstance(limit, LimitRepeats):
             limit.reset()

@@ -188,7 +188,7 @@ class ApplicationAdmin(SearchAdmin):
             connection.append("secret_keys_kept")
         if may_change and not (obj and secret_from_environment(obj)):
             connection.append("new_secret_keys")
-        sentence = _(
+        description = _(
             "The environment configures this application (GOEASY_APPKEY, GOEASY_REST_HOST, "
             "GOEASY_SECRET_KEY) and wins at every start: change it there."
         )
@@ -196,7 +196,7 @@ class ApplicationAdmin(SearchAdmin):
             (None, {"fields": ["name", "slug", *(["shown"] if obj and may_change else [])]}),
             (
                 _("GoEasy"),
-                {"fields": connection, "description": sentence if obj and obj.is_from_environment else None},
+                {"fields": connection, "description": description if obj and obj.is_from_environment else None},
             ),
             (
                 _("Recaller"),

@@ -3,7 +3,7 @@
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-SENTENCES: dict[str, str | Promise] = {
+MESSAGES: dict[str, str | Promise] = {
     "not_configured": _("The application has no key. An admin sets GOEASY_APPKEY, or the key in Django admin."),
     "key_unreadable": _(
         "The application’s stored key cannot be opened. An admin puts the former FIELD_ENCRYPTION_KEY or SECRET_KEY "
@@ -39,6 +39,6 @@ SENTENCES: dict[str, str | Promise] = {
 }
 
 
-def problem_sentence(kind: str) -> str | Promise:
+def problem_message(kind: str) -> str | Promise:
     """The sentence for an error's `kind` (`goeasy/errors.py`); a general one for what has none."""
-    return SENTENCES.get(kind, _("GoEasy could not be reached. Try again in a while."))
+    return MESSAGES.get(kind, _("GoEasy could not be reached. Try again in a while."))

@@ -1,4 +1,4 @@
-"""Conversations and messages to read."""
+"""Read-only admin pages of conversations and messages."""
 
 from typing import Any
 
@@ -31,29 +31,29 @@ def application_field() -> "forms.ModelMultipleChoiceField[Application]":
 
 
 def named(ids: str, path: str = "") -> Q:
-    """The conversations that `ids` names: a group, a user, or a pair as the console writes it ("a ↔ b")."""
+    """Filter for the conversations that `ids` names: a group, a user, or a pair as the console writes it ("a ↔ b")."""
     wanted = Q()
     for name in ("group_id", "user_a", "user_b"):
         wanted |= Q((f"{path}{name}", ids))
-    user_a, found, user_b = ids.partition(" ↔ ")
-    if found:
+    user_a, separator, user_b = ids.partition(" ↔ ")
+    if separator:
         user_a, user_b = sorted((user_a, user_b))
         wanted |= Q((f"{path}user_a", user_a), (f"{path}user_b", user_b))
     return wanted
 
 
 class SearchedAdmin(ReadOnlyAdmin):
-    """What is looked for here is recorded."""
+    """Base of lists whose searches are recorded in the audit log."""
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         names = self.filter_form.base_fields.keys()
-        if asked := {name: values for name, values in request.GET.lists() if name in names and any(values)}:
-            record(Searched(actor=current_actor(), page=f"admin: {self.opts.model_name}", asked=asked))
+        if criteria := {name: values for name, values in request.GET.lists() if name in names and any(values)}:
+            record(Searched(actor=current_actor(), page=f"admin: {self.opts.model_name}", asked=criteria))
         return super().changelist_view(request, extra_context)
 
 
 class ConversationFilter(FilterForm):
-    """By application, kind and the ids of users or groups. `path` leads from the rows to the conversation."""
+    """Filter by application, kind and ids of users or groups. `path` is the lookup from a row to its conversation."""
 
     path = ""
 
@@ -78,7 +78,7 @@ class ConversationFilter(FilterForm):
 
 @admin.register(Conversation)
 class ConversationAdmin(SearchedAdmin):
-    """What the archive knows of conversations."""
+    """Archived conversations."""
 
     filter_form = ConversationFilter
     list_display = ("id", "ids", "kind", "application", "latest")
@@ -109,7 +109,7 @@ class ConversationAdmin(SearchedAdmin):
 
 
 class MessageFilter(FilterForm):
-    """By conversation, sender, timestamp and whether it is recalled."""
+    """Filter by conversation, sender, timestamp and whether the message is recalled."""
 
     ids = forms.CharField(
         label=_("Conversation"), help_text=_("The id of a user or a group."), required=False, max_length=520
@@ -138,7 +138,7 @@ class MessageFilter(FilterForm):
 
 
 class RawMessageAdmin(SearchedAdmin):
-    """GoEasy's own text of a conversation's messages: opening one is recorded, as `page`."""
+    """Base of pages with raw message text: opening one is recorded as an opening of its conversation on `page`."""
 
     page = ""
     list_defer: tuple[str, ...] = ("raw",)
@@ -166,7 +166,7 @@ class RawMessageAdmin(SearchedAdmin):
 
 @admin.register(Message)
 class MessageAdmin(RawMessageAdmin):
-    """Messages exactly as GoEasy told them."""
+    """Messages exactly as received from GoEasy."""
 
     page = "admin: message"
     filter_form = MessageFilter

@@ -1,7 +1,7 @@
-"""Which messages of a conversation have arrived since a page was made: by row id, whatever time they carry.
+"""Messages of a conversation that arrived since a page was rendered, by row id, whatever their timestamps.
 
-A row id is given before its transaction commits, so on PostgreSQL a lower id can become visible after a higher one.
-A mark therefore looks back over the last minutes, and remembers which of those rows the page had seen.
+A row id is assigned before its transaction commits, so on PostgreSQL a lower id can become visible after a higher one.
+A mark therefore covers the last minutes row by row, and remembers which of those rows the page has shown.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from django.utils import timezone
 
 from moderation.archive.models import Conversation, Message
 
-# A transaction that writes messages is over within this time.
+# A transaction that writes messages ends within this time.
 OVERLAP = timedelta(minutes=5)
 # A mark remembers at most this many rows of the last minutes, the newest ones.
 MAX_REMEMBERED = 300
-# More news than that is counted no further.
+# New messages are counted up to this number.
 MAX_NEWS = 99
-# A mark that an address carries names at most this many rows.
+# A mark in a URL names at most this many rows.
 MAX_IDS = 4_000
 MARK = re.compile(r"([0-9]{1,18})\.([0-9_-]*)\.([0-9_-]*)", re.ASCII)
 SPAN = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?", re.ASCII)
@@ -30,24 +30,24 @@ SPAN = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?", re.ASCII)
 
 @dataclass(frozen=True)
 class Mark:
-    """What a page has seen: the rows up to the id `floor` except the `missing` ones, and the `known` ones beyond it."""
+    """The rows a page has shown: all up to the id `floor` except the `missing` ones, and the `known` ones above it."""
 
     floor: int = 0
     known: frozenset[int] = frozenset()
     missing: frozenset[int] = frozenset()
 
     def __str__(self) -> str:
-        """The mark as an address carries it; `read_mark` reads it."""
+        """The mark as written in a URL; `read_mark` parses it."""
         return f"{self.floor}.{_spans(self.known, self.floor)}.{_spans(self.missing, 0)}"
 
     def with_shown(self, pks: Iterable[int]) -> Mark:
-        """The same mark once the page shows the rows `pks`, too."""
+        """Return the mark of the page once it also shows the rows `pks`."""
         shown = frozenset(pks)
         return Mark(self.floor, self.known | {pk for pk in shown if pk > self.floor}, self.missing - shown)
 
 
 def _spans(numbers: Iterable[int], after: int) -> str:
-    """`numbers`, all beyond `after`, as "5-2_7": the step to the next one, how many follow on it, and so on."""
+    """Encode `numbers`, all greater than `after`, as "5-2_7": the step to the next one, how many follow, and so on."""
     spans: list[list[int]] = []
     for number in sorted(number for number in numbers if number > after):
         if spans and number == spans[-1][1] + 1:
@@ -62,7 +62,7 @@ def _spans(numbers: Iterable[int], after: int) -> str:
 
 
 def _numbers(text: str, after: int) -> Iterator[int]:
-    """The numbers that `_spans` wrote. Raises ValueError for anything else, or for too many."""
+    """Decode the numbers that `_spans` encoded. Raises ValueError for any other text, or for too many numbers."""
     count = 0
     for piece in filter(None, text.split("_")):
         if not (match := SPAN.fullmatch(piece)):
@@ -75,7 +75,7 @@ def _numbers(text: str, after: int) -> Iterator[int]:
 
 
 def read_mark(text: str) -> Mark | None:
-    """The mark in `text`, or None when it is malformed."""
+    """Parse a mark; None when `text` is malformed."""
     if not (match := MARK.fullmatch(text)):
         return None
     floor = int(match[1])
@@ -86,7 +86,7 @@ def read_mark(text: str) -> Mark | None:
 
 
 def mark_of(conversation: Conversation) -> Mark:
-    """A mark of all that has arrived in the conversation until now; one query, of at most MAX_REMEMBERED rows.
+    """Return the mark of everything that has arrived in the conversation; one query, at most MAX_REMEMBERED rows.
 
     Take it before reading the messages that the page shows.
     """
@@ -100,7 +100,7 @@ def mark_of(conversation: Conversation) -> Mark:
 
 @dataclass(frozen=True)
 class News:
-    """The ids of what is new, in the order of arrival, one more than MAX_NEWS at most; and the page's next mark."""
+    """Ids of the new messages in order of arrival, at most MAX_NEWS + 1, and the page's next mark."""
 
     pks: list[int]
     mark: Mark
@@ -109,9 +109,9 @@ class News:
 def news_since(
     conversation: Conversation, mark: Mark, *, start: int, end: int | None = None, shown: Collection[int] = ()
 ) -> News:
-    """What a page with this mark lacks of the span that it has loaded, `start` to `end` (ms), besides the ids `shown`.
+    """Return what a page with this mark lacks in its loaded span, `start` to `end` (ms), except the ids `shown`.
 
-    What is older than the span, or newer, comes when its pages are turned.
+    Older and newer messages come when the reader turns the page.
     """
     fresh = mark_of(conversation)
     pks = _new(conversation, mark, start, end, shown)

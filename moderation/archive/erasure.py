@@ -1,4 +1,4 @@
-"""Taking the text out of messages. `privacy/erasure.py` decides which, and records it before."""
+"""Erasure of message text. `privacy/erasure.py` selects the messages and records the erasure first."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from moderation.archive.rows import in_parts
 
 
 def written(application: Application, sender_id: str, timestamps: Collection[int] = ()) -> QuerySet[Message]:
-    """The sender's messages that still have their text; of `timestamps` (ms), or all of them."""
+    """The sender's messages that still have their text: those at `timestamps` (ms), or all."""
     messages = Message.objects.filter(conversation__application=application, sender_id=sender_id).exclude(sha256="")
     return messages.filter(timestamp__in=timestamps) if timestamps else messages
 
 
 def erase_messages(pks: Sequence[int]) -> None:
-    """Take the text out of messages: their ids, time, sender and type stay; in the transaction."""
+    """Erase the text of messages, inside the caller's transaction; ids, time, sender and type stay."""
     for some in in_parts(pks):
         signals.forgotten.send(None, pks=some)
         Message.objects.filter(pk__in=some).update(
             raw="",
             recalled_raw="",
             sha256="",
-            # The text could be guessed from its hash; messages without an id still have to differ.
+            # The hash would confirm a guessed text. Messages without an id still need unique values here.
             payload_sha256=Concat(Value("erased "), Cast("pk", CharField())),
         )

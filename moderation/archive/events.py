@@ -1,4 +1,4 @@
-"""Audit events of reading and keeping what was archived."""
+"""Audit events of reading the archive, searching it, and holds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class ConversationReleased(HoldChanged):
 
 @dataclass(frozen=True, kw_only=True)
 class Searched(Event):
-    """Somebody looked for messages, conversations or a sender."""
+    """Somebody searched for messages, conversations or a sender."""
 
     action = Action.SEARCHED
 

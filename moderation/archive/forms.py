@@ -1,4 +1,4 @@
-"""What names a conversation, and what narrows the list of them and of messages."""
+"""Forms that identify a conversation or put it on hold, and the field for times."""
 
 import re
 from datetime import datetime
@@ -18,9 +18,9 @@ MILLISECONDS = re.compile("[0-9]{13}")
 
 
 class MomentField(forms.DateTimeField):
-    """A time in the person's own zone, as a datetime-local field sends it; ms since the epoch in a link. Cleans to ms.
+    """A time in the user's zone, from a datetime-local input, or ms since the epoch from a link. Cleans to ms.
 
-    `ends`: the last millisecond of what was typed to the second, as "until 10:00:00" is meant.
+    `ends`: a time typed to the second means its last millisecond, as in "until 10:00:00".
     """
 
     widget = forms.DateTimeInput(format="%Y-%m-%dT%H:%M:%S", attrs={"type": "datetime-local", "step": "1"})
@@ -47,14 +47,14 @@ class MomentField(forms.DateTimeField):
 
 
 class HoldForm(forms.Form):
-    """Putting a conversation on hold, or ending that, and why."""
+    """Put a conversation on hold or end the hold, with a note."""
 
     held = forms.TypedChoiceField(choices=[("1", "1"), ("0", "0")], coerce=lambda text: text == "1")
     note = forms.CharField(max_length=2_000, error_messages={"required": _("Write a note: why?")})
 
 
 class ConversationForm(forms.Form):
-    """Which conversation: a pair of users or a group, of one application."""
+    """A conversation of one application: a pair of users, or a group."""
 
     app = forms.ModelChoiceField(
         label=_("Application"),
@@ -68,7 +68,7 @@ class ConversationForm(forms.Form):
     group_id = forms.CharField(label=_("Group id"), max_length=MAX_ID_LENGTH, required=False, strip=False)
 
     def clean(self) -> dict[str, Any]:
-        """Adds `target`. Named errors for one user without the other and for both kinds at once."""
+        """Add `target`. Raises specific errors for one user without the other and for both kinds at once."""
         cleaned = super().clean() or {}
         if {"kind", "user_a", "user_b", "group_id"} - set(cleaned):
             return cleaned
@@ -94,5 +94,5 @@ class ConversationForm(forms.Form):
         return cleaned
 
     def conversation(self) -> Conversation:
-        """The conversation that the form names, opened in the archive when it is new there."""
+        """Return the conversation that the form names, creating it when it is new."""
         return Conversation.objects.open(self.cleaned_data["app"], self.cleaned_data["target"])

@@ -1,4 +1,4 @@
-"""The only writer of Message: whatever reads messages from GoEasy hands their raw text to `ingest()`."""
+"""Ingestion of messages. The only writer of Message: every reader of GoEasy passes raw text to `ingest()`."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from moderation.goeasy.client import Group, Private, Target
 from moderation.goeasy.errors import InvalidCall
 from moderation.goeasy.fields import name_of, object_of, recall_mark, storable, text_of, timestamp_of
 
-# What is taken from the message itself when the mark that it was recalled came first.
-TOLD = ("timestamp", "placed_at", "sender_id", "type", "raw", "sha256", "payload_sha256")
+# Fields copied from the message when its recall mark arrived before it.
+MESSAGE_FIELDS = ("timestamp", "placed_at", "sender_id", "type", "raw", "sha256", "payload_sha256")
 
 
 @dataclass(frozen=True)
 class Ingested:
-    """Rows added, rows that learned of a recall, texts that are no message, timestamps (ms) of what was added.
+    """Counts of rows added and rows newly marked as recalled, unreadable texts, and timestamps (ms) of the added rows.
 
-    `missed`: of what history added, what the webhook should have brought. `erased`: where messages are that were told
-    again after their text was erased on request, and that did not come back (see `place`).
+    `missed`: messages added from history that the webhook should have delivered. `erased`: places (see `place`) of
+    messages that arrived again after their text was erased on request, and were not stored.
     """
 
     added: int
@@ -42,20 +42,20 @@ class Ingested:
 
 
 def place(message: Message) -> tuple[int, int, str]:
-    """Conversation, time (ms) and sender: what is left of a message without an id whose text was erased."""
+    """Conversation, time (ms) and sender: all that identifies an erased message without an id."""
     return (message.conversation_id, message.timestamp, message.sender_id)
 
 
 def sha256(text: str) -> str:
-    """SHA-256 of `text` in UTF-8, in hex; a lone surrogate counts as the escape that JSON would write."""
+    """SHA-256 of `text` in UTF-8, in hex; a lone surrogate is hashed as its JSON escape."""
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def read_message(raw: str, data: Any = None) -> Message | None:
-    """`raw` as an unsaved Message of no conversation yet, or None when it is not an object with a timestamp.
+    """Parse `raw` into an unsaved Message without a conversation; None when it is not an object with a timestamp.
 
-    `timestamp` is in milliseconds since the epoch (docs/goeasy-api.md, "History"). `data` is what `raw` says, if it was
-    read already. In which forms a field is accepted: `goeasy/fields.py`.
+    `timestamp` is in milliseconds since the epoch (docs/goeasy-api.md, "History"). `data` is the parsed
+    value of `raw`, if the caller has it. `goeasy/fields.py` lists the accepted forms of each field.
     """
     try:
         data = json_value(raw.strip()) if data is None else data
@@ -64,7 +64,7 @@ def read_message(raw: str, data: Any = None) -> Message | None:
             return None
         payload_sha256 = _payload_sha256(data.get("type"), data.get("payload"))
     except ValueError:
-        # No JSON.
+        # Not JSON.
         return None
     raw = raw.replace("\x00", "\ufffd")
     seen_at = timezone.now()
@@ -81,7 +81,7 @@ def read_message(raw: str, data: Any = None) -> Message | None:
         recalled=recall_mark(data) is True,
         seen_at=seen_at,
     )
-    # Read once.
+    # Avoid parsing it again.
     message.data = data
     return message
 
@@ -91,7 +91,7 @@ def _payload_sha256(kind: object, payload: object) -> str:
 
 
 def target_of(message: Message) -> Target | None:
-    """The conversation that the message itself names, as one that was delivered has to; None when it names none."""
+    """The conversation that a delivered message names; None when it names none."""
     data, to = message.data, _to(message.data)
     try:
         if group := data.get("groupId") or (to.get("id") if to.get("type") == "group" else None):
@@ -102,15 +102,15 @@ def target_of(message: Message) -> Target | None:
 
 
 def _to(data: dict[str, Any]) -> dict[str, Any]:
-    """`to` of a message that tells its receiver as a send does (docs/goeasy-api.md, "Send")."""
+    """The member `to` of a message that names its receiver as a send does (docs/goeasy-api.md, "Send")."""
     return object_of(data.get("to"))
 
 
 def ingest(conversation: Conversation, raws: Iterable[str]) -> Ingested:
-    """Keep the messages in `raws` (one JSON text each, exactly as GoEasy wrote it) for `conversation`.
+    """Store the messages in `raws` (one JSON text each, exactly as GoEasy wrote it) in `conversation`.
 
-    Idempotent, and the same whatever the order: a message that is there already is left as it is, but for a recall,
-    which is learned; of a message and the mark that it was recalled, what was said is the message.
+    Idempotent and independent of order: a stored message stays as it is, except that a recall is recorded. When a
+    message and its recall mark both arrive, the message keeps its own text.
     """
     messages, unreadable = [], []
     for raw in raws:
@@ -122,27 +122,27 @@ def ingest(conversation: Conversation, raws: Iterable[str]) -> Ingested:
 
 
 def ingest_messages(conversation: Conversation, messages: list[Message]) -> Ingested:
-    """`ingest()`, of what `read_message()` has read."""
+    """`ingest()` for messages that `read_message()` has parsed."""
     for message in messages:
         message.conversation_id = conversation.pk
     if not messages:
         return Ingested(0, 0, ())
     with transaction.atomic():
-        return _keep(conversation.application_id, messages)
+        return _write(conversation.application_id, messages)
 
 
 def conversations_of(application: Application, targets: Iterable[Target]) -> dict[Target, int]:
-    """The keys of the application's conversations that `targets` name; those that are new are opened.
+    """Return the keys of the conversations that `targets` name, creating new ones.
 
-    Call it outside the transaction that goes on to write to them: who opens one holds on to nothing else.
+    Call it outside the transaction that writes their messages, so that creating a conversation holds no other lock.
     """
     in_order = {target: _in_order(target) for target in targets}
-    known = rows.conversation_ids(application.pk, list(dict.fromkeys(in_order.values())))
-    return {target: known.get(ordered) or _open(application, target) for target, ordered in in_order.items()}
+    existing = rows.conversation_ids(application.pk, list(dict.fromkeys(in_order.values())))
+    return {target: existing.get(ordered) or _open(application, target) for target, ordered in in_order.items()}
 
 
 def _open(application: Application, target: Target) -> int:
-    """The key of a conversation that is new here, or was until a moment ago."""
+    """Return the key of a conversation, creating it unless another writer just did."""
     with rows.writing():
         return Conversation.objects.open(application, target).pk
 
@@ -150,12 +150,12 @@ def _open(application: Application, target: Target) -> int:
 def ingest_delivered(
     application: Application, conversations: dict[Target, int], delivered: Iterable[tuple[Target, Message]]
 ) -> Ingested:
-    """Keep messages of any of `conversations`, inside the caller's transaction; otherwise as `ingest()`."""
+    """Store messages of several `conversations`, inside the caller's transaction; otherwise like `ingest()`."""
     messages = []
     for target, message in delivered:
         message.conversation_id = conversations[target]
         messages.append(message)
-    return _keep(application.pk, messages)
+    return _write(application.pk, messages)
 
 
 def _in_order(target: Target) -> Target:
@@ -163,54 +163,54 @@ def _in_order(target: Target) -> Target:
 
 
 def _identity(message: Message) -> tuple[object, ...]:
-    """What makes two messages the same: conversation and id, else conversation, time, sender and payload."""
+    """The message's identity: conversation and id, else conversation, time, sender and payload."""
     if message.message_id:
         return (message.conversation_id, message.message_id)
     return (message.conversation_id, message.timestamp, message.sender_id, message.payload_sha256)
 
 
-def _known(messages: Iterable[Message]) -> Iterator[Message]:
-    """The rows that the archive has of `messages`."""
+def _stored_rows(messages: Iterable[Message]) -> Iterator[Message]:
+    """The stored rows of `messages`."""
     by_conversation: dict[int, list[Message]] = defaultdict(list)
     for message in messages:
         by_conversation[message.conversation_id].append(message)
     for pk, mine in by_conversation.items():
-        known = Message.objects.filter(conversation=pk).defer("raw", "recalled_raw")
+        stored = Message.objects.filter(conversation=pk).defer("raw", "recalled_raw")
         for some in rows.in_parts(mine):
             if ids := [message.message_id for message in some if message.message_id]:
-                # What is excluded tells the database that its index without empty ids has them all.
-                yield from known.filter(message_id__in=ids).exclude(message_id="")
+                # Excluding empty ids lets the database use its partial index.
+                yield from stored.filter(message_id__in=ids).exclude(message_id="")
             if timestamps := [message.timestamp for message in some if not message.message_id]:
-                yield from known.filter(message_id="", timestamp__in=timestamps)
+                yield from stored.filter(message_id="", timestamp__in=timestamps)
 
 
-def _learn(known: Message, told: Message) -> tuple[str, ...]:
-    """Let `known` take from `told`, the same message, what it does not tell yet; return the fields that are news."""
-    if known.is_erased:
-        is_news, known.recalled = told.recalled and not known.recalled, known.recalled or told.recalled
+def _merge(stored: Message, incoming: Message) -> tuple[str, ...]:
+    """Copy to `stored` what `incoming`, the same message, adds; return the names of the changed fields."""
+    if stored.is_erased:
+        is_news, stored.recalled = incoming.recalled and not stored.recalled, stored.recalled or incoming.recalled
         return ("recalled",) if is_news else ()
-    if told.recalled and not known.recalled:
-        known.recalled, known.recalled_raw = True, told.raw
+    if incoming.recalled and not stored.recalled:
+        stored.recalled, stored.recalled_raw = True, incoming.raw
         return ("recalled", "recalled_raw")
-    if known.recalled and ((not known.recalled_raw and not told.recalled) or _tells_what_was_said(known, told)):
-        # The mark came first. What was said is the message, and the mark is what told of the recall.
-        known.recalled_raw = known.recalled_raw or known.raw
-        for name in TOLD:
-            setattr(known, name, getattr(told, name))
-        known.data = told.data
-        return (*TOLD, "recalled_raw")
+    if stored.recalled and ((not stored.recalled_raw and not incoming.recalled) or _restores_payload(stored, incoming)):
+        # The recall mark came first: take the text from the message, and keep the mark as the recall.
+        stored.recalled_raw = stored.recalled_raw or stored.raw
+        for name in MESSAGE_FIELDS:
+            setattr(stored, name, getattr(incoming, name))
+        stored.data = incoming.data
+        return (*MESSAGE_FIELDS, "recalled_raw")
     return ()
 
 
-def _tells_what_was_said(known: Message, told: Message) -> bool:
-    """Whether `told` has a payload and `known`, a recalled message, has none."""
-    if "payload" not in told.data or known.payload_sha256 == told.payload_sha256:
+def _restores_payload(stored: Message, incoming: Message) -> bool:
+    """Whether `incoming` has a payload and `stored`, a recalled message, has none."""
+    if "payload" not in incoming.data or stored.payload_sha256 == incoming.payload_sha256:
         return False
-    return known.payload_sha256 == _payload_sha256(known.type or None, None)
+    return stored.payload_sha256 == _payload_sha256(stored.type or None, None)
 
 
 def _save(row: Message, names: tuple[str, ...]) -> bool:
-    """Write what the row has learned; return whether that is so: no text comes back that was erased meanwhile."""
+    """Save the named fields; return False when the text was erased meanwhile, which must not bring it back."""
     mine = Message.objects.filter(pk=row.pk)
     if "recalled_raw" in names:
         mine = mine.exclude(sha256="")
@@ -218,7 +218,7 @@ def _save(row: Message, names: tuple[str, ...]) -> bool:
 
 
 def _take_out_erased(new: list[Message]) -> frozenset[tuple[int, int, str]]:
-    """Take out of `new`, and of the archive, messages without an id where such ones were erased; return where."""
+    """Remove from `new` and the archive the messages without an id at places of erased ones; return those places."""
     without_id = [message for message in new if not message.message_id]
     erased: set[tuple[int, int, str]] = set()
     for some in rows.in_parts(without_id):
@@ -232,105 +232,115 @@ def _take_out_erased(new: list[Message]) -> frozenset[tuple[int, int, str]]:
     return frozenset(map(place, back))
 
 
-def _keep(application_id: int, messages: list[Message]) -> Ingested:
-    """Write `messages`: new ones first, then what is learned of others, of conversations, and of people.
+def _write(application_id: int, messages: list[Message]) -> Ingested:
+    """Write `messages`: new rows first, then changes to stored ones, to conversations, and to names.
 
-    Each of these in one order everywhere: two writers would otherwise wait for each other for ever.
+    Every writer uses the same order, to avoid deadlocks.
     """
-    found: dict[tuple[object, ...], Message] = {}
+    by_identity: dict[tuple[object, ...], Message] = {}
     newest: dict[int, int] = {}
     for message in messages:
-        if (same := found.setdefault(_identity(message), message)) is not message:
-            _learn(same, message)
+        if (same := by_identity.setdefault(_identity(message), message)) is not message:
+            _merge(same, message)
         pk = message.conversation_id
         newest[pk] = max(newest.get(pk, 0), message.sort_time)
-    new = rows.insert_messages(sorted(found.values(), key=rows.key))
+    new = rows.insert_messages(sorted(by_identity.values(), key=rows.key))
     erased = _take_out_erased(new)
     changed: list[tuple[Message, tuple[str, ...]]] = []
-    if len(new) < len(found):
+    if len(new) < len(by_identity):
         for message in new:
-            del found[_identity(message)]
-        known = [row for row in _known(found.values()) if _identity(row) in found]
-        erased |= {place(row) for row in known if row.is_erased}
-        learned = ((row, _learn(row, found[_identity(row)])) for row in sorted(known, key=lambda row: row.pk))
+            del by_identity[_identity(message)]
+        stored = [row for row in _stored_rows(by_identity.values()) if _identity(row) in by_identity]
+        erased |= {place(row) for row in stored if row.is_erased}
+        learned = ((row, _merge(row, by_identity[_identity(row)])) for row in sorted(stored, key=lambda row: row.pk))
         changed = [(row, names) for row, names in learned if names and _save(row, names)]
-    # Of what was known, the words have changed where the mark of a recall had come first.
+    # The text of a stored row changes only where its recall mark had come first.
     signals.added.send(None, messages=new)
     signals.changed.send(None, messages=[row for row, names in changed if "raw" in names])
     rows.advance(sorted(newest.items()))
-    _learn_names(application_id, messages)
+    _update_names(application_id, messages)
     return Ingested(len(new), len(changed), (), tuple(message.timestamp for message in new), erased=erased)
 
 
 @dataclass(frozen=True)
-class About:
-    """Name and avatar of a user or a group in a message of `as_of` (ms; never after its arrival)."""
+class Profile:
+    """Name and avatar of a user or a group as of the time `as_of` (ms; never after the message's arrival)."""
 
     name: str
     avatar: str
     as_of: int
 
 
-def _about(value: object, as_of: int) -> About | None:
-    """Name and avatar in `value`, a member such as `senderData`; None when it has neither."""
+def _profile_in(value: object, as_of: int) -> Profile | None:
+    """The profile in `value`, a member such as `senderData`; None when it has neither name nor avatar."""
     data = object_of(value)
     name = storable(name_of(data), 255)
     avatar = storable(data.get("avatar"), 2000)
-    return About(name, avatar, as_of) if name or avatar else None
+    return Profile(name, avatar, as_of) if name or avatar else None
 
 
-def _learn_names(application_id: int, messages: Iterable[Message]) -> None:
-    """Keep the newest names and avatars that `messages` tell of senders, receivers and groups."""
-    people: dict[str, About] = {}
-    groups: dict[int, About] = {}
+def _update_names(application_id: int, messages: Iterable[Message]) -> None:
+    """Store the newest names and avatars of senders, receivers and groups in `messages`."""
+    people: dict[str, Profile] = {}
+    groups: dict[int, Profile] = {}
     for message in sorted(messages, key=lambda message: message.sort_time):
         data, to = message.data, _to(message.data)
         # A name from a message dated ahead must not outlast later names.
         at = min(message.sort_time, int(message.seen_at.timestamp() * 1000))
-        if message.sender_id and (about := _about(data.get("senderData"), at)):
-            people[message.sender_id] = about
+        if message.sender_id and (profile := _profile_in(data.get("senderData"), at)):
+            people[message.sender_id] = profile
         if data.get("groupId") or to.get("type") == "group":
-            if about := _about(data.get("groupData") or to.get("data"), at):
-                groups[message.conversation_id] = about
-        elif about := _about(data.get("receiverData") or to.get("data"), at):
-            people[storable(data.get("receiverId") or to.get("id"), 255)] = about
-    for pk, about in groups.items():
-        Conversation.objects.filter(pk=pk, named_as_of__lt=about.as_of).update(**_told(about), named_as_of=about.as_of)
+            if profile := _profile_in(data.get("groupData") or to.get("data"), at):
+                groups[message.conversation_id] = profile
+        elif profile := _profile_in(data.get("receiverData") or to.get("data"), at):
+            people[storable(data.get("receiverId") or to.get("id"), 255)] = profile
+    for pk, profile in groups.items():
+        Conversation.objects.filter(pk=pk, named_as_of__lt=profile.as_of).update(
+            **_profile_fields(profile), named_as_of=profile.as_of
+        )
     people.pop("", None)
-    # In one order everywhere: two writers with the same people would otherwise wait for each other for ever.
+    # Every writer uses the same order, to avoid deadlocks.
     for some in rows.in_parts(sorted(people)):
-        _learn_people(application_id, {user_id: people[user_id] for user_id in some})
+        _update_people(application_id, {user_id: people[user_id] for user_id in some})
 
 
-def _learn_people(application_id: int, told: dict[str, About]) -> None:
-    told = {
-        user_id: about for user_id, about in told.items() if _is_news(about, rows.met.get((application_id, user_id)))
+def _update_people(application_id: int, profiles: dict[str, Profile]) -> None:
+    profiles = {
+        user_id: profile
+        for user_id, profile in profiles.items()
+        if _is_news(profile, rows.sender_cache.get((application_id, user_id)))
     }
-    if not told:
+    if not profiles:
         return
-    known = rows.senders(application_id, list(told))
+    stored = rows.senders(application_id, list(profiles))
     new = [
-        Sender(application_id=application_id, user_id=user_id, name=about.name, avatar=about.avatar, as_of=about.as_of)
-        for user_id, about in told.items()
-        if user_id not in known
+        Sender(
+            application_id=application_id,
+            user_id=user_id,
+            name=profile.name,
+            avatar=profile.avatar,
+            as_of=profile.as_of,
+        )
+        for user_id, profile in profiles.items()
+        if user_id not in stored
     ]
     if new:
-        # Another writer may have met them, too: its row is as good as ours.
+        # Another writer may insert the same people; its rows serve as well.
         Sender.objects.bulk_create(new, ignore_conflicts=True)
-    for user_id, about in told.items():
-        old = known.get(user_id)
-        if old and about.as_of > old.as_of and _is_news(about, old):
-            Sender.objects.filter(pk=old.pk, as_of__lt=about.as_of).update(
-                **_told(about), as_of=about.as_of, rules=None
+    for user_id, profile in profiles.items():
+        old = stored.get(user_id)
+        if old and profile.as_of > old.as_of and _is_news(profile, old):
+            Sender.objects.filter(pk=old.pk, as_of__lt=profile.as_of).update(
+                **_profile_fields(profile), as_of=profile.as_of, rules=None
             )
-            rows.met.forget((application_id, user_id))
+            rows.sender_cache.forget((application_id, user_id))
 
 
-def _is_news(about: About, known: Sender | None) -> bool:
-    """Whether it says something else than what is known."""
-    return not known or any(getattr(known, name) != value for name, value in _told(about).items())
+def _is_news(profile: Profile, stored: Sender | None) -> bool:
+    """Whether the profile differs from the stored one."""
+    return not stored or any(getattr(stored, name) != value for name, value in _profile_fields(profile).items())
 
 
-def _told(about: About) -> dict[str, str]:
-    """The fields that the message told: one that it left out stays as it was."""
-    return {name: value for name, value in (("name", about.name), ("avatar", about.avatar)) if value}
+def _profile_fields(profile: Profile) -> dict[str, str]:
+    """The fields that the message contains; a missing one keeps its stored value."""
+    return {name: value for name, value in (("name", profile.name), ("avatar", profile.avatar)) if value}

@@ -1,6 +1,6 @@
-"""Conversations, the messages of each, those who sent them, and what is known of their words.
+"""Conversations, their messages, and the senders.
 
-Every time stamp here is GoEasy's: milliseconds since the epoch, UTC.
+Every timestamp here is GoEasy's: milliseconds since the epoch, UTC.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Kind(models.TextChoices):
 
 
 def pair(user_a: str, user_b: str) -> tuple[str, str]:
-    """The two sides of a private conversation in the one order that names it: by code point.
+    """Return the two users of a private conversation in canonical order: by code point.
 
     docs/goeasy-api.md, "Two conversations that are one".
     """
@@ -41,17 +41,17 @@ def pair(user_a: str, user_b: str) -> tuple[str, str]:
 
 
 class ConversationQuerySet(models.QuerySet["Conversation"]):
-    """Conversations by what names them at GoEasy."""
+    """Conversations by their GoEasy target."""
 
     def named(self, application: Application, target: Private | Group) -> ConversationQuerySet:
-        """The conversation that `target` names, (a, b) and (b, a) being one."""
+        """The conversation that `target` names; (a, b) and (b, a) are the same."""
         if isinstance(target, Group):
             return self.filter(application=application, kind=Kind.GROUP, group_id=target.group_id)
         user_a, user_b = pair(target.user_a, target.user_b)
         return self.filter(application=application, kind=Kind.PRIVATE, user_a=user_a, user_b=user_b)
 
     def open(self, application: Application, target: Private | Group) -> Conversation:
-        """The conversation that `target` names, created when it is new here."""
+        """Return the conversation that `target` names, creating it when it is new."""
         if isinstance(target, Group):
             return self.get_or_create(application=application, kind=Kind.GROUP, group_id=target.group_id)[0]
         user_a, user_b = pair(target.user_a, target.user_b)
@@ -67,16 +67,16 @@ class Conversation(models.Model):
     user_b = models.CharField(max_length=255, blank=True, default="")
     group_id = models.CharField(max_length=255, blank=True, default="")
     last_timestamp = models.BigIntegerField(_("latest message"), default=0)
-    # What messages have told of a group: the latest name and avatar, and when (ms) the message that told it was sent.
+    # The latest name and avatar of a group in its messages, and when (ms) that message was sent.
     name = models.CharField(_("name"), max_length=255, blank=True, default="", editable=False)
     avatar = models.CharField(max_length=2000, blank=True, default="", editable=False)
     named_as_of = models.BigIntegerField(default=0, editable=False)
-    # All that was sent until then (ms) has been compared with GoEasy's history once.
+    # Messages sent until then (ms) have been compared with GoEasy's history.
     compared_until = models.BigIntegerField(default=0, editable=False)
-    # When GoEasy's history was last read, and how that went ("" is well; else an error's `kind`).
+    # When GoEasy's history was last read, and the result ("" for success, else an error's `kind`).
     history_read_at = models.DateTimeField(null=True, editable=False)
     history_problem = models.CharField(max_length=32, blank=True, default="", editable=False)
-    # A legal hold: while it stands nothing of the conversation is deleted. Since when, by whom, and why.
+    # A legal hold, during which nothing in the conversation is deleted: since when, by whom, and why.
     held_at = models.DateTimeField(null=True, editable=False)
     held_by = models.CharField(max_length=150, blank=True, default="", editable=False)
     hold_note = models.TextField(blank=True, default="", max_length=2_000, editable=False)
@@ -98,7 +98,7 @@ class Conversation(models.Model):
                 ),
                 name="conversation_names_a_pair_or_a_group",
             ),
-            # Whatever the order of the two: the database knows that they are one pair, too.
+            # Enforced for either order of the two users.
             models.UniqueConstraint(
                 "application",
                 Least("user_a", "user_b"),
@@ -115,9 +115,9 @@ class Conversation(models.Model):
         indexes = [
             # The conversation list: newest first, by key.
             models.Index(fields=["-last_timestamp", "-id"], name="conversation_newest_first"),
-            # How GoEasy answered lately, for home.
+            # The latest result of reading history, for the home page.
             models.Index(fields=["application", "-history_read_at"], name="conversation_read_lately"),
-            # Finding a conversation by both sides, or by either.
+            # Finding a conversation by both users, or by either.
             models.Index(fields=["user_a", "user_b"], name="conversation_by_user_a"),
             models.Index(fields=["user_b"], name="conversation_by_user_b"),
         ]
@@ -130,31 +130,31 @@ class Conversation(models.Model):
 
     @property
     def shown_name(self) -> str:
-        """A group's name, unless nothing of it is seen."""
+        """The group's name; empty when it has no visible characters."""
         return "" if is_blank(self.name) else self.name
 
     @property
     def ids(self) -> str:
-        """What names the conversation at GoEasy, for people to read."""
+        """The conversation's GoEasy ids, formatted for people."""
         return self.group_id if self.kind == Kind.GROUP else f"{self.user_a} ↔ {self.user_b}"
 
     @property
     def target(self) -> Private | Group:
-        """The conversation as the GoEasy client names it."""
+        """The conversation as a target of the GoEasy client."""
         if self.kind == Kind.GROUP:
             return Group(self.group_id)
         return Private(self.user_a, self.user_b)
 
     def for_audit(self) -> dict[str, str]:
-        """The conversation as an audit entry copies it (docs/interface.md, `export_audit`)."""
+        """The conversation as stored in an audit entry (docs/interface.md, `export_audit`)."""
         if self.kind == Kind.GROUP:
             return {"kind": "group", "group_id": self.group_id}
         return {"kind": "private", "user_a": self.user_a, "user_b": self.user_b}
 
     def record_opening(self, page: str) -> None:
-        """Record that the account of the current request is about to read this conversation on `page`.
+        """Record that the current user is about to read this conversation on `page`.
 
-        A private one each time, a group's once an hour for each reader.
+        A private conversation is recorded each time, a group once an hour for each reader.
         """
         if self.kind == Kind.GROUP:
             self.record_reading_on(page)
@@ -162,7 +162,7 @@ class Conversation(models.Model):
         self._record(page)
 
     def record_reading_on(self, page: str) -> None:
-        """Record it unless the same account's opening is in the log already since an hour ago."""
+        """Record an opening unless the log has one by the same user within the last hour."""
         fields = {"action": Action.CONVERSATION_OPENED, "app": self.application.slug, **self.for_audit()}
         if not was_recorded_lately(**fields):
             self._record(page)
@@ -176,15 +176,15 @@ class Conversation(models.Model):
 
 
 class Sender(models.Model):
-    """What messages have told of a user of an application: the latest name and avatar."""
+    """The latest name and avatar of an application's user, taken from messages."""
 
     application = models.ForeignKey(Application, models.CASCADE)
     user_id = models.CharField(max_length=255)
     name = models.CharField(max_length=255, blank=True, default="")
     avatar = models.CharField(max_length=2000, blank=True, default="")
-    # Of the message that told it: an older message does not overwrite a newer name.
+    # Time (ms) of the message with the name: an older message must not overwrite a newer name.
     as_of = models.BigIntegerField(default=0)
-    # As in `SearchText`, of name and id (`search/people.py`). No rules: the index does not have this name yet.
+    # As in `SearchText`, for name and id (`search/people.py`). Without `rules` the name is not indexed yet.
     words = models.TextField(null=True, editable=False)  # noqa: DJ001 - of old rows nothing is known
     rules = models.PositiveIntegerField(null=True, editable=False)
 
@@ -194,7 +194,7 @@ class Sender(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["application", "user_id"], name="one_row_per_sender_and_application")
         ]
-        # Whom the worker has to index.
+        # Senders that the worker has to index.
         indexes = [models.Index(fields=["rules"], name="sender_by_rules")]
 
     def __str__(self) -> str:
@@ -205,12 +205,12 @@ class Sender(models.Model):
 
     @property
     def shown_name(self) -> str:
-        """The name, unless nothing of it is seen."""
+        """The name; empty when it has no visible characters."""
         return "" if is_blank(self.name) else self.name
 
 
 def _loaded(text: str) -> Any:
-    """The JSON in `text`; None when it is none."""
+    """The parsed JSON `text`; None when it is malformed."""
     try:
         return json_value(text.strip())
     except ValueError:
@@ -218,27 +218,27 @@ def _loaded(text: str) -> Any:
 
 
 class Message(models.Model):
-    """One message, as GoEasy told it. `archive/ingest.py` is the only writer.
+    """A message as received from GoEasy. `archive/ingest.py` is the only writer.
 
-    A message whose text was erased on request (`privacy/stored.py`) stays, so that history does not bring it back:
-    `raw`, `recalled_raw` and `sha256` are then empty.
+    A message whose text was erased on request (`privacy/erasure.py`) stays, so that history does not bring it back;
+    its `raw`, `recalled_raw` and `sha256` are empty.
     """
 
-    # Without an index of its own: those below begin with it.
+    # No index of its own: those below begin with it.
     conversation = models.ForeignKey(Conversation, models.PROTECT, verbose_name=_("conversation"), db_index=False)
     timestamp = models.BigIntegerField(_("timestamp"))
-    # When it arrived (ms), where its timestamp is no plausible time (`archive/moments.py`); its place then.
+    # Time of arrival (ms), set when the timestamp is implausible (`archive/moments.py`); then used for ordering.
     placed_at = models.BigIntegerField(null=True, editable=False)
     message_id = models.CharField(_("message id"), max_length=255, blank=True, default="")
     sender_id = models.CharField(_("sender"), max_length=255, blank=True, default="")
     type = models.CharField(_("type"), max_length=64, blank=True, default="")
-    # The exact JSON text that GoEasy wrote when the archive first saw the message, and its SHA-256 in hex.
+    # The exact JSON text first received from GoEasy, and its SHA-256 in hex.
     raw = models.TextField(_("raw message"))
     sha256 = models.CharField(max_length=64)
-    # Of type and payload: tells messages apart that carry no id, recalled or not.
+    # Hash of type and payload, which distinguishes messages without an id, recalled or not.
     payload_sha256 = models.CharField(max_length=64)
     recalled = models.BooleanField(_("recalled"), default=False)
-    # The exact JSON text that told of the recall, when it was another than `raw`.
+    # The exact JSON text that reported the recall, when it differs from `raw`.
     recalled_raw = models.TextField(blank=True, default="")
     seen_at = models.DateTimeField(_("first seen"), auto_now_add=True)
 
@@ -261,7 +261,7 @@ class Message(models.Model):
         indexes = [
             # The timeline, by key in either direction.
             models.Index(fields=["conversation", "timestamp", "id"], name="message_timeline"),
-            # Of the timeline, the messages that stand where they arrived.
+            # The timeline's messages that are ordered by arrival.
             models.Index(
                 fields=["conversation", "placed_at", "id"],
                 condition=models.Q(placed_at__isnull=False),
@@ -280,7 +280,7 @@ class Message(models.Model):
             ),
             # What has arrived since a page was made.
             models.Index(fields=["conversation", "id"], name="message_by_arrival"),
-            # Anything by its id, or by its time alone.
+            # A message by its id, or by its timestamp alone.
             models.Index(fields=["message_id"], condition=~models.Q(message_id=""), name="message_by_id"),
             models.Index(fields=["timestamp"], name="message_by_timestamp"),
             # "All from this sender".
@@ -292,7 +292,7 @@ class Message(models.Model):
 
     @property
     def sort_time(self) -> int:
-        """Where it stands in the timeline (ms): at its timestamp, or where it arrived."""
+        """The message's position in the timeline (ms): its timestamp, or its arrival when that is implausible."""
         return self.timestamp if self.placed_at is None else self.placed_at
 
     @property
@@ -302,12 +302,12 @@ class Message(models.Model):
 
     @cached_property
     def data(self) -> dict[str, Any]:
-        """The message as GoEasy's object; an empty one when the raw text is not an object."""
+        """The parsed message; empty when the raw text is not a JSON object."""
         data = _loaded(self.raw)
         return data if isinstance(data, dict) else {}
 
     @property
     def recaller(self) -> dict[str, Any]:
-        """Who recalled it as clients see it: `{"id": …, "data": {…}}`, or empty."""
+        """The recaller that clients see: `{"id": …, "data": {…}}`, or empty."""
         data = _loaded(self.recalled_raw or self.raw)
         return recaller_of(data) if isinstance(data, dict) else {}

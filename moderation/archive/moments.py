@@ -1,12 +1,12 @@
-"""Which numbers can be the time of a message: whole milliseconds since the epoch, as GoEasy gives them."""
+"""Plausibility of message times: whole milliseconds since the epoch, as GoEasy sends them."""
 
 from datetime import datetime
 
 from moderation.goeasy.client import DAY_MS
 
-# 2010-01-01 UTC: seconds (10 digits) are far below it.
+# 2010-01-01 UTC; a time in seconds (10 digits) is far below it.
 EARLIEST = 1_262_304_000_000
-# Clocks differ, and some are set to local time as if it were UTC; microseconds (16 digits) are far beyond it.
+# Clocks differ, and some run on local time as if it were UTC; a time in microseconds (16 digits) is far beyond it.
 MAX_AHEAD = DAY_MS
 
 

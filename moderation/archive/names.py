@@ -1,6 +1,7 @@
-"""What conversations are called: a group by its name, a pair by the two people's, or by ids for want of them.
+"""Names of conversations and people.
 
-And what people are called: in a message by the name that it carries itself, whatever they are called now.
+A group goes by its name, a pair by the two users' names, either by ids when it has no name. The sender of a message
+goes by the name in that message, whatever the current one.
 """
 
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from moderation.goeasy.fields import name_of, object_of, storable
 
 
 def titled(conversations: Iterable[Conversation]) -> list[Conversation]:
-    """The same conversations, each with `title`; one query for all of them."""
+    """Return the conversations, each with `title`; one query for all."""
     conversations = list(conversations)
     users = {side for each in conversations for side in (each.user_a, each.user_b) if side}
     names = {
@@ -32,42 +33,42 @@ def titled(conversations: Iterable[Conversation]) -> list[Conversation]:
 
 
 def sender_names(application: Application, user_ids: Iterable[str]) -> dict[str, str]:
-    """The latest names of these users; a user without a visible one is left out."""
-    known = Sender.objects.filter(application=application, user_id__in=list(user_ids)).exclude(name="")
-    return {user_id: name for user_id, name in known.values_list("user_id", "name") if not is_blank(name)}
+    """The latest names of these users by id, without those that have no visible name."""
+    senders = Sender.objects.filter(application=application, user_id__in=list(user_ids)).exclude(name="")
+    return {user_id: name for user_id, name in senders.values_list("user_id", "name") if not is_blank(name)}
 
 
 def name_in(message: Message) -> str:
-    """The sender's name as the message itself carries it; empty when it carries none that is seen."""
+    """The sender's name in the message itself; empty when it has no visible one."""
     name = storable(name_of(object_of(message.data.get("senderData"))), 255)
     return "" if is_blank(name) else name
 
 
 @dataclass(frozen=True)
 class Writer:
-    """What a message's sender is called. `now`: what they are called since, where that is another name."""
+    """The name of a message's sender. `now`: the current name, when it differs."""
 
     name: str
     now: str = ""
 
 
-def writer_of(message: Message, known: str) -> Writer:
-    """What the sender of `message` is called; `known` is the latest known name, perhaps empty."""
-    name, known = name_in(message), "" if is_blank(known) else known
-    return Writer(name or known or message.sender_id, known if name and known != name else "")
+def writer_of(message: Message, latest_name: str) -> Writer:
+    """The name of the sender of `message`; `latest_name` is the current one, perhaps empty."""
+    name, latest_name = name_in(message), "" if is_blank(latest_name) else latest_name
+    return Writer(name or latest_name or message.sender_id, latest_name if name and latest_name != name else "")
 
 
 def with_writers(messages: Iterable[Message]) -> list[Message]:
-    """The same messages, each with `writer`, and its conversation's title; two queries."""
+    """Return the messages, each with `writer` and its conversation's title; two queries."""
     messages = list(messages)
     titled(message.conversation for message in messages)
-    known = Sender.objects.filter(
+    senders = Sender.objects.filter(
         application__in={message.conversation.application_id for message in messages},
         user_id__in={message.sender_id for message in messages},
     ).exclude(name="")
     names = {
         (application, user): name
-        for application, user, name in known.values_list("application", "user_id", "name")
+        for application, user, name in senders.values_list("application", "user_id", "name")
         if not is_blank(name)
     }
     for message in messages:

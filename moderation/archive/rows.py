@@ -1,6 +1,6 @@
-"""The statements that every delivery runs, written out: to build them anew each time takes longer than to run them.
+"""Hand-written SQL for every delivery: building these statements with the ORM takes longer than running them.
 
-Both engines take the same words. Values go in as parameters.
+Both engines accept the same SQL. Values are passed as parameters.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from moderation.goeasy.client import Group, Private, Target
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
-# The engines bound the parameters of one statement.
-MOST_ROWS = 500
+# The engines limit the number of parameters in one statement.
+MAX_ROWS = 500
 
 
-def in_parts(things: Sequence[Any], size: int = MOST_ROWS) -> Iterator[Sequence[Any]]:
-    """`things` in parts that fit into a statement."""
+def in_parts(things: Sequence[Any], size: int = MAX_ROWS) -> Iterator[Sequence[Any]]:
+    """Split `things` into parts that fit into one statement."""
     return (things[start : start + size] for start in range(0, len(things), size))
 
 
@@ -35,11 +35,11 @@ _one_thread = threading.Lock()
 
 @contextmanager
 def writing() -> Iterator[None]:
-    """A transaction to write deliveries in. On SQLite they take turns.
+    """Open a transaction for writing deliveries. On SQLite, writers queue on a file lock.
 
-    There one transaction writes at a time, and whoever finds another at it sleeps, for longer each time, while those
-    who come later go first. A lock on a file wakes the next one at once; it ends with the process that holds it. Pages
-    take no turns: the one whose turn it is looks every millisecond whether they are done.
+    SQLite allows one writer at a time, and a waiting one sleeps for longer and longer while later ones overtake it. The
+    file lock wakes the next writer at once, and ends with the process that holds it. Pages do not take the lock: its
+    holder polls every millisecond until they have finished writing.
     """
     if connection.vendor != "sqlite" or connection.in_atomic_block or connection.is_in_memory_db():  # type: ignore[attr-defined]
         with transaction.atomic():
@@ -52,7 +52,7 @@ def writing() -> Iterator[None]:
 
 
 def _begin(stack: ExitStack) -> None:
-    """Enter a transaction as soon as nobody else writes (SQLite). Raises OperationalError after the usual time-out."""
+    """Enter a transaction as soon as no other connection writes (SQLite). Raises OperationalError at the time-out."""
     seconds: float = connection.settings_dict["OPTIONS"].get("timeout", 5)
     deadline = time.monotonic() + seconds
     with connection.cursor() as cursor:
@@ -72,7 +72,7 @@ def _begin(stack: ExitStack) -> None:
 
 @cache
 def insert_statement(model: type[models.Model], rows: int) -> str:
-    """INSERT of so many rows, but for the keys that the database gives."""
+    """INSERT statement for `rows` rows; the database assigns the keys."""
     columns = [field.column for field in _fields(model)]
     row = f"({', '.join(['%s'] * len(columns))})"
     names = ", ".join(f'"{column}"' for column in columns)
@@ -81,12 +81,12 @@ def insert_statement(model: type[models.Model], rows: int) -> str:
 
 @cache
 def _fields(model: type[models.Model]) -> list[models.Field[Any, Any]]:
-    """The fields that are written: all but the key that the database gives."""
+    """The fields to write: all but the primary key, which the database assigns."""
     return [field for field in model._meta.concrete_fields if not field.primary_key]
 
 
 def values_of(row: models.Model) -> Iterator[Any]:
-    """What `insert_statement` takes of a row."""
+    """The parameters of `insert_statement` for one row."""
     for field in _fields(type(row)):
         value = getattr(row, field.attname)
         if value is not None and isinstance(field, models.DateTimeField):
@@ -94,49 +94,49 @@ def values_of(row: models.Model) -> Iterator[Any]:
         yield value
 
 
-class Known(Generic[Key, Value]):
-    """What the database said at most so many seconds ago, for those who ask at every delivery."""
+class TTLCache(Generic[Key, Value]):
+    """Cache in the process's memory whose entries expire after `seconds`, for look-ups at every delivery."""
 
-    MOST = 20_000
-    all_of_them: ClassVar[list[Known[Any, Any]]] = []
+    MAX_ENTRIES = 20_000
+    instances: ClassVar[list[TTLCache[Any, Any]]] = []
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._said: dict[Key, tuple[float, Value]] = {}
-        self.all_of_them.append(self)
+        self._entries: dict[Key, tuple[float, Value]] = {}
+        self.instances.append(self)
 
     def get(self, key: Key) -> Value | None:
-        at, value = self._said.get(key, (-self._seconds, None))
+        at, value = self._entries.get(key, (-self._seconds, None))
         return value if time.monotonic() - at < self._seconds else None
 
     def put(self, key: Key, value: Value) -> None:
-        if len(self._said) >= self.MOST:
-            self._said.clear()
-        self._said[key] = (time.monotonic(), value)
+        if len(self._entries) >= self.MAX_ENTRIES:
+            self._entries.clear()
+        self._entries[key] = (time.monotonic(), value)
 
     def forget(self, key: Key) -> None:
-        self._said.pop(key, None)
+        self._entries.pop(key, None)
 
     def clear(self) -> None:
-        self._said.clear()
+        self._entries.clear()
 
 
-# A conversation keeps its key for ever.
-_conversations: Known[tuple[int, Target], int] = Known(seconds=10.0)
-# Who is called as before is as good as known for so long, whatever others wrote meanwhile.
-met: Known[tuple[int, str], Sender] = Known(seconds=10.0)
+# A conversation's key never changes.
+_conversation_cache: TTLCache[tuple[int, Target], int] = TTLCache(seconds=10.0)
+# For this long an unchanged name is not compared with the database, whatever others wrote meanwhile.
+sender_cache: TTLCache[tuple[int, str], Sender] = TTLCache(seconds=10.0)
 
 
-def forget_known() -> None:
-    """Ask the database anew: it was not what it seemed."""
-    for known in Known.all_of_them:
-        known.clear()
+def clear_caches() -> None:
+    """Clear all caches of this process, after an error that stale entries may have caused."""
+    for each in TTLCache.instances:
+        each.clear()
 
 
 def insert_messages(messages: Sequence[Message]) -> list[Message]:
-    """Write those of `messages` that are not there yet, and return them, with keys; give them in one order everywhere.
+    """Insert those of `messages` that are not stored yet, and return them with keys; callers sort them by `key`.
 
-    Where another transaction is about to write the same message, its end is waited for.
+    Waits for the end of any other transaction that is inserting the same message.
     """
     new: list[Message] = []
     with connection.cursor() as cursor:
@@ -146,7 +146,7 @@ def insert_messages(messages: Sequence[Message]) -> list[Message]:
                 '"id", "conversation_id", "message_id", "timestamp", "sender_id", "payload_sha256"',
                 [value for message in some for value in values_of(message)],
             )
-            written = {tuple(told): pk for pk, *told in cursor.fetchall()}
+            written = {tuple(identity): pk for pk, *identity in cursor.fetchall()}
             for message in some:
                 if pk := written.get(key(message)):
                     message.pk = pk
@@ -155,7 +155,7 @@ def insert_messages(messages: Sequence[Message]) -> list[Message]:
 
 
 def key(message: Message) -> tuple[int, str, int, str, str]:
-    """What no two messages share, and the order in which they are written."""
+    """The unique key of a message, and the order in which messages are written."""
     return (
         *(message.conversation_id, message.message_id),
         *(message.timestamp, message.sender_id, message.payload_sha256),
@@ -163,36 +163,36 @@ def key(message: Message) -> tuple[int, str, int, str, str]:
 
 
 def conversation_ids(application_id: int, targets: Sequence[Target]) -> dict[Target, int]:
-    """The keys of those conversations that there are of `targets` (pairs in order)."""
-    known = {target: pk for target in targets if (pk := _conversations.get((application_id, target)))}
-    targets = [target for target in targets if target not in known]
+    """Keys of the existing conversations among `targets` (pairs in canonical order)."""
+    cached = {target: pk for target in targets if (pk := _conversation_cache.get((application_id, target)))}
+    targets = [target for target in targets if target not in cached]
     if not targets:
-        return known
+        return cached
     groups = [target for target in targets if isinstance(target, Group)]
     pairs = [target for target in targets if isinstance(target, Private)]
     select = f'FROM "{Conversation._meta.db_table}" WHERE "application_id" = %s AND "kind" = %s AND'  # noqa: S608
-    found: dict[Target, int] = {}
+    fetched: dict[Target, int] = {}
     with connection.cursor() as cursor:
         for some in in_parts(groups):
             cursor.execute(
                 f'SELECT "id", "group_id" {select} "group_id" IN ({", ".join(["%s"] * len(some))})',
                 [application_id, Kind.GROUP.value, *(group.group_id for group in some)],
             )
-            found |= {Group(group_id): pk for pk, group_id in cursor.fetchall()}
+            fetched |= {Group(group_id): pk for pk, group_id in cursor.fetchall()}
         for some in in_parts(pairs):
             cursor.execute(
                 f'SELECT "id", "user_a", "user_b" {select} '
                 f'("user_a", "user_b") IN (VALUES {", ".join(["(%s, %s)"] * len(some))})',
                 [application_id, Kind.PRIVATE.value, *(user for each in some for user in (each.user_a, each.user_b))],
             )
-            found |= {Private(user_a, user_b): pk for pk, user_a, user_b in cursor.fetchall()}
-    for target, pk in found.items():
-        _conversations.put((application_id, target), pk)
-    return known | found
+            fetched |= {Private(user_a, user_b): pk for pk, user_a, user_b in cursor.fetchall()}
+    for target, pk in fetched.items():
+        _conversation_cache.put((application_id, target), pk)
+    return cached | fetched
 
 
 def advance(newest: Sequence[tuple[int, int]]) -> None:
-    """Let each conversation (its key first, in one order everywhere) know of its newest message's time (ms)."""
+    """Advance `last_timestamp` of conversations, given as (key, ms) and sorted by key."""
     update = f'UPDATE "{Conversation._meta.db_table}" SET "last_timestamp" = %s '  # noqa: S608 - no value
     update += 'WHERE "id" = %s AND "last_timestamp" < %s'
     values = [(timestamp, pk, timestamp) for pk, timestamp in newest]
@@ -200,25 +200,25 @@ def advance(newest: Sequence[tuple[int, int]]) -> None:
         if connection.vendor == "sqlite":
             cursor.executemany(update, values)
             return
-        # PostgreSQL takes them in one go, and in their order.
+        # PostgreSQL runs several statements in one round trip, in order.
         for some in in_parts(values):
             cursor.execute("; ".join([update] * len(some)), [value for row in some for value in row])
 
 
 def senders(application_id: int, user_ids: Sequence[str]) -> dict[str, Sender]:
-    """What the database knows of these users, by id; they are `met`."""
+    """The stored senders with these ids, by id; they also enter `sender_cache`."""
     with connection.cursor() as cursor:
         cursor.execute(
             f'SELECT "id", "user_id", "name", "avatar", "as_of" FROM "{Sender._meta.db_table}" '  # noqa: S608 - no value
             f'WHERE "application_id" = %s AND "user_id" IN ({", ".join(["%s"] * len(user_ids))})',
             [application_id, *user_ids],
         )
-        found = {
+        by_id = {
             user_id: Sender(
                 pk=pk, application_id=application_id, user_id=user_id, name=name, avatar=avatar, as_of=as_of
             )
             for pk, user_id, name, avatar, as_of in cursor.fetchall()
         }
-    for user_id, sender in found.items():
-        met.put((application_id, user_id), sender)
-    return found
+    for user_id, sender in by_id.items():
+        sender_cache.put((application_id, user_id), sender)
+    return by_id

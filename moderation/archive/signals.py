@@ -1,15 +1,15 @@
-"""What the archive tells those above it, inside the transaction in which it does it.
+"""Signals of changes to the archive, sent inside the transaction that makes them.
 
-Receivers take `sender=None`; what one raises ends the transaction.
+Receivers get `sender=None`; an exception in one rolls the transaction back.
 """
 
 from django.dispatch import Signal
 
-# `messages`: rows that are new.
+# `messages`: new rows.
 added = Signal()
-# `messages`: rows whose text has become another one.
+# `messages`: rows whose text has changed.
 changed = Signal()
-# `pks`: keys of rows that are about to lose their text or to be deleted, so many at once as fit into a statement.
+# `pks`: keys of rows that are about to lose their text or to be deleted, as many as fit into one statement.
 forgotten = Signal()
-# `conversation`: the key of one, of which all that was seen before `seen_before` is to be deleted.
+# `conversation`: a key; everything received in it before `seen_before` is to be deleted.
 pruned = Signal()

@@ -1,6 +1,6 @@
-"""Reading a conversation's messages in order, by key: (place in ms, row id). Pure questions to the archive.
+"""Queries for a conversation's messages in order, by key: (place in ms, row id).
 
-A message's place is its timestamp, or when it arrived, where its timestamp is no plausible time.
+A message's place is its timestamp, or its time of arrival when the timestamp is implausible.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Row = TypeVar("Row")
 
 
 def key_of(message: Message) -> str:
-    """The message's place in the timeline as an address carries it: "<place>-<id>"."""
+    """The message's key in the timeline as written in a URL: "<place>-<id>"."""
     return f"{message.sort_time}-{message.pk}"
 
 
 def read_key(text: str) -> Key | None:
-    """The key that `key_of` wrote, or None when `text` is none."""
+    """Parse a key that `key_of` wrote; None when `text` is malformed."""
     place, _dash, pk = text.partition("-")
     if not all(part.isascii() and part.isdigit() and len(part) <= 19 for part in (place, pk)):
         return None
@@ -108,10 +108,10 @@ def select(
 
 
 def sharing(conversation: Conversation, timestamps: Iterable[int]) -> dict[int, int]:
-    """Those of `timestamps` (ms) at which there is more than one message, and how many there are."""
+    """The number of messages at each of `timestamps` (ms) that several messages share."""
     wanted = list(set(timestamps))
-    found: dict[int, int] = {}
-    # In parts: SQLite bounds the number of parameters of one statement.
+    counts: dict[int, int] = {}
+    # In parts, because SQLite limits the number of parameters in one statement.
     for start in range(0, len(wanted), 500):
         counted = (
             Message.objects.filter(conversation=conversation, timestamp__in=wanted[start : start + 500])
@@ -120,11 +120,11 @@ def sharing(conversation: Conversation, timestamps: Iterable[int]) -> dict[int, 
             .annotate(number=Count("pk"))
             .filter(number__gt=1)
         )
-        found.update(counted)
-    return found
+        counts.update(counted)
+    return counts
 
 
 def senders(application: Application, ids: Iterable[str]) -> dict[str, Sender]:
-    """What is known of the users `ids`, by id; one query, and nothing for a user who is not known."""
-    known = Sender.objects.filter(application=application, user_id__in=set(ids))
-    return {sender.user_id: sender for sender in known}
+    """The stored senders among the users `ids`, by id; one query."""
+    rows = Sender.objects.filter(application=application, user_id__in=set(ids))
+    return {sender.user_id: sender for sender in rows}

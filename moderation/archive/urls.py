@@ -1,4 +1,4 @@
-"""Holds. A conversation's own page is on the desk."""
+"""URLs of holds. The conversation's page is in `desk`."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""What people do about a conversation as the archive keeps it."""
+"""Putting conversations on hold."""
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required, permission_required
@@ -18,7 +18,7 @@ from moderation.archive.models import Conversation
 @permission_required("archive.hold_conversation", raise_exception=True)
 @require_POST
 def hold(request: AuthenticatedRequest, pk: int) -> HttpResponse:
-    """Put a conversation on hold (`held=1`), or end that (`held=0`), with a note."""
+    """Put a conversation on hold (`held=1`) or end the hold (`held=0`), with a note."""
     conversation = get_object_or_404(Conversation, pk=pk)
     form = HoldForm(request.POST)
     if not form.is_valid():

@@ -1,4 +1,4 @@
-"""Home, conversations, senders, and opening anything by its id."""
+"""URLs of home, conversations, senders, and opening anything by its id."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""What the webhook delivered: to read, and to read into the archive once more."""
+"""Admin pages of webhook deliveries, which can be processed again, and of unreadable messages."""
 
 from typing import Any
 
@@ -19,12 +19,12 @@ from moderation.ingestion import deliveries
 from moderation.ingestion.models import UnreadableMessage, WebhookDelivery
 from moderation.read_only_admin import FilterForm, ReadOnlyAdmin, moment, pretty_text
 
-# A browser is given so many bytes of a content, no more.
+# A page shows at most this many bytes of a delivery.
 MAX_SHOWN = 64 * 1024
 
 
 class DeliveryFilter(FilterForm):
-    """By state and application."""
+    """Filter by state and application."""
 
     state = forms.MultipleChoiceField(
         label=_("State"),
@@ -45,7 +45,7 @@ class DeliveryFilter(FilterForm):
 
 @admin.register(WebhookDelivery)
 class WebhookDeliveryAdmin(ReadOnlyAdmin):
-    """What the webhook delivered, to the byte; why it could not be read, and reading it once more."""
+    """Webhook deliveries, byte for byte, with the reason a delivery was not read, and a retry."""
 
     filter_form = DeliveryFilter
     list_defer = ("content",)
@@ -88,7 +88,7 @@ class WebhookDeliveryAdmin(ReadOnlyAdmin):
         return [retry, *super().get_urls()]
 
     def retry(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Read the delivery into the archive once more: this program may have learned to since."""
+        """Process the delivery again: an upgrade may be able to read it."""
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         if not request.user.has_perm("ingestion.change_webhookdelivery"):
@@ -107,14 +107,14 @@ class WebhookDeliveryAdmin(ReadOnlyAdmin):
 
 
 class UnreadableFilter(ConversationFilter):
-    """By conversation."""
+    """Filter by conversation."""
 
     path = "conversation__"
 
 
 @admin.register(UnreadableMessage)
 class UnreadableMessageAdmin(RawMessageAdmin):
-    """What history holds and this version cannot read, as it came."""
+    """Elements of history that this version cannot read, exactly as received."""
 
     page = "admin: unreadable message"
     filter_form = UnreadableFilter

@@ -15,6 +15,6 @@ class IngestionConfig(AppConfig):
         register(
             Loop("reading deliveries", deliveries.process_due, seconds=1),
             Loop("deleting old deliveries", deliveries.prune, seconds=30, thread="watching"),
-            # Apart from watching: a slow GoEasy must not keep an alarm back.
+            # In a thread of its own, because a slow GoEasy must not delay alarms.
             Loop("comparing with history", comparison.compare_due, seconds=30),
         )

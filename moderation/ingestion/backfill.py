@@ -1,4 +1,4 @@
-"""Reading GoEasy's history into the archive. What GoEasy does wrong is told by a Reading, never raised."""
+"""Reading of GoEasy's history into the archive. Errors of GoEasy are reported in a Reading, never raised."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ from moderation.outbox.admission import PaceExceeded, wait_for_pace
 
 log = logging.getLogger(__name__)
 
-# A person waits for these reads: seconds for one answer, and after which no further page is asked for, the wait for
-# the application's pace included. Where nobody waits, an answer has GOEASY_READ_TIMEOUT.
+# A person waits for these reads: seconds for one answer, and seconds after which no further page is requested, the wait
+# for the application's pace included. Background reads use GOEASY_READ_TIMEOUT.
 READ_TIMEOUT = 6.0
 PATIENCE = 3.0
-# So many reads at once in one process, and a second to wait for a place: a slow GoEasy must not take all the
-# threads that answer people.
-MOST_READS = 4
-# A page that is not full is mostly the last one. So many calls more than were meant show whether it is.
+# Concurrent reads in one process, with up to a second of waiting for a slot: a slow GoEasy must not occupy all the
+# threads that serve pages.
+MAX_READS = 4
+# A page that is not full is usually the last one; this many extra calls show whether it is.
 CALLS_TO_THE_END = 2
-_places = threading.BoundedSemaphore(MOST_READS)
+_places = threading.BoundedSemaphore(MAX_READS)
 
 
 @dataclass
 class Reading:
-    """What reading history came to.
+    """Result of reading history.
 
-    `problem` is empty, or what kept it from being read: an error's `kind`, an application's `key_problem`, "busy"
-    (GoEasy is slow, and enough reads wait for it), "paced" (the calls of the next seconds are promised to others); of
-    what was to be looked up also "slow", "too_many" (not all of it was asked for) or "unreadable" (it may be among the
-    messages that could not be read).
-    `reached_start`: it was seen that history has nothing older. `crowded_ms`: a millisecond with more messages than
-    one page holds, so that the strictly-before cursor cannot show them all (docs/goeasy-api.md, "History"). `missed`:
-    of the messages added, those that the webhook should have brought. `unreadable`: the texts that are no messages;
-    `is_blocked`: nothing on a page could be read, so that history cannot be followed beyond it.
+    `problem` is empty, or why history was not read: an error's `kind`, an application's `key_problem`, "busy" (GoEasy
+    is slow, and enough reads wait for it), "paced" (the calls of the next seconds are reserved by others); for look-ups
+    also "slow", "too_many" (not everything was requested) or "unreadable" (the wanted message may be among those that
+    could not be read).
+    `reached_start`: history has nothing older. `crowded_ms`: a millisecond with more messages than one page holds, so
+    that the strictly-before cursor cannot show them all (docs/goeasy-api.md, "History"). `missed`: number of added
+    messages that the webhook should have delivered. `unreadable`: the elements that are not messages. `is_blocked`:
+    nothing on a page could be read, so that history cannot be followed beyond it.
     """
 
     problem: str = ""
@@ -65,20 +65,20 @@ def read_latest(conversation: Conversation, *, pages: int = 2) -> Reading:
 
 
 def catch_up(conversation: Conversation, *, pages: int) -> Reading:
-    """Read the newest pages of history into the archive, at most `pages`, down to one with nothing new.
+    """Read the newest pages of history into the archive, at most `pages`, until one has nothing new.
 
-    Of many who ask at once one reads; to the others it is told how the last read went.
+    Of several concurrent callers one reads; the others get the result of the last read.
     """
     mine = Conversation.objects.filter(pk=conversation.pk, history_read_at=conversation.history_read_at)
     if not mine.update(history_read_at=timezone.now()):
         return Reading(problem=conversation.history_problem)
-    return _read(conversation, [None], pages, until_known=True)
+    return _read(conversation, [None], pages, until_nothing_new=True)
 
 
 def read_before(conversation: Conversation, before_ms: int, *, pages: int = 2) -> Reading:
     """Read `pages` pages of history older than `before_ms` (ms since the epoch) into the archive.
 
-    Nothing is read before a time that GoEasy knows no messages of: it takes 13 digits.
+    Reads nothing for a time that is no valid cursor: GoEasy requires 13 digits.
     """
     if not 10**12 <= before_ms < 10**13:
         return Reading()
@@ -86,38 +86,38 @@ def read_before(conversation: Conversation, before_ms: int, *, pages: int = 2) -
 
 
 def look_up(conversation: Conversation, timestamps: Iterable[int], *, max_calls: int = 10) -> Reading:
-    """Try to bring the messages at `timestamps` (ms) into the archive, in at most `max_calls` reads.
+    """Try to read the messages at `timestamps` (ms) into the archive, in at most `max_calls` calls.
 
-    For evidence: what is about to be recalled may never have been on anybody's screen. Without a problem, what the
-    archive then lacks was not in history.
+    Used for evidence, because the archive may lack a message that is about to be recalled. If the result has no
+    problem, a message that is still missing was not in history.
     """
     wanted = set(timestamps)
-    missing = wanted - known_timestamps(conversation, wanted)
+    missing = wanted - archived_timestamps(conversation, wanted)
     # Newest first: one page often covers several of them.
     cursors: list[int | None] = [timestamp + 1 for timestamp in sorted(missing, reverse=True)]
     reading = _read(conversation, cursors, max_calls, follow=False)
-    if not reading.problem and (cursors or reading.unreadable) and missing - known_timestamps(conversation, missing):
+    if not reading.problem and (cursors or reading.unreadable) and missing - archived_timestamps(conversation, missing):
         reading.problem = "too_many" if cursors else "unreadable"
     return reading
 
 
-class Sight(Enum):
-    """What history showed at a timestamp."""
+class Visibility(Enum):
+    """What history showed at a timestamp: the visibility of its messages."""
 
     RECALLED = "recalled"  # messages, all of them marked as recalled
     PRESENT = "present"  # a message that is not
     ABSENT = "absent"  # none, though history reaches further back
-    # Neither can be said: history may not reach so far, the page has messages that cannot be read or a mark that nobody
-    # knows the meaning of, or the millisecond has too many messages to see them all.
+    # Undecidable: history may not reach so far, the page has unreadable messages or an unknown recall mark, or the
+    # millisecond has more messages than a page shows.
     BEYOND = "beyond"
 
 
 @dataclass
 class Survey:
-    """What history showed at timestamps (ms), as far as it was read; `problem` as in Reading."""
+    """What history showed at each timestamp (ms) that was reached; `problem` as in Reading."""
 
     problem: str = ""
-    sights: dict[int, Sight] = field(default_factory=dict)
+    visibility: dict[int, Visibility] = field(default_factory=dict)
 
 
 def survey(
@@ -127,15 +127,15 @@ def survey(
     pages: int,
     before_each: Callable[[], object] | None = None,
 ) -> Survey:
-    """Look at what history shows at `timestamps` (ms) now, in at most `pages` calls; the newest ones first.
+    """Check what history shows at `timestamps` (ms) now, in at most `pages` calls, the newest first.
 
-    What is read enters the archive, too. `before_each` is called before each call.
+    The pages are archived as well. `before_each` is called before each call.
     """
-    found = Survey()
+    result = Survey()
     wanted = sorted(set(timestamps), reverse=True)
     if not conversation.application.is_configured:
-        found.problem = conversation.application.key_problem
-        return found
+        result.problem = conversation.application.key_problem
+        return result
     marks: dict[int, list[bool | None]] = defaultdict(list)
     with conversation.application.client(read_timeout=settings.GOEASY_READ_TIMEOUT) as client:
         cursor = wanted[0] + 1 if wanted else 0
@@ -148,54 +148,54 @@ def survey(
                 page = _request_page(conversation, client, cursor)
             except GoEasyError as error:
                 log.warning("history of conversation %s not read: %s", conversation.pk, error)
-                found.problem = error.kind
+                result.problem = error.kind
                 break
             _archive_page(conversation, page)
             for message in page.messages:
                 marks[message.timestamp].append(recall_mark(message.data))
-            wanted = _look_at(page, cursor, wanted, marks, found.sights)
+            wanted = _classify(page, cursor, wanted, marks, result.visibility)
             if wanted:
-                # One past the next wanted one; never below what a page cut off, never where this page was.
+                # Continue at the next wanted time, or at the end of this page when that is older.
                 cursor = min(wanted[0] + 1, cursor if page.next_before is None else page.next_before)
-    return found
+    return result
 
 
-def _look_at(
-    page: Page, before: int, wanted: list[int], marks: dict[int, list[bool | None]], sights: dict[int, Sight]
+def _classify(
+    page: Page, before: int, wanted: list[int], marks: dict[int, list[bool | None]], visibility: dict[int, Visibility]
 ) -> list[int]:
-    """Note what is known of `wanted` (ms, newest first) once `page` was read; return those that older pages will show.
+    """Record the visibility at `wanted` (ms, newest first) that `page` decides; return the times left to older pages.
 
-    `marks`: how the messages seen so far at each time are marked.
+    `marks`: the recall marks of the messages read so far at each time.
     """
     if page.is_blocked:
-        # Where the newest of them would be is unknown; older ones can still be requested.
-        sights[wanted[0]] = Sight.PRESENT if False in marks.get(wanted[0], []) else Sight.BEYOND
+        # The newest one cannot be located; older ones can still be requested.
+        visibility[wanted[0]] = Visibility.PRESENT if False in marks.get(wanted[0], []) else Visibility.BEYOND
         return wanted[1:]
     waiting: list[int] = []
     for timestamp in wanted:
-        seen = marks.get(timestamp, [])
-        are_recalled = bool(seen) and all(seen)
-        if False in seen:
-            sights[timestamp] = Sight.PRESENT
+        marks_there = marks.get(timestamp, [])
+        are_recalled = bool(marks_there) and all(marks_there)
+        if False in marks_there:
+            visibility[timestamp] = Visibility.PRESENT
         elif page.oldest is None:
-            sights[timestamp] = Sight.RECALLED if are_recalled else Sight.BEYOND
+            visibility[timestamp] = Visibility.RECALLED if are_recalled else Visibility.BEYOND
         elif timestamp < page.oldest or (timestamp == page.oldest != page.crowded_ms):
-            # The page may have had no room for all of its oldest millisecond.
+            # The page may have cut off part of its oldest millisecond.
             waiting.append(timestamp)
-        elif page.unreadable or None in seen or timestamp in (before, page.crowded_ms):
-            # A page that showed one millisecond alone was followed by older ones: it may have been cut there, too.
-            sights[timestamp] = Sight.BEYOND
+        elif page.unreadable or None in marks_there or timestamp in (before, page.crowded_ms):
+            # A page of one single millisecond may have been cut off as well, although older pages follow.
+            visibility[timestamp] = Visibility.BEYOND
         else:
-            sights[timestamp] = Sight.RECALLED if are_recalled else Sight.ABSENT
+            visibility[timestamp] = Visibility.RECALLED if are_recalled else Visibility.ABSENT
     return waiting
 
 
 @dataclass
 class Filled(Reading):
-    """What comparing with history came to: calls made, and every millisecond that history cannot show whole.
+    """Result of a comparison with history: calls made, and the milliseconds that history cannot show completely.
 
-    `whole`: history was read as far back as was asked for, or to its start; what could not be read on the way is
-    counted in `unreadable`.
+    `whole`: history was read back to the requested time or to its start; messages that could not be read on the way
+    are in `unreadable`.
     """
 
     calls: int = 0
@@ -204,11 +204,11 @@ class Filled(Reading):
 
 
 def fill(
-    conversation: Conversation, *, since: int, most_calls: int, before_each: Callable[[], object] | None = None
+    conversation: Conversation, *, since: int, max_calls: int, before_each: Callable[[], object] | None = None
 ) -> Filled:
-    """Read history from now back to `since` (ms; 0: to its start) into the archive, in at most `most_calls` calls.
+    """Read history from now back to `since` (ms; 0: to its start) into the archive, in at most `max_calls` calls.
 
-    Nobody waits for it: its patience is GOEASY_READ_TIMEOUT. `before_each` is called before each call.
+    Runs in the background, with GOEASY_READ_TIMEOUT. `before_each` is called before each call.
     """
     filled = Filled()
     if not conversation.application.is_configured:
@@ -216,7 +216,7 @@ def fill(
         return filled
     cursor: int | None = None
     with conversation.application.client(read_timeout=settings.GOEASY_READ_TIMEOUT) as client:
-        while filled.calls < most_calls:
+        while filled.calls < max_calls:
             if before_each:
                 before_each()
             filled.calls += 1
@@ -235,25 +235,25 @@ def fill(
 
 
 def _archive_page(conversation: Conversation, page: Page) -> tuple[int, int]:
-    """Keep what is on the page. Returns how many messages were added, and how many of these are a gap in the feed."""
+    """Store the page's content. Returns how many messages were added, and how many of these are a gap in the feed."""
     ingested = ingest_messages(conversation, page.messages)
     unreadable.forget_read(conversation, page.messages)
     unreadable.keep(conversation, page.unreadable)
     return ingested.added, feed.note_missed(conversation.application, ingested.times)
 
 
-def known_timestamps(conversation: Conversation, timestamps: Iterable[int]) -> set[int]:
+def archived_timestamps(conversation: Conversation, timestamps: Iterable[int]) -> set[int]:
     """Those of `timestamps` (ms) at which the archive has a message of the conversation."""
     wanted = list(timestamps)
-    known: set[int] = set()
-    # In parts: SQLite bounds the number of parameters of one statement.
+    archived: set[int] = set()
+    # In parts, because SQLite limits the number of parameters in one statement.
     for start in range(0, len(wanted), 500):
-        known.update(
+        archived.update(
             Message.objects.filter(conversation=conversation, timestamp__in=wanted[start : start + 500]).values_list(
                 "timestamp", flat=True
             )
         )
-    return known
+    return archived
 
 
 def _read(
@@ -262,11 +262,11 @@ def _read(
     calls: int,
     *,
     follow: bool = True,
-    until_known: bool = False,
+    until_nothing_new: bool = False,
 ) -> Reading:
     """Read one page per cursor, or with `follow` on from the first, in at most `calls` calls.
 
-    Of `cursors` those are left that were not asked for. `until_known`: no further than a page with nothing new.
+    `cursors` keeps those that were not requested. `until_nothing_new`: stop at a page without new messages.
     """
     reading = Reading()
     if not cursors:
@@ -274,11 +274,11 @@ def _read(
     if not conversation.application.is_configured:
         reading.problem = conversation.application.key_problem
     elif not _places.acquire(timeout=1):
-        # Says nothing of this conversation's history: the last word on that is kept.
+        # This says nothing about the conversation's history, so its last result is kept.
         return Reading(problem="busy")
     else:
         try:
-            _read_pages(conversation, cursors, calls, reading, follow=follow, until_known=until_known)
+            _read_pages(conversation, cursors, calls, reading, follow=follow, until_nothing_new=until_nothing_new)
         finally:
             _places.release()
     conversation.history_problem = reading.problem
@@ -294,32 +294,32 @@ def _read_pages(
     reading: Reading,
     *,
     follow: bool,
-    until_known: bool,
+    until_nothing_new: bool,
 ) -> None:
     deadline = time.monotonic() + PATIENCE
     with conversation.application.client(read_timeout=READ_TIMEOUT) as client:
         covered: int | None = None
         page: Page | None = None
-        for call in range(calls + (CALLS_TO_THE_END if follow and not until_known else 0)):
-            # A page that was read reaches past these already.
+        for call in range(calls + (CALLS_TO_THE_END if follow and not until_nothing_new else 0)):
+            # These are covered by a page that was read already.
             while cursors and covered is not None and (cursors[0] or 0) > covered:
                 cursors.pop(0)
             if not cursors or (call >= calls and page and not page.is_short):
                 return
             patience = deadline - time.monotonic()
             if call and patience < 0:
-                # Who pages goes on from here by hand; who looks for something is told that it was not all looked for.
+                # A reader of pages continues by hand; a look-up has to report that it is incomplete.
                 if not follow:
                     reading.problem = "slow"
                 return
             before = reading.added
             page = _read_page(conversation, client, cursors.pop(0), reading, patience=patience)
             if reading.problem == PaceExceeded.kind and call and follow:
-                # As above: what has come is shown.
+                # A reader of pages sees what has been read so far.
                 reading.problem = ""
             if reading.reached_start:
                 cursors.clear()
-            if page is None or reading.reached_start or (until_known and reading.added == before):
+            if page is None or reading.reached_start or (until_nothing_new and reading.added == before):
                 return
             covered = page.next_before
             if follow and covered is not None:
@@ -329,9 +329,9 @@ def _read_pages(
 def _request_page(
     conversation: Conversation, client: Client, before: int | None, patience: float | None = None
 ) -> Page:
-    """The page before `before` (ms), at the application's pace. Raises GoEasyError, PaceExceeded after `patience` (s).
+    """Request the page before `before` (ms), at the application's pace; PaceExceeded after `patience` (s), GoEasyError.
 
-    Every page of history that enters the archive comes through here.
+    Every archived page of history is requested here.
     """
     wait_for_pace(conversation.application, patience=patience)
     return read_page(client.history(target=conversation.target, before=before), before)
@@ -340,7 +340,7 @@ def _request_page(
 def _read_page(
     conversation: Conversation, client: Client, before: int | None, reading: Reading, *, patience: float | None = None
 ) -> Page | None:
-    """Read the page before `before` (ms) into the archive and into `reading`; None when it did not come."""
+    """Read the page before `before` (ms) into the archive and add it to `reading`; None after an error."""
     try:
         page = _request_page(conversation, client, before, patience)
     except GoEasyError as error:
@@ -350,7 +350,7 @@ def _read_page(
     added, missed = _archive_page(conversation, page)
     reading.added += added
     reading.missed += missed
-    # Neighbouring pages may both have it.
+    # A set, because neighbouring pages may both have an element.
     reading.unreadable.update(page.unreadable)
     reading.reached_start = page.is_end
     reading.is_blocked = page.is_blocked

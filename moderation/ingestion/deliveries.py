@@ -1,9 +1,9 @@
-"""What the webhook delivers: kept before it is acknowledged, read at once when that is cheap, else by the worker.
+"""Webhook deliveries: stored before they are acknowledged, then read at once when small, else by the worker.
 
-A delivery is a JSON text: one message or an array of them. What else surrounds them is not public (docs/goeasy-api.md,
-"Webhook"), so that messages are looked for leniently, and what holds none stays as it came, for a person. Messages of
-customer service and of PubSub are none of IM: nobody can recall them. They are counted, and kept with their delivery
-as long as any other.
+A delivery is a JSON text: one message or an array of them. Its possible envelopes are undocumented (docs/goeasy-api.md,
+"Webhook"), so messages are searched for leniently, and a delivery without any stays as received, for a person to
+examine. Messages of customer service and of PubSub are not IM and cannot be recalled. They are counted, and kept with
+their delivery as long as any other.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from moderation.archive.ingest import (
     target_of,
 )
 from moderation.archive.models import Message
-from moderation.archive.rows import forget_known, writing
+from moderation.archive.rows import clear_caches, writing
 from moderation.goeasy.answers import json_parts, json_value
 from moderation.goeasy.client import Target
 from moderation.goeasy.fields import storable
@@ -42,40 +42,40 @@ from moderation.ingestion.rows import insert_deliveries
 log = logging.getLogger(__name__)
 
 State = WebhookDelivery.State
-# What is larger waits for the worker: GoEasy waits 3 seconds for an answer, and others wait meanwhile. Nor do
-# deliveries of more share a commit.
+# Larger deliveries wait for the worker, because GoEasy expects an answer within 3 seconds. It is also the limit for
+# deliveries that share a commit.
 CHEAP_BYTES = 128 * 1024
-# Envelopes in envelopes: no further in.
-MOST_ENVELOPES = 4
-# What fails in the worker is tried again after this (seconds), then twice as long, and so on.
+# Nested envelopes are opened to this depth.
+MAX_ENVELOPES = 4
+# A failed delivery is retried after this (seconds), then after twice as long, and so on.
 FIRST_WAIT = 10.0
-MOST_TRIES = 6
-# So many are deleted in one go.
-MOST_PRUNED = 10_000
-# A worker writes so many messages of a delivery at a time, and others may write in between.
+MAX_TRIES = 6
+# Deliveries deleted at a time.
+MAX_PRUNED = 10_000
+# Messages of a delivery that a worker writes at a time; others may write in between.
 SLICE = 200
-# How long nobody else reads a delivery that a worker has begun with.
+# How long a delivery is reserved for the worker that has begun with it.
 LEASE, LEASE_OF_LARGE = timedelta(minutes=1), timedelta(minutes=10)
 
 
-class Apart(NamedTuple):
-    """A message that is not of IM: what it is counted as, its sender ("" if none is named) and time (ms)."""
+class NonImMessage(NamedTuple):
+    """A message that is not IM: its category, sender ("" if it names none) and time (ms)."""
 
-    what: feed.What
+    category: feed.Metric
     sender_id: str
     timestamp: object
 
 
 @dataclass(frozen=True)
 class Read:
-    """The messages of a delivery, or of a part of it, each with its conversation.
+    """Messages read from a delivery or a part of it, each with its conversation.
 
-    `apart`: those that are not of IM. `problem`: what was wrong with the rest (one of `models.feed.PROBLEMS`); `bad` of
-    `total` messages, where it concerns single messages.
+    `apart`: messages that are not IM. `problem`: why the rest was not read (a key of `models.PROBLEMS`), which concerns
+    `bad` of `total` messages.
     """
 
     messages: list[tuple[Target, Message]] = field(default_factory=list)
-    apart: list[Apart] = field(default_factory=list)
+    apart: list[NonImMessage] = field(default_factory=list)
     problem: str = ""
     detail: str = ""
     bad: int = 0
@@ -83,12 +83,12 @@ class Read:
 
 
 def read_content(content: bytes) -> Read:
-    """What a delivery's content holds. Raises nothing."""
+    """Read a delivery's content. Raises nothing."""
     return next(read_slices(content, None), Read())
 
 
 def read_slices(content: bytes, size: int | None = SLICE) -> Iterator[Read]:
-    """What a delivery's content holds, `size` messages at a time (None: all at once). Raises nothing."""
+    """Read a delivery's content, `size` messages at a time (None: all at once). Raises nothing."""
     try:
         elements = _elements(content.decode("utf-8-sig"))
         while some := list(islice(elements, size)):
@@ -102,8 +102,8 @@ def read_slices(content: bytes, size: int | None = SLICE) -> Iterator[Read]:
 def _read(elements: list[tuple[str, Any]]) -> Read:
     messages, apart, problems = [], [], []
     for raw, data in elements:
-        if what := non_im_category(data):
-            apart.append(Apart(what, storable(data.get("senderId"), 255), data.get("timestamp")))
+        if category := non_im_category(data):
+            apart.append(NonImMessage(category, storable(data.get("senderId"), 255), data.get("timestamp")))
         elif (message := read_message(raw, data)) is None:
             problems.append("no_message")
         elif (target := target_of(message)) is None:
@@ -114,38 +114,38 @@ def _read(elements: list[tuple[str, Any]]) -> Read:
     return Read(messages, apart, problems[0] if problems else "", detail, len(problems), len(elements))
 
 
-def non_im_category(data: Any) -> feed.What | None:
-    """The category of a message that is not of IM (customer service, PubSub); None for a message of IM.
+def non_im_category(data: Any) -> feed.Metric | None:
+    """The category of a message that is not IM (customer service, PubSub); None for an IM message.
 
-    By the vendor's SDK, messages of customer service have a team or types of their own; public receivers of PubSub
-    read `channel`, `timestamp` and `content`. A message that names a group, or somebody who gets it, is of IM: its type
-    is its writer's to choose, and must not keep it out of the archive.
+    In the vendor's SDK, messages of customer service have a team or types of their own; public receivers of PubSub
+    read `channel`, `timestamp` and `content`. A message that names a group or a receiver is IM: its type is chosen by
+    its writer, and must not keep it out of the archive.
     """
     if not isinstance(data, dict) or data.get("groupId") or (data.get("receiverId") and not data.get("teamId")):
         return None
     to = data.get("to")
     scenes = {data.get("scene"), to.get("type") if isinstance(to, dict) else None} & {"cs"}
     if data.get("teamId") or scenes or str(data.get("type")).startswith("CS_"):
-        return feed.What.CUSTOMER_SERVICE
+        return feed.Metric.CUSTOMER_SERVICE
     is_channel = isinstance(data.get("channel"), str) and "content" in data
-    return feed.What.PUBSUB if is_channel and not {"senderId", "messageId"} & data.keys() else None
+    return feed.Metric.PUBSUB if is_channel and not {"senderId", "messageId"} & data.keys() else None
 
 
 def _elements(raw: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """The messages in the JSON text `raw`, or what stands in their place: exact texts and values. Raises ValueError."""
+    """Yield text and value of each message in the JSON text `raw`, or of what is there instead. Raises ValueError."""
     raw = raw.strip()
-    if depth < MOST_ENVELOPES and raw.startswith("["):
+    if depth < MAX_ENVELOPES and raw.startswith("["):
         for _name, part in json_parts(raw):
             yield from _elements(part, depth + 1)
         return
     value = json_value(raw)
-    if depth < MOST_ENVELOPES and isinstance(value, str) and value.lstrip().startswith(("[", "{")):
+    if depth < MAX_ENVELOPES and isinstance(value, str) and value.lstrip().startswith(("[", "{")):
         try:
             yield from list(_elements(value, depth + 1))
         except ValueError:
-            # A text that begins like JSON and is not: its neighbours may be messages all the same.
+            # A text that only looks like JSON; its neighbours may still be messages.
             yield raw, value
-    elif depth < MOST_ENVELOPES and isinstance(value, dict) and "timestamp" not in value:
+    elif depth < MAX_ENVELOPES and isinstance(value, dict) and "timestamp" not in value:
         inside = list(_enveloped(raw, depth))
         yield from inside or [(raw, value)]
     else:
@@ -153,19 +153,19 @@ def _elements(raw: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
 
 
 def _enveloped(raw: str, depth: int) -> Iterator[tuple[str, Any]]:
-    """The messages in the members of the object `raw`."""
+    """Yield the messages in the members of the JSON object `raw`."""
     for _name, part in json_parts(raw):
         if part.startswith(("[", "{", '"')):
             try:
-                found = list(_elements(part, depth + 1))
+                elements = list(_elements(part, depth + 1))
             except ValueError:
-                # A text that begins as JSON does and is none.
+                # A text that only looks like JSON.
                 continue
-            yield from (element for element in found if non_im_category(element[1]) or read_message(*element))
+            yield from (element for element in elements if non_im_category(element[1]) or read_message(*element))
 
 
-class Given:
-    """A delivery to keep, what was read in it, and what came of it."""
+class IncomingDelivery:
+    """A delivery to store, its messages, and the result of storing it."""
 
     def __init__(self, application: Application, content: bytes, form: str = "") -> None:
         self.delivery = WebhookDelivery(
@@ -186,116 +186,120 @@ class Given:
         self.is_done = False
 
 
-class Turn:
-    """The threads of a process that keep deliveries of one application: those that come together share a commit.
+class CommitQueue:
+    """Group commit: threads that store deliveries of one application at the same time share a commit.
 
-    A commit costs much the same for one delivery as for ten. While a thread is at it, others leave theirs; the next one
-    keeps them all.
+    A commit costs about the same for one delivery as for ten. While one thread commits, others queue their deliveries;
+    the next thread stores them all.
     """
 
     def __init__(self) -> None:
-        self._mine = threading.Lock()
-        self._left: queue.SimpleQueue[Given] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._pending: queue.SimpleQueue[IncomingDelivery] = queue.SimpleQueue()
 
-    def keep(self, given: Given) -> None:
-        """Return once `given` is done, by this thread or by another."""
-        self._left.put(given)
-        with self._mine:
-            while not given.is_done:
-                some = list(self._taken())
+    def store(self, incoming: IncomingDelivery) -> None:
+        """Store `incoming`; return once this or another thread has done so."""
+        self._pending.put(incoming)
+        with self._lock:
+            while not incoming.is_done:
+                group = list(self._next_group())
                 try:
-                    keep(some)
+                    store(group)
                 except BaseException as error:
-                    for each in some:
+                    for each in group:
                         each.error = error
                     if not isinstance(error, Exception):
                         raise
                 finally:
-                    for each in some:
+                    for each in group:
                         each.is_done = True
 
-    def _taken(self) -> Iterator[Given]:
-        """What lies there; no more than can be read while GoEasy waits."""
+    def _next_group(self) -> Iterator[IncomingDelivery]:
+        """Take deliveries off the queue, as many as can be stored while GoEasy waits."""
         size = 0
-        while size < CHEAP_BYTES and not self._left.empty():
-            given = self._left.get()
-            size += len(given.delivery.content)
-            yield given
+        while size < CHEAP_BYTES and not self._pending.empty():
+            incoming = self._pending.get()
+            size += len(incoming.delivery.content)
+            yield incoming
 
 
-_turns: defaultdict[int, Turn] = defaultdict(Turn)
+_commit_queues: defaultdict[int, CommitQueue] = defaultdict(CommitQueue)
 
 
 def accept(application: Application, content: bytes, form: str = "") -> bool:
-    """Keep a delivery whose signature was checked; return whether it is new. Once this returns, it is on disk.
+    """Store a delivery with a verified signature; return whether it is new. When this returns, it is on disk.
 
-    `form`: how it travelled ("form", "json", "multipart"), if that is known.
+    `form`: its encoding ("form", "json", "multipart"), if known.
 
-    The same content is kept once: what it told is in the archive, or waits to be. Raises django.db.Error when it
-    cannot be kept; then nothing is.
+    The same content is stored once: its messages are in the archive, or wait for the worker. Raises django.db.Error
+    when it cannot be stored; then nothing is.
     """
-    given = Given(application, content, form)
-    _turns[application.pk].keep(given)
-    if given.error:
-        raise given.error
-    if given.is_new:
-        _count(application, Counter(each.what for each in given.read.apart), is_unread=bool(given.read.problem))
-    return given.is_new
+    incoming = IncomingDelivery(application, content, form)
+    _commit_queues[application.pk].store(incoming)
+    if incoming.error:
+        raise incoming.error
+    if incoming.is_new:
+        _count(
+            application, Counter(each.category for each in incoming.read.apart), is_unread=bool(incoming.read.problem)
+        )
+    return incoming.is_new
 
 
-def _count(application: Application, apart: Counter[feed.What], *, is_unread: bool) -> None:
-    for what, number in apart.items():
-        feed.count(application, what, number)
+def _count(application: Application, apart: Counter[feed.Metric], *, is_unread: bool) -> None:
+    for category, number in apart.items():
+        feed.count(application, category, number)
     if is_unread:
-        feed.count(application, feed.What.UNREAD)
+        feed.count(application, feed.Metric.UNREAD)
 
 
-def keep(given: Sequence[Given]) -> None:
-    """Keep deliveries of one application in one transaction; each by itself when that fails."""
+def store(incoming: Sequence[IncomingDelivery]) -> None:
+    """Store deliveries of one application in one transaction; each by itself when that fails."""
     try:
-        _ingest(given)
+        _ingest(incoming)
     except Exception as error:
-        forget_known()
-        if len(given) == 1:
-            _keep_unread(given[0], error)
+        clear_caches()
+        if len(incoming) == 1:
+            _store_unread(incoming[0], error)
             return
-        for each in given:
+        for each in incoming:
             try:
-                keep([each])
+                store([each])
             except Exception as problem:
                 each.error = problem
 
 
-def _ingest(given: Sequence[Given]) -> None:
-    """Write the deliveries and their messages. Others do so at the same time: in one order everywhere."""
-    application = given[0].delivery.application
-    conversations = conversations_of(application, (target for each in given for target, _message in each.read.messages))
-    by_content = {each.delivery.sha256: each for each in reversed(given)}
+def _ingest(incoming: Sequence[IncomingDelivery]) -> None:
+    """Write the deliveries and their messages, in the same order in every process, to avoid deadlocks."""
+    application = incoming[0].delivery.application
+    conversations = conversations_of(
+        application, (target for each in incoming for target, _message in each.read.messages)
+    )
+    by_content = {each.delivery.sha256: each for each in reversed(incoming)}
     with writing():
         written = insert_deliveries([by_content[sha256].delivery for sha256 in sorted(by_content)])
         new = [by_content[sha256] for sha256 in by_content if sha256 in written]
-        told = ingest_delivered(application, conversations, [pair for each in new for pair in each.read.messages])
-        if told.erased:
-            # The text was erased on request, and a copy of it is not kept either.
-            again = [sha256 for sha256 in written if _holds(by_content[sha256].read, told.erased)]
+        ingested = ingest_delivered(application, conversations, [pair for each in new for pair in each.read.messages])
+        if ingested.erased:
+            # The text was erased on request, so the delivery with a copy of it must not stay.
+            again = [sha256 for sha256 in written if _holds(by_content[sha256].read, ingested.erased)]
             WebhookDelivery.objects.filter(application=application, sha256__in=again).delete()
     for each in new:
         each.is_new = True
 
 
 def _holds(read: Read, places: Collection[tuple[int, int, str]]) -> bool:
-    """Whether one of the messages is at one of `places` (`ingest.place`)."""
+    """Whether a message is at one of `places` (`ingest.place`)."""
     return any(place(message) in places for _target, message in read.messages)
 
 
-def _keep_unread(given: Given, error: Exception) -> None:
-    """Keep a delivery by itself: its messages cannot be kept, or nothing can, which raises."""
-    delivery = given.delivery
+def _store_unread(incoming: IncomingDelivery, error: Exception) -> None:
+    """Store a delivery whose messages could not be written, for the worker to retry. Raises when that fails, too."""
+    delivery = incoming.delivery
     if WebhookDelivery.objects.filter(application=delivery.application, sha256=delivery.sha256).exists():
         return
-    given.read = Read()
+    incoming.read = Read()
     WebhookDelivery.objects.bulk_create([_put_off(delivery, "failed", error)], ignore_conflicts=True)
-    given.is_new = True
+    incoming.is_new = True
     log.error("a delivery to %s waits: its messages were not kept", delivery.application.slug, exc_info=error)
 
 
@@ -305,40 +309,40 @@ def _settle(delivery: WebhookDelivery, read: Read) -> None:
     if read.problem:
         delivery.state = State.UNREAD
     elif read.apart:
-        # Of a mixed one the messages are in the archive.
+        # The IM messages of a mixed delivery are archived.
         delivery.state = State.DONE if read.messages else State.APART
         delivery.problem = "apart"
-        numbers = Counter(each.what.value for each in read.apart)
-        delivery.detail = ", ".join(f"{what}: {number}" for what, number in sorted(numbers.items()))
+        numbers = Counter(each.category.value for each in read.apart)
+        delivery.detail = ", ".join(f"{category}: {number}" for category, number in sorted(numbers.items()))
 
 
 def _put_off(delivery: WebhookDelivery, problem: str, error: Exception | None = None) -> WebhookDelivery:
-    """The delivery, put off for a time that doubles with each try."""
+    """Set the delivery to wait, for a time that doubles with each try after an error; return it."""
     delivery.state, delivery.problem = State.WAITING, problem
-    # What an error says may hold anything; its kind is enough for a page. The log has the rest.
+    # An error's message may contain message text, so a page shows its class only. The log has the rest.
     delivery.detail = type(error).__name__ if error else ""
     delivery.retry_at = timezone.now() + timedelta(seconds=FIRST_WAIT * 2**delivery.tries if error else 0)
     return delivery
 
 
 def process(delivery: WebhookDelivery) -> None:
-    """Read a kept delivery into the archive and settle it, or put it off; after MOST_TRIES it waits for a person.
+    """Read a stored delivery into the archive and settle it, or defer it; after MAX_TRIES it waits for a person.
 
-    A large one is written slice by slice: what a failure leaves half-written is written again, to the same effect.
+    A large delivery is written slice by slice. After a failure all slices are written again, which is idempotent.
     """
     was_waiting = delivery.state == State.WAITING
     delivery.tries += 1
-    apart: Counter[feed.What] = Counter()
+    apart: Counter[feed.Metric] = Counter()
     try:
         is_erased = False
         total = Read()
         for read in read_slices(bytes(delivery.content)):
             conversations = conversations_of(delivery.application, (target for target, _message in read.messages))
             with writing():
-                told = ingest_delivered(delivery.application, conversations, read.messages)
-            is_erased = is_erased or bool(told.erased)
+                ingested = ingest_delivered(delivery.application, conversations, read.messages)
+            is_erased = is_erased or bool(ingested.erased)
             total = _sum(total, read)
-        apart = Counter(each.what for each in total.apart)
+        apart = Counter(each.category for each in total.apart)
         _settle(delivery, total)
         with writing():
             if is_erased:
@@ -346,10 +350,10 @@ def process(delivery: WebhookDelivery) -> None:
             else:
                 delivery.save(update_fields=["state", "problem", "detail", "retry_at", "tries"])
     except Exception as error:
-        forget_known()
+        clear_caches()
         log.exception("delivery %s was not read into the archive", delivery.pk)
         _put_off(delivery, "failed", error)
-        if delivery.tries >= MOST_TRIES:
+        if delivery.tries >= MAX_TRIES:
             delivery.state, delivery.retry_at = State.UNREAD, None
         delivery.save(update_fields=["state", "problem", "detail", "retry_at", "tries"])
     if was_waiting and delivery.state != State.WAITING:
@@ -357,7 +361,7 @@ def process(delivery: WebhookDelivery) -> None:
 
 
 def _sum(total: Read, read: Read) -> Read:
-    """The result of the slices so far. One message is enough to know that there were any."""
+    """Add the result of a slice to the total, which keeps one message only, to show that there were any."""
     bad, number = total.bad + read.bad, total.total + read.total
     problem = total.problem or read.problem
     detail = f"{bad} / {number}" if bad else total.detail or read.detail
@@ -365,16 +369,16 @@ def _sum(total: Read, read: Read) -> Read:
 
 
 def leave_to_worker(delivery: WebhookDelivery) -> None:
-    """Have a worker read a kept delivery once more."""
+    """Queue a stored delivery for a worker to read again."""
     WebhookDelivery.objects.filter(pk=delivery.pk).update(
         state=State.WAITING, problem="large", detail="", tries=0, retry_at=timezone.now()
     )
 
 
 def process_due(most: int = 20) -> int:
-    """Read what waits, at most `most` deliveries; return how many. Any number of workers may do so at once."""
+    """Read at most `most` waiting deliveries; return how many. Several workers may run this concurrently."""
     done = 0
-    # One after the other, so that one content is in memory at a time.
+    # One by one, so that a single delivery's content is in memory at a time.
     for pk, retry_at, problem in list(WebhookDelivery.objects.due().values_list("pk", "retry_at", "problem")[:most]):
         lease = timezone.now() + (LEASE_OF_LARGE if problem == "large" else LEASE)
         if WebhookDelivery.objects.filter(pk=pk, retry_at=retry_at).update(retry_at=lease):
@@ -384,7 +388,7 @@ def process_due(most: int = 20) -> int:
 
 
 def prune() -> int:
-    """Delete what was settled and is older than WEBHOOK_KEEP_DAYS, oldest first, a bounded number; return how many."""
+    """Delete settled deliveries older than WEBHOOK_KEEP_DAYS, oldest first, a bounded number; return how many."""
     if not settings.WEBHOOK_KEEP_DAYS:
         return 0
     until = timezone.now() - timedelta(days=settings.WEBHOOK_KEEP_DAYS)
@@ -392,6 +396,6 @@ def prune() -> int:
     for application in Application.objects.all():
         settled = WebhookDelivery.objects.filter(application=application, state__in=(State.DONE, State.APART))
         old = settled.filter(received_at__lt=until)
-        pks = list(old.order_by("received_at").values_list("pk", flat=True)[:MOST_PRUNED])
+        pks = list(old.order_by("received_at").values_list("pk", flat=True)[:MAX_PRUNED])
         gone += WebhookDelivery.objects.filter(pk__in=pks).delete()[0]
     return gone

@@ -1,4 +1,4 @@
-"""Deleting deliveries that hold what somebody wrote. `privacy/erasure.py` decides which, and records it before."""
+"""Deletion of deliveries with a sender's messages. `privacy/erasure.py` selects them and records the erasure first."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ DELIVERIES_AT_ONCE = 500
 def deliveries_with(
     application: Application, sender_id: str, timestamps: Collection[int] = (), *, after: int = 0
 ) -> dict[int, str]:
-    """Webhook deliveries with keys beyond `after` that hold such messages, each with its state. Reads all there are."""
+    """States, by key, of the deliveries with such messages and keys greater than `after`. Reads every delivery."""
     needle = sender_id.encode()
-    found: dict[int, str] = {}
+    states: dict[int, str] = {}
     kept = WebhookDelivery.objects.filter(application=application, pk__gt=after).order_by("pk")
     for pk, state, content in _contents(kept):
-        # JSON may write any character as an escape.
+        # Any character may be escaped in JSON.
         if needle not in content and b"\\" not in content:
             continue
         if any(
             sender == sender_id and (not timestamps or timestamp in timestamps)
             for sender, timestamp in _senders(read_slices(content))
         ):
-            found[pk] = state
-    return found
+            states[pk] = state
+    return states
 
 
 def _contents(kept: QuerySet[WebhookDelivery]) -> Iterator[tuple[int, str, bytes]]:
-    """Key, state and content of each: DELIVERIES_AT_ONCE are in memory at a time; of the large ones, one.
+    """Yield key, state and content of each; at most DELIVERIES_AT_ONCE small ones or one large one are in memory.
 
-    By key, because `iterator()` holds everything in memory without server-side cursors (settings.py).
+    Pages by key, because `iterator()` loads everything without server-side cursors (settings.py).
     """
     sized = kept.annotate(size=Length("content"))
     small = sized.filter(size__lte=CHEAP_BYTES).values_list("pk", "state", "content")
@@ -52,20 +52,20 @@ def _contents(kept: QuerySet[WebhookDelivery]) -> Iterator[tuple[int, str, bytes
 
 
 def _senders(slices: Iterable[Read]) -> Iterator[tuple[str, object]]:
-    """Sender and time (ms) of each message, those that are not in the archive included."""
+    """Yield sender and time (ms) of each message, including those that are not IM."""
     for read in slices:
         yield from ((message.sender_id, message.timestamp) for _target, message in read.messages)
         yield from ((each.sender_id, each.timestamp) for each in read.apart)
 
 
 def still_there(pks: Sequence[int]) -> list[int]:
-    """Those of these deliveries that nobody has deleted meanwhile."""
+    """The keys of those deliveries that still exist."""
     return [
         pk for some in in_parts(pks) for pk in WebhookDelivery.objects.filter(pk__in=some).values_list("pk", flat=True)
     ]
 
 
 def erase_deliveries(pks: Sequence[int]) -> None:
-    """Delete deliveries, other people's messages in them included: those are in the archive; in the transaction."""
+    """Delete deliveries inside the caller's transaction; other senders' messages in them stay in the archive."""
     for some in in_parts(pks):
         WebhookDelivery.objects.filter(pk__in=some).delete()

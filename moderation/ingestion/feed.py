@@ -1,4 +1,4 @@
-"""How an application's webhook does: what came, what went wrong, and whether it has fallen silent."""
+"""Health of each application's webhook feed: counts of deliveries and failures, and alarms."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ from moderation.ingestion.models import Feed, FeedCount, WebhookDelivery
 log = logging.getLogger(__name__)
 
 HOUR = timedelta(hours=1)
-# What is usual in an hour is the middle of what came in the same hour of these last days, of so many at least.
+# The usual rate of an hour is the median of the same hour on these last days, of LEAST_DAYS at least.
 USUAL_DAYS = 14
 LEAST_DAYS = 3
-# Of a newer feed, it is the middle of what came in each of so many last hours.
+# For a newer feed, it is the median of these last hours.
 LATELY_HOURS = 24
-# Silence is an alarm where usually so many deliveries come, and never before this: told within five minutes, as feeds
-# are looked at twice a minute.
+# Silence raises an alarm once this many deliveries would usually have come, but not before LEAST_SILENCE: within five
+# minutes, because feeds are checked twice a minute.
 SILENCE_EXPECTS = 20
 LEAST_SILENCE = timedelta(minutes=4)
-# A message may be on its way so long before history having it and the archive not is a gap.
+# A message in history that the archive lacks for longer than this is a gap.
 ON_ITS_WAY = timedelta(minutes=1)
-# An alarm for a gap ends when no other one was found for so long.
+# An alarm for a gap ends after this long without another gap.
 GAP_LASTS = HOUR
-# A delivery that cannot be read is an alarm until it was read, or for so long. So many are counted, no more.
+# An unreadable delivery is an alarm until it is read, or for this long. They are counted up to MAX_UNREAD.
 UNREAD_LASTS = timedelta(days=1)
 MAX_UNREAD = 1_000
-# Counts are kept this long.
+# How long counts are kept.
 COUNTS_KEPT = timedelta(days=90)
 
 
 class Alarm(models.TextChoices):
-    """What is wrong with a feed."""
+    """Alarms of a feed."""
 
     SILENT = "silent", _("Nothing comes any more.")
     UNREAD = "unread", _("GoEasy delivers what cannot be read: its messages are kept, but not in the archive.")
     GAP = "gap", _("GoEasy’s history had messages that the webhook did not bring.")
 
 
-class What(models.TextChoices):
-    """What is counted by the hour."""
+class Metric(models.TextChoices):
+    """Events that are counted by the hour."""
 
     DELIVERED = "delivered", _("deliveries stored")
     REPEATED = "repeated", _("deliveries that had come before")
@@ -66,47 +66,47 @@ class What(models.TextChoices):
     MISSED = "missed", _("messages that only history had")
 
 
-WHAT_TO_DO = _(
+INSTRUCTIONS = _(
     "After three failures GoEasy sends nothing more until somebody switches the webhook on again: in GoEasy’s console, "
     "open the application and its webhook, check the address, and switch it on. What was missed meanwhile is read from "
     "history for conversations that are known; for others run: manage.py backfill."
 )
 
 
-WHAT_TO_DO_UNREAD = _(
+INSTRUCTIONS_UNREAD = _(
     "The deliveries are kept as they came. An admin finds them in Django admin, Webhook deliveries, with what is wrong "
     "with each, and can have them read again after an upgrade. Until then, what is in them is read from history for "
     "conversations that are known."
 )
 
 
-def what_to_do(alarm: str) -> str | Promise:
-    """What an admin does about the alarm."""
-    return WHAT_TO_DO_UNREAD if alarm == Alarm.UNREAD else WHAT_TO_DO
+def instructions(alarm: str) -> str | Promise:
+    """Instructions for an admin on the alarm."""
+    return INSTRUCTIONS_UNREAD if alarm == Alarm.UNREAD else INSTRUCTIONS
 
 
 def hour_of(at: datetime) -> datetime:
-    """The beginning of the hour."""
+    """The beginning of the hour of `at`."""
     return at.replace(minute=0, second=0, microsecond=0)
 
 
-def count(application: Application, what: What, number: int = 1, *, at: datetime | None = None) -> None:
-    """Add `number` to what happened in the hour of `at` (default: now). A count is never worth an error."""
-    key = {"application": application, "hour": hour_of(at or timezone.now()), "what": what}
+def count(application: Application, metric: Metric, number: int = 1, *, at: datetime | None = None) -> None:
+    """Add `number` to the metric in the hour of `at` (default: now). A database error is logged, not raised."""
+    key = {"application": application, "hour": hour_of(at or timezone.now()), "what": metric}
     try:
         counts = FeedCount.objects.filter(**key)
         if not counts.update(number=F("number") + number):
             FeedCount.objects.bulk_create([FeedCount(**key)], ignore_conflicts=True)
             counts.update(number=F("number") + number)
     except Error as error:
-        log.warning("feed of %s: %s not counted: %s", application.slug, what, error)
+        log.warning("feed of %s: %s not counted: %s", application.slug, metric, error)
 
 
 def note_missed(application: Application, times: Iterable[int]) -> int:
-    """Count messages sent at `times` (ms) that history had and the archive had not; return how many are a gap.
+    """Count messages sent at `times` (ms) that history had and the archive lacked; return how many are a gap.
 
-    Only what was sent while the feed ran, and not just now; and nothing that a delivery may hold that waits or could
-    not be read: GoEasy delivers a message after it was sent, so only what is newer than all of these is surely missed.
+    Excludes messages from before the feed and from the last minute, and any that a waiting or unreadable delivery may
+    contain: GoEasy delivers a message after it was sent, so only messages newer than all of these are certainly missed.
     """
     if not (times := list(times)) or not (feed := Feed.objects.filter(application=application).first()):
         return 0
@@ -117,21 +117,21 @@ def note_missed(application: Application, times: Iterable[int]) -> int:
         # The clocks may differ a little.
         since = max(since, in_ms(unread.received_at + ON_ITS_WAY))
     if missed := sum(since <= time <= until for time in times):
-        count(application, What.MISSED, missed)
+        count(application, Metric.MISSED, missed)
         Feed.objects.filter(pk=feed.pk).update(gap_at=timezone.now())
         log.warning("feed of %s: history had %d messages that the webhook did not bring", application.slug, missed)
     return missed
 
 
 def unread_deliveries(application: Application) -> models.QuerySet[WebhookDelivery]:
-    """What could not be read, the newest first, without its content."""
+    """Unreadable deliveries, the newest first, without their content."""
     unread = application.webhookdelivery_set.filter(state=WebhookDelivery.State.UNREAD)
     return unread.order_by("-id").defer("content")
 
 
 @dataclass(frozen=True)
 class Unread:
-    """What of the last day could not be read: how many deliveries (MAX_UNREAD: that many or more), and the newest."""
+    """Unreadable deliveries of the last day: their number (MAX_UNREAD: that many or more), and the newest."""
 
     number: int
     newest: WebhookDelivery
@@ -141,7 +141,7 @@ class Unread:
 
 
 def unread_lately(application: Application, now: datetime) -> Unread | None:
-    """What the alarm for unread deliveries is about; None when there is nothing."""
+    """Unreadable deliveries of the last day; None when there are none."""
     newest = unread_deliveries(application).first()
     if newest is None or newest.received_at < now - UNREAD_LASTS:
         return None
@@ -150,7 +150,7 @@ def unread_lately(application: Application, now: datetime) -> Unread | None:
 
 
 def take_stock(application: Application) -> Feed:
-    """Count what was delivered in the minutes that have passed since anybody last did so; raise or end the alarm."""
+    """Count the deliveries since the last count, by whole minutes, and raise or end the alarm."""
     feed = Feed.objects.get_or_create(application=application)[0]
     now = timezone.now()
     deliveries = WebhookDelivery.objects.filter(application=application)
@@ -159,7 +159,7 @@ def take_stock(application: Application) -> Feed:
     feed.first_at = feed.first_at or times.order_by("received_at").first()
     if feed.first_at is None:
         return feed
-    # What was received in a minute is committed before the next one has passed.
+    # Deliveries received in a minute are committed before the next minute has passed.
     counted, until = feed.counted_until, now.replace(second=0, microsecond=0) - timedelta(minutes=1)
     start = counted or feed.first_at
     with transaction.atomic():
@@ -168,17 +168,17 @@ def take_stock(application: Application) -> Feed:
             while start < until:
                 end = min(hour_of(start) + HOUR, until)
                 if number := deliveries.filter(received_at__gte=start, received_at__lt=end).count():
-                    count(application, What.DELIVERED, number, at=start)
+                    count(application, Metric.DELIVERED, number, at=start)
                 start = end
             feed.counted_until = until
         Feed.objects.filter(pk=feed.pk).update(first_at=feed.first_at, last_at=feed.last_at)
     FeedCount.objects.filter(application=application, hour__lt=now - COUNTS_KEPT).delete()
-    _sound(feed, now)
+    _update_alarm(feed, now)
     return feed
 
 
-def _sound(feed: Feed, now: datetime) -> None:
-    """Raise the alarm, change what it says, or end it."""
+def _update_alarm(feed: Feed, now: datetime) -> None:
+    """Raise, change or end the alarm."""
     alarm = alarm_of(feed, now)
     if alarm == feed.alarm:
         return
@@ -186,7 +186,7 @@ def _sound(feed: Feed, now: datetime) -> None:
     if not alarm:
         mine.update(alarm="", alarm_at=None, mailed_at=None)
     elif {feed.alarm, alarm} == {Alarm.SILENT, Alarm.GAP}:
-        # One trouble, told once.
+        # Both have one cause, so a second e-mail is not sent.
         mine.update(alarm=alarm)
     else:
         mine.update(alarm=alarm, alarm_at=now, mailed_at=None)
@@ -194,7 +194,7 @@ def _sound(feed: Feed, now: datetime) -> None:
 
 
 def alarm_of(feed: Feed, now: datetime) -> str:
-    """What is wrong at `now`; empty when nothing is, or when there has never been a delivery."""
+    """The alarm at `now`; empty when nothing is wrong, or when there has never been a delivery."""
     if feed.last_at is None:
         return ""
     if now - feed.last_at >= LEAST_SILENCE and expected(feed, feed.last_at, now) >= SILENCE_EXPECTS:
@@ -205,32 +205,32 @@ def alarm_of(feed: Feed, now: datetime) -> str:
 
 
 def usual(feed: Feed, hour: datetime) -> float | None:
-    """How many deliveries usually come in the hour that begins at `hour`; None when too little is known."""
+    """Usual number of deliveries in the hour that begins at `hour`; None without enough data."""
     return _middle(feed, [hour - timedelta(days=days) for days in range(1, USUAL_DAYS + 1)], LEAST_DAYS)
 
 
 def lately(feed: Feed, hour: datetime) -> float | None:
-    """How many deliveries came in an hour before the one that begins at `hour`; None when there was no whole one."""
+    """Median number of deliveries in the hours before `hour`; None when there was no whole one."""
     return _middle(feed, [hour - number * HOUR for number in range(1, LATELY_HOURS + 1)], 1)
 
 
 def _middle(feed: Feed, hours: list[datetime], least: int) -> float | None:
-    """The middle of what came in each of `hours` since the feed began; None when these are fewer than `least`."""
-    known = [each for each in hours if feed.first_at and each > feed.first_at]
-    if len(known) < least:
+    """Median of the deliveries in those `hours` that the feed existed; None when these are fewer than `least`."""
+    whole_hours = [each for each in hours if feed.first_at and each > feed.first_at]
+    if len(whole_hours) < least:
         return None
     counts = dict(
-        FeedCount.objects.filter(application=feed.application_id, what=What.DELIVERED, hour__in=known).values_list(
-            "hour", "number"
-        )
+        FeedCount.objects.filter(
+            application=feed.application_id, what=Metric.DELIVERED, hour__in=whole_hours
+        ).values_list("hour", "number")
     )
-    return median(counts.get(each, 0) for each in known)
+    return median(counts.get(each, 0) for each in whole_hours)
 
 
 def expected(feed: Feed, since: datetime, until: datetime) -> float:
-    """How many deliveries usually come between two times; no further is looked than it takes to know of silence.
+    """Usual number of deliveries between two times, counted up to SILENCE_EXPECTS.
 
-    A feed that is too new to know what is usual at an hour is expected to go on as it has.
+    A feed that is too new for a usual rate by hour is expected to continue at its recent rate.
     """
     number, start = 0.0, since
     while start < until and number < SILENCE_EXPECTS and start - since < timedelta(days=USUAL_DAYS):
@@ -243,13 +243,13 @@ def expected(feed: Feed, since: datetime, until: datetime) -> float:
 
 
 def alarms() -> list[Feed]:
-    """The feeds that something is wrong with."""
+    """The feeds with an alarm."""
     return list(Feed.objects.exclude(alarm="").select_related("application").order_by("application__slug"))
 
 
 @dataclass(frozen=True)
 class Health:
-    """A feed as its page shows it. Rates are deliveries a minute; None: not known yet."""
+    """A feed as shown on its page. Rates are deliveries a minute; None: not known yet."""
 
     application: Application
     last_at: datetime | None
@@ -257,8 +257,8 @@ class Health:
     usual_rate: float | None
     counts: list[
         tuple[str, int, int]
-    ]  # what, and how often in the last hour and the last day (whole hours and this one)
-    # Why no webhook is believed (`Application.secret_problem`).
+    ]  # label, and number in the last hour and the last day (whole hours and the current one)
+    # Why signatures cannot be verified (`Application.secret_problem`).
     secret_problem: str
     alarm: str
     alarm_at: datetime | None
@@ -268,52 +268,52 @@ class Health:
     waiting: bool
 
     @property
-    def alarm_sentence(self) -> str:
+    def alarm_message(self) -> str:
         return str(Alarm(self.alarm).label) if self.alarm else ""
 
     @property
-    def what_to_do(self) -> str:
-        return str(what_to_do(self.alarm))
+    def instructions(self) -> str:
+        return str(instructions(self.alarm))
 
 
 def health(application: Application) -> Health:
-    """How the application's webhook does now. Counts nothing that grows."""
+    """The current health of the application's webhook. Uses no unbounded COUNT."""
     state = Feed.objects.filter(application=application).first() or Feed(application=application)
     now = timezone.now()
     newest = application.webhookdelivery_set.order_by("-received_at").values_list("received_at", flat=True).first()
     hours = {hour_of(now) - number * HOUR: number for number in range(25)}
-    by_what: dict[str, list[int]] = {what: [0, 0] for what in What}
-    for hour, what, number in FeedCount.objects.filter(application=application, hour__in=hours).values_list(
+    by_metric: dict[str, list[int]] = {metric: [0, 0] for metric in Metric}
+    for hour, metric, number in FeedCount.objects.filter(application=application, hour__in=hours).values_list(
         "hour", "what", "number"
     ):
-        if what in by_what:
-            by_what[what][0] += number if hours[hour] <= 1 else 0
-            by_what[what][1] += number
+        if metric in by_metric:
+            by_metric[metric][0] += number if hours[hour] <= 1 else 0
+            by_metric[metric][1] += number
     usual_number = usual(state, hour_of(now))
-    # A feed that began within this time has delivered for less of it.
+    # A feed that began within the period is counted from its beginning.
     counted_from = max(hour_of(now) - HOUR, state.first_at or now)
     counted = (state.counted_until - counted_from) / timedelta(minutes=1) if state.counted_until else 0
     in_state = application.webhookdelivery_set.filter
     return Health(
         application=application,
         last_at=newest or state.last_at,
-        rate=by_what[What.DELIVERED][0] / counted if counted >= 1 else None,
+        rate=by_metric[Metric.DELIVERED][0] / counted if counted >= 1 else None,
         usual_rate=None if usual_number is None else usual_number / 60,
         counts=[
-            (str(What(what).label), lately, in_a_day)
-            for what, (lately, in_a_day) in by_what.items()
-            if in_a_day or what == What.DELIVERED
+            (str(Metric(metric).label), lately, in_a_day)
+            for metric, (lately, in_a_day) in by_metric.items()
+            if in_a_day or metric == Metric.DELIVERED
         ],
         secret_problem=application.secret_problem,
         alarm=state.alarm,
         alarm_at=state.alarm_at,
         unread=unread_lately(application, now),
         has_unread=unread_deliveries(application).exists(),
-        has_apart=any(by_what[what][1] for what in (What.CUSTOMER_SERVICE, What.PUBSUB)),
+        has_apart=any(by_metric[metric][1] for metric in (Metric.CUSTOMER_SERVICE, Metric.PUBSUB)),
         waiting=in_state(state=WebhookDelivery.State.WAITING).exists(),
     )
 
 
 def state_of_all() -> str:
-    """ "ok", or what is wrong with which feeds, for machines."""
+    """Machine-readable state of all feeds: "ok", or the alarms by application."""
     return "; ".join(f"{state.application.slug}: {state.alarm}" for state in alarms()) or "ok"

@@ -1,7 +1,7 @@
-"""What a page of GoEasy's history holds, and where the next older one begins: one rule for all who read history.
+"""Pages of GoEasy's history and the cursor of the next older one, for every reader of history. Pure.
 
-A page shorter than was asked for proves nothing: a host may cap the limit, or leave out recalled messages after
-applying it. History ends where a page is empty, or has nothing older than its cursor. Pure.
+A page shorter than the limit proves nothing: a host may cap the limit, or leave out recalled messages after applying
+it. History ends where a page is empty, or has nothing older than its cursor.
 """
 
 from __future__ import annotations
@@ -28,36 +28,36 @@ class Page:
 
     @property
     def is_short(self) -> bool:
-        """Whether it has fewer messages than were asked for: perhaps the last page, perhaps not."""
+        """Whether it has fewer messages than the limit; it may be the last page."""
         return len(self.messages) + len(self.unreadable) < MAX_HISTORY_LIMIT
 
     @cached_property
     def oldest(self) -> int | None:
-        """The oldest time (ms) on the page that lies before its cursor; None when none does."""
+        """The oldest time (ms) on the page before its cursor; None when there is none."""
         times = (message.timestamp for message in self.messages)
         return min((at for at in times if at in CURSORS and (self.before is None or at < self.before)), default=None)
 
     @property
     def is_end(self) -> bool:
-        """Whether it shows that history has nothing older than the cursor."""
+        """Whether the page shows that history has nothing older than the cursor."""
         return self.oldest is None and not self._is_unclear
 
     @property
     def is_blocked(self) -> bool:
-        """Whether it shows neither where an older page begins nor that there is none."""
+        """Whether the page shows neither where an older page begins nor that there is none."""
         return self.oldest is None and self._is_unclear
 
     @property
     def _is_unclear(self) -> bool:
-        """Whether the time of something on it is unknown, so that it may be older than the cursor."""
+        """Whether an element's time is unknown, so that it may be older than the cursor."""
         return bool(self.unreadable) or any(message.timestamp not in CURSORS for message in self.messages)
 
     @property
     def next_before(self) -> int | None:
-        """The next page's cursor, always older than this one's; None where there is nothing to go on from.
+        """The next page's cursor, always older than this one's; None when there is none.
 
-        One past the oldest millisecond: a strictly-before cursor at it would skip those of its messages that the page
-        had no room for. Where the page showed that millisecond alone, the millisecond itself.
+        One past the oldest millisecond, because a strictly-before cursor at it would skip its messages that the page
+        cut off. When the page has that millisecond alone, the millisecond itself.
         """
         if self.oldest is None:
             return None
@@ -65,14 +65,14 @@ class Page:
 
     @property
     def crowded_ms(self) -> int | None:
-        """The millisecond that fills the whole page, so that history cannot show all of its messages."""
+        """The millisecond that fills the whole page, so that history cannot show all of its messages; else None."""
         if self.is_short or self.unreadable or self.oldest is None or self.oldest + 1 != self.before:
             return None
         return self.oldest if all(message.timestamp == self.oldest for message in self.messages) else None
 
 
 def read_page(page: HistoryPage, before: int | None) -> Page:
-    """Read the page of history that was asked for with the cursor `before` (ms)."""
+    """Parse the page of history requested with the cursor `before` (ms)."""
     messages, unreadable = [], list(page.unreadable)
     for element in page.messages:
         message = read_message(element.raw, element.data)

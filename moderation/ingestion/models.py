@@ -1,4 +1,4 @@
-"""What the webhook delivered and how it has gone, and what of history could not be read."""
+"""Webhook deliveries, the state and counts of feeds, and unreadable elements of history."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ PROBLEMS: dict[str, str | Promise] = {
     "apart": _("It holds messages of customer service or PubSub. They cannot be recalled and are not in the archive."),
 }
 
-# Of each the beginning is kept: far more than a message has (its text is at most 3 KB).
+# Longer elements are cut; a message is far shorter (its text has at most 3 KB).
 MAX_UNREADABLE_LENGTH = 16_384
 
 
 class WebhookDeliveryQuerySet(models.QuerySet["WebhookDelivery"]):
-    """Deliveries by what is left to do with them."""
+    """Queries for deliveries."""
 
     def due(self) -> WebhookDeliveryQuerySet:
-        """Those that a worker is to read now, the longest due first."""
+        """Deliveries that a worker should read now, the longest due first."""
         return self.filter(state=WebhookDelivery.State.WAITING, retry_at__lte=timezone.now()).order_by("retry_at")
 
 
 class WebhookDelivery(models.Model):
-    """What GoEasy's webhook delivered, to the byte. A row of it was committed before it was acknowledged.
+    """A webhook delivery, byte for byte, committed before it is acknowledged.
 
-    What was read is deleted after WEBHOOK_KEEP_DAYS; what could not be read is kept for ever.
+    A delivery that was read is deleted after WEBHOOK_KEEP_DAYS; an unreadable one is kept for ever.
     """
 
     class State(models.TextChoices):
@@ -58,10 +58,10 @@ class WebhookDelivery(models.Model):
     received_at = models.DateTimeField(_("received"))
     content = models.BinaryField(_("content"))
     sha256 = models.CharField(max_length=64)
-    # How the content travelled: "form", "json" or "multipart".
+    # The encoding of the request: "form", "json" or "multipart".
     form = models.CharField(max_length=12, blank=True, default="")
     state = models.CharField(_("state"), max_length=8, choices=State)
-    # Why it waits or was not read: a name in PROBLEMS; and of what in it that is true.
+    # Why it waits or was not read: a key of PROBLEMS, and details of it.
     problem = models.CharField(_("problem"), max_length=32, blank=True, default="")
     detail = models.CharField(max_length=500, blank=True, default="")
     tries = models.PositiveIntegerField(_("tries"), default=0)
@@ -76,11 +76,11 @@ class WebhookDelivery(models.Model):
             models.UniqueConstraint(fields=["application", "sha256"], name="one_delivery_per_application_and_content"),
         ]
         indexes = [
-            # The latest one, how many came in a minute, and which are old enough to go.
+            # The latest delivery, the number per minute, and those old enough to be deleted.
             models.Index(fields=["application", "received_at"], name="delivery_by_time"),
-            # What the worker looks for.
+            # The worker's queue.
             models.Index(fields=["retry_at"], condition=models.Q(state="waiting"), name="delivery_waiting"),
-            # What an admin looks for.
+            # The admin's list of unreadable deliveries, and the alarm.
             models.Index(fields=["application", "id"], condition=models.Q(state="unread"), name="delivery_unread"),
         ]
 
@@ -89,27 +89,27 @@ class WebhookDelivery(models.Model):
 
     @property
     def why(self) -> str:
-        """Why it waits, was not read or is kept apart; empty when there is nothing to say. Nothing of its content."""
+        """Why it waits, was not read or is not IM; else empty. Contains nothing of its content."""
         return str(PROBLEMS.get(self.problem, self.problem))
 
     def record_reading(self) -> None:
-        """Record that the account of the current request is about to read its text; once an hour for each reader."""
+        """Record that the current user is about to read its text; once an hour for each reader."""
         fields: dict[str, Any] = {"action": Action.DELIVERY_READ, "app": self.application.slug}
         if not was_recorded_lately(**fields, detail__delivery=self.pk):
             record(DeliveryRead(actor=current_actor(), app=self.application.slug, delivery=self.pk))
 
 
 class Feed(models.Model):
-    """How an application's webhook does, as the worker saw it last."""
+    """The state of an application's webhook feed, as last checked by the worker."""
 
     application = models.OneToOneField(Application, models.CASCADE, primary_key=True)
     first_at = models.DateTimeField(null=True)
     last_at = models.DateTimeField(null=True)
-    # Deliveries received before then are in FeedCount.
+    # Deliveries received before this time are counted in FeedCount.
     counted_until = models.DateTimeField(null=True)
-    # When history last had what the webhook should have brought.
+    # When history last had a message that the webhook should have delivered.
     gap_at = models.DateTimeField(null=True)
-    # What is wrong ("" is well), since when, and when the admins were told by e-mail.
+    # The alarm ("" for none), since when, and when the admins got an e-mail.
     alarm = models.CharField(max_length=8, blank=True, default="")
     alarm_at = models.DateTimeField(null=True)
     mailed_at = models.DateTimeField(null=True)
@@ -119,7 +119,7 @@ class Feed(models.Model):
 
 
 class FeedCount(models.Model):
-    """How often something (`ingestion/feed.py`, `What`) happened to an application's webhook in an hour (UTC)."""
+    """The value of a metric (`ingestion/feed.py`, `Metric`) of an application's webhook in an hour (UTC)."""
 
     application = models.ForeignKey(Application, models.CASCADE)
     hour = models.DateTimeField()
@@ -136,13 +136,13 @@ class FeedCount(models.Model):
 
 
 class UnreadableMessage(models.Model):
-    """An element of a conversation's history that is no message as this version reads them, kept as it came.
+    """An element of a conversation's history that this version cannot read as a message, kept as received.
 
     `ingestion/unreadable.py` is the only writer.
     """
 
     conversation = models.ForeignKey(Conversation, models.PROTECT, verbose_name=_("conversation"))
-    # The exact JSON text that GoEasy wrote, or its beginning; the SHA-256 in hex and the length are of all of it.
+    # The exact JSON text from GoEasy, or its beginning; SHA-256 (hex) and length are those of the whole text.
     raw = models.TextField(_("raw message"))
     sha256 = models.CharField(max_length=64)
     length = models.PositiveIntegerField(_("characters"))

@@ -1,4 +1,4 @@
-"""The statements that every delivery runs, written out, as those of `archive/rows.py` are."""
+"""Hand-written SQL for every delivery, for the reason given in `archive/rows.py`."""
 
 from __future__ import annotations
 
@@ -7,37 +7,36 @@ from collections.abc import Sequence
 from django.db import connection
 
 from moderation.applications.models import Application
-from moderation.archive.rows import Known, insert_statement, values_of
+from moderation.archive.rows import TTLCache, insert_statement, values_of
 from moderation.ingestion.models import WebhookDelivery
 
-# A secret that was taken back is believed for so long.
-_applications: Known[str, Application] = Known(seconds=1.0)
+# A secret that was removed stays valid for this long.
+_application_cache: TTLCache[str, Application] = TTLCache(seconds=1.0)
 
 
 def application(slug: str, *, anew: bool = False) -> Application | None:
-    """The application with this short name, if there is one, as it was a second ago at the earliest; `anew`: as it is.
+    """The application with this short name or None, at most a second old; `anew`: bypass the cache.
 
-    Only what a delivery needs of it is read.
+    Loads only the fields that a delivery needs.
     """
-    if not anew and (application := _applications.get(slug)):
+    if not anew and (application := _application_cache.get(slug)):
         return application
     names = ("id", "slug", "secret_keys_sealed")
     columns = ", ".join(f'"{name}"' for name in names)
     with connection.cursor() as cursor:
         cursor.execute(f'SELECT {columns} FROM "{Application._meta.db_table}" WHERE "slug" = %s', [slug])  # noqa: S608
-        found = cursor.fetchone()
-    if found is None:
+        row = cursor.fetchone()
+    if row is None:
         return None
-    application = Application.from_db(connection.alias, names, found)
-    _applications.put(slug, application)
+    application = Application.from_db(connection.alias, names, row)
+    _application_cache.put(slug, application)
     return application
 
 
 def insert_deliveries(deliveries: Sequence[WebhookDelivery]) -> set[str]:
-    """Write those of `deliveries` whose content is not there yet; give them in one order everywhere.
+    """Insert those of `deliveries` whose content is new; callers sort them by SHA-256, to avoid deadlocks.
 
-    Returns the SHA-256 of what was written. Where another transaction is about to write the same, its end is
-    waited for.
+    Returns the SHA-256 of each inserted one. Waits for the end of any other transaction that is inserting the same.
     """
     with connection.cursor() as cursor:
         cursor.execute(

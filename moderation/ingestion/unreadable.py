@@ -1,4 +1,4 @@
-"""What of history could not be read: kept as evidence, and counted, until a later version reads it."""
+"""Unreadable elements of history, kept as evidence and counted until a later version reads them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from moderation.ingestion.models import MAX_UNREADABLE_LENGTH, UnreadableMessage
 
 log = logging.getLogger(__name__)
 
-# At most so many are kept of a conversation: more of them would tell a reader nothing new.
+# Elements kept of one conversation; more would add no information.
 MAX_KEPT = 1_000
 
 
 def keep(conversation: Conversation, raws: Sequence[str]) -> None:
-    """Keep the texts of history's elements that are no messages: each once, and of a conversation at most MAX_KEPT."""
+    """Store elements of history that are not messages: each text once, and at most MAX_KEPT of a conversation."""
     if not raws:
         return
     log.warning("history of conversation %s holds %d messages that cannot be read", conversation.pk, len(raws))
-    room = MAX_KEPT - count(conversation)
-    if room <= 0:
+    capacity = MAX_KEPT - count(conversation)
+    if capacity <= 0:
         return
     UnreadableMessage.objects.bulk_create(
         [
@@ -33,24 +33,24 @@ def keep(conversation: Conversation, raws: Sequence[str]) -> None:
                 sha256=sha256(raw),
                 length=len(raw),
             )
-            for raw in raws[:room]
+            for raw in raws[:capacity]
         ],
         ignore_conflicts=True,
     )
 
 
 def forget_read(conversation: Conversation, messages: Iterable[Message]) -> None:
-    """Delete what an earlier version could not read and this one has: it is in the archive now."""
+    """Delete elements that an earlier version could not read and that are archived as messages now."""
     UnreadableMessage.objects.filter(
         conversation=conversation, sha256__in=[message.sha256 for message in messages]
     ).delete()
 
 
 def prune(conversation: int, seen_before: datetime, **_signal: Any) -> None:
-    """Receiver of `archive.signals.pruned`. What could not be read has no known time: it is as old as its arrival."""
+    """Receiver of `archive.signals.pruned`. An unreadable element has no known time, so its arrival counts."""
     UnreadableMessage.objects.filter(conversation=conversation, seen_at__lt=seen_before).delete()
 
 
 def count(conversation: Conversation) -> int:
-    """How many are kept of the conversation; never more than MAX_KEPT are looked at."""
+    """Number of elements kept of the conversation, counted up to MAX_KEPT."""
     return len(UnreadableMessage.objects.filter(conversation=conversation).values_list("pk")[:MAX_KEPT])

@@ -1,4 +1,4 @@
-"""The webhook, and the page about it."""
+"""URLs of the webhook and of its page."""
 
 from django.urls import path
 
@@ -6,7 +6,7 @@ from moderation.ingestion.views import feed_page
 from moderation.ingestion.webhooks import receive
 
 urlpatterns = [
-    # First, for the most requests go there. GoEasy follows no redirect: with or without the slash.
+    # First, because it gets the most requests. With and without the slash, because GoEasy follows no redirect.
     path("webhooks/goeasy/<slug:slug>", receive, name="goeasy-webhook"),
     path("webhooks/goeasy/<slug:slug>/", receive, name="goeasy-webhook"),
     path("feed/", feed_page, name="feed"),

@@ -1,4 +1,4 @@
-"""How the webhooks do."""
+"""The page about the webhooks."""
 
 from django.contrib.auth.decorators import login_required, permission_required
 from django.http import HttpResponse
@@ -15,7 +15,7 @@ from moderation.ingestion import feed
 @permission_required("ingestion.view_feed", raise_exception=True)
 @require_safe
 def feed_page(request: AuthenticatedRequest) -> HttpResponse:
-    """How the webhooks do, and how one is set up or switched on again: numbers, and no word of what was delivered."""
+    """Show the health of the webhooks and how to set one up or enable it again. Shows no delivered text."""
     feeds = [
         (feed.health(application), request.build_absolute_uri(reverse("goeasy-webhook", args=[application.slug])))
         for application in Application.objects.all()

@@ -1,7 +1,7 @@
 """GoEasy's webhook: `POST /webhooks/goeasy/<slug>/` (docs/goeasy-api.md, "Webhook").
 
-What is acknowledged is on disk; what is not on disk is not acknowledged. After three refusals GoEasy sends nothing
-more until a person turns the webhook on again: nothing that it signed is refused for what it says.
+A delivery is acknowledged only once it is on disk. After three refusals GoEasy sends nothing more until a person
+enables the webhook again, so a signed delivery is never refused for its content.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ log = logging.getLogger(__name__)
 
 ACKNOWLEDGEMENT = b'{"code":200,"content":"success"}'
 MAX_FIELDS = 100
-# Of a JSON body up to this size anything may stand beside “content”; of a larger one a few texts and numbers.
+# A JSON body up to this size may have anything beside “content”; a larger one only a few strings and numbers.
 MAX_NESTED_BYTES = 1024 * 1024
 IS_FLAT = re.compile(
     rb'\s*+\{(?:\s*+"(?:[^"\\]++|\\.)*+"\s*+:\s*+(?:"(?:[^"\\]++|\\.)*+"|[-+.\w]{1,40}+)\s*+,?){0,20}+\s*+\}\s*+',
     re.DOTALL,
 ).fullmatch
 ESCAPES = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
-# A body is read in pieces of so many bytes.
+# Size of the pieces in which a body is read.
 PIECE_BYTES = 64 * 1024
 
 Read = Callable[[int], bytes]
-What = feed.What
+Metric = feed.Metric
 
 
 class TooLarge(Exception):
-    """More than WEBHOOK_MAX_MB."""
+    """The body exceeds WEBHOOK_MAX_MB."""
 
 
 class NotWhole(Exception):
-    """A body that breaks off, or whose chunks are malformed."""
+    """The body is truncated, or its chunks are malformed."""
 
 
 @csrf_exempt
 @require_POST
 def receive(request: HttpRequest, slug: str) -> HttpResponse:
-    """Keep what GoEasy signed and acknowledge it; count what it did not sign, and refuse it."""
+    """Store and acknowledge signed deliveries; count and refuse all others."""
     try:
         application = rows.application(slug)
         if application is None:
@@ -66,67 +66,67 @@ def receive(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 def _receive(request: HttpRequest, application: Application) -> HttpResponse:
-    # Before the body: nobody waits for one that cannot be believed.
+    # Checked before the body is read, which would be wasted time without a signature.
     if not (signature := request.headers.get("x-goeasy-signature", "").strip()):
-        return disbelieve(application, What.UNSIGNED)
+        return reject(application, Metric.UNSIGNED)
     try:
         form, contents = contents_of(request)
     except TooLarge:
-        feed.count(application, What.TOO_LARGE)
-        return refuse(application.slug, 413, "Content Too Large", What.TOO_LARGE)
+        feed.count(application, Metric.TOO_LARGE)
+        return refuse(application.slug, 413, "Content Too Large", Metric.TOO_LARGE)
     except NotWhole:
         return refuse(application.slug, 400, "Bad Request", "its body breaks off")
     if not (signed := signed_of(contents, signature, application)):
-        # The secret may be new.
+        # The cached secret may be outdated.
         application = rows.application(application.slug, anew=True) or application
         signed = signed_of(contents, signature, application)
     if not signed:
-        return disbelieve(application, What.WRONG_SIGNATURE)
+        return reject(application, Metric.WRONG_SIGNATURE)
     try:
-        # Of two contents the one that is signed counts.
+        # Of several contents only a signed one counts.
         is_new = deliveries.accept(application, signed[0], form)
     except Error:
-        feed.count(application, What.NOT_STORED)
+        feed.count(application, Metric.NOT_STORED)
         raise
     if not is_new:
-        feed.count(application, What.REPEATED)
+        feed.count(application, Metric.REPEATED)
     return HttpResponse(ACKNOWLEDGEMENT, content_type="application/json")
 
 
 def signed_of(contents: list[bytes], signature: str, application: Application) -> list[bytes]:
-    """Those of `contents` that the signature is of, with one of the application's secrets."""
+    """Those of `contents` whose signature, by one of the application's secrets, is `signature`."""
     secrets = application.secret_keys()
     return [content for content in contents if signing.verify(content, signature, secrets)]
 
 
-def disbelieve(application: Application, what: What) -> HttpResponse:
-    """401, and nothing kept but a count."""
+def reject(application: Application, metric: Metric) -> HttpResponse:
+    """Count a request without a valid signature and answer 401; nothing else is stored."""
     if problem := application.secret_problem:
-        what = What.SECRET_UNREADABLE if problem == "key_unreadable" else What.NO_SECRET
-    feed.count(application, what)
-    return refuse(application.slug, 401, "Unauthorized", what)
+        metric = Metric.SECRET_UNREADABLE if problem == "key_unreadable" else Metric.NO_SECRET
+    feed.count(application, metric)
+    return refuse(application.slug, 401, "Unauthorized", metric)
 
 
 def refuse(slug: str, code: int, content: str, why: str) -> HttpResponse:
-    """Answer with `code`, and write why into the log."""
+    """Log the reason `why` and answer with `code`."""
     log.warning("webhook of %s refused: %s", slug, why)
     return answer(code, content)
 
 
 def answer(code: int, content: str) -> HttpResponse:
-    """A refusal in the form that GoEasy's own answers have."""
+    """An error response in the format of GoEasy's own responses."""
     response = HttpResponse(
         json.dumps({"code": code, "content": content}), content_type="application/json", status=code
     )
-    # Django would write a line of its own beside the one that says why.
+    # Django would log a second line for the same refusal.
     response._has_been_logged = True  # type: ignore[attr-defined]
     return response
 
 
 def contents_of(request: HttpRequest) -> tuple[str, list[bytes]]:
-    """Every `content` of the form or the JSON body, to the byte, none in what is neither; and which it is.
+    """Return the encoding and every `content`, byte for byte, of a form or JSON body; none for any other body.
 
-    A form's is taken out of the body piece by piece: escaped, 20 MB are 60. Raises TooLarge, NotWhole.
+    A form is decoded piece by piece, because 20 MB are 60 MB when escaped. Raises TooLarge, NotWhole.
     """
     if int(request.META.get("CONTENT_LENGTH") or 0) > settings.WEBHOOK_MAX_BODY_BYTES:
         raise TooLarge
@@ -145,7 +145,7 @@ def contents_of(request: HttpRequest) -> tuple[str, list[bytes]]:
 
 
 def _reader(request: HttpRequest) -> Read:
-    """What reads the body, whether its length is given or not. Raises TooLarge, NotWhole."""
+    """Return a function that reads the body, chunked or not, and raises TooLarge and NotWhole."""
     is_chunked = request.META.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked"
     body: Any = request.META["wsgi.input"] if is_chunked else request
     size = 0
@@ -155,7 +155,7 @@ def _reader(request: HttpRequest) -> Read:
         try:
             piece: bytes = body.read(most)
         except Exception as error:
-            # Each server has its own errors for what a client may do wrong.
+            # Each server has its own exceptions for client errors.
             raise NotWhole from error
         size += len(piece)
         if size > settings.WEBHOOK_MAX_BODY_BYTES:
@@ -197,12 +197,12 @@ def _form(begin: bytes, read: Read) -> list[bytes]:
 
 
 def unescape(text: bytes) -> bytes:
-    """A part of a form as it was before it was escaped: runs at once, for in Chinese every byte is an escape."""
+    """Decode a part of a form. Runs of escapes are decoded at once, because in Chinese text every byte is escaped."""
     return ESCAPES.sub(lambda run: bytes.fromhex(run[0].replace(b"%", b"").decode()), text.replace(b"+", b" "))
 
 
 class Unescaped:
-    """A form's value, from pieces that may cut an escape in two. Raises TooLarge."""
+    """Decoder of a form's value, from pieces that may split an escape. Raises TooLarge."""
 
     def __init__(self, *, is_kept: bool) -> None:
         self._is_kept = is_kept
@@ -236,10 +236,10 @@ def _multipart(body: bytes, content_type: str) -> Iterator[bytes]:
 
 
 def _json(body: bytes) -> list[bytes]:
-    """The body's member “content”, if it is text; what nests too deeply beside it costs nothing else.
+    """The body's member “content”, if it is a string, even beside members that nest too deeply.
 
-    A large body whose members are not all plain is not looked into: nobody knows yet who sent it, and building millions
-    of lists would keep everybody else waiting.
+    A large body with nested members is not parsed: its sender is not verified yet, and building millions of lists would
+    delay every other request.
     """
     if len(body) > MAX_NESTED_BYTES and not IS_FLAT(body):
         return []
@@ -257,7 +257,7 @@ def _json(body: bytes) -> list[bytes]:
 
 
 def _parameters(header: str) -> dict[str, str]:
-    """A header's parameters; none where their encoding is unknown."""
+    """A header's parameters; none when their encoding is unknown."""
     try:
         return dict(parse_header_parameters(header)[1])
     except ValueError:

@@ -54,7 +54,7 @@ def tell_admins(state: Feed) -> None:
         elif state.last_at:
             text.append(_("The last delivery came at %(time)s UTC.") % {"time": f"{state.last_at:%Y-%m-%d %H:%M:%S}"})
         text += [
-            str(feed.what_to_do(state.alarm)),
+            str(feed.instructions(state.alarm)),
             _("The console’s page “Feed” shows more. This is sent once; the home page shows it until it is over."),
         ]
         return subject, text

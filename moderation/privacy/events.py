@@ -12,7 +12,7 @@ from moderation.audit.models import Action
 
 @dataclass(frozen=True, kw_only=True)
 class TextErased(Event):
-    """Text of one sender was erased on request; `entries` are those whose private part is gone, by seq."""
+    """Text of one sender was erased on request; `entries`: the seq of log entries whose private part was erased."""
 
     action = Action.TEXT_ERASED
 

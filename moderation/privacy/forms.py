@@ -1,4 +1,4 @@
-"""What is asked before somebody's text is erased."""
+"""The form that confirms an erasure."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from moderation.privacy.erasure import MAX_REASON_LENGTH
 
 
 class ErasureForm(forms.Form):
-    """Why a person's text is erased, whether moderators' notes go as well, and the person's id, typed."""
+    """Reason for an erasure, whether to erase moderators' notes as well, and the sender's id, typed to confirm."""
 
     reason = forms.CharField(
         label=_("Why"),
@@ -32,7 +32,7 @@ class ErasureForm(forms.Form):
         self.sender_id = sender_id
 
     def clean_typed(self) -> str:
-        """The sender's id, as it is."""
+        """Require the exact sender's id."""
         if self.cleaned_data["typed"] != self.sender_id:
             raise ValidationError(_("This is not the sender’s id."))
         return self.sender_id

@@ -1,4 +1,4 @@
-"""Erasure on request."""
+"""URL of erasure on request."""
 
 from django.urls import path
 

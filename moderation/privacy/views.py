@@ -1,4 +1,4 @@
-"""Erasing what somebody wrote: what would go, and doing it."""
+"""The page for erasing a sender's text on request."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from recall.services import NotPossible
 @permission_required("archive.erase_text", raise_exception=True)
 @require_http_methods(["GET", "HEAD", "POST"])
 def erase_text(request: AuthenticatedRequest, slug: str) -> HttpResponse:
-    """How much a user of an application (`?id=`, any text) wrote; then, confirmed, it is erased."""
+    """Show what would be erased of a user's text (`?id=`, any text); erase it on confirmation."""
     application = get_object_or_404(Application, slug=slug)
     if not (sender_id := request.GET.get("id", "").replace("\0", "")[:255]):
         raise Http404
-    asked = erasure.Asked(application, sender_id)
+    erasure_request = erasure.ErasureRequest(application, sender_id)
     decision = f"erase:{application.pk}:{sender_id}"
     form = ErasureForm(request.POST or None, sender_id=sender_id, initial=unsent.initial_values(request, request.path))
     if form.is_valid():
         try:
             erasure.erase(
-                asked,
+                erasure_request,
                 actor=request.user.get_username(),
                 reason=form.cleaned_data["reason"],
                 with_notes=form.cleaned_data["notes"],
@@ -47,14 +47,14 @@ def erase_text(request: AuthenticatedRequest, slug: str) -> HttpResponse:
         else:
             messages.success(request, _("The text was erased. The audit log tells of it."))
             return redirect(f"{reverse('sender', args=[slug])}?{urlencode({'id': sender_id})}")
-    found = erasure.find(asked)
+    scope = erasure.find(erasure_request)
     context = {
         "application": application,
         "user_id": sender_id,
         "sender": Sender.objects.filter(application=application, user_id=sender_id).first(),
         "form": form,
-        "found": found,
-        "problem": erasure.problem_of(found, with_notes=True),
-        "shown": reviewed.token(request.user, decision, found.aspects()),
+        "scope": scope,
+        "problem": erasure.problem_of(scope, with_notes=True),
+        "shown": reviewed.token(request.user, decision, scope.aspects()),
     }
     return render(request, "privacy/pages/erase_text.html", context)

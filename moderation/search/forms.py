@@ -1,4 +1,4 @@
-"""What narrows the list of conversations, and messages that are searched for."""
+"""Filters of the conversation list and the message search."""
 
 import re
 from typing import Any
@@ -13,16 +13,16 @@ from moderation.archive.models import Kind
 from moderation.goeasy.client import MAX_ID_LENGTH
 from moderation.search.query import Wanted
 
-# Of one filter; more narrow nothing down.
-MOST_VALUES = 50
+# Values accepted for one filter.
+MAX_VALUES = 50
 
 
 class AnyOf(forms.MultipleChoiceField):
-    """Any number of texts, whichever they are; empty ones, of fields left empty, are none."""
+    """Any number of arbitrary strings; empty ones are dropped."""
 
     def clean(self, value: Any) -> list[str]:
         texts = (text.replace("\0", "")[:MAX_ID_LENGTH] for text in value or () if text.strip())
-        return list(dict.fromkeys(texts))[:MOST_VALUES]
+        return list(dict.fromkeys(texts))[:MAX_VALUES]
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return bool(self.clean(data))
@@ -54,9 +54,9 @@ class ConversationFilter(forms.Form):
 
 
 class MessageFilter(ConversationFilter):
-    """What narrows messages: all that narrows conversations, `q` being in their text, and more."""
+    """Filters of messages: those of conversations, with `q` searched in the text, and more."""
 
-    # Those that ask for messages; the others ask for conversations just as well.
+    # Filters that apply to messages only; the others apply to conversations as well.
     OF_MESSAGES = ("sender", "conversation", "type", "recalled", "since", "until")
 
     loosely = forms.BooleanField(label=_("Ignore spaces and signs"), required=False)
@@ -73,18 +73,18 @@ class MessageFilter(ConversationFilter):
     until = MomentField(label=_("Until"), ends=True, required=False)
 
     @property
-    def known_types(self) -> list[tuple[str, bool]]:
-        """GoEasy's own types, and those that are asked for; each with whether it is."""
-        asked = self.cleaned_data["type"]
-        return [(name, name in asked) for name in dict.fromkeys((*TYPES, *asked))]
+    def type_choices(self) -> list[tuple[str, bool]]:
+        """GoEasy's own types and the selected ones, each with whether it is selected."""
+        selected = self.cleaned_data["type"]
+        return [(name, name in selected) for name in dict.fromkeys((*TYPES, *selected))]
 
     @property
     def asks_for_messages(self) -> bool:
-        """Whether it narrows what conversations do not have."""
+        """Whether a filter is set that applies to messages only."""
         return any(self.cleaned_data.get(name) for name in self.OF_MESSAGES)
 
     def wanted(self) -> Wanted:
-        """The messages that pass."""
+        """The query for matching messages."""
         given = self.cleaned_data.get
         recalled = given("recalled") or []
         numbers = [text for text in given("conversation") or () if re.fullmatch("[0-9]{1,18}", text)]
@@ -92,7 +92,7 @@ class MessageFilter(ConversationFilter):
             text=given("q") or "",
             loosely=bool(given("loosely")),
             senders=given("sender") or (),
-            # What is no number names no conversation, and none has the number 0.
+            # Without a valid number nothing may match: no conversation has the number 0.
             conversations=[int(text) for text in numbers] or ([0] if given("conversation") else []),
             types=given("type") or (),
             kinds=given("kind") or (),

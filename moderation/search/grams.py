@@ -1,10 +1,10 @@
-"""Grams: the short pieces of a text that the index knows, and those of a text to search for. Pure.
+"""Grams: short substrings for the index, of messages and of search texts. Pure.
 
-An ideograph and the next character, or of another letter three characters, of the text without white space and signs,
-so that one index serves the search that ignores these, too; each sign is a gram of its own. Chinese has no spaces, and
-an index of three characters would miss its many words of two.
+A gram is two characters from an ideograph on, or three from another letter on, of the text without white space and
+signs, so that the same index serves searches that ignore these; each sign is a gram of its own. Chinese has no spaces,
+and grams of three characters would miss its many words of two.
 
-What is here is what the function `search_grams` of PostgreSQL does: change both, with a migration, or neither.
+The PostgreSQL function `search_grams` does the same: change both, with a migration, or neither.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from dataclasses import dataclass
 
 from moderation.search.normalise import MAX_KEPT, normalise, signs_in, squeeze
 
-# From this character on two make a gram, and before it three: four of these would make an index twice as large, and
-# half as fast to write, for searches that are not faster.
+# From this character on a gram has two characters, before it LETTERS: four instead of three would double the index's
+# size and halve its write speed, without faster searches.
 FIRST_IDEOGRAPH = "\u2e80"
 LETTERS = 3
-# Between the letters and the signs of `SearchText.words`; no normalised text has it.
+# Separates letters and signs in `SearchText.words`; never occurs in normalised text.
 SEPARATOR = "\x1f"
-# An index is searched for so many; more would narrow nothing down further.
+# Grams used in one search; more would hardly narrow it further.
 MAX_GRAMS = 32
 
 
 class _Shifted(dict[int, int]):
-    """For `str.translate`: the lowest bits of a character, as a character that means nothing to an engine."""
+    """Table for `str.translate`: maps a character's lowest bits to a character without meaning for the engines."""
 
     def __init__(self, first: int, mask: int) -> None:
         super().__init__()
@@ -37,21 +37,21 @@ class _Shifted(dict[int, int]):
         return shifted
 
 
-# Were each pair of ideographs known by itself, most would be in a message or two, and the index would be some times as
-# large as the texts. A gram begins with its first character, so that a search for this one finds it, too.
+# Unhashed pairs of ideographs would mostly occur in one or two messages, and the index would be several times as large
+# as the texts. A gram begins with its first character, so that a prefix search for that character matches it.
 IDEOGRAPH, FOLLOWING = _Shifted(0x1000, 0xFFF), _Shifted(0x100, 0x1F)
 LETTER = _Shifted(0x400, 0xFF)
 SIGN = _Shifted(0x5000, 0x3FF)
 
 
 def grams_of(words: str) -> set[str]:
-    """All grams of `words`; near the end of its letters they are shorter."""
+    """All grams of `words`; those at the end of the letters are shorter."""
     squeezed, _separator, signs = words.partition(SEPARATOR)
     return {*_grams(squeezed, len(squeezed)), *signs.translate(SIGN)}
 
 
 def _grams(squeezed: str, end: int) -> set[str]:
-    """The grams that begin before `end`."""
+    """The grams that begin before position `end`."""
     letters = squeezed.translate(LETTER)
     if squeezed.isascii():
         return {letters[place : place + LETTERS] for place in range(end)}
@@ -65,7 +65,7 @@ def _grams(squeezed: str, end: int) -> set[str]:
 
 
 def _grams_to_search(text: str, squeezed: str) -> tuple[set[str], str]:
-    """The grams that every message has which holds the normalised `text`; for want of them, what one begins with."""
+    """The grams of every message that contains the normalised `text`; if there are none, the beginning of one."""
     signs = set(signs_in(text).translate(SIGN))
     whole = {gram for gram in _grams(squeezed, len(squeezed)) if len(gram) == (LETTERS if gram < chr(0x1000) else 2)}
     if whole or signs or not squeezed:
@@ -74,14 +74,14 @@ def _grams_to_search(text: str, squeezed: str) -> tuple[set[str], str]:
 
 
 def words_of(text: str) -> str:
-    """What `SearchText.words` has of a normalised text: it without white space and signs, and then the signs."""
+    """The value of `SearchText.words`: a normalised text without white space and signs, followed by its signs."""
     squeezed = squeeze(text)
     return squeezed if squeezed == text else f"{squeezed}{SEPARATOR}{signs_in(text)}"
 
 
 @dataclass(frozen=True)
 class Needle:
-    """What is compared with each message's `column`, and what an index can be searched for."""
+    """A search text, the column it is compared with, and its grams for the index."""
 
     text: str
     column: str
@@ -90,14 +90,14 @@ class Needle:
 
     @property
     def is_in_index(self) -> bool:
-        """Whether the index can be searched for it: white space is not in it."""
+        """Whether the index can be searched for it, which excludes white space alone."""
         return bool(self.grams or self.beginning)
 
 
 def needle_of(text: str, *, loosely: bool = False) -> Needle:
     text = normalise(text)
     squeezed = squeeze(text)
-    # Of signs alone nothing would be left.
+    # A text of signs alone would become empty.
     if loosely and squeezed:
         text = squeezed
     else:

@@ -1,4 +1,4 @@
-"""Where in a text what was searched for is. Pure."""
+"""Highlighting of a search text in excerpts. Pure."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from moderation.search.normalise import normalise, squeezed
 
 BEFORE, AFTER = 60, 180
 
-# Sounds of a syllable that Unicode writes as one, half-wide marks, and the Thai and Lao vowels that begin with a mark:
-# what follows a character and merges with it.
+# Characters that merge with the preceding one: conjoining Hangul letters, half-width voice marks, and the Thai and Lao
+# vowels that begin with a mark.
 MERGES = {*map(chr, range(0x1160, 0x1200)), "\uff9e", "\uff9f", "\u0e33", "\u0eb3"}
 
 
 def excerpt(text: str, looked_for: str, *, loosely: bool = False) -> list[tuple[str, bool]]:
-    """A part of `text` around the first place at which `looked_for` is, in pieces: each with whether it is that.
+    """An excerpt of `text` around the first match of `looked_for`, in pieces, each with whether it matches.
 
-    Without such a place, or with nothing to look for, the beginning. What is compared is what the search compares
-    (`normalise`, or `squeezed` if `loosely`); what is told is the text as it was written.
+    Without a match, the beginning of the text. Texts are compared as in the search (`normalise`, or `squeezed` if
+    `loosely`); the pieces are the original text.
     """
     compare = squeezed if loosely and squeezed(looked_for) else normalise
     needle = compare(looked_for)
@@ -40,9 +40,9 @@ def excerpt(text: str, looked_for: str, *, loosely: bool = False) -> list[tuple[
 
 
 def _places(text: str, needle: str, compare: Callable[[str], str]) -> Iterator[tuple[int, int]]:
-    """The places in `text` at which `needle` is, one after the other."""
+    """Yield start and end of each match of `needle` in `text`."""
     compared = compare(text)
-    # Mostly one character is compared as one character, and then there is nothing to work out.
+    # Usually each character normalises to one character, and positions need no mapping.
     origins = None if len(compared) == len(text) else _origins(text, compare)
     position, shown = compared.find(needle), 0
     while position >= 0:
@@ -60,7 +60,7 @@ def _places(text: str, needle: str, compare: Callable[[str], str]) -> Iterator[t
 
 
 def _origins(text: str, compare: Callable[[str], str]) -> list[tuple[int, int]]:
-    """For each character of `text` as it is compared, where in `text` that begins and ends which it comes from."""
+    """For each character of the normalised text, start and end of its origin in `text`."""
     compare = lru_cache(maxsize=None)(compare)
     origins: list[tuple[int, int]] = []
     begins = 0
@@ -73,5 +73,5 @@ def _origins(text: str, compare: Callable[[str], str]) -> list[tuple[int, int]]:
 
 
 def _belongs_to_the_last(sign: str) -> bool:
-    """Whether a character is compared together with the one before it."""
+    """Whether a character is normalised together with the preceding one."""
     return not sign.isascii() and (unicodedata.category(sign)[0] == "M" or sign in MERGES or is_invisible(sign))

@@ -1,4 +1,4 @@
-"""The index of messages' words: each text normalised (`SearchText`), and an index of its grams."""
+"""The search index of messages: normalised text (`SearchText`) and an index of its grams."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from moderation.search.models import SearchProgress, SearchText
 from moderation.search.normalise import VERSION, normalise
 
 TABLE = SearchText._meta.db_table
-# The indexes of grams, which Django has no name for: of messages, and of senders' names.
+# The gram indexes of messages and of senders' names, which are not Django models.
 MESSAGES, SENDERS = "search_searchgrams", "search_sendergrams"
-# So many messages that were there before are made searchable in one transaction.
+# Older messages indexed in one transaction.
 PIECE = 500
 
 # ruff: noqa: S608 - the only thing put into statements is the names above
 
 
 def engine() -> ModuleType:
-    """The module with the statements of this database's engine; each has the same functions."""
+    """The module for this database's engine; both have the same functions."""
     return index_sqlite if connection.vendor == "sqlite" else index_postgresql
 
 
 def text_of(message: Message) -> str:
-    """The message's words as they are compared."""
+    """The message's normalised text."""
     return normalise(messages.read_value(message.data, message.raw).searchable)
 
 
 def add(messages: Sequence[Message]) -> None:
-    """Make messages that are new in the archive searchable; in the transaction."""
+    """Index new messages, inside the caller's transaction."""
     for some in rows.in_parts(sorted(messages, key=lambda message: message.pk)):
         _write([(message.pk, text_of(message)) for message in some])
 
 
 def replace(messages: Sequence[Message]) -> None:
-    """Make messages searchable by what their words have become; in the transaction."""
+    """Index messages again after their text has changed, inside the caller's transaction."""
     for some in rows.in_parts(sorted(messages, key=lambda message: message.pk)):
         _remove_from_index([message.pk for message in some])
         _write([(message.pk, text_of(message)) for message in some])
@@ -63,16 +63,16 @@ def _remove_from_index(pks: Sequence[int]) -> None:
 
 
 def forget(pks: Sequence[int]) -> None:
-    """Let go of messages that are about to be deleted (so many at once as fit into a statement); in the transaction."""
+    """Remove messages before they are deleted (as many as fit into one statement), inside the caller's transaction."""
     _remove_from_index(pks)
     SearchText.objects.filter(pk__in=pks).delete()
 
 
 def add_older(most: int = 10) -> int:
-    """Index messages that are not yet, or by other rules (`normalise.VERSION`): at most `most` pieces; how many.
+    """Index messages not indexed by the current rules (`normalise.VERSION`), at most `most` pieces; return how many.
 
-    Any number of workers may do so at once, and the next one goes on where one was ended. It goes on for ever: a
-    console of an older version may still be running, and write messages by its own rules.
+    Several workers may run this concurrently, and continue where one has stopped. It never finishes for good, because a
+    console of an older version may still be running and index messages by its own rules.
     """
     added = 0
     for _piece in range(most):
@@ -88,7 +88,7 @@ def add_older(most: int = 10) -> int:
             pks = list(after.values_list("pk", flat=True)[:PIECE])
             current = SearchText.objects.filter(pk__in=pks, rules=VERSION).values_list("pk", flat=True)
             stale = Message.objects.filter(pk__in=set(pks) - set(current)).order_by("pk").defer("recalled_raw")
-            # Nobody erases or changes a text while it is read here.
+            # Locked, so that no text is erased or changed while it is read here.
             messages = list(stale.exclude(sha256="").select_for_update())
             if messages:
                 replace(messages)
@@ -103,13 +103,13 @@ def _newest() -> int:
 
 
 def _is_stale() -> bool:
-    """Whether there are messages that were not indexed by these rules: the oldest ones are the last to be new."""
+    """Whether messages are not indexed by the current rules; the oldest message shows it."""
     oldest = Message.objects.exclude(sha256="").order_by("pk").values_list("searchtext__rules", flat=True)[:1]
     return any(rules != VERSION for rules in oldest)
 
 
 def progress() -> SearchProgress | None:
-    """How far the worker has come with messages to be indexed anew; None once all of them are."""
+    """The progress of indexing older messages again; None when it is complete."""
     row = SearchProgress.objects.first() or SearchProgress()
     if row.rules == VERSION:
         return row if row.done < row.older else None

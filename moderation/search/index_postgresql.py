@@ -1,4 +1,4 @@
-"""The indexes of grams on PostgreSQL: GIN indexes on a function of the words, which the database keeps itself."""
+"""Gram indexes on PostgreSQL: GIN expression indexes on the words, maintained by the database."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from moderation.search.grams import MAX_GRAMS, Needle
 
 # ruff: noqa: S608 - the only thing put into statements is names of indexes and of columns
 
-# What reads each index, by that alone; a migration makes them.
+# The function, made by a migration, that searches each index and uses nothing but that index.
 FUNCTIONS = {"search_searchgrams": "search_messages_with", "search_sendergrams": "search_senders_with"}
 # The keys of rows as one parameter, however many; and where in a column a text begins.
 KEYS = "SELECT unnest(%s::bigint[])"
@@ -24,17 +24,17 @@ def keys(pks: Sequence[int]) -> Any:
 
 
 def add(index: str, rows: Sequence[tuple[int, str]]) -> None:
-    """Nothing: the row itself is indexed."""
+    """Do nothing: the database indexes the row itself."""
 
 
 def remove(index: str, rows: Iterable[tuple[int, str]]) -> None:
-    """Nothing: the index lets go of the row with the row."""
+    """Do nothing: the database removes the row from the index."""
 
 
 def candidates(index: str, needle: Needle, most: int) -> list[int]:
-    """The keys of at most `most` rows that may hold the needle. More grams of a long text would narrow no further."""
+    """Keys of at most `most` rows that may contain the needle, by at most MAX_GRAMS of its grams."""
     grams = sorted(needle.grams)[:MAX_GRAMS]
-    # In quotes: to PostgreSQL some sign of another script is a space.
+    # Quoted, because PostgreSQL takes some characters of other scripts for spaces.
     query = " & ".join(f"'{gram}'" for gram in grams) or f"'{needle.beginning}':*"
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT * FROM {FUNCTIONS[index]}(%s::tsquery, %s)", [query, most])

@@ -1,4 +1,4 @@
-"""The indexes of grams on SQLite: FTS5 tables that keep nothing but, for each gram, the rows."""
+"""Gram indexes on SQLite: contentless FTS5 tables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def keys(pks: Sequence[int]) -> Any:
 
 
 def add(index: str, rows: Sequence[tuple[int, str]]) -> None:
-    """Put rows (key and words) into the index, in which they are not yet."""
+    """Add new rows (key and words) to the index."""
     if rows:
         with connection.cursor() as cursor:
             cursor.execute(
@@ -33,14 +33,14 @@ def add(index: str, rows: Sequence[tuple[int, str]]) -> None:
 
 
 def remove(index: str, rows: Iterable[tuple[int, str]]) -> None:
-    """Remove rows from the index, which keeps no copy of its content: it needs the words that it has of them."""
+    """Remove rows from the index. A contentless table needs the words it has indexed for them."""
     gone = [(pk, " ".join(grams_of(words))) for pk, words in rows]
     with connection.cursor() as cursor:
         cursor.executemany(f"INSERT INTO {index} ({index}, rowid, grams) VALUES ('delete', %s, %s)", gone)
 
 
 def candidates(index: str, needle: Needle, most: int) -> list[int]:
-    """The keys of at most `most` rows that may hold the needle. More grams of a long text would narrow no further."""
+    """Keys of at most `most` rows that may contain the needle, by at most MAX_GRAMS of its grams."""
     query = " ".join(sorted(needle.grams)[:MAX_GRAMS]) or f"{needle.beginning} *"
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT rowid FROM {index} WHERE {index} MATCH %s LIMIT %s", [query, most])

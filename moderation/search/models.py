@@ -1,4 +1,4 @@
-"""What is known of messages' words."""
+"""The searchable text of messages and the progress of indexing."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from moderation.archive.models import Message
 
 
 class SearchText(models.Model):
-    """A message's words as they are searched (`search/index.py`, which adds an index that Django has no name for)."""
+    """A message's searchable text. `search/index.py` writes it and the gram index, which is not a Django model."""
 
     message = models.OneToOneField(Message, models.CASCADE, primary_key=True)
     # Normalised (`search/normalise.py`).
     text = models.TextField()
-    # `text` without white space and signs, and then its signs (`search/grams.py`); and by which rules both were made.
+    # `text` without white space and signs, followed by its signs (`search/grams.py`); and the version of the rules.
     words = models.TextField(editable=False)
     rules = models.PositiveIntegerField(editable=False)
 
@@ -22,9 +22,9 @@ class SearchText(models.Model):
 
 
 class SearchProgress(models.Model):
-    """How far the worker has come with indexing older messages by the rules `normalise.VERSION`. One row.
+    """Progress of the worker in indexing older messages by the rules `normalise.VERSION`. One row.
 
-    Up to the message with the id `done` all are indexed by these rules; up to `older` they were there before.
+    Messages up to the id `done` are indexed by these rules; those up to `older` existed before.
     """
 
     rules = models.PositiveIntegerField(default=0)
@@ -36,5 +36,5 @@ class SearchProgress(models.Model):
 
     @property
     def percent(self) -> int:
-        """How much of what was there before is indexed."""
+        """Percentage of the older messages that is indexed."""
         return 100 if self.done >= self.older else 100 * self.done // self.older

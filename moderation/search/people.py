@@ -1,7 +1,7 @@
-"""Finding people: by their id, which is exact, or by a part of their name or id, compared as texts are.
+"""Search for people: by exact id, or by a part of their name or id, normalised like messages.
 
-Their names are indexed as messages are (`search/index.py`), by the worker, within seconds: those that it has not come
-to yet are few, and are compared one by one.
+The worker indexes names like messages (`search/index.py`) within seconds; the few that are not indexed yet are
+compared one by one.
 """
 
 from __future__ import annotations
@@ -18,40 +18,42 @@ from moderation.search.index import SENDERS, engine
 from moderation.search.normalise import VERSION, normalise
 
 PIECE = 500
-# More people narrow nothing down.
+# People returned by one search.
 MAX_PEOPLE = 200
 MAX_CANDIDATES = 1_000
-# Messages that are read to find the applications in which an id writes.
+# Messages read to find the applications in which an id has written.
 MAX_MESSAGES = 1_000
 
 
 def with_id(user_id: str, applications: Iterable[Application] | None = None) -> list[Sender]:
-    """The people with this very id, one an application: those who wrote, and those whose name is known.
+    """People with exactly this id, at most one per application: those with messages, and those with a known name.
 
-    `applications`: all there are, if they were read already.
+    `applications`: all applications, if the caller has read them.
     """
-    all_of_them = Application.objects.all() if applications is None else applications
-    by_pk = {each.pk: each for each in all_of_them}
-    known = {each.application_id: each for each in Sender.objects.filter(application__in=by_pk, user_id=user_id)}
+    searched = Application.objects.all() if applications is None else applications
+    by_pk = {each.pk: each for each in searched}
+    by_application = {
+        each.application_id: each for each in Sender.objects.filter(application__in=by_pk, user_id=user_id)
+    }
     latest = Message.objects.filter(sender_id=user_id).order_by("-timestamp")
     wrote = latest.values_list("conversation__application", flat=True)[:MAX_MESSAGES]
-    for pk in set(wrote if user_id else ()) - set(known):
-        known[pk] = Sender(application_id=pk, user_id=user_id)
-    for pk, sender in known.items():
+    for pk in set(wrote if user_id else ()) - set(by_application):
+        by_application[pk] = Sender(application_id=pk, user_id=user_id)
+    for pk, sender in by_application.items():
         sender.application = by_pk[pk]
-    return [known[pk] for pk in sorted(known)]
+    return [by_application[pk] for pk in sorted(by_application)]
 
 
 def named(text: str, *, or_with_id: bool = False) -> list[Sender]:
-    """At most MAX_PEOPLE people whose name (`or_with_id`: or id) has `text` in it; whose whole name it is, first."""
+    """At most MAX_PEOPLE people whose name (`or_with_id`: or id) contains `text`, exact matches of the name first."""
     needle = needle_of(text)
     if not needle.text:
         return []
     people = Sender.objects.select_related("application").order_by("pk")
-    found = list(_indexed(people, needle)) + list(people.filter(rules=None).order_by("-pk")[:MAX_CANDIDATES])
+    candidates = list(_indexed(people, needle)) + list(people.filter(rules=None).order_by("-pk")[:MAX_CANDIDATES])
     matching = {
         sender.pk: sender
-        for sender in found
+        for sender in candidates
         if needle.text in normalise(sender.name) or (or_with_id and needle.text in normalise(sender.user_id))
     }
     return sorted(matching.values(), key=lambda sender: normalise(sender.name) != needle.text)[:MAX_PEOPLE]
@@ -65,8 +67,8 @@ def _indexed(people: QuerySet[Sender], needle: Needle) -> Iterable[Sender]:
 
 
 def index_names(most: int = 10) -> int:
-    """Index people whose name is new, or was indexed by other rules: at most `most` pieces; returns how many."""
-    # One index answers each of the three.
+    """Index people whose name is new or was indexed by other rules, at most `most` pieces; return how many."""
+    # Three conditions that each use the index, unlike a plain inequality.
     stale = Sender.objects.filter(Q(rules=None) | Q(rules__lt=VERSION) | Q(rules__gt=VERSION))
     indexed = 0
     for _piece in range(most):

@@ -1,7 +1,7 @@
-"""Finding messages by their words. The answer is that of LIKE '%…%' over the normalised text, for any text.
+"""Message search, with the results of LIKE '%…%' on the normalised text, for any search text.
 
-A text to search for has grams (`search/grams.py`): the messages that have all of these are few, and are then compared
-with it. So nothing depends on what a word is, and neither engine needs an extension.
+The messages that have all grams of the search text (`search/grams.py`) are few, and are then compared with it. The
+search needs no notion of a word, and no extension of either engine.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from moderation.search.index import MESSAGES as INDEX
 from moderation.search.index import TABLE, engine
 
 MESSAGES = Message._meta.db_table
-# What so few messages may hold is compared with them at once. Of what more do, the newest are mostly found sooner by
-# looking through the newest messages; else it is compared with so many.
-FEW_CANDIDATES, MOST_CANDIDATES = 2_000, 100_000
-# So many are looked through for one page, in parts that grow: a page of what is frequent takes the first part alone.
+# Up to FEW_CANDIDATES are compared at once. With more, a scan of the newest messages usually fills a page sooner; if it
+# does not, up to MAX_CANDIDATES are compared.
+FEW_CANDIDATES, MAX_CANDIDATES = 2_000, 100_000
+# Messages scanned for one page, in growing parts: a page of a frequent text needs the first part alone.
 PARTS = (1_000, 4_000, 16_000, 64_000)
 
 # ruff: noqa: S608 - the only thing put into statements is the names above
@@ -35,7 +35,7 @@ PARTS = (1_000, 4_000, 16_000, 64_000)
 
 @dataclass(frozen=True)
 class Wanted:
-    """What messages to find: all of it has to be true, and of several values one. Times are in ms, ends included."""
+    """Search criteria: all must be met, and one of several values. Times are in ms, ends included."""
 
     text: str = ""
     # Whether white space and signs in messages and in `text` are ignored.
@@ -51,7 +51,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Found:
+class ResultPage:
     """Where messages are that were found, newest first: their places in the timeline, and ids.
 
     `older` is the key to go on from, empty when there are no more. `looked_back_to` (ms) is set when the search ended
@@ -69,26 +69,26 @@ class Found:
         return [messages[pk] for pk in pks if pk in messages]
 
 
-def find(wanted: Wanted, *, before: Key | None = None, limit: int = 50) -> Found:
-    """At most `limit` messages that are `wanted`, newest first, from `before` on. Takes a bounded time."""
+def find(wanted: Wanted, *, before: Key | None = None, limit: int = 50) -> ResultPage:
+    """Find at most `limit` messages that are `wanted`, newest first, older than `before`. Takes a bounded time."""
     needle = needle_of(wanted.text, loosely=wanted.loosely)
     if not needle.is_in_index:
-        return _look_through(wanted, needle, before, limit, PARTS)
-    # What a gram begins with is in few messages when it is rare, and on every page when it is not.
+        return _scan(wanted, needle, before, limit, PARTS)
+    # The beginning of a gram needs no count: it is in few messages when it is rare, and on every page when it is not.
     if needle.grams and len(candidates := _candidates(needle, FEW_CANDIDATES + 1)) <= FEW_CANDIDATES:
         return _among(candidates, wanted, needle, before, limit)
-    found = _look_through(wanted, needle, before, limit, PARTS[:1])
-    if found.looked_back_to is None:
-        return found
-    if len(candidates := _candidates(needle, MOST_CANDIDATES + 1)) <= MOST_CANDIDATES:
+    page = _scan(wanted, needle, before, limit, PARTS[:1])
+    if page.looked_back_to is None:
+        return page
+    if len(candidates := _candidates(needle, MAX_CANDIDATES + 1)) <= MAX_CANDIDATES:
         return _among(candidates, wanted, needle, before, limit)
-    return _look_through(wanted, needle, before, limit, PARTS)
+    return _scan(wanted, needle, before, limit, PARTS)
 
 
-def _among(candidates: list[int], wanted: Wanted, needle: Needle, before: Key | None, limit: int) -> Found:
-    """Those of the candidates that are wanted."""
+def _among(candidates: list[int], wanted: Wanted, needle: Needle, before: Key | None, limit: int) -> ResultPage:
+    """A page of the candidates that are wanted."""
     if not candidates:
-        return Found()
+        return ResultPage()
     if wanted == Wanted(text=wanted.text, loosely=wanted.loosely):
         return _page(_holding(candidates, needle, before, limit + 1), limit)
     holding = _holding(candidates, needle, before, len(candidates))
@@ -99,9 +99,10 @@ def _among(candidates: list[int], wanted: Wanted, needle: Needle, before: Key | 
 
 
 def _holding(candidates: list[int], needle: Needle, before: Key | None, most: int) -> list[Key]:
-    """Of the candidates those that hold the text, newest first.
+    """Keys of the candidates that contain the text, newest first.
 
-    Written out: to build the statement takes longer than to run it. Texts are compared before messages are looked up.
+    Hand-written SQL, because building the statement takes longer than running it. Texts are compared before messages
+    are looked up.
     """
     ids, position = engine().KEYS, engine().POSITION.format(column=needle.column)
     earlier = "WHERE place < %s OR (place = %s AND held < %s)" if before else ""
@@ -121,26 +122,26 @@ def _holding(candidates: list[int], needle: Needle, before: Key | None, most: in
     return keys
 
 
-def _page(keys: list[Key], limit: int) -> Found:
-    """A page out of one more than a page, if there is one more."""
-    return Found(keys[:limit], _key(keys[limit - 1]) if len(keys) > limit else "")
+def _page(keys: list[Key], limit: int) -> ResultPage:
+    """A page of `keys`, which has one more than `limit` when there are older ones."""
+    return ResultPage(keys[:limit], _key(keys[limit - 1]) if len(keys) > limit else "")
 
 
 def candidates_for(text: str, most: int, *, loosely: bool = False) -> list[int]:
-    """The ids of at most `most` messages that may hold `text`; when they are fewer, all that do.
+    """Ids of at most `most` messages that may contain `text`; all of them when they are fewer.
 
-    Not of white space alone, which the index does not know.
+    Not for white space alone, which is not indexed.
     """
     return _candidates(needle_of(text, loosely=loosely), most)
 
 
 def _candidates(needle: Needle, most: int) -> list[int]:
-    found: list[int] = engine().candidates(INDEX, needle, most)
-    return found
+    pks: list[int] = engine().candidates(INDEX, needle, most)
+    return pks
 
 
 def _as_rows(pks: list[int]) -> RawSQL:
-    """The ids as one parameter, however many."""
+    """Any number of ids as one parameter."""
     return RawSQL(engine().KEYS, [engine().keys(pks)])  # noqa: S611 - one of two constants
 
 
@@ -160,7 +161,7 @@ def _narrowed(wanted: Wanted) -> QuerySet[Message]:
 
 
 def _rest(wanted: Wanted) -> Q:
-    """What each message has to be asked for."""
+    """The criteria that have to be checked for each message."""
     rest = Q()
     if wanted.types:
         rest &= Q(type__in=wanted.types)
@@ -173,7 +174,7 @@ def _rest(wanted: Wanted) -> Q:
     return rest
 
 
-def _look_through(wanted: Wanted, needle: Needle, before: Key | None, limit: int, parts: Sequence[int]) -> Found:
+def _scan(wanted: Wanted, needle: Needle, before: Key | None, limit: int, parts: Sequence[int]) -> ResultPage:
     """Ask one message after the other, newest first, until there is a page or the parts are through."""
     keys: list[Key] = []
     rest, messages = _rest(wanted), _narrowed(wanted)
@@ -189,12 +190,12 @@ def _look_through(wanted: Wanted, needle: Needle, before: Key | None, limit: int
         if len(keys) > limit:
             return _page(keys, limit)
         if len(looked_at) < part:
-            return Found(keys)
+            return ResultPage(keys)
         looked_back_to, last = looked_at[-1][:2]
         before = (looked_back_to, last)
-    return Found(keys, _key(before) if before else "", looked_back_to)
+    return ResultPage(keys, _key(before) if before else "", looked_back_to)
 
 
 def _key(key: Key) -> str:
-    """As `timeline.key_of` writes it."""
+    """The key in the format of `timeline.key_of`."""
     return f"{key[0]}-{key[1]}"

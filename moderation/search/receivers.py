@@ -1,4 +1,4 @@
-"""What the search does when the archive changes; in the archive's transaction."""
+"""Receivers that update the index inside the archive's transaction."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from moderation.search import index
 
 
 def connect() -> None:
-    """Follow what the archive tells."""
+    """Connect the receivers to the archive's signals."""
     signals.added.connect(add)
     signals.changed.connect(replace)
     signals.forgotten.connect(forget)

@@ -23,7 +23,7 @@ AFTERWARDS = 2.0
 MAX_DELIVERIES = 500
 MAX_SAMPLE = 4_000
 # What is counted of deliveries that were refused for their signature.
-BAD_SIGNATURES = (feed.What.WRONG_SIGNATURE, feed.What.UNSIGNED)
+BAD_SIGNATURES = (feed.Metric.WRONG_SIGNATURE, feed.Metric.UNSIGNED)
 
 
 class Watch:

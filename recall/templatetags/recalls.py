@@ -9,7 +9,7 @@ from typing import Any
 from django import template
 from django.db.models import Exists, OuterRef, Q
 
-from moderation.applications.problems import problem_sentence
+from moderation.applications.problems import problem_message
 from moderation.archive.messages import read
 from moderation.archive.models import Conversation, Message
 from moderation.archive.rows import in_parts
@@ -89,7 +89,7 @@ def in_order(sizes: dict[str, int]) -> list[tuple[str, int]]:
 @register.filter
 def problem_said(kind: str) -> str:
     """Why an attempt has no answer, or not a good one, as a sentence."""
-    return str(problem_sentence(kind))
+    return str(problem_message(kind))
 
 
 @register.simple_tag

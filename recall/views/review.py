@@ -21,7 +21,7 @@ from moderation.accounts import unsent
 from moderation.accounts.models import User
 from moderation.accounts.request_types import AuthenticatedRequest
 from moderation.applications.models import Application
-from moderation.applications.problems import problem_sentence
+from moderation.applications.problems import problem_message
 from moderation.archive.models import Conversation, Kind
 from moderation.archive.names import sender_names, titled, writer_of
 from moderation.archive.rows import in_parts
@@ -129,7 +129,7 @@ def _show_review(
         "bodies": preview.bodies[:BODIES_SHOWN],
         "more_bodies": len(preview.bodies[BODIES_SHOWN:]),
         "recaller": recaller.as_field() if recaller else None,
-        "problem": problem_sentence(reading.problem) if reading.problem else "",
+        "problem": problem_message(reading.problem) if reading.problem else "",
         "gone": _verified_gone(conversation, timestamps),
         "grace": int(settings.RECALL_GRACE_SECONDS),
     }

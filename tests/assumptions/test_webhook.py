@@ -77,7 +77,7 @@ def wait_until(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def counted(what: feed.What) -> int:
+def counted(what: feed.Metric) -> int:
     return sum(FeedCount.objects.filter(what=what).values_list("number", flat=True))
 
 
@@ -97,8 +97,8 @@ def test_messages_reach_the_archive_under_this_behaviour(
     assert not WebhookDelivery.objects.filter(state=WebhookDelivery.State.UNREAD).exists()
     assert set(WebhookDelivery.objects.values_list("form", flat=True)) == {behaviour.get("webhook_as", "form")}
     # What is none of IM is kept apart, and counted.
-    assert (counted(feed.What.CUSTOMER_SERVICE) > 0) is behaviour.get("webhook_mixed_cs", False)
-    assert (counted(feed.What.PUBSUB) > 0) is behaviour.get("webhook_mixed_pubsub", False)
+    assert (counted(feed.Metric.CUSTOMER_SERVICE) > 0) is behaviour.get("webhook_mixed_cs", False)
+    assert (counted(feed.Metric.PUBSUB) > 0) is behaviour.get("webhook_mixed_pubsub", False)
     assert goeasy.webhook is not None
     assert goeasy.webhook.is_on
 
@@ -116,7 +116,7 @@ def test_a_recall_reported_by_the_webhook_is_recorded(goeasy: Sandbox, client_of
 def test_abbreviated_messages_are_kept_and_counted_as_unread(goeasy: Sandbox, client_of: Client) -> None:
     goeasy.behaviour = Behaviour(abbreviated=True)
     say(client_of, "one")
-    wait_until(lambda: counted(feed.What.UNREAD))
+    wait_until(lambda: counted(feed.Metric.UNREAD))
     assert WebhookDelivery.objects.get().state == WebhookDelivery.State.UNREAD
     assert not Message.objects.exists()
     assert goeasy.webhook is not None
@@ -130,5 +130,5 @@ def test_a_signature_of_the_whole_body_is_refused_and_counted(goeasy: Sandbox, c
     wait_until(lambda: goeasy.webhook and not goeasy.webhook.is_on)
     assert not WebhookDelivery.objects.exists()
     # Under its own name, where there is one.
-    names = [getattr(feed.What, name) for name in ("SIGNED_BODY", "WRONG_SIGNATURE") if hasattr(feed.What, name)]
+    names = [getattr(feed.Metric, name) for name in ("SIGNED_BODY", "WRONG_SIGNATURE") if hasattr(feed.Metric, name)]
     assert sum(map(counted, names)) == 3

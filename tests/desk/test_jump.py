@@ -67,7 +67,7 @@ def test_an_ambiguous_text_leads_to_a_list_of_matches(
 ) -> None:
     other = Conversation.objects.open(application, Private("user-a", "user-c"))
     answer = signed_in.get(reverse("jump"), {"q": "user-a"})
-    assert {address for address, _thing in answer.context["found"]} == {
+    assert {address for address, _thing in answer.context["matches"]} == {
         private.get_absolute_url(),
         other.get_absolute_url(),
     }
@@ -109,7 +109,7 @@ def test_a_persons_id_opens_the_person_not_the_one_private_conversation(
     conversations = dict(signed_in.get(address).context["conversations"])
     assert conversations == {group: 5, private: 1}
     # Ids are exact.
-    assert signed_in.get(reverse("jump"), {"q": "USER-A"}).context["found"] == []
+    assert signed_in.get(reverse("jump"), {"q": "USER-A"}).context["matches"] == []
 
 
 @pytest.mark.parametrize("text", ["王小明", "小明", "王\u200b小明", "ＷＡＮＧ", "wang xiao"])
@@ -129,7 +129,7 @@ def test_a_changed_name_is_indexed_anew(
 ) -> None:
     make_message(group, FIRST, senderId="u-1", senderData={"name": "Before"})
     people.index_names()
-    rows.forget_known()
+    rows.clear_caches()
     make_message(group, FIRST + 1, senderId="u-1", senderData={"name": "After"})
     for _time in range(2):
         assert [sender.user_id for sender in people.named("after")] == ["u-1"]
@@ -143,7 +143,7 @@ def test_several_people_of_a_name_and_a_conversation_are_a_list(
     make_message(group, FIRST, senderId="u-1", senderData={"name": "group-1 fan"})
     make_message(group, FIRST + 1, senderId="u-2", senderData={"name": "Group-1"})
     page = signed_in.get(reverse("jump"), {"q": "group-1"})
-    assert [str(thing) for _address, thing in page.context["found"]] == ["Group-1", "group-1 fan", "group-1"]
+    assert [str(thing) for _address, thing in page.context["matches"]] == ["Group-1", "group-1 fan", "group-1"]
     assert "u-1" in page.content.decode()
 
 
@@ -153,7 +153,7 @@ def test_more_than_can_be_shown_is_said(
     for number in range(15):
         make_message(group, FIRST + number, senderId=f"u-{number}", senderData={"name": "老王"})
     page = signed_in.get(reverse("jump"), {"q": "老王"})
-    assert len(page.context["found"]) == 12
+    assert len(page.context["matches"]) == 12
     assert "There are more than are shown here." in page.content.decode()
 
 

@@ -131,7 +131,7 @@ def test_the_feed_page_counts_them_and_says_that_they_cannot_be_recalled(
     page = client.get("/feed/")
     assert "GoEasy cannot recall them" in page.content.decode()
     rows = {what: number for what, number, _in_a_day in page.context["feeds"][0][0].counts}
-    assert (rows[feed.What.CUSTOMER_SERVICE.label], rows[feed.What.PUBSUB.label]) == (1, 2)
+    assert (rows[feed.Metric.CUSTOMER_SERVICE.label], rows[feed.Metric.PUBSUB.label]) == (1, 2)
     assert "有货吗" not in page.content.decode()
 
 

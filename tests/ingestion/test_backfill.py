@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from moderation.applications.problems import SENTENCES, problem_sentence
+from moderation.applications.problems import MESSAGES, problem_message
 from moderation.archive.models import Conversation, Message
 from moderation.ingestion import backfill
 from moderation.ingestion.backfill import Reading, catch_up, look_up, read_before, read_latest
@@ -151,12 +151,12 @@ def test_a_page_that_goeasy_answers_slowly_shows_what_has_come(
 def test_a_slow_goeasy_occupies_a_bounded_number_of_readers_and_the_next_is_refused(group: Conversation) -> None:
     group.history_problem = "refused"
     group.save()
-    for _place in range(backfill.MOST_READS):
+    for _place in range(backfill.MAX_READS):
         assert backfill._places.acquire(blocking=False)
     try:
         assert read_latest(group).problem == "busy"
     finally:
-        for _place in range(backfill.MOST_READS):
+        for _place in range(backfill.MAX_READS):
             backfill._places.release()
     group.refresh_from_db()
     assert group.history_problem == "refused", "nothing has been learned of this conversation"
@@ -194,5 +194,5 @@ def test_a_timestamp_outside_history_is_not_looked_up_and_raises_no_alarm(
 
 
 def test_every_problem_has_a_sentence_that_says_what_to_do_next() -> None:
-    assert all(str(sentence).endswith(".") for sentence in SENTENCES.values())
-    assert str(problem_sentence("something new")).endswith(".")
+    assert all(str(sentence).endswith(".") for sentence in MESSAGES.values())
+    assert str(problem_message("something new")).endswith(".")

@@ -167,7 +167,7 @@ def test_a_host_that_caps_its_pages_is_read_to_the_end(
     goeasy: Callable[..., None], group: Conversation, cap: int
 ) -> None:
     goeasy(*range(FIRST, FIRST + 75), change=lambda messages: messages[:cap])
-    filled = fill(group, since=0, most_calls=500)
+    filled = fill(group, since=0, max_calls=500)
     assert (filled.whole, filled.reached_start, len(archived(group))) == (True, True, 75)
 
 
@@ -192,7 +192,7 @@ def test_reading_stops_when_a_host_repeats_its_newest_page_for_ever(
     goeasy(*range(FIRST, FIRST + 75), change=lambda messages: messages)
     newest = sandbox.messages(GROUP)[:cap]
     monkeypatch.setattr(sandbox, "history", lambda _query: (200, newest))
-    filled = fill(group, since=0, most_calls=500)
+    filled = fill(group, since=0, max_calls=500)
     assert (filled.calls <= 3, filled.crowded, len(archived(group))) == (True, [], cap)
 
 
@@ -219,7 +219,7 @@ def test_readable_messages_between_unreadable_ones_are_read_and_lead_on(
         *range(FIRST, FIRST + 100),
         change=lambda messages: [abbreviated(each) if each["timestamp"] % 3 == 0 else each for each in messages],
     )
-    filled = fill(group, since=0, most_calls=50)
+    filled = fill(group, since=0, max_calls=50)
     assert (filled.whole, len(archived(group)), len(filled.unreadable)) == (True, 67, 33)
     assert unreadable.count(group) == 33
 
@@ -257,8 +257,8 @@ def test_absence_is_not_claimed_where_something_could_not_be_read(
         change=lambda messages: [abbreviated(each) if each["timestamp"] == FIRST + 60 else each for each in messages],
     )
     wanted = [FIRST + 60, FIRST + 62, FIRST + 200, FIRST + 5]
-    sights = survey(group, wanted, pages=20).sights
-    assert {at - FIRST: sight.value for at, sight in sights.items()} == {
+    visibility = survey(group, wanted, pages=20).visibility
+    assert {at - FIRST: sight.value for at, sight in visibility.items()} == {
         60: "beyond",
         62: "present",
         200: "absent",
@@ -273,8 +273,8 @@ def test_older_messages_are_still_looked_for_beyond_a_page_that_cannot_be_read(
         *range(FIRST, FIRST + 100),
         change=lambda messages: [abbreviated(each) if each["timestamp"] >= FIRST + 50 else each for each in messages],
     )
-    sights = survey(group, [FIRST + 80, FIRST + 90, FIRST + 10], pages=20).sights
-    assert [sights[FIRST + each].value for each in (90, 80, 10)] == ["beyond", "beyond", "present"]
+    visibility = survey(group, [FIRST + 80, FIRST + 90, FIRST + 10], pages=20).visibility
+    assert [visibility[FIRST + each].value for each in (90, 80, 10)] == ["beyond", "beyond", "present"]
 
 
 def test_a_mark_that_nobody_knows_proves_neither_gone_nor_visible(
@@ -286,7 +286,7 @@ def test_a_mark_that_nobody_knows_proves_neither_gone_nor_visible(
             {**each, "recalled": "perhaps"} if each["timestamp"] == FIRST + 5 else each for each in messages
         ],
     )
-    assert survey(group, [FIRST + 5], pages=20).sights[FIRST + 5].value == "beyond"
+    assert survey(group, [FIRST + 5], pages=20).visibility[FIRST + 5].value == "beyond"
 
 
 @pytest.mark.parametrize("cap", [30, 20, 2])
@@ -296,12 +296,12 @@ def test_a_recall_is_seen_wherever_it_lies_and_whatever_the_host_makes_of_the_li
 ) -> None:
     goeasy(*range(FIRST, FIRST + 75), change=lambda messages: messages[:cap])
     sandbox.store.recall(GROUP, [FIRST + offset], {"id": "s"})
-    assert survey(group, [FIRST + offset], pages=5).sights[FIRST + offset].value == "recalled"
+    assert survey(group, [FIRST + offset], pages=5).visibility[FIRST + offset].value == "recalled"
 
 
 def test_the_oldest_message_is_not_called_absent(goeasy: Callable[..., None], group: Conversation) -> None:
     goeasy(FIRST, FIRST + 1, change=lambda messages: [each for each in messages if each["timestamp"] != FIRST])
-    assert survey(group, [FIRST], pages=9).sights[FIRST].value == "beyond"
+    assert survey(group, [FIRST], pages=9).visibility[FIRST].value == "beyond"
 
 
 def test_a_recall_is_not_claimed_of_a_millisecond_that_a_page_may_have_cut(
@@ -309,7 +309,7 @@ def test_a_recall_is_not_claimed_of_a_millisecond_that_a_page_may_have_cut(
 ) -> None:
     goeasy(FIRST, *[FIRST + 5] * 25, FIRST + 9, change=lambda messages: messages[:20])
     sandbox.store.recall(GROUP, [FIRST + 5], {"id": "s"})
-    assert survey(group, [FIRST + 5], pages=9).sights[FIRST + 5].value == "beyond"
+    assert survey(group, [FIRST + 5], pages=9).visibility[FIRST + 5].value == "beyond"
 
 
 # Looking up evidence

@@ -69,7 +69,7 @@ def test_the_email_has_the_number_and_the_newest_delivery_without_its_content(ap
     Feed.objects.update(first_at=timezone.now() - 5 * HOUR)
     WebhookDelivery.objects.update(received_at=timezone.now() - HOUR)
     for number in range(1, 5):
-        feed.count(application, feed.What.DELIVERED, 600, at=timezone.now() - number * HOUR)
+        feed.count(application, feed.Metric.DELIVERED, 600, at=timezone.now() - number * HOUR)
     alarms.watch()
     assert "Nothing comes any more." in mail.outbox[1].body
 

@@ -218,15 +218,15 @@ def test_a_secret_is_valid_at_once_and_one_that_is_gone_soon_is_not(client: Clie
         other.save()
         answer = deliver(client, as_text(message_data(len(secret))), secret=secret, url="/webhooks/goeasy/other/")
         assert is_acknowledged(answer)
-    rows.forget_known()
+    rows.clear_caches()
     assert deliver(client, as_text(message_data(9)), secret="first", url="/webhooks/goeasy/other/").status_code == 401
 
 
 def test_cached_rows_expire() -> None:
-    known: rows.Known[str, int] = rows.Known(seconds=60)
+    known: rows.TTLCache[str, int] = rows.TTLCache(seconds=60)
     known.put("one", 1)
     assert (known.get("one"), known.get("other")) == (1, None)
-    brief: rows.Known[str, int] = rows.Known(seconds=0)
+    brief: rows.TTLCache[str, int] = rows.TTLCache(seconds=0)
     brief.put("one", 1)
     assert brief.get("one") is None
 

@@ -51,7 +51,7 @@ def test_concurrent_deliveries_share_a_commit(application: Any, private: Convers
     with CaptureQueriesContext(connection) as alone:
         deliveries.keep([deliveries.Given(application, as_text(message_data(0)).encode())])
     given = [deliveries.Given(application, content.encode()) for content in contents]
-    rows.forget_known()
+    rows.clear_caches()
     with CaptureQueriesContext(connection) as together:
         deliveries.keep(given)
     assert len(together) == len(alone)
@@ -141,7 +141,7 @@ def test_messages_that_cannot_be_kept_leave_a_delivery_that_waits_and_is_tried_a
         delivery = WebhookDelivery.objects.get()
         assert (delivery.state, delivery.problem, delivery.detail) == ("waiting", "failed", "Error")
         assert delivery.retry_at is not None
-        for _try in range(deliveries.MOST_TRIES):
+        for _try in range(deliveries.MAX_TRIES):
             assert WebhookDelivery.objects.get().state == "waiting"
             WebhookDelivery.objects.update(retry_at=delivery.received_at)
             assert deliveries.process_due() == 1

@@ -50,7 +50,7 @@ READS: dict[str, Callable[[Conversation, list[int]], object]] = {
     "a page of older messages": lambda conversation, times: read_before(conversation, times[-1], pages=7),
     "evidence": lambda conversation, times: look_up(conversation, times[::29], max_calls=7),
     "verification": lambda conversation, times: survey(conversation, times[::30], pages=7),
-    "backfill": lambda conversation, _times: gaps.fill(conversation, since=0, most_calls=7),
+    "backfill": lambda conversation, _times: gaps.fill(conversation, since=0, max_calls=7),
 }
 
 

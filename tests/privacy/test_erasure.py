@@ -185,7 +185,7 @@ def test_much_is_erased_in_portions_each_recorded_by_itself(
 ) -> None:
     for number in range(3, 7):
         deliveries.accept(application, content(message_data(number)))
-    monkeypatch.setattr(erasure, "MOST_AT_ONCE", 2)
+    monkeypatch.setattr(erasure, "MAX_AT_ONCE", 2)
     whole = {"messages": 6, "evidence": 2, "deliveries": 5, "searches": 0, "notes": 1}
     assert erase(application, with_notes=True) == whole
     assert not is_anywhere()

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from moderation.applications.problems import problem_sentence
+from moderation.applications.problems import problem_message
 from moderation.outbox.models import Attempt
 from moderation.outbox.recovery import lose_unfinished
 from moderation.registry import restored
@@ -104,4 +104,4 @@ def test_an_open_attempt_says_why_its_outcome_is_unknown(make_recall: Callable[.
     lose_unfinished()
     attempt = Attempt.objects.get()
     assert (attempt.outcome, attempt.problem) == ("unknown", "restored")
-    assert "when the backup was made" in str(problem_sentence(attempt.problem))
+    assert "when the backup was made" in str(problem_message(attempt.problem))

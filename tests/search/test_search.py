@@ -228,7 +228,7 @@ def test_the_newest_come_first_and_pages_follow_without_gap_or_repetition(group:
 def few(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As if a handful of messages were many."""
     monkeypatch.setattr(query, "FEW_CANDIDATES", 3)
-    monkeypatch.setattr(query, "MOST_CANDIDATES", 12)
+    monkeypatch.setattr(query, "MAX_CANDIDATES", 12)
     monkeypatch.setattr(query, "PARTS", (2, 4))
     yield
 

@@ -40,7 +40,7 @@ def mixed(group: Conversation, make_message: Make) -> list[Message]:
 def few(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every text is frequent: messages are looked through, one or two at a time."""
     monkeypatch.setattr(query, "FEW_CANDIDATES", 0)
-    monkeypatch.setattr(query, "MOST_CANDIDATES", 0)
+    monkeypatch.setattr(query, "MAX_CANDIDATES", 0)
     monkeypatch.setattr(query, "PARTS", (1, 2, 20))
     yield
 

@@ -1,7 +1,7 @@
-"""How a message is shown: from its raw JSON text to something to see. Pure: no model, no request.
+"""Rendering of a message's raw JSON text into what a page shows. Pure: no model, no request.
 
-Nothing here trusts what it reads. A payload that is not what its type says is shown as formatted JSON, and a text
-that is not JSON as itself (docs/goeasy-api.md, "History": message types and payloads).
+Input is untrusted. A payload that does not match its type is shown as formatted JSON, and a text that is not JSON as
+it is (docs/goeasy-api.md, "History": message types and payloads).
 
 Each type of message is a module here, with a template of its form's name in `templates/archive/messages/`.
 """
@@ -31,7 +31,7 @@ TYPES: dict[str, MessageType] = {
 
 
 def read(raw: str, media_origins: Collection[str] = ()) -> Shown:
-    """What to show of the message whose JSON text is `raw`; it is empty once it was erased on request."""
+    """Return what to show of the message with the JSON text `raw`, which is empty after erasure on request."""
     if not raw:
         return Words("erased", _("Text erased on request"))
     try:
@@ -42,7 +42,7 @@ def read(raw: str, media_origins: Collection[str] = ()) -> Shown:
 
 
 def read_value(data: Any, raw: str, media_origins: Collection[str] = ()) -> Shown:
-    """`read()`, for whom the value of `raw` is at hand."""
+    """`read()` for a caller that has parsed `raw` into `data`."""
     if isinstance(data, str):
         return words("json", raw)
     if isinstance(data, dict) and data.get("payload") in (None, "", {}) and recall_mark(data):
@@ -51,5 +51,5 @@ def read_value(data: Any, raw: str, media_origins: Collection[str] = ()) -> Show
         return formatted(data, raw)
     # A payload may be JSON inside a string.
     kind, payload = data.get("type"), object_of(data["payload"]) or data["payload"]
-    known = TYPES.get(kind) if isinstance(kind, str) else None
-    return (known and known.read(payload, media_origins)) or custom.read(payload, raw)
+    message_type = TYPES.get(kind) if isinstance(kind, str) else None
+    return (message_type and message_type.read(payload, media_origins)) or custom.read(payload, raw)

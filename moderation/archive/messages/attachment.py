@@ -1,4 +1,4 @@
-"""What images, audio, video and files have in common: an address, and what a payload tells of what is there. Pure."""
+"""What images, audio, video and files have in common: a URL and a description of the file. Pure."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from moderation.archive.messages.shown import Shown, one_line
 from moderation.characters import is_blank
 from moderation.goeasy.fields import decimal_number, whole_number
 
-# Longer addresses are no links: sixty images could fill the page with theirs.
+# Longer URLs are not linked, so that those of sixty images cannot fill the page.
 MAX_URL_CHARACTERS = 2_000
 
 
-# A host and perhaps a port. Neither user names nor backslashes: browsers and this program would read them differently.
+# A host and perhaps a port. No user names or backslashes, which browsers and this program parse differently.
 ADDRESS = re.compile(r"https?://[\w.-]+(:\d{1,5})?([/?#][^\s\\]*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Attachment(Shown):
-    """An image, audio, video or file. Whatever its payload does not tell properly is empty, or None."""
+    """An image, audio, video or file. A missing or malformed field is empty, or None."""
 
     form: str
     url: str
@@ -33,9 +33,9 @@ class Attachment(Shown):
     width: int | None = None
     height: int | None = None
     duration: float | None = None  # seconds
-    # Whom a browser would ask for it; empty when the address is none that may be opened.
+    # The host a browser would contact; empty when the URL must not be opened.
     host: str = ""
-    # Whether the console shows it itself: its origin is one of those that the operator named.
+    # Whether the console may embed it: the operator allowed its origin.
     may_load: bool = False
 
     @property
@@ -51,21 +51,21 @@ class Attachment(Shown):
 
     @property
     def href(self) -> str:
-        """The address as a link has it: applications write file names into it as they are, spaces included."""
+        """The URL for a link: applications put file names into it unescaped, spaces included."""
         return _without_spaces(self.url)
 
     @property
     def may_be_allowed(self) -> bool:
-        """Whether Django admin would take its origin (`models.MEDIA_ORIGIN`)."""
+        """Whether the admin form would accept its origin (`models.MEDIA_ORIGIN`)."""
         return self.href.lower().startswith("https://")
 
 
 def attachment(
     form: str, payload: Any, media_origins: Collection[str], *, about: dict[str, Any] | None = None
 ) -> Attachment | None:
-    """The attachment that `payload` describes, or None when it has no address.
+    """The attachment that `payload` describes; None when it has no URL.
 
-    `about`: the part of the payload that does so, where that is not all of it.
+    `about`: the part of the payload that describes the file, when it is not the whole payload.
     """
     if not isinstance(payload, dict):
         return None
@@ -89,12 +89,12 @@ def attachment(
 
 
 def _without_spaces(url: str) -> str:
-    """`url` as a browser would send it, were it typed there: it drops the spaces around, and escapes those within."""
+    """`url` as a browser would send it: without surrounding spaces, and with inner ones escaped."""
     return url.strip(" ").replace(" ", "%20")
 
 
 def _host_and_origin(url: str) -> tuple[str, str]:
-    """Host and origin of an http(s) address; two empty texts for anything else."""
+    """Host and origin of an http(s) URL; two empty strings for anything else."""
     url = _without_spaces(url)
     if len(url) > MAX_URL_CHARACTERS or not ADDRESS.fullmatch(url) or re.search(MARK, url):
         return "", ""
@@ -109,7 +109,7 @@ def _host_and_origin(url: str) -> tuple[str, str]:
 
 
 def _text(value: Any) -> str:
-    """The beginning of a text of which something is seen."""
+    """The first 255 characters of a string that has visible characters; else an empty string."""
     return value[:255] if isinstance(value, str) and not is_blank(value) else ""
 
 

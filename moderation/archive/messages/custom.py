@@ -1,4 +1,4 @@
-"""Messages of types of the app's own, and those that are not what their type says."""
+"""Messages of application-defined types, and those whose payload does not match their type."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 from moderation.archive.messages.shown import Words, formatted, words
 
-# The fields that people read, the first one that there is.
+# Payload fields shown to people: the first that is present.
 HEADLINES = ("text", "name", "title", "content")
 
 
 def read(payload: Any, raw: str) -> Words:
-    """What is meant to be read of the payload, and the JSON behind it; `raw` where it nests too deeply."""
+    """Return the readable part of the payload with the whole JSON behind it; `raw` when it nests too deeply."""
     if isinstance(payload, str):
         return words("text", payload)
     whole = formatted(payload, raw)
@@ -22,6 +22,6 @@ def read(payload: Any, raw: str) -> Words:
 
 
 def _headline(payload: dict[str, Any]) -> str:
-    """The part of a payload that is meant to be read; empty when it has none."""
+    """The readable part of a payload; empty when it has none."""
     texts = (payload.get(name) for name in HEADLINES)
     return next((text for text in texts if isinstance(text, str) and text.strip()), "")

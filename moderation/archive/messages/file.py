@@ -10,7 +10,7 @@ from moderation.archive.messages.shown import MessageType
 
 
 def read(payload: Any, media_origins: Collection[str]) -> Attachment | None:
-    # Never shown in the page, wherever it is from.
+    # Files are never embedded, whatever their origin.
     return attachment("file", payload, ())
 
 

@@ -1,4 +1,4 @@
-"""What is shown of a message, whatever its type. Pure: no model, no request."""
+"""Types for what is shown of a message. Pure: no model, no request."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-# Longer words are folded up; far longer ones are cut, so that one message cannot fill the page.
+# Longer texts are collapsed; far longer ones are cut, so that one message cannot fill the page.
 FOLD_CHARACTERS = 600
 FOLD_LINES = 12
 MAX_CHARACTERS = 12_000
 
 
 class Shown(ABC):
-    """A message as people see it. Its template is named after its `form`."""
+    """A message as shown to people. Its template is named after its `form`."""
 
     form: str
 
@@ -26,24 +26,24 @@ class Shown(ABC):
     @property
     @abstractmethod
     def searchable(self) -> str:
-        """All there is to read of it; nothing of what was recalled before anybody could read it."""
+        """All readable text; empty for a message recalled before its text was received."""
 
     @property
     @abstractmethod
     def headline(self) -> str:
-        """What a person reads of it first."""
+        """The text that a person reads first."""
 
     @abstractmethod
     def line(self, length: int = 80) -> str:
-        """One line that tells the message from others: in a selection, a review, and the evidence of a recall."""
+        """One line that identifies the message in a selection, a review, and the evidence of a recall."""
 
 
 @dataclass(frozen=True)
 class MessageType:
-    """A type of message that the console shows in a way of its own. `sample`: a payload of it, as GoEasy sends it.
+    """A message type with its own presentation. `sample`: a payload as GoEasy sends it.
 
-    `read`: what to show of a payload, given the origins that media may be loaded from; None for a payload that is not
-    what the type says, which is shown as one of no type in particular.
+    `read`: returns what to show of a payload, given the origins that media may be loaded from; None for a payload that
+    does not match the type, which is then shown like an unknown type.
     """
 
     name: str
@@ -53,12 +53,12 @@ class MessageType:
 
 @dataclass(frozen=True)
 class Words(Shown):
-    """A text, or JSON laid out for people. `head` is what is seen of it while it is folded, empty when it is short.
+    """A text or formatted JSON. `head` is its collapsed form, empty when it is short.
 
-    `whole`: the JSON of which `text` is the part to read; None when `text` is all there is.
+    `whole`: the JSON of which `text` is the readable part; None when `text` is everything.
     """
 
-    form: str  # "text", "json", "erased", or "unknown": recalled, and told without what was said
+    form: str  # "text", "json", "erased", or "unknown": recalled, and received without its text
     text: str
     cut: int = 0  # characters that are not shown
     whole: Words | None = None
@@ -87,12 +87,12 @@ class Words(Shown):
 
 
 def words(form: str, text: str) -> Words:
-    """`text`, cut where it is far too long."""
+    """`text`, cut at MAX_CHARACTERS."""
     return Words(form, text[:MAX_CHARACTERS], max(0, len(text) - MAX_CHARACTERS))
 
 
 def formatted(value: Any, raw: str) -> Words:
-    """`value` as JSON laid out for people; `raw` where it nests too deeply for that."""
+    """`value` as formatted JSON; `raw` when it nests too deeply for that."""
     try:
         return words("json", json.dumps(value, ensure_ascii=False, indent=2))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Messages of the type "video", whose address is one level down."""
+"""Messages of the type "video", whose URL is one level down."""
 
 from __future__ import annotations
 

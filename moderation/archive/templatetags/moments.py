@@ -1,4 +1,4 @@
-"""Times as people read them: in the reader's zone, with UTC at hand. Message times are ms since the epoch, UTC."""
+"""Template filters for times, in the reader's zone with UTC as the title. Message times are ms since the epoch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def local(ms: int) -> datetime | None:
-    """The time of `ms` in the reader's zone; None when no calendar reaches that far."""
+    """`ms` as a datetime in the reader's zone; None when it is out of range."""
     try:
         return timezone.localtime(EPOCH + timedelta(milliseconds=ms))
     except (OverflowError, ValueError):
@@ -30,56 +30,56 @@ def local(ms: int) -> datetime | None:
 
 def _time(at: datetime, text: str) -> SafeString:
     utc = at.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds")
-    # Printed beside it: the zone's distance from UTC differs by the season.
+    # Shown beside the time, because the offset from UTC changes with daylight saving.
     offset = f"UTC{at:%z}"[:6] + ":" + f"{at:%z}"[3:5]
     markup = '<time datetime="{}Z" data-offset="{}" title="UTC {}">{}</time>'
     return format_html(markup, utc.replace(" ", "T"), offset, utc, text)
 
 
 def implausible(timestamp: int) -> str:
-    """That a number is no time at which a message can have been sent."""
+    """Text for a timestamp at which no message can have been sent."""
     return _("time not plausible: %(timestamp)s") % {"timestamp": timestamp}
 
 
 @register.filter
 def sent(message: Message) -> SafeString | str:
-    """`moment` of when a message was sent, as it says; never a date where the number is no plausible time."""
+    """`moment` of a message's own timestamp; the bare number when it is implausible."""
     return moment(message.timestamp) if message.placed_at is None else implausible(message.timestamp)
 
 
 @register.filter
 def sent_clock(message: Message) -> SafeString | str:
-    """`clock` of when a message was sent, as it says; never a time where the number is no plausible one."""
+    """`clock` of a message's own timestamp; the bare number when it is implausible."""
     return clock(message.timestamp) if message.placed_at is None else implausible(message.timestamp)
 
 
 @register.filter
 def moment(value: int | datetime | None) -> SafeString | str:
-    """A message's time (ms) to the millisecond, or another time to the second; a number that is no date as such."""
+    """A message time (ms) to the millisecond, or a datetime to the second; the bare number when it is out of range."""
     if value is None:
         return ""
     if isinstance(value, datetime):
         at = timezone.localtime(value)
         return _time(at, at.replace(tzinfo=None).isoformat(sep=" ", timespec="seconds"))
-    if (found := local(value)) is None:
+    if (local_time := local(value)) is None:
         return implausible(value)
-    return _time(found, found.replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds"))
+    return _time(local_time, local_time.replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds"))
 
 
 @register.filter
 def clock(value: int | datetime) -> SafeString | str:
-    """`moment` without the date: for what stands below its day, or is of today."""
+    """`moment` without the date, for times shown under a date or of today."""
     if isinstance(value, datetime):
         at = timezone.localtime(value)
         return _time(at, at.time().isoformat(timespec="seconds"))
-    if (found := local(value)) is None:
+    if (local_time := local(value)) is None:
         return implausible(value)
-    return _time(found, found.time().isoformat(timespec="milliseconds"))
+    return _time(local_time, local_time.time().isoformat(timespec="milliseconds"))
 
 
 @register.filter
 def day(ms: int) -> str:
-    """The date of `ms` in the reader's zone, as 2026-01-31; empty when it is no date."""
+    """The date of `ms` in the reader's zone, as 2026-01-31; empty when it is out of range."""
     at = local(ms)
     return at.date().isoformat() if at else ""
 
@@ -93,6 +93,6 @@ def weekday(ms: int) -> str:
 
 @register.simple_tag
 def zone() -> str:
-    """The reader's zone and its present distance from UTC, such as "Asia/Shanghai (UTC+08:00)"."""
+    """The reader's zone and its current UTC offset, such as "Asia/Shanghai (UTC+08:00)"."""
     offset = f"{timezone.localtime():%z}"
     return f"{timezone.get_current_timezone_name()} (UTC{offset[:3]}:{offset[3:5]})"

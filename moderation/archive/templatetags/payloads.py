@@ -1,4 +1,4 @@
-"""What people wrote, shown so that it can neither deceive nor hide."""
+"""Template filters for text by users, with invisible and misleading characters made visible."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ TONES = 8
 
 @register.filter
 def visible(text: object) -> SafeString:
-    """`text` escaped, with marks that cannot be seen, or that turn the direction of text, written out."""
+    """`text` escaped, with invisible and bidirectional characters in visible notation."""
     text = str(text)
     if not text.isspace() and is_blank(text):
-        # Nothing of it would be seen.
+        # Without this nothing would be visible.
         pieces = [written_out(sign, len(list(run))) for sign, run in groupby(text[:MAX_CHARACTERS])]
         return format_html_join(" ", '<span class="mark" title="{}">{}</span>', ((name, code) for code, name in pieces))
     marked = (
@@ -38,31 +38,31 @@ def visible(text: object) -> SafeString:
 
 @register.filter
 def unless_blank(name: str, otherwise: str) -> str:
-    """`name`, or something else when nothing of it is seen."""
+    """`name`, or `otherwise` when it has no visible characters."""
     return otherwise if is_blank(name) else name
 
 
 @register.filter
 def untranslated(text: object) -> SafeString:
-    """`text` as it is, whatever language a browser translates the page into."""
+    """`text` marked as not to be translated by the browser."""
     return format_html('<span translate="no">{}</span>', text)
 
 
 @register.filter
 def initial(name: str) -> str:
-    """The first letter or digit of `name`, for a picture that is never fetched."""
+    """The first letter or digit of `name`, shown instead of an avatar, which is never fetched."""
     return next((sign.upper() for sign in name if unicodedata.category(sign)[0] in "LN"), "?")
 
 
 @register.filter
 def tone(user_id: str) -> int:
-    """A number below 8 that stays with `user_id`: one sender, one colour."""
+    """A stable number below 8 for `user_id`, so that each sender keeps one colour."""
     return crc32(user_id.encode("utf-8", "replace")) % TONES
 
 
 @register.filter
 def person(about: object) -> str:
-    """A recaller as clients see it, `{"id": …, "data": {"name": …}}`, in a few words."""
+    """Name and id of a recaller as clients see it, `{"id": …, "data": {"name": …}}`."""
     if not isinstance(about, dict):
         return json.dumps(about, ensure_ascii=False)[:200]
     name = object_of(about.get("data")).get("name")

@@ -1,4 +1,4 @@
-"""A conversation's page: its timeline, the selection, the recall form, and the recalls there have been."""
+"""The conversation page: timeline, selection, recall form, and the conversation's recalls."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from moderation import reviewed
 from moderation.accounts import unsent
 from moderation.accounts.request_types import AuthenticatedRequest
 from moderation.applications.models import Application
-from moderation.applications.problems import problem_sentence
+from moderation.applications.problems import problem_message
 from moderation.archive import retention, timeline
 from moderation.archive.arrivals import MAX_NEWS, Mark, mark_of, news_since, read_mark
 from moderation.archive.messages import read
@@ -39,9 +39,9 @@ from recall.services import recaller_for
 from recall.timestamps import can_be_named, parse_timestamps, to_ms
 
 PAGE = 60
-# 90 messages, less the overlap of the pages: a little more than a page of ours, so that ours has no gap.
+# 90 messages minus the pages' overlap: a little more than PAGE, so that the page has no gap.
 PAGES_READ = 3
-# What is read when nobody looked for a while, to come down to what the archive has.
+# Pages read after a while without visitors, to reach the archived messages.
 PAGES_TO_CATCH_UP = 10
 SECONDS_BETWEEN_READS = 10
 SECONDS_UNTIL_STALE = 60
@@ -67,22 +67,22 @@ class Row:
 
     @property
     def item(self) -> RecallItem | None:
-        """Of the latest recall of ours that names it."""
+        """The item of the latest recall that names the message."""
         return self.named.item if self.named else None
 
     @property
     def is_gone(self) -> bool:
-        """Whether history has shown that it is taken back."""
+        """Whether history has shown that it is gone."""
         return self.named is not None and self.named.is_gone
 
     @property
     def cannot_be_named(self) -> bool:
-        """Whether no call can name it: GoEasy knows a message by its time alone."""
+        """Whether no call can name it, because GoEasy identifies a message by its timestamp alone."""
         return not can_be_named(self.message.timestamp)
 
     @property
     def under_way(self) -> bool:
-        """Whether a recall that names it is about to be sent, or being sent."""
+        """Whether a recall that names it is pending or being sent."""
         states = RecallBatch.State
         return self.item is not None and self.item.batch.state in {states.PENDING, states.SENDING}
 
@@ -93,9 +93,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Window:
-    """A part of the timeline. `older`, `newer`: the keys to go on from, empty where there is nothing more.
+    """A part of the timeline. `older`, `newer`: the keys to continue from, empty when there is nothing more.
 
-    `mark`: what had arrived by then, of which the page looks for news; None for a part that was asked for without one.
+    `mark`: what had arrived by then, from which the page looks for new messages; None for a part requested without one.
     """
 
     messages: list[Message]
@@ -109,74 +109,78 @@ class Window:
 @permission_required("archive.view_conversation", raise_exception=True)
 @require_http_methods(["GET", "HEAD", "POST"])
 def conversation(request: AuthenticatedRequest, pk: int) -> HttpResponse:
-    """The page; with htmx only the older (`?before=`) or newer (`?after=`) messages. `?at=` shows around a time.
+    """Show the page; for htmx, only older (`?before=`) or newer (`?after=`) messages. `?at=` shows those around a time.
 
-    POST is the same page for a browser without script that turns pages: what it had ticked and typed is kept.
+    POST is the same page for a browser without scripts that turns pages, and keeps the ticked and typed values.
     """
-    found = get_object_or_404(Conversation.objects.select_related("application"), pk=pk)
-    asked = request.POST if request.method == "POST" else request.GET
+    conversation = get_object_or_404(Conversation.objects.select_related("application"), pk=pk)
+    parameters = request.POST if request.method == "POST" else request.GET
     if (day := typed_ms(request.GET.get("on", ""))) is not None:
         return redirect(f"{request.path}?at={day}")
-    window = _with_mark(found, asked) if request.htmx else _marked(found, asked)
-    # What was typed when the session ended is as good as what is posted now.
+    window = _part_of_page(conversation, parameters) if request.htmx else _whole_page(conversation, parameters)
+    # Values typed before the session ended count like posted ones.
     typed = unsent.pop_fields(request, request.path, reverse("recall-new")) or request.POST
     kept = set(parse_timestamps(typed.getlist("timestamps"), now_ms=now_ms()).timestamps[:MAX_TIMESTAMPS])
     context = {
-        "conversation": found,
+        "conversation": conversation,
         "window": window,
-        "rows": _rows(found, window.messages, kept),
-        "problem": problem_sentence(window.reading.problem) if window.reading.problem else "",
+        "rows": _rows(conversation, window.messages, kept),
+        "problem": problem_message(window.reading.problem) if window.reading.problem else "",
         "may_recall": request.user.has_perm("recall.add_recall"),
-        "at": _ms(asked.get("at", "")),
-        "with_older": not request.htmx or not ("after" in asked or "arrived" in asked),
-        "with_newer": "before" not in asked or not request.htmx,
+        "at": _ms(parameters.get("at", "")),
+        "with_older": not request.htmx or not ("after" in parameters or "arrived" in parameters),
+        "with_newer": "before" not in parameters or not request.htmx,
     }
-    # A page that somebody opened asks for what is before or after a message. A header alone makes nothing a part.
-    if request.htmx and (read_mark(asked.get("mark", "")) or _turns(asked)):
-        found.record_reading_on("conversation: part")
+    # An open page requests messages before or after a message. The htmx header alone does not make it a part.
+    if request.htmx and (read_mark(parameters.get("mark", "")) or _is_page_turn(parameters)):
+        conversation.record_reading_on("conversation: part")
     else:
-        found.record_opening("conversation")
+        conversation.record_opening("conversation")
     if request.htmx:
         return render(request, "desk/partials/_timeline.html", context)
-    context |= _beside(request, found, typed) | _kept(found, window.messages)
-    context["unreadable"] = unreadable.count(found)
-    context["hold_shown"] = reviewed.token(request.user, f"hold:{found.pk}", retention.to_hold(found))
+    context |= _side_panes(request, conversation, typed) | _expiry(conversation, window.messages)
+    context["unreadable"] = unreadable.count(conversation)
+    context["hold_shown"] = reviewed.token(request.user, f"hold:{conversation.pk}", retention.to_hold(conversation))
     context["elsewhere"] = sorted(kept - {message.timestamp for message in window.messages})
     context["most"] = MAX_TIMESTAMPS
     response = render(request, "desk/pages/conversation.html", context)
-    # On no other page may a browser ask the hosts of attachments.
-    origins = found.application.allowed_media_origins
+    # Only this page may load media from the hosts of attachments.
+    origins = conversation.application.allowed_media_origins
     csp_update({"img-src": origins, "media-src": origins})(lambda _request: response)(request)
     return response
 
 
-def _turns(asked: Mapping[str, Any]) -> bool:
-    """Whether older or newer messages are asked for, from a message on."""
-    return any(timeline.read_key(asked.get(way, "")) for way in ("before", "after"))
+def _is_page_turn(parameters: Mapping[str, Any]) -> bool:
+    """Whether the request is for messages older or newer than a given one."""
+    return any(timeline.read_key(parameters.get(way, "")) for way in ("before", "after"))
 
 
-def _marked(conversation: Conversation, asked: Mapping[str, Any]) -> Window:
-    """The messages of a whole page, with the mark that its news begins from."""
+def _whole_page(conversation: Conversation, parameters: Mapping[str, Any]) -> Window:
+    """The messages of a whole page, with the mark for its new messages."""
     mark = mark_of(conversation)
-    window = _window(conversation, asked)
+    window = _window(conversation, parameters)
     return replace(window, mark=mark.with_shown(message.pk for message in window.messages))
 
 
-def _with_mark(conversation: Conversation, asked: Mapping[str, Any]) -> Window:
-    """A part for an open page with a `mark`, loaded from `from` to `to` (ms): what it asks for, and its next mark.
+def _part_of_page(conversation: Conversation, parameters: Mapping[str, Any]) -> Window:
+    """The requested part and the next mark for an open page with a `mark`, loaded from `from` to `to` (ms).
 
-    `arrived`: what is new of the span that is loaded; otherwise as `_window()`.
+    `arrived`: requests the new messages of the loaded span; otherwise as `_window()`.
     """
-    mark, start, end = read_mark(asked.get("mark", "")), _ms(asked.get("from", "")), _ms(asked.get("to", ""))
+    mark, start, end = (
+        read_mark(parameters.get("mark", "")),
+        _ms(parameters.get("from", "")),
+        _ms(parameters.get("to", "")),
+    )
     if mark is None:
-        return _window(conversation, asked)
-    if "arrived" in asked:
+        return _window(conversation, parameters)
+    if "arrived" in parameters:
         pks = news_since(conversation, mark, start=start or 0).pks[:MAX_NEWS]
         messages = sorted(Message.objects.filter(pk__in=pks), key=attrgetter("sort_time", "pk"))
         window = Window(messages, Reading(problem=conversation.history_problem))
     else:
-        window = _window(conversation, asked)
-        if window.messages and "before" in asked:
+        window = _window(conversation, parameters)
+        if window.messages and "before" in parameters:
             start = window.messages[0].sort_time
         elif window.messages:
             end = window.messages[-1].sort_time if window.newer else None
@@ -184,69 +188,69 @@ def _with_mark(conversation: Conversation, asked: Mapping[str, Any]) -> Window:
     return replace(window, mark=news.mark)
 
 
-def _window(conversation: Conversation, asked: Mapping[str, Any]) -> Window:
-    """The messages that the request asks for, once GoEasy's history has been read for them."""
-    if key := timeline.read_key(asked.get("before", "")):
-        # One past the key's millisecond, which may hold messages that have not been read.
+def _window(conversation: Conversation, parameters: Mapping[str, Any]) -> Window:
+    """Read GoEasy's history as far as needed and return the requested messages."""
+    if key := timeline.read_key(parameters.get("before", "")):
+        # One past the key's millisecond, which may have messages that are not archived yet.
         reading = read_before(conversation, key[0] + 1, pages=PAGES_READ)
-        messages, older = _going_back(timeline.page(conversation, before=key, limit=PAGE + 1), reading)
+        messages, older = _older_page(timeline.page(conversation, before=key, limit=PAGE + 1), reading)
         newer = timeline.key_of(messages[-1]) if messages else f"{key[0]}-{key[1] - 1}"
         return Window(messages, reading, older, newer)
-    if key := timeline.read_key(asked.get("after", "")):
+    if key := timeline.read_key(parameters.get("after", "")):
         return _after(conversation, key)
-    if (at := _ms(asked.get("at", ""))) is not None:
+    if (at := _ms(parameters.get("at", ""))) is not None:
         return _around(conversation, at)
     reading = read_latest(conversation, pages=PAGES_READ)
-    messages, older = _going_back(timeline.page(conversation, limit=PAGE + 1), reading)
+    messages, older = _older_page(timeline.page(conversation, limit=PAGE + 1), reading)
     return Window(messages, reading, older)
 
 
-def _going_back(found: list[Message], reading: Reading) -> tuple[list[Message], str]:
-    """A page out of one message more than a page, and the key before which there is, or may be, something."""
-    messages = found[-PAGE:]
-    more = len(found) > PAGE or may_know_more(reading)
+def _older_page(fetched: list[Message], reading: Reading) -> tuple[list[Message], str]:
+    """The last PAGE of at most PAGE + 1 messages, and the key before which there is, or may be, more."""
+    messages = fetched[-PAGE:]
+    more = len(fetched) > PAGE or may_know_more(reading)
     return messages, timeline.key_of(messages[0]) if messages and more else ""
 
 
 def may_know_more(reading: Reading) -> bool:
-    """Whether it is worth asking GoEasy for what is older: it could be read, and its end was not seen."""
+    """Whether GoEasy may have older messages: history was read and its start was not reached."""
     return not (reading.problem or reading.reached_start or reading.is_blocked)
 
 
 def _after(conversation: Conversation, key: timeline.Key) -> Window:
-    """The messages after `key`. History is only read backwards: from the end of the page that the archive has."""
-    found = timeline.page(conversation, after=key, limit=PAGE + 1)
-    if len(found) > PAGE:
-        reading = read_before(conversation, found[-1].sort_time + 1, pages=PAGES_READ)
+    """The messages after `key`. History can only be read backwards, so from the end of the archived page."""
+    fetched = timeline.page(conversation, after=key, limit=PAGE + 1)
+    if len(fetched) > PAGE:
+        reading = read_before(conversation, fetched[-1].sort_time + 1, pages=PAGES_READ)
     else:
         reading = _catch_up(conversation)
-    found = timeline.page(conversation, after=key, limit=PAGE + 1)
-    messages = found[:PAGE]
+    fetched = timeline.page(conversation, after=key, limit=PAGE + 1)
+    messages = fetched[:PAGE]
     older = timeline.key_of(messages[0]) if messages else ""
-    return Window(messages, reading, older, timeline.key_of(messages[-1]) if len(found) > PAGE else "")
+    return Window(messages, reading, older, timeline.key_of(messages[-1]) if len(fetched) > PAGE else "")
 
 
 def _around(conversation: Conversation, at: int) -> Window:
-    """Half a page before `at` (ms), and half a page from it on."""
+    """Half a page before `at` (ms) and half a page from it on."""
     half = PAGE // 2
-    # Ids begin at 1: this key is before every message of its millisecond.
+    # Ids begin at 1, so this key precedes every message of its millisecond.
     edge = (at, 0)
     newer = timeline.page(conversation, after=edge, limit=half)
     reading = read_before(conversation, (newer[-1].sort_time if newer else at) + 1, pages=PAGES_READ)
     before = timeline.page(conversation, before=edge, limit=half)
-    found = timeline.page(conversation, after=edge, limit=half + 1)
-    messages = before + found[:half]
+    after = timeline.page(conversation, after=edge, limit=half + 1)
+    messages = before + after[:half]
     more = len(before) == half or may_know_more(reading)
     return Window(
         messages,
         reading,
         timeline.key_of(messages[0]) if messages and more else "",
-        timeline.key_of(messages[-1]) if len(found) > half else "",
+        timeline.key_of(messages[-1]) if len(after) > half else "",
     )
 
 
 def _catch_up(conversation: Conversation) -> Reading:
-    """Read what is new at GoEasy; not again within seconds, and further back when nobody has looked for a while."""
+    """Read new messages from GoEasy, unless read seconds ago; read further back after a longer pause."""
     read_at = conversation.history_read_at
     age = (timezone.now() - read_at).total_seconds() if read_at else SECONDS_UNTIL_STALE
     if age < SECONDS_BETWEEN_READS:
@@ -255,7 +259,7 @@ def _catch_up(conversation: Conversation) -> Reading:
 
 
 def _rows(conversation: Conversation, messages: list[Message], kept: set[int]) -> list[Row]:
-    """The messages with all that is shown beside them: three queries, however many there are."""
+    """Build the timeline's rows; three queries, however many messages."""
     timestamps = [message.timestamp for message in messages]
     senders = timeline.senders(conversation.application, {message.sender_id for message in messages})
     shared = timeline.sharing(conversation, timestamps)
@@ -274,11 +278,11 @@ def _rows(conversation: Conversation, messages: list[Message], kept: set[int]) -
     ]
 
 
-def _kept(conversation: Conversation, messages: list[Message]) -> dict[str, Any]:
-    """Until when GoEasy and the archive have what is shown: of the oldest message that each of them still has."""
+def _expiry(conversation: Conversation, messages: list[Message]) -> dict[str, Any]:
+    """When GoEasy and the archive delete the oldest shown message that each still has."""
     now = timezone.now()
     goeasy, here = conversation.application.history_days, conversation.application.keep_days
-    # By when they arrived, where their own time is not plausible.
+    # By arrival when their own timestamp is implausible.
     at_goeasy = [each.sort_time for each in messages if goeasy and each.sort_time > to_ms(now - timedelta(goeasy))]
     return {
         "gone_at_goeasy": local(min(at_goeasy) + goeasy * DAY) if goeasy and at_goeasy else None,
@@ -287,11 +291,11 @@ def _kept(conversation: Conversation, messages: list[Message]) -> dict[str, Any]
     }
 
 
-def _beside(request: AuthenticatedRequest, conversation: Conversation, typed: QueryDict) -> dict[str, Any]:
+def _side_panes(request: AuthenticatedRequest, conversation: Conversation, typed: QueryDict) -> dict[str, Any]:
     """The panes beside the timeline: recent conversations, the form, the conversation's recalls."""
     recent = Conversation.objects.select_related("application").order_by("-last_timestamp", "-id")[:RECENT]
-    found = conversation.recall_set.select_related("actor", "reason").order_by("-created_at")
-    recalls = list(found[: RECALLS_SHOWN + 1])
+    latest = conversation.recall_set.select_related("actor", "reason").order_by("-created_at")
+    recalls = list(latest[: RECALLS_SHOWN + 1])
     progress = progress_of(recalls)
     recaller = recaller_for(request.user, conversation.application)
     initial: dict[str, Any] = {
@@ -300,7 +304,7 @@ def _beside(request: AuthenticatedRequest, conversation: Conversation, typed: Qu
         **typed.dict(),
     }
     return {
-        # Of this one, too: one query for all.
+        # Includes this conversation, so that one query fetches all names.
         "recent": titled([conversation, *recent])[1:],
         "many_apps": Application.objects.all()[:2].count() > 1,
         "recalls": [(recall, progress[recall.pk]) for recall in recalls[:RECALLS_SHOWN]],
@@ -314,24 +318,24 @@ def _beside(request: AuthenticatedRequest, conversation: Conversation, typed: Qu
 @permission_required("archive.view_conversation", raise_exception=True)
 @require_safe
 def conversation_news(request: AuthenticatedRequest, pk: int) -> HttpResponse:
-    """How many messages have arrived since `?mark=` whose place is after `?from=` (ms).
+    """Show how many messages placed after `?from=` (ms) have arrived since `?mark=`.
 
-    204 when that is what the page shows (`?seen=`).
+    Returns 204 when the page already shows that (`?seen=`).
     """
-    found = get_object_or_404(Conversation.objects.select_related("application"), pk=pk)
-    reading = _catch_up(found)
+    conversation = get_object_or_404(Conversation.objects.select_related("application"), pk=pk)
+    reading = _catch_up(conversation)
     mark = read_mark(request.GET.get("mark", "")) or Mark()
-    news = news_since(found, mark, start=_ms(request.GET.get("from", "")) or 0)
+    news = news_since(conversation, mark, start=_ms(request.GET.get("from", "")) or 0)
     seen = f"{len(news.pks)}-{sum(news.pks)}-{reading.problem}"
     if request.GET.get("seen") == seen:
         return HttpResponse(status=204)
     context = {
-        "conversation": found,
+        "conversation": conversation,
         "count": len(news.pks),
         "most": MAX_NEWS,
         "mark": news.mark,
         "seen": seen,
-        "problem": problem_sentence(reading.problem) if reading.problem else "",
+        "problem": problem_message(reading.problem) if reading.problem else "",
     }
     return render(request, "desk/partials/_news.html", context)
 

@@ -1,4 +1,4 @@
-"""Home: what needs somebody. Jump: anything by its id."""
+"""The home page: what needs attention."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 
 from moderation.accounts.request_types import AuthenticatedRequest
 from moderation.applications.models import Application
-from moderation.applications.problems import problem_sentence
+from moderation.applications.problems import problem_message
 from moderation.archive.models import Conversation
 from moderation.archive.names import titled
 from moderation.audit import alarms
@@ -29,24 +29,24 @@ CHECK_IS_OVERDUE = timedelta(minutes=2)
 @permission_required("recall.view_recall", raise_exception=True)
 @require_safe
 def home(request: AuthenticatedRequest) -> HttpResponse:
-    """Recalls that need a person, recalls under way or being checked, recent conversations, and GoEasy's troubles."""
+    """Show recalls that need attention or are in progress, recent conversations, and problems with GoEasy."""
     recalls = Recall.objects.select_related("conversation__application", "actor", "reason").order_by("-created_at")
-    # What history is about to tell needs nobody yet; unless it has not for a while.
+    # A pending check will decide these without a person, unless it is overdue.
     overdue = Q(check_at__isnull=True) | Q(check_at__lt=timezone.now() - CHECK_IS_OVERDUE)
     undecided = Exists(RecallBatch.objects.filter(NEEDS_A_PERSON, LOOKED_FOR | overdue, recall=OuterRef("pk")))
     checking = Exists(RecallBatch.objects.filter(BEING_CHECKED, recall=OuterRef("pk")))
     is_under_way = Q(state__in=[Recall.State.WAITING, Recall.State.SENDING]) | (
         Q(checking, state=Recall.State.FINISHED) & ~Q(undecided)
     )
-    needs_somebody = Q(state=Recall.State.STOPPED) | Q(undecided, state=Recall.State.FINISHED)
-    # Those of a sweep are told by the sweep, in one line.
+    needs_attention = Q(state=Recall.State.STOPPED) | Q(undecided, state=Recall.State.FINISHED)
+    # The recalls of a sweep are shown as one line, by the sweep.
     single = recalls.filter(sweep=None)
-    needs = single.filter(needs_somebody)[: SHOWN + 1]
+    needs = single.filter(needs_attention)[: SHOWN + 1]
     newest = Conversation.objects.select_related("application").order_by("-last_timestamp", "-id")
     context = {
         "under_way": with_progress(single.filter(is_under_way)[:SHOWN]),
         "sweeps_under_way": sweeps_with(is_under_way),
-        "sweeps_in_need": sweeps_with(needs_somebody),
+        "sweeps_in_need": sweeps_with(needs_attention),
         "needs": with_progress(needs)[:SHOWN],
         "more_needs": len(needs) > SHOWN,
         "conversations": titled(newest[:SHOWN]),
@@ -59,10 +59,10 @@ def home(request: AuthenticatedRequest) -> HttpResponse:
     return render(request, "desk/pages/home.html", context)
 
 
-def sweeps_with(which: Q) -> list[Sweep]:
-    """The newest sweeps that have a recall `which` is true of, each with `progress`; two queries."""
-    found = Exists(Recall.objects.filter(which, sweep=OuterRef("pk")))
-    sweeps = list(Sweep.objects.filter(found).select_related("actor").order_by("-created_at", "-id")[:SHOWN])
+def sweeps_with(condition: Q) -> list[Sweep]:
+    """The newest sweeps with a recall that meets `condition`, each with `progress`; two queries."""
+    matching = Exists(Recall.objects.filter(condition, sweep=OuterRef("pk")))
+    sweeps = list(Sweep.objects.filter(matching).select_related("actor").order_by("-created_at", "-id")[:SHOWN])
     progress = progress_of_sweeps(sweeps)
     for sweep in sweeps:
         sweep.progress = progress[sweep.pk]  # type: ignore[attr-defined]
@@ -70,9 +70,9 @@ def sweeps_with(which: Q) -> list[Sweep]:
 
 
 def health(application: Application) -> tuple[str, Conversation | None]:
-    """What is wrong with reaching GoEasy, as a sentence (empty: nothing known), and where it was met."""
+    """The problem with reaching GoEasy as a message, empty if none is known, and the conversation where it occurred."""
     if problem := application.key_problem:
-        return str(problem_sentence(problem)), None
+        return str(problem_message(problem)), None
     an_hour_ago = timezone.now() - timedelta(hours=1)
     latest = (
         Conversation.objects.filter(application=application, history_read_at__gte=an_hour_ago)
@@ -80,5 +80,5 @@ def health(application: Application) -> tuple[str, Conversation | None]:
         .first()
     )
     if latest and latest.history_problem:
-        return str(problem_sentence(latest.history_problem)), latest
+        return str(problem_message(latest.history_problem)), latest
     return "", None

@@ -1,4 +1,4 @@
-"""Opening anything by its id."""
+"""Opening anything by its id or name."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from moderation.search import people
 from recall.models import Recall, RecallItem
 
 SHOWN = 12
-# Each slash in what is typed may be the one between two users' ids.
-MOST_SLASHES = 8
+# Each of the first slashes may separate two users' ids.
+MAX_SLASHES = 8
 
 
 TIMESTAMP = re.compile("[0-9]{13}")
@@ -33,20 +33,20 @@ TIMESTAMP = re.compile("[0-9]{13}")
 @permission_required("archive.view_conversation", raise_exception=True)
 @require_safe
 def jump(request: AuthenticatedRequest) -> HttpResponse:
-    """Open what an id or a name names: at once when it names one thing, else as a list to choose from.
+    """Redirect to the only match of an id or name, or list the matches.
 
-    A person is one thing, with all conversations: their page lists these.
+    A person counts as one match; their page lists their conversations.
     """
     text = request.GET.get("q", "").replace("\0", "").strip()[:600]
     if text:
         record(Searched(actor=request.user.get_username(), page="open", asked={"q": text}))
-    found, more = find(text) if text else ([], False)
-    if len(found) == 1 and not more:
-        return redirect(found[0][0])
+    matches, more = find(text) if text else ([], False)
+    if len(matches) == 1 and not more:
+        return redirect(matches[0][0])
     pair = [side.strip() for side in text.split("/")] if text.count("/") == 1 else [text, ""]
     context = {
         "q": text,
-        "found": found,
+        "matches": matches,
         "more": more,
         "many_apps": Application.objects.all()[:2].count() > 1,
         "user_a": pair[0],
@@ -56,24 +56,24 @@ def jump(request: AuthenticatedRequest) -> HttpResponse:
 
 
 def find(text: str) -> tuple[list[tuple[str, object]], bool]:
-    """What `text` names, as (address, thing): a recall, people, conversations, messages; and whether there is more."""
+    """Return matches as (URL, object): a recall, people, conversations, messages; and whether there are more."""
     if (uuid := _uuid(text)) and (recall := Recall.objects.filter(pk=uuid).first()):
         return [(recall.get_absolute_url(), recall)], False
-    known = people.with_id(text)
-    senders = known + [sender for sender in people.named(text) if sender.user_id != text]
-    found: list[tuple[str, object]] = [(sender.get_absolute_url(), sender) for sender in senders[:SHOWN]]
-    # Those with a person who wrote are on that person's page.
-    conversations = list(_conversations(text, of_users=not known).select_related("application")[: SHOWN + 1])
-    found += [(each.get_absolute_url(), each) for each in titled(conversations[:SHOWN])]
+    people_by_id = people.with_id(text)
+    senders = people_by_id + [sender for sender in people.named(text) if sender.user_id != text]
+    matches: list[tuple[str, object]] = [(sender.get_absolute_url(), sender) for sender in senders[:SHOWN]]
+    # A matched person's conversations are on that person's page.
+    conversations = list(_conversations(text, of_users=not people_by_id).select_related("application")[: SHOWN + 1])
+    matches += [(each.get_absolute_url(), each) for each in titled(conversations[:SHOWN])]
     messages = list(_messages(text).select_related("conversation__application")[: SHOWN + 1])
     titled(message.conversation for message in messages[:SHOWN])
-    found += [(f"{each.conversation.get_absolute_url()}?at={each.sort_time}", each) for each in messages[:SHOWN]]
+    matches += [(f"{each.conversation.get_absolute_url()}?at={each.sort_time}", each) for each in messages[:SHOWN]]
     more = any(len(things) > SHOWN for things in (senders, conversations, messages))
-    # Recalled by hand, and never seen by the archive.
-    if not found and TIMESTAMP.fullmatch(text):
+    # A message recalled by its timestamp may never have been archived.
+    if not matches and TIMESTAMP.fullmatch(text):
         items = RecallItem.objects.filter(timestamp=int(text)).select_related("recall").order_by("-recall__created_at")
-        found = [(item.recall.get_absolute_url(), item.recall) for item in items[:SHOWN]]
-    return found, more
+        matches = [(item.recall.get_absolute_url(), item.recall) for item in items[:SHOWN]]
+    return matches, more
 
 
 def _uuid(text: str) -> UUID | None:
@@ -84,11 +84,11 @@ def _uuid(text: str) -> UUID | None:
 
 
 def _conversations(text: str, *, of_users: bool) -> QuerySet[Conversation]:
-    """Conversations by a group's id or two users' with a slash between (ids may hold slashes); `of_users`: or one's."""
+    """Conversations by group id or two user ids around a slash (ids may contain slashes); `of_users`: or by one."""
     named = Q(kind=Kind.GROUP, group_id=text)
     if of_users:
         named |= Q(user_a=text) | Q(user_b=text)
-    for slash in list(re.finditer("/", text))[:MOST_SLASHES]:
+    for slash in list(re.finditer("/", text))[:MAX_SLASHES]:
         first, second = sorted((text[: slash.start()].strip(), text[slash.end() :].strip()))
         named |= Q(user_a=first, user_b=second)
     return Conversation.objects.filter(named).order_by("-last_timestamp", "-id")

@@ -1,4 +1,4 @@
-"""Finding conversations and messages, in the archive or, by ids, at GoEasy; and what one sender wrote."""
+"""Lists and searches of conversations and messages, opening a conversation by its ids, and the sender page."""
 
 import re
 from collections import Counter
@@ -32,21 +32,21 @@ from moderation.search.highlight import excerpt
 from moderation.search.normalise import normalise, squeezed
 
 PAGE_SIZE = 50
-# Of the conversations that a search finds, before the messages that it finds.
+# Matching conversations shown above matching messages.
 FIRST_CONVERSATIONS = 8
-# People whose name or id has it in it, before the conversations.
+# Matching people shown above the conversations.
 PEOPLE_SHOWN = 8
-# A sender's messages from which it is told how many were recalled, and what the sender was called.
-LOOKED_AT = 1_000
+# The sender's latest messages that are examined for recalls, conversations and names.
+MAX_EXAMINED = 1_000
 CONVERSATIONS_SHOWN = 30
-MOST_NAMES = 20
-# Messages of a page that are filtered at once; a page shows sixty more at each click.
+MAX_NAMES = 20
+# Messages filtered at once; a page grows by sixty at each click.
 MAX_FILTERED = 20_000
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A message that was found, and a part of its words: pieces, each with whether it is what was searched for."""
+    """A matching message and an excerpt: pieces of text, each with whether it matches the search."""
 
     message: Message
     pieces: list[tuple[str, bool]]
@@ -56,10 +56,10 @@ class Hit:
 @permission_required("archive.view_conversation", raise_exception=True)
 @require_safe
 def conversation_list(request: AuthenticatedRequest) -> HttpResponse:
-    """Conversations, the latest message first, narrowed by id, name, kind and application; paged by key (`after`).
+    """List conversations by latest message, filtered by id, name, kind and application; paged by key (`after`).
 
-    What is searched for is looked for in messages, too (newest first, `before`), and there alone when a filter asks
-    for what only messages have.
+    A search also covers messages (newest first, paged by `before`), and only these when a filter applies to messages
+    alone.
     """
     form = MessageFilter(request.GET)
     form.is_valid()
@@ -68,10 +68,10 @@ def conversation_list(request: AuthenticatedRequest) -> HttpResponse:
     with_messages = is_search and "after" not in request.GET
     with_conversations = is_valid_text and not form.asks_for_messages and "before" not in request.GET
     if is_search:
-        asked = {name: ", ".join(request.GET.getlist(name))[:500] for name in ("q", *MessageFilter.OF_MESSAGES)}
-        about = {name: text for name, text in asked.items() if text}
+        values = {name: ", ".join(request.GET.getlist(name))[:500] for name in ("q", *MessageFilter.OF_MESSAGES)}
+        criteria = {name: text for name, text in values.items() if text}
         kind = "messages" if with_messages else "conversations"
-        record(Searched(actor=request.user.get_username(), page=kind, asked=about))
+        record(Searched(actor=request.user.get_username(), page=kind, asked=criteria))
     applications = list(Application.objects.all())
     context = {
         "form": form,
@@ -81,10 +81,10 @@ def conversation_list(request: AuthenticatedRequest) -> HttpResponse:
     if with_conversations:
         size = FIRST_CONVERSATIONS if with_messages else PAGE_SIZE
         matching = _people(form, applications)
-        found = list(_older_than(request.GET.get("after", ""), _narrowed(form, matching))[: size + 1])
-        page = titled(found[:size])
+        conversations = list(_older_than(request.GET.get("after", ""), _narrowed(form, matching))[: size + 1])
+        page = titled(conversations[:size])
         context["page"] = page
-        more = len(found) > size
+        more = len(conversations) > size
         if with_messages:
             context |= {"people": matching[:PEOPLE_SHOWN], "more_people": len(matching) > PEOPLE_SHOWN}
         context["older"] = _with(request, after=f"{page[-1].last_timestamp}-{page[-1].pk}") if more else ""
@@ -96,7 +96,7 @@ def conversation_list(request: AuthenticatedRequest) -> HttpResponse:
 
 
 def _people(form: MessageFilter, all_applications: list[Application]) -> list[Sender]:
-    """The people whose id or name is searched for, or has it in it; whose it is, first."""
+    """People whose id or name contains the search text, exact matches first."""
     text, applications = form.cleaned_data.get("q"), form.cleaned_data.get("app")
     if not text:
         return []
@@ -106,7 +106,7 @@ def _people(form: MessageFilter, all_applications: list[Application]) -> list[Se
 
 
 def _with(request: AuthenticatedRequest, **changes: str) -> str:
-    """The query string with these values in it."""
+    """The request's query string with these values set."""
     query = request.GET.copy()
     for name, value in changes.items():
         query[name] = value
@@ -115,18 +115,18 @@ def _with(request: AuthenticatedRequest, **changes: str) -> str:
 
 def _messages(request: AuthenticatedRequest, wanted: query.Wanted) -> dict[str, object]:
     """A page of the messages that are `wanted`, as the template of hits has it."""
-    found = query.find(wanted, before=timeline.read_key(request.GET.get("before", "")), limit=PAGE_SIZE)
-    hits = [Hit(message, _pieces(read(message.raw), wanted)) for message in with_writers(found.messages())]
+    results = query.find(wanted, before=timeline.read_key(request.GET.get("before", "")), limit=PAGE_SIZE)
+    hits = [Hit(message, _pieces(read(message.raw), wanted)) for message in with_writers(results.messages())]
     return {
         "with_messages": True,
         "hits": hits,
-        "older_hits": _with(request, before=found.older) if found.older else "",
-        "looked_back_to": found.looked_back_to,
+        "older_hits": _with(request, before=results.older) if results.older else "",
+        "looked_back_to": results.looked_back_to,
     }
 
 
 def _pieces(shown: Shown, wanted: query.Wanted) -> list[tuple[str, bool]]:
-    """An excerpt of a message; of all of its JSON only where what is meant to be read does not have the text."""
+    """An excerpt of a message; of its whole JSON only when the readable part does not contain the text."""
     pieces = excerpt(shown.headline, wanted.text, loosely=wanted.loosely)
     if not wanted.text or any(is_hit for _piece, is_hit in pieces):
         return pieces
@@ -134,7 +134,7 @@ def _pieces(shown: Shown, wanted: query.Wanted) -> list[tuple[str, bool]]:
 
 
 def _narrowed(form: MessageFilter, matching: list[Sender]) -> QuerySet[Conversation]:
-    """The conversations that pass the filters, those of the people in `matching` too, newest first."""
+    """The conversations that pass the filters, including those of the people in `matching`, newest first."""
     conversations = Conversation.objects.select_related("application").order_by("-last_timestamp", "-id")
     if text := form.cleaned_data.get("q"):
         anywhere = Q(user_a__icontains=text) | Q(user_b__icontains=text) | Q(group_id__icontains=text)
@@ -150,7 +150,7 @@ def _narrowed(form: MessageFilter, matching: list[Sender]) -> QuerySet[Conversat
 
 
 def _older_than(key: str, conversations: QuerySet[Conversation]) -> QuerySet[Conversation]:
-    """Those after `key` ("<last timestamp>-<id>") in the list's order; all of them when it is no key."""
+    """The conversations after `key` ("<last timestamp>-<id>") in the list's order; all when it is malformed."""
     timestamp, _dash, pk = key.partition("-")
     if not (timestamp.isascii() and timestamp.isdigit() and pk.isascii() and pk.isdigit() and len(key) < 40):
         return conversations
@@ -164,7 +164,7 @@ def _older_than(key: str, conversations: QuerySet[Conversation]) -> QuerySet[Con
 @permission_required("archive.open_conversation", raise_exception=True)
 @require_http_methods(["GET", "HEAD", "POST"])
 def open_conversation(request: AuthenticatedRequest) -> HttpResponse:
-    """Open a conversation by its ids, known to the archive or not. The query string may fill the form."""
+    """Open a conversation by its ids, archived or not. The query string may fill the form."""
     if request.method == "POST":
         form = ConversationForm(request.POST)
         if form.is_valid():
@@ -179,13 +179,13 @@ def open_conversation(request: AuthenticatedRequest) -> HttpResponse:
 @permission_required("recall.add_recall", raise_exception=True)
 @require_safe
 def ticked_messages(request: AuthenticatedRequest) -> HttpResponse:
-    """On to the recall of the ticked messages (`?message=`, ids); by conversation when they are of several."""
+    """Redirect to the recall of the ticked messages (`?message=`, ids), or list one recall per conversation."""
     pks = [int(text) for text in request.GET.getlist("message") if text.isascii() and text.isdigit() and len(text) < 19]
-    found = Message.objects.filter(pk__in=pks[: 2 * PAGE_SIZE]).order_by("conversation_id", "timestamp")
+    ticked = Message.objects.filter(pk__in=pks[: 2 * PAGE_SIZE]).order_by("conversation_id", "timestamp")
     recalls = [
         (conversation, len(of_it := list(messages)), _recall_address(conversation, of_it))
         for conversation, messages in groupby(
-            found.select_related("conversation__application"), key=lambda message: message.conversation
+            ticked.select_related("conversation__application"), key=lambda message: message.conversation
         )
     ]
     if len(recalls) == 1:
@@ -195,7 +195,7 @@ def ticked_messages(request: AuthenticatedRequest) -> HttpResponse:
 
 
 def _recall_address(conversation: Conversation, messages: list[Message]) -> str:
-    """Where a recall of these messages is asked for."""
+    """URL of the form for a recall of these messages."""
     names = ("kind", "group_id") if conversation.kind == Kind.GROUP else ("kind", "user_a", "user_b")
     query = {name: getattr(conversation, name) for name in names}
     timestamps = ",".join(str(timestamp) for timestamp in dict.fromkeys(message.timestamp for message in messages))
@@ -207,10 +207,10 @@ def _recall_address(conversation: Conversation, messages: list[Message]) -> str:
 @permission_required("archive.view_conversation", raise_exception=True)
 @require_POST
 def filter_messages(request: AuthenticatedRequest, pk: int) -> JsonResponse:
-    """The ids of those of a conversation's `messages` (ids with commas between them) that hold `q`: their text, their
-    sender's name or id, or their timestamp. With `loosely`, white space and signs are ignored.
+    """Return the ids of those `messages` (ids with commas between) that contain `q` in their text, sender's name or id,
+    or timestamp. With `loosely`, white space and signs are ignored.
 
-    What is compared is what the search compares (`normalise`). It is POST for its length: it changes nothing.
+    Texts are normalised as for the search. It is POST because of its length; it changes nothing.
     """
     conversation = get_object_or_404(Conversation.objects.select_related("application"), pk=pk)
     conversation.record_reading_on("conversation: filter")
@@ -233,17 +233,17 @@ def filter_messages(request: AuthenticatedRequest, pk: int) -> JsonResponse:
 @permission_required("archive.view_message", raise_exception=True)
 @require_safe
 def sender_page(request: AuthenticatedRequest, slug: str) -> HttpResponse:
-    """What a user of an application (`?id=`, any text) wrote, newest first; where, when, and under which names."""
+    """Show what a user of an application (`?id=`, any text) wrote, newest first; where, when, and under which names."""
     application = get_object_or_404(Application, slug=slug)
     if not (user_id := request.GET.get("id", "").replace("\0", "")[:255]):
         raise Http404
-    asked = {"app": slug, "sender": user_id}
-    record(Searched(actor=request.user.get_username(), page="sender", asked=asked))
+    criteria = {"app": slug, "sender": user_id}
+    record(Searched(actor=request.user.get_username(), page="sender", asked=criteria))
     written = Message.objects.filter(sender_id=user_id, conversation__application=application)
     # Names are in the raw messages alone.
-    latest = timeline.newest(written.select_related("conversation").defer("recalled_raw"), limit=LOOKED_AT)
+    latest = timeline.newest(written.select_related("conversation").defer("recalled_raw"), limit=MAX_EXAMINED)
     conversations = Counter(message.conversation for message in latest).most_common(CONVERSATIONS_SHOWN + 1)
-    # Those in which others wrote to this person, too.
+    # Conversations in which only others wrote to this person.
     either = Q(user_a=user_id) | Q(user_b=user_id)
     private = Conversation.objects.filter(either, application=application).order_by("-last_timestamp", "-id")
     among = {conversation for conversation, _number in conversations}
@@ -257,14 +257,14 @@ def sender_page(request: AuthenticatedRequest, slug: str) -> HttpResponse:
         "sender": Sender.objects.filter(application=application, user_id=user_id).first(),
         "names": _names(latest),
         "first": written.filter(placed_at=None).order_by("timestamp", "id").first()
-        if len(latest) == LOOKED_AT
+        if len(latest) == MAX_EXAMINED
         else min(dated, key=attrgetter("timestamp"), default=None),
-        # What carries no plausible time says nothing of when this person first wrote, or last.
+        # Implausible timestamps do not count for the first and last message.
         "last": max(dated, key=attrgetter("timestamp"), default=None),
         "has_written": bool(latest),
         "latest": latest,
         "looked_at": len(latest),
-        "is_all": len(latest) < LOOKED_AT,
+        "is_all": len(latest) < MAX_EXAMINED,
         "recalled": sum(message.recalled for message in latest),
         "conversations": conversations[:CONVERSATIONS_SHOWN],
         "more_conversations": len(conversations) > CONVERSATIONS_SHOWN,
@@ -274,5 +274,5 @@ def sender_page(request: AuthenticatedRequest, slug: str) -> HttpResponse:
 
 
 def _names(latest: list[Message]) -> list[str]:
-    """What these messages, the newest first, called their sender: each name once, the newest first."""
-    return list(dict.fromkeys(name for message in latest if (name := name_in(message))))[:MOST_NAMES]
+    """The sender's distinct names in these messages, in their order."""
+    return list(dict.fromkeys(name for message in latest if (name := name_in(message))))[:MAX_NAMES]

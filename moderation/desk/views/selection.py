@@ -1,4 +1,4 @@
-"""Messages of a conversation to select, for a recall."""
+"""Selection of a conversation's messages for a recall."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ from recall.timestamps import can_be_named, parse_timestamps, to_ms
 @permission_required("recall.add_recall", raise_exception=True)
 @require_http_methods(["GET", "HEAD", "POST"])
 def select_messages(request: AuthenticatedRequest, pk: int) -> HttpResponse:
-    """Archived messages to select: of a `sender`, of a time span (`since`, `until`: the person's own time), or both;
-    by POST, those at pasted `timestamps`. At most 5,000, the newest. What is recalled already is only counted, and
-    so is what a recall of ours names, unless it was pasted: then somebody means it.
+    """Return archived messages to select: of a `sender`, a time span (`since`, `until`, in the user's zone), or both;
+    by POST, those at pasted `timestamps`. At most the newest 5,000. Messages already recalled are only counted. So are
+    those named by a recall, unless they were pasted, which is deliberate.
     """
-    found = get_object_or_404(Conversation.objects.select_related("application"), pk=pk)
-    found.record_reading_on("conversation: selection")
+    conversation = get_object_or_404(Conversation.objects.select_related("application"), pk=pk)
+    conversation.record_reading_on("conversation: selection")
     if request.method == "POST":
         parsed = parse_timestamps(request.POST.getlist("timestamps"), now_ms=now_ms())
         wanted = parsed.timestamps[:MAX_TIMESTAMPS]
-        messages, more = archived(found, wanted), len(parsed.timestamps) > MAX_TIMESTAMPS
-        known = {message.timestamp for message in messages}
+        messages, more = archived(conversation, wanted), len(parsed.timestamps) > MAX_TIMESTAMPS
+        archived_timestamps = {message.timestamp for message in messages}
         about: dict[str, Any] = {
-            "unknown": [timestamp for timestamp in wanted if timestamp not in known],
+            "unknown": [timestamp for timestamp in wanted if timestamp not in archived_timestamps],
             "rejected": [(piece, f"“{piece[:40]}” {TIMESTAMP_PROBLEMS[why]}") for piece, why in parsed.rejected[:50]],
         }
     else:
         span = {name: request.GET.get(name, "") for name in ("since", "until")}
         sender = request.GET.get("sender")
         since, until = typed_ms(span["since"]), typed_ms(span["until"], whole_second=True)
-        # A bound that cannot be read must not select more than was meant.
+        # A malformed bound must not select more than intended.
         unread = (span["since"] and since is None) or (span["until"] and until is None)
         if unread or not (sender is not None or since is not None or until is not None):
             return JsonResponse({"problem": "sender, since, until"}, status=400)
-        messages = timeline.select(found, sender=sender, since=since, until=until, limit=MAX_TIMESTAMPS + 1)
+        messages = timeline.select(conversation, sender=sender, since=since, until=until, limit=MAX_TIMESTAMPS + 1)
         messages, more, about = messages[-MAX_TIMESTAMPS:], len(messages) > MAX_TIMESTAMPS, {}
-    gone, taken = _gone_and_taken(found, messages)
+    gone, taken = _gone_and_taken(conversation, messages)
     if request.method == "POST":
         taken = set()
     nameable = [each for each in messages if can_be_named(each.timestamp)]
@@ -62,12 +62,12 @@ def select_messages(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     if request.method == "POST":
         about["gone"] = len(gone & {message.timestamp for message in free})
     about |= {"recalled": len(nameable) - len(free), "not_nameable": len(messages) - len(nameable)}
-    return JsonResponse({"messages": _told(found, free), "more": more, **about})
+    return JsonResponse({"messages": _selection_entries(conversation, free), "more": more, **about})
 
 
 def _gone_and_taken(conversation: Conversation, messages: list[Message]) -> tuple[set[int], set[int]]:
-    """Timestamps within the span of `messages`: those that history has shown to be gone; and all that a recall has
-    named and that GoEasy has not refused, unless history still showed them afterwards.
+    """Return timestamps of `messages` that history has shown to be gone, and timestamps in their span that a recall
+    names, except those that GoEasy refused or that history still showed afterwards.
     """
     if not messages:
         return set(), set()
@@ -81,13 +81,13 @@ def _gone_and_taken(conversation: Conversation, messages: list[Message]) -> tupl
         verified[timestamp] = verification or verified.get(timestamp, "")
         by_state[state].add(timestamp)
     gone = {timestamp for timestamp, verification in verified.items() if verification == verifications.GONE}
-    visible = {timestamp for timestamp, seen in verified.items() if seen == verifications.STILL_VISIBLE}
+    visible = {timestamp for timestamp, verification in verified.items() if verification == verifications.STILL_VISIBLE}
     under_way = by_state[states.PENDING] | by_state[states.SENDING]
     return gone & times, gone | under_way | (by_state[states.ACCEPTED] - visible)
 
 
-def _told(conversation: Conversation, messages: list[Message]) -> list[dict[str, Any]]:
-    """One entry per timestamp, as the page's selection keeps it."""
+def _selection_entries(conversation: Conversation, messages: list[Message]) -> list[dict[str, Any]]:
+    """JSON entries of the page's selection, one per timestamp."""
     senders = timeline.senders(conversation.application, {message.sender_id for message in messages})
     shared = timeline.sharing(conversation, [message.timestamp for message in messages])
     return [
@@ -103,9 +103,9 @@ def _told(conversation: Conversation, messages: list[Message]) -> list[dict[str,
 
 
 def typed_ms(text: str, *, whole_second: bool = False) -> int | None:
-    """A time as a datetime-local field sends it, in the person's zone, as ms; None when it is none.
+    """Parse the value of a datetime-local input, in the user's zone, to ms; None when it is malformed.
 
-    `whole_second`: the last millisecond of what was typed, as "until 10:00:00" is meant.
+    `whole_second`: a time to the second means its last millisecond, as in "until 10:00:00".
     """
     try:
         at = parse_datetime(text)

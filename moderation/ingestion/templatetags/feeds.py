@@ -1,4 +1,4 @@
-"""What home shows of the webhooks' feeds."""
+"""Template tags for the webhook feeds on the home page."""
 
 from django import template
 
@@ -10,5 +10,5 @@ register = template.Library()
 
 @register.simple_tag
 def feed_alarms() -> list[tuple[Feed, str]]:
-    """The feeds that something is wrong with, each with what that is."""
+    """The feeds with an alarm, each with the alarm's text."""
     return [(state, str(feed.Alarm(state.alarm).label)) for state in feed.alarms()]

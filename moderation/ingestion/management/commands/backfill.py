@@ -1,4 +1,4 @@
-"""`manage.py backfill`: reads history into the archive (docs/interface.md, "Commands")."""
+"""`manage.py backfill`: read history into the archive (docs/interface.md, "Commands")."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from moderation.goeasy.client import Group, Private, Target
 from moderation.goeasy.errors import InvalidCall
 from moderation.ingestion import comparison
 
-# So many conversations in a row whose history cannot be read, and the rest is not tried.
-MOST_FAILURES = 3
+# After this many consecutive conversations whose history cannot be read, the command stops.
+MAX_FAILURES = 3
 
 
 class Command(BaseCommand):
-    """Reads the history of one conversation, or of all that the archive knows, within the application's limits."""
+    """Read the history of one conversation, or of all archived ones, within the application's limits."""
 
     help = (
         "Read GoEasy's history into the archive. Exit status: 0 all was read; 1 something could not be read, or "
@@ -72,8 +72,8 @@ class Command(BaseCommand):
                     f"{conversation}: {len(filled.unreadable)} messages could not be read; they are kept as they came."
                 )
             failures = failures + 1 if filled.problem else 0
-            if failures >= MOST_FAILURES:
-                self.stderr.write(f"{MOST_FAILURES} in a row could not be read: the rest is not tried.")
+            if failures >= MAX_FAILURES:
+                self.stderr.write(f"{MAX_FAILURES} in a row could not be read: the rest is not tried.")
                 break
         for crowd in document["crowded"]:
             self.stderr.write(
@@ -90,7 +90,7 @@ class Command(BaseCommand):
             raise SystemExit(1)
 
     def conversations(self, application: Application, options: dict[str, Any]) -> Iterator[Conversation]:
-        """The conversations that the options name; CommandError when they name none, or two kinds of them."""
+        """The conversations that the options select; CommandError when they select none, or in two ways."""
         user_a, user_b, group = options["user_a"], options["user_b"], options["group"]
         if sum([bool(user_a or user_b), bool(group), options["all"]]) != 1:
             raise CommandError("Name one: --user-a and --user-b, --group, or --all.", returncode=2)
@@ -104,7 +104,7 @@ class Command(BaseCommand):
 
 
 def every_conversation(application: Application) -> Iterator[Conversation]:
-    """The application's conversations, by key: a cursor would stay open for hours."""
+    """Yield the application's conversations, paged by key because a cursor would stay open for hours."""
     rows = Conversation.objects.filter(application=application).select_related("application").order_by("pk")
     last = 0
     while some := list(rows.filter(pk__gt=last)[:500]):

@@ -1,4 +1,4 @@
-"""`manage.py erase_text`: erase what somebody wrote, through the same service as the browser."""
+"""`manage.py erase_text`: erase a sender's text, through the same service as the page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOT_POSSIBLE, BAD_INPUT = 1, 2
 
 
 class Command(BaseCommand):
-    """Erases the text of one sender's messages."""
+    """Erase the text of one sender's messages."""
 
     help = (
         "Erase what a sender wrote in an application: its text in the archive, in evidence of recalls, in webhook "
@@ -52,26 +52,26 @@ class Command(BaseCommand):
         for value in options["timestamps"]:
             if not 0 <= value <= BigIntegerField.MAX_BIGINT:
                 self.fail(f"“{value}” is no timestamp: milliseconds since 1970 have 13 digits.", BAD_INPUT)
-        asked = erasure.Asked(application, options["sender"], set(options["timestamps"]))
+        request = erasure.ErasureRequest(application, options["sender"], set(options["timestamps"]))
         with_notes = options["with_notes"]
         try:
             if options["dry_run"]:
-                found = erasure.find(asked)
-                if problem := erasure.problem_of(found, with_notes=with_notes):
+                scope = erasure.find(request)
+                if problem := erasure.problem_of(scope, with_notes=with_notes):
                     raise problem
-                counts = found.counts(with_notes=with_notes)
+                counts = scope.counts(with_notes=with_notes)
             else:
                 reason = options["reason"].strip()
-                counts = erasure.erase(asked, actor=actor.get_username(), reason=reason, with_notes=with_notes)
+                counts = erasure.erase(request, actor=actor.get_username(), reason=reason, with_notes=with_notes)
         except NotPossible as refusal:
             self.fail(str(refusal.message), NOT_POSSIBLE)
         if options["json"]:
             self.stdout.write(json.dumps({"erased": not options["dry_run"], **counts}))
             return
-        told = ", ".join(f"{number} {name}" for name, number in counts.items())
-        self.stdout.write(f"{'Would be erased' if options['dry_run'] else 'Erased'}: {told}.")
+        summary = ", ".join(f"{number} {name}" for name, number in counts.items())
+        self.stdout.write(f"{'Would be erased' if options['dry_run'] else 'Erased'}: {summary}.")
 
-    def fail(self, sentence: str, status: int) -> NoReturn:
-        """Say on standard error why nothing was erased, and end."""
-        self.stderr.write(sentence)
+    def fail(self, message: str, status: int) -> NoReturn:
+        """Write why nothing was erased to standard error, and exit."""
+        self.stderr.write(message)
         sys.exit(status)
