@@ -33,7 +33,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what mostly waits (browsers, processes): at the end, one process would wait for it alone."""
+    """Run the slow tests (browsers, processes) first, so that no single process works on them at the end."""
     waiting = (
         "tests/browser/",
         "tests/faults/",

@@ -1,4 +1,4 @@
-"""Runs the suite on one engine: `python tests/run.py sqlite|postgresql [pytest's arguments]`."""
+"""Run the suite on one engine: `python tests/run.py sqlite|postgresql [pytest's arguments]`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ POSTGRES = os.environ.get("TEST_POSTGRES_URL", "postgres://postgres@127.0.0.1:54
 
 
 def postgresql_answers() -> bool:
-    """Whether the server of TEST_POSTGRES_URL takes a connection."""
+    """Whether the server of TEST_POSTGRES_URL accepts connections."""
     import psycopg
 
     try:
@@ -29,7 +29,7 @@ def postgresql_answers() -> bool:
 
 
 def main(engine: str, *arguments: str) -> int:
-    """pytest's exit status; 0 when there is no PostgreSQL and nobody insists on it."""
+    """Run pytest. Returns its exit status; 0 without PostgreSQL, unless CI=true."""
     if engine == "postgresql" and not postgresql_answers():
         if os.environ.get("CI") == "true":
             print("With CI=true the suite has to pass on PostgreSQL too.", file=sys.stderr)
@@ -51,14 +51,14 @@ def main(engine: str, *arguments: str) -> int:
         **dict.fromkeys(("GOEASY_APPKEY", "GOEASY_SECRET_KEY", "MEDIA_ORIGINS"), ""),
         **dict.fromkeys(("AUDIT_CHECKPOINT_FILE", "AUDIT_CHECKPOINT_URL", "AUDIT_CHECKPOINT_STDOUT"), ""),
         "AUDIT_FORMER_PUBLIC_KEYS": "",
-        # A key that everybody knows; nothing outside the tests is signed with it.
+        # A key for tests only.
         "AUDIT_SIGNING_KEY": base64.b64encode(bytes(range(32))).decode(),
         "GOEASY_REST_HOST": "hangzhou",
-        # Servers of the tests' own.
+        # The tests' own servers.
         "GOEASY_ALLOWED_HOSTS": "*.goeasy.io,127.0.0.1,::1,localhost",
     }
     manage = [sys.executable, "manage.py", "collectstatic", "--no-input", "--verbosity", "0"]
-    # As in production: the browser tests serve hashed names.
+    # As in production: the browser tests use hashed file names.
     subprocess.run(manage, cwd=ROOT, env={**environment, "DEBUG": "false"}, check=True)
     print(f"— the suite on {engine} —", flush=True)
     command = [sys.executable, "-m", "pytest", "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", *arguments]

@@ -43,7 +43,7 @@ def violations(folder: str, forbidden: tuple[str, ...], *, but: set[str] = froze
 
 
 def layers() -> set[str]:
-    """The modules that stand in a layer (pyproject.toml, which `lint-imports` enforces)."""
+    """Modules in the layers of pyproject.toml, which `lint-imports` enforces."""
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     contracts = tomllib.loads(text)["tool"]["importlinter"]["contracts"]
     (contract,) = [each for each in contracts if each["type"] == "layers"]
@@ -51,7 +51,7 @@ def layers() -> set[str]:
 
 
 def test_every_app_and_module_belongs_to_a_layer() -> None:
-    """What stands in none could import anything, and carry an import from one layer up to another."""
+    """A module without a layer could import anything, and so connect a layer to a higher one."""
     there = {f"moderation.{path.stem}" for path in (ROOT / "moderation").glob("*.py")} - {"moderation.__init__"}
     there |= {f"moderation.{path.parent.name}" for path in (ROOT / "moderation").glob("*/__init__.py")} | {"recall"}
     assert there - layers() == set(), "name it in pyproject.toml, where it belongs among the layers"
@@ -77,7 +77,7 @@ def test_the_outbox_has_no_circular_imports() -> None:
         if path.name != "__init__.py"
     }
     left = {name: {other for other in names if other in left} for name, names in left.items()}
-    # Again and again those that import nothing that is left.
+    # Repeatedly remove the modules that import none of the remaining ones.
     while free := {name for name, names in left.items() if not names & left.keys()}:
         left = {name: names for name, names in left.items() if name not in free}
     assert left == {}

@@ -1,4 +1,4 @@
-"""Nothing is cited that the repository lacks: documents, headings, anchors, modules and tests."""
+"""Citations of documents, headings, anchors, modules and tests exist in the repository."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ DOCUMENT = re.compile(
 DECISION = re.compile(r"(?<![\w/])docs/adr/(\d{4})(?![\d-])")
 # In documents: `recall/services.py`, `tests/test_x.py::test_y`, `moderation/outbox/`.
 CODE = re.compile(r"`((?:[\w.-]+/)+(?:[\w-]+\.(?:py|js|html|css|json|toml))?)(?:::(\w+))?`")
-# Folders that the console makes when it runs, and what a document names as an example.
+# Folders that the console creates at run time, and examples in documents.
 NOT_IN_THE_REPOSITORY = ("data/", "exports/", "staticfiles/", "test-results/")
 
 
 def problems(root: Path) -> Iterator[str]:
-    """A sentence for each citation below `root` that leads nowhere."""
+    """Messages about citations below `root` that do not exist."""
     for path in files(root):
         text = path.read_text(encoding="utf-8")
         name = path.relative_to(root).as_posix()
@@ -39,7 +39,7 @@ def problems(root: Path) -> Iterator[str]:
 
 
 def files(root: Path) -> Iterator[Path]:
-    """Everything that people wrote: sources, tests and documents, and what lies beside them."""
+    """Sources, tests, documents and configuration files."""
     paths = [path for folder in FOLDERS for path in (root / folder).rglob("*") if path.suffix in SOURCES]
     paths += [path for path in root.iterdir() if path.is_file() and (path.suffix in SOURCES or path.suffix == ".toml")]
     paths += [root / name for name in (".env.example", "Makefile") if (root / name).exists()]
@@ -47,12 +47,12 @@ def files(root: Path) -> Iterator[Path]:
 
 
 def unwrapped(text: str) -> str:
-    """The text without line ends, nor the marks of comments that continue on the next line."""
+    """The text without line ends and the comment signs after them."""
     return re.sub(r"\s*\n\s*(?:#|//|\*)?\s*", " ", text)
 
 
 def without_code(text: str) -> str:
-    """A document without its blocks of code."""
+    """The document without code blocks."""
     return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
@@ -74,7 +74,7 @@ def anchors(path: Path) -> set[str]:
 
 
 def wrong_links(root: Path, path: Path, name: str, text: str) -> Iterator[str]:
-    """Links and pictures of a document whose file or heading is not there."""
+    """Messages about links and pictures of a document without an existing file or heading."""
     for match in LINK.finditer(without_code(text)):
         target = match[1] or match[2]
         if re.match(r"[a-z]+:", target):
@@ -88,7 +88,7 @@ def wrong_links(root: Path, path: Path, name: str, text: str) -> Iterator[str]:
 
 
 def wrong_code(root: Path, path: Path, name: str, text: str) -> Iterator[str]:
-    """Modules, folders and tests that a document names and that are not there."""
+    """Messages about modules, folders and tests that a document names and that do not exist."""
     for match in CODE.finditer(without_code(text)):
         cited, test = match[1], match[2]
         if cited.startswith(NOT_IN_THE_REPOSITORY) or cited.startswith("/"):
@@ -102,13 +102,13 @@ def wrong_code(root: Path, path: Path, name: str, text: str) -> Iterator[str]:
 
 
 def wrong_documents(root: Path, path: Path, name: str, text: str) -> Iterator[str]:
-    """Documents, headings and invariants that a comment, a docstring or a sentence cites and that are not there."""
+    """Messages about documents, headings and invariants that a text cites and that do not exist."""
     for match in DOCUMENT.finditer(text):
         cited, heading, number = match["path"], match["heading"], match["number"]
         if text[match.start() - 1] in "\"'" and text[match.end("path")] in "\"'":
-            # A file's name in code that reads it.
+            # A file name in code that reads the file.
             continue
-        # Code cites from the root of the repository; documents also from where they are.
+        # Code cites relative to the root of the repository, documents also relative to themselves.
         places = [root / cited, path.parent / cited] if path.suffix == ".md" else [root / cited]
         place_cited = next((place for place in places if place.exists()), None)
         if place_cited is None:

@@ -1,4 +1,4 @@
-"""The demo's database is reached by one command, whatever `.env` beside it says."""
+"""Commands of the demo use its database, whatever `.env` says."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ demo.keep_settings(demo.environment(8000, 8001))
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the console with a `.env` of its own."""
+    """A copy of the console with its own `.env`."""
     folder = console.copy(tmp_path_factory.mktemp("clone"))
     (folder / ".env").write_text(f"SECRET_KEY={console.LONG_KEY}\nGOEASY_APPKEY=BC-of-production\n")
     return folder

@@ -25,7 +25,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 
 
 class Installed:
-    """A console that was installed from a wheel, and the empty folder that it is run in."""
+    """A console installed from a wheel, and the empty folder in which it runs."""
 
     def __init__(self, folder: Path) -> None:
         self.programs = folder / "environment" / "bin"
@@ -35,7 +35,7 @@ class Installed:
         (self.folder / ".env").write_text(f"SECRET_KEY={console.LONG_KEY}\nHTTPS=false\n")
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a program of its environment in its folder, with no settings but those of its `.env`."""
+        """Run a program of its environment in its folder, with the settings of its `.env` only."""
         program, *arguments = command
         return subprocess.run(
             [str(self.programs / program), *arguments],
@@ -49,7 +49,7 @@ class Installed:
 
     @contextlib.contextmanager
     def serve(self, module: str) -> Iterator[str]:
-        """The address of a gunicorn with the configuration in `module`."""
+        """Run gunicorn with the configuration in `module` and yield its URL."""
         port = console.free_port()
         python, bind = str(self.programs / "python"), f"127.0.0.1:{port}"
         command = [python, "-m", "gunicorn", "--config", f"python:{module}", "--bind", bind, "--no-control-socket"]
@@ -65,7 +65,7 @@ class Installed:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """The wheel of this working tree, in an environment that takes its dependencies from the tests' own."""
+    """Install the wheel of this working tree in an environment that shares the tests' dependencies."""
     folder = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     build = [*pip, "wheel", str(ROOT), "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder)]
@@ -77,9 +77,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     install = ["--python", str(folder / "environment" / "bin" / "python"), "install", "--no-deps", "--no-index"]
     done = subprocess.run([*pip[:3], *install, *pip[3:], str(wheel)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    console = Installed(folder)
-    (console.packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return console
+    installation = Installed(folder)
+    (installation.packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return installation
 
 
 def test_the_package_depends_on_what_requirements_in_names() -> None:

@@ -186,7 +186,7 @@ def test_the_deployment_check_reports_no_issue() -> None:
 
 
 def read_by_settings() -> dict[str, tuple[str, bool]]:
-    """The name of every setting, its default as it is written ("" where there is none), and whether it is a secret."""
+    """Names of all settings, each with its default in the source ("" if there is none) and whether it is a secret."""
     source = (ROOT / "moderation" / "settings.py").read_text(encoding="utf-8")
     settings = {}
     for call in ast.walk(ast.parse(source)):
@@ -201,7 +201,7 @@ def read_by_settings() -> dict[str, tuple[str, bool]]:
 
 
 def documented(document: str) -> dict[str, tuple[str, bool]]:
-    """The same of a document's tables; a default that is no value (“the opposite of …”) is "…"."""
+    """The same from a document's tables; a default that is described in words is "…"."""
     text = (ROOT / "docs" / document).read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([A-Z_]+)`(（密钥）| \(secret\))? \| ([^|]+) \|", text, re.MULTILINE)
     assert len(rows) == len({name for name, _secret, _default in rows}), "a setting stands there twice"

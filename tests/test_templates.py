@@ -1,4 +1,4 @@
-"""Templates: where they stand, that each is named and each name has a file, and how long their lines are."""
+"""Templates: their folders, names, uses and line lengths."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ ROOT = Path(__file__).resolve().parent.parent
 TEMPLATES = ROOT / "templates"
 PATHS = {path.relative_to(TEMPLATES).as_posix(): path for path in TEMPLATES.rglob("*.html")}
 NAMED_IN_TEMPLATE = re.compile(r"{%\s*(?:include|extends)\s+[\"']([^\"']+)[\"']")
-# Django looks for these itself.
+# Django itself loads these.
 NAMED_BY_DJANGO = {"403.html", "403_csrf.html", "404.html", "500.html", "admin/base_site.html"}
 MAX_LINE = 120
 
 
 def names_in_templates() -> Iterator[tuple[str, str]]:
-    """Each template's name in another one, with the file that has it."""
+    """Names of templates in other templates, each with the file that has it."""
     for name, path in PATHS.items():
         for included in NAMED_IN_TEMPLATE.findall(path.read_text(encoding="utf-8")):
             yield included, f"templates/{name}"
 
 
 def names_in_code() -> Iterator[tuple[str, str]]:
-    """Each text of the code that ends like a template's name; `*` stands for what is known only when it runs."""
+    """Strings in the code that end like a template's name; `*` stands for parts computed at run time."""
     for app in ("moderation", "recall"):
         for path in (ROOT / app).rglob("*.py"):
             for name in texts(ast.parse(path.read_text(encoding="utf-8"))):
@@ -37,7 +37,7 @@ def names_in_code() -> Iterator[tuple[str, str]]:
 
 
 def texts(node: ast.AST) -> Iterator[str]:
-    """Each text in the syntax tree, an f-string as one of them."""
+    """Strings in the syntax tree; an f-string is one of them."""
     if isinstance(node, ast.JoinedStr):
         yield "".join(str(part.value) if isinstance(part, ast.Constant) else "*" for part in node.values)
         return
@@ -48,7 +48,7 @@ def texts(node: ast.AST) -> Iterator[str]:
 
 
 def is_one_of(path: str, names: Iterable[str]) -> bool:
-    """Whether one of the names stands for the path, or is the last part of it where code puts the name together."""
+    """Whether a name matches the path, or its last part if code composes the name."""
     return any(fnmatchcase(path, name) or ("/" not in name and path.endswith(f"/{name}")) for name in names)
 
 
@@ -78,7 +78,7 @@ def test_every_template_is_named_in_code_or_in_another_template() -> None:
 
 
 def is_in_place(path: str) -> bool:
-    """Whether the path is one of the places that templates have; Django fixes those of its own and of its admin's."""
+    """Whether the path is in a folder for templates; Django determines those of its own and of its admin."""
     if path in NAMED_BY_DJANGO | {"base.html"} or path.startswith("admin/"):
         return True
     folder, _slash, name = path.rpartition("/")

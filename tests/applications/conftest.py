@@ -1,3 +1,3 @@
-"""Recalls, as the tests of recalls make them."""
+"""Fixtures of the recalls' tests."""
 
 from tests.recall.conftest import make_recall, messages, send  # noqa: F401

@@ -30,7 +30,7 @@ def admin(client: Client, administrator: Any) -> Client:
 
 @pytest.fixture
 def second(db: None) -> Application:
-    """An application that the environment knows nothing of."""
+    """An application that is not configured in the environment."""
     application = Application(slug="second", name="Second")
     application.set_appkey(APPKEY)
     application.set_secret_keys(SECRETS)
@@ -68,7 +68,7 @@ def test_an_application_is_added_with_its_keys_encrypted(admin: Client) -> None:
 
 def test_a_key_is_never_rendered(admin: Client, second: Application) -> None:
     pages = [admin.get(address(second)), admin.get(reverse("admin:applications_application_changelist"))]
-    # Nor when the form comes back with another field's error.
+    # The same when the form is shown again with an error of another field.
     pages.append(admin.post(address(second), form(name="", new_appkey=APPKEY, new_secret_keys=SECRETS)))
     for page in pages:
         assert page.status_code == 200
@@ -109,7 +109,7 @@ def test_a_key_is_dropped_when_anything_else_changes_the_host(second: Applicatio
     second.save(update_fields=["rest_host_saved"])
     second.refresh_from_db()
     assert second.appkey() == ""
-    # The secret only verifies what comes in: it goes nowhere.
+    # The secret key stays, as it verifies deliveries and is never sent.
     assert second.secret_keys() == SECRETS.split(",")
     entry = AuditEntry.objects.filter(action="application.changed").latest("pk")
     assert entry.detail["changes"]["appkey_sealed"] == "removed"
@@ -190,7 +190,7 @@ def test_settings_from_the_environment_are_shown_and_cannot_be_changed(
 
 def test_the_default_application_can_be_changed_while_the_environment_has_no_key(admin: Client, settings: Any) -> None:
     settings.GOEASY_APPKEY = ""
-    # A test with real transactions may have emptied the database before.
+    # A test with real transactions may have emptied the table.
     default = Application.objects.get_or_create(slug="default", defaults={"name": "GoEasy"})[0]
     assert "The environment configures this application" not in admin.get(address(default)).content.decode()
     admin.post(address(default), form(new_appkey=APPKEY))

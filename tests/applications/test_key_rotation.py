@@ -1,4 +1,4 @@
-"""Keys at rest: which key encrypts them, and `manage.py rotate_keys`."""
+"""Encryption of stored keys, and `manage.py rotate_keys`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def keys() -> tuple[str, list[str]]:
 
 
 def rotate(*arguments: str) -> tuple[int, str, str]:
-    """Exit status, standard output and standard error."""
+    """Run the command. Returns exit status, stdout and stderr."""
     out, err = io.StringIO(), io.StringIO()
     try:
         call_command("rotate_keys", *arguments, stdout=out, stderr=err)
@@ -57,7 +57,7 @@ def rotate(*arguments: str) -> tuple[int, str, str]:
 def test_stored_keys_stay_readable_when_they_get_a_key_of_their_own(stored: Application, settings: Any) -> None:
     settings.FIELD_ENCRYPTION_KEY = NEW
     assert keys() == (APPKEY, SECRET.split(","))
-    # Without it, what is written now cannot be opened.
+    # Without the new key, newly stored keys cannot be decrypted.
     sealed = seal("x")
     settings.FIELD_ENCRYPTION_KEY = ""
     assert unseal(sealed) == ""

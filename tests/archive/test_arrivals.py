@@ -1,4 +1,4 @@
-"""What has arrived since a page was made, whatever time it carries and whichever transaction commits first."""
+"""New messages since a page was made, whatever their time and in whichever order transactions commit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ IDS = st.integers(1, 10**18 - 1)
 
 
 def say(conversation: Conversation, *timestamps: int) -> list[int]:
-    """Messages at these times, in this order of arrival; their ids."""
+    """Make messages with these times, in this order of arrival. Returns their ids."""
     pks = []
     for number, timestamp in enumerate(timestamps):
         name = f"{timestamp}-{number}-{Message.objects.count()}"
@@ -130,7 +130,7 @@ def test_looking_for_news_takes_as_many_queries_however_much_there_is(private: C
 
 @pytest.mark.django_db(transaction=True)
 def test_a_lower_id_that_is_committed_later_is_announced_once(private: Conversation) -> None:
-    """Ids are given before the commit: on PostgreSQL the first writer may be the last one to be seen."""
+    """Ids are allocated before the commit, so on PostgreSQL the first id may become visible last."""
     if connection.vendor == "sqlite":
         pytest.skip("On SQLite writers take turns: ids are given in the order of the commits.")
     say(private, START + 10_000)
@@ -158,13 +158,13 @@ def test_a_lower_id_that_is_committed_later_is_announced_once(private: Conversat
     finally:
         may_commit.set()
         thread.join(20)
-    # The mark as it goes to the page and comes back.
+    # Write and read the mark, as a page does.
     news = news_since(private, read_mark(str(mark)) or Mark(), start=0)
     assert news.pks == early
     assert news_since(private, news.mark, start=0, shown=early).pks == []
 
 
-# Where a message stands
+# Places of messages
 
 
 def at_arrival(message: Message) -> bool:
@@ -203,7 +203,7 @@ def test_a_name_from_a_message_dated_ahead_gives_way_to_the_next(
 ) -> None:
     names = ((1795718732695123456, "bogus"), (now_ms() + 3_600_000, "ahead"), (None, "right"))
     for timestamp, name in names:
-        # A millisecond later than what was told before.
+        # A millisecond later than the previous name.
         time.sleep(0.005)
         make_message(
             group,

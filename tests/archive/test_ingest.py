@@ -1,4 +1,4 @@
-"""The archive's one writer: what GoEasy wrote is kept as it was written, once."""
+"""`ingest`, which stores GoEasy's messages unchanged and once."""
 
 from __future__ import annotations
 

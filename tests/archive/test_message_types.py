@@ -1,4 +1,4 @@
-"""Each type of message in every place where messages are shown."""
+"""Message types: every type has a template and is shown everywhere."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OF_THE_APP = MessageType("order", text.read, sample={"title": "Summer shirt", "i
 
 
 def problems_of(types: dict[str, MessageType]) -> list[str]:
-    """What types lack to be shown, in sentences."""
+    """Messages about types that cannot be shown."""
     problems = []
     for name, each in types.items():
         shown = each.read(each.sample, ())

@@ -1,4 +1,4 @@
-"""From a message's raw text to what is shown of it, however hostile."""
+"""How messages are shown, including hostile ones."""
 
 from __future__ import annotations
 

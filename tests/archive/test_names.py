@@ -1,4 +1,4 @@
-"""Names, ids and evidence as they are: no name that cannot be seen, nothing exact that a browser may translate."""
+"""Names, ids and evidence on pages: no invisible links, and no exact text that browsers translate."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ FIRST = 1_700_000_000_000
 BLANK = ["\u2800", "\U0001d159", "\u200d\u200c", "\ufe0f", "\U000e0100", "\u3164", "\u115f\u1160", "\uffa0"]
 BLANK += [" \u3000\u00a0", "\u0301", "\u200b"]
 VOID = {"area", "base", "br", "col", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
-# What a browser translates by other means, or not at all.
+# Elements that browsers translate in another way or not at all.
 ASIDE = {"script", "style", "title", "option", "textarea"}
 
 
 class Page(HTMLParser):
-    """The texts of a page, each with the elements that it is in: (tag, attributes), the outermost first."""
+    """Parser of a page's texts, each with its enclosing elements (tag, attributes), the outermost first."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ def pages(
     make_message: Callable[..., Any],
     reason: Any,
 ) -> Callable[[str], Iterator[tuple[str, Page]]]:
-    """Every page that shows people, with people of this name."""
+    """Every page that shows people, with people who have this name."""
 
     def walk(name: str) -> Iterator[tuple[str, Page]]:
         about = {"name": name}

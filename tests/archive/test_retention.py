@@ -1,4 +1,4 @@
-"""How long the archive keeps messages, a hold that stops deleting, and what the conversation's page says of both."""
+"""Retention of messages, holds that suspend it, and how the conversation's page shows both."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def ago(days: float) -> int:
 
 @pytest.fixture
 def old_and_new(application: Any, private: Conversation, make_message: Callable[..., Message]) -> Conversation:
-    """A conversation with messages 40, 20 and 1 days old, of an application that keeps 30 days and GoEasy 10."""
+    """A conversation with messages of 40, 20 and 1 days ago; the application keeps 30 days and GoEasy 10."""
     Application.objects.filter(pk=application.pk).update(keep_days=30, history_days=10)
     for days in (40, 20, 1):
         make_message(private, ago(days))
@@ -152,7 +152,7 @@ def test_the_page_counts_down_what_goeasy_and_the_archive_still_have(
 ) -> None:
     client.force_login(moderator)
     shown = page(client, old_and_new)
-    # The one of a day ago is the oldest that GoEasy has.
+    # The message of a day ago is the oldest that GoEasy still has.
     assert "the oldest of these messages that it still has goes in 1 week, 1 day" in shown.replace("\xa0", " ")
     assert "30 days: the oldest of these messages goes in 0 minutes" in shown.replace("\xa0", " ")
     assert "Put on hold" not in shown

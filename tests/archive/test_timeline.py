@@ -17,7 +17,7 @@ START = 1795000000000
 
 @pytest.fixture
 def crowd(private: Conversation, group: Conversation, make_message: Callable[..., Message]) -> list[Message]:
-    """25 messages, three of them in one millisecond; and another conversation's, which must never appear."""
+    """25 messages, three of them in one millisecond; and a message of another conversation, which must not appear."""
     for number in range(3):
         make_message(group, START + number)
     times = [*range(START, START + 10), START + 10, START + 10, START + 10, *range(START + 11, START + 23)]
@@ -49,7 +49,7 @@ def test_paging_down_shows_every_message_once(private: Conversation, crowd: list
 def test_a_page_is_two_queries_that_neither_count_nor_skip(private: Conversation, crowd: list[Message]) -> None:
     with CaptureQueriesContext(connection) as queries:
         timeline.page(private, before=(START + 12, 10**9), limit=5)
-    # One for those with a plausible time, one for those that stand where they arrived.
+    # One for messages with a plausible time, one for those that are placed by their arrival.
     assert len(queries) == 2
     assert not any(word in query["sql"] for query in queries for word in ("OFFSET", "COUNT"))
 

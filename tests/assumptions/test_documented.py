@@ -1,4 +1,4 @@
-"""The switches, the checks and the document that lists them are the same list."""
+"""The sandbox's switches, the checks and their document agree."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ MESSAGES = 45
 # More than one call, from the middle of three pages.
 RECALLED = slice(10, 32)
 
-# Each behaviour under which everything goes as usual: the calls accepted, the messages seen to be gone.
+# Behaviours under which everything works: calls are accepted, and messages are verified as gone.
 USUAL: list[dict[str, Any]] = [
     {},
     {"http_200_always": True},
@@ -65,7 +65,7 @@ def name_of(behaviour: dict[str, Any]) -> str:
 
 @pytest.fixture
 def goeasy(tmp_path: Path, application: Any, settings: Any) -> Iterator[Sandbox]:
-    """A GoEasy with a conversation of 45 messages, a second apart."""
+    """A sandbox with a conversation of 45 messages, a second apart."""
     with Sandbox(data=tmp_path / "goeasy.sqlite3") as sandbox:
         settings.GOEASY_APPKEY, settings.GOEASY_REST_HOST = sandbox.appkey, sandbox.url
         settings.RECALL_VERIFY_AFTER = 0
@@ -87,7 +87,7 @@ def goeasy(tmp_path: Path, application: Any, settings: Any) -> Iterator[Sandbox]
 
 @pytest.fixture
 def timestamps(goeasy: Sandbox) -> list[int]:
-    """When its messages were sent (ms), oldest first."""
+    """Timestamps of the messages (ms), oldest first."""
     return sorted(message["timestamp"] for message in goeasy.messages(PAIR))
 
 
@@ -97,7 +97,7 @@ def conversation(application: Any) -> Conversation:
 
 
 def open_page(conversation: Conversation, moderator: Any) -> str:
-    """The conversation's page, which reads its history."""
+    """Open the conversation's page, which reads its history."""
     browser = Client()
     browser.force_login(moderator)
     response = browser.get(conversation.get_absolute_url())
@@ -106,7 +106,7 @@ def open_page(conversation: Conversation, moderator: Any) -> str:
 
 
 def backfill() -> dict[str, Any]:
-    """What `manage.py backfill` says of reading the conversation's whole history."""
+    """Run `manage.py backfill` on the conversation. Returns its JSON report."""
     out = StringIO()
     with contextlib.suppress(SystemExit):
         call_command("backfill", user_a=PAIR["user_a"], user_b=PAIR["user_b"], json=True, stdout=out, stderr=StringIO())
@@ -115,7 +115,7 @@ def backfill() -> dict[str, Any]:
 
 
 def recall(conversation: Conversation, moderator: Any, reason: Any, timestamps: list[int]) -> Recall:
-    """The recall of these messages, sent to the end."""
+    """Recall these messages and send all calls."""
     made = services.request_recall(
         conversation=conversation,
         actor=moderator,
@@ -132,7 +132,7 @@ def recall(conversation: Conversation, moderator: Any, reason: Any, timestamps: 
 
 
 def look(recall: Recall) -> list[str]:
-    """What history shows of the recall's messages, once everything due was looked for."""
+    """Run the due verifications. Returns the verification states of the recall's messages."""
     recall.batches.filter(check_at__isnull=False).update(check_at=timezone.now())
     for _round in range(3):
         verify.check_due()

@@ -1,4 +1,4 @@
-"""What the webhook brings under each behaviour that GoEasy's documentation leaves open, over real HTTP."""
+"""The webhook under each behaviour that GoEasy's documentation leaves open, over real HTTP."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def name_of(behaviour: dict[str, Any]) -> str:
 
 @pytest.fixture
 def goeasy(tmp_path: Path, application: Any, settings: Any, live_server: Any) -> Iterator[Sandbox]:
-    """A GoEasy that delivers to this console."""
+    """A sandbox that delivers to this console."""
     webhook = f"{live_server.url}/webhooks/goeasy/default/"
     with Sandbox(data=tmp_path / "goeasy.sqlite3", webhook_url=webhook) as sandbox:
         settings.GOEASY_APPKEY, settings.GOEASY_REST_HOST = sandbox.appkey, sandbox.url
@@ -51,7 +51,7 @@ def goeasy(tmp_path: Path, application: Any, settings: Any, live_server: Any) ->
 
 @pytest.fixture
 def client_of(goeasy: Sandbox) -> Iterator[Client]:
-    """Somebody's client."""
+    """A client of the sandbox."""
     with Client(appkey=goeasy.appkey, rest_host=goeasy.url) as client:
         yield client
 
@@ -69,7 +69,7 @@ def say(client: Client, *texts: str) -> None:
 
 
 def wait_until(condition: Callable[[], object]) -> None:
-    """Return when `condition` holds; the worker reads meanwhile what was put off."""
+    """Process postponed deliveries, like a worker, until `condition` holds."""
     deadline = time.monotonic() + 5
     while not condition():
         assert time.monotonic() < deadline, "it did not happen within 5 seconds"

@@ -1,4 +1,4 @@
-"""Entries of any content and version: what the event classes would not let anybody write."""
+"""Entries of any content and version, which event classes would not allow."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def entry(
     schema: int = SCHEMA,
     **columns: Any,
 ) -> AuditEntry:
-    """An entry that is not in the log yet, as `make_entry()` makes it."""
+    """Make an entry with `make_entry()`, without saving it."""
     columns |= conversation or {}
     return make_entry(action, columns, dict(detail or {}), private or {}, None, schema)
 
 
 def record(**fields: Any) -> AuditEntry:
-    """Append the `entry()` of these fields."""
+    """Append an `entry()` with these fields."""
     (appended,) = record_all([entry(**fields)])
     return appended

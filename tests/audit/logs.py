@@ -16,7 +16,7 @@ PRIVATE = {"salt": "5a" * 32, "content": {"note": "垃圾广告 🎉", "asked": 
 
 
 def chained(entries: Iterable[Entry]) -> list[Entry]:
-    """The entries with `seq`, `prev_hash` and `hash` as a sealer, or a forger, would set them."""
+    """Set `seq`, `prev_hash` and `hash` of entries, like a sealer (or a forger)."""
     chain: list[Entry] = []
     for seq, entry in enumerate(entries, start=1):
         entry = {**entry, "seq": seq, "prev_hash": chain[-1]["hash"] if chain else "0" * 64}
@@ -25,7 +25,7 @@ def chained(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def log(size: int, actor: str = "mo") -> list[Entry]:
-    """A log of recalls, every entry different."""
+    """A log of recalls, in which every entry is different."""
     return chained(
         {
             "seq": None,
@@ -62,7 +62,7 @@ def write(path: Path, entries: Iterable[Entry]) -> Path:
 
 
 def root(leaves: list[bytes]) -> bytes:
-    """RFC 6962, 2.1, word for word: what the product computes in another way."""
+    """The definition of RFC 6962, 2.1, which the product computes in another way."""
     if not leaves:
         return sha256(b"").digest()
     if len(leaves) == 1:

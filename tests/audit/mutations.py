@@ -16,7 +16,7 @@ Forgery = Callable[[random.Random, list[Entry], int], list[Entry]]
 
 
 def different(rng: random.Random, value: object) -> object:
-    """Another value than `value`, of its own kind if there is one."""
+    """A value other than `value`, of the same kind if possible."""
     if isinstance(value, bool) or value is None:
         return rng.choice([0, "", "x", not value])
     if isinstance(value, int):
@@ -75,7 +75,7 @@ def cut_off(rng: random.Random, entries: list[Entry], held: int) -> list[Entry]:
 
 
 def chained_anew(rng: random.Random, entries: list[Entry], held: int) -> list[Entry]:
-    # What the seal holds would only be put right again.
+    # The fields of the seal are computed anew in any case.
     keys = [key for key in entries[0] if key not in {"seq", "prev_hash", "hash"}]
     forgery = rng.choice([deleted, inserted, swapped, None])
     return chained(forgery(rng, entries, held) if forgery else changed(rng, entries, held, keys))
@@ -88,13 +88,13 @@ def chained_anew_from_one_entry_on(rng: random.Random, entries: list[Entry], hel
 
 
 def put_back(rng: random.Random, entries: list[Entry], held: int) -> list[Entry]:
-    """To how the log was at an earlier checkpoint, and on from there."""
+    """A restored older log that continued differently."""
     past = rng.randrange(1, held)
     return chained([*entries[:past], *log(rng.randrange(held), actor="after the return")])
 
 
 def forked(rng: random.Random, entries: list[Entry], held: int) -> list[Entry]:
-    """A second log that shares a beginning with the first, and its length."""
+    """A second log with the same beginning and length."""
     past = rng.randrange(1, held)
     return chained([*entries[:past], *log(len(entries) - past, actor="other branch")])
 
@@ -117,7 +117,7 @@ FORGERIES: list[Forgery] = [
 
 
 def campaign(seed: int, count: int, folder: Path) -> Iterator[tuple[str, Path, list[Entry], int]]:
-    """`count` forged exports, one after the other: what was done, the file, the honest log, how much is held."""
+    """Yield `count` forgeries: name, file, honest log, and number of its entries under a checkpoint."""
     rng = random.Random(seed)
     honest = log(24)
     for number in range(count):

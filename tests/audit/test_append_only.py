@@ -1,4 +1,4 @@
-"""The log cannot be changed: not by the ORM, not by a queryset, not by SQL, not in the admin, on either engine."""
+"""The log cannot be changed by the ORM, by SQL or in Django admin, on both engines."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def refused_by_the_program(change: Callable[[], object]) -> None:
 
 def refused_by_the_database(sql: str, *values: object) -> None:
     with (
-        # PostgreSQL looks for references before it asks a trigger.
+        # PostgreSQL checks foreign keys before triggers.
         pytest.raises(DatabaseError, match="audit entries never change|cannot truncate a table referenced"),
         transaction.atomic(),
         connection.cursor() as cursor,
@@ -121,7 +121,7 @@ def test_seals_and_checkpoints_cannot_be_changed_either(entry: AuditEntry, table
         checkpoint = "(size, root, head, frontier, note, at) VALUES (1, 'x', 'x', '[]', 'y', '2026-01-01')"
         values = seal if table == "audit_auditseal" else checkpoint
         refused_by_the_database(f"INSERT OR REPLACE INTO {table} {values}")
-        # Its key is not the rowid: that of another row could be taken.
+        # Its primary key is not the rowid, so the rowid of another row could be used.
         (rowid,) = connection.cursor().execute(f"SELECT rowid FROM {table}").fetchone()
         columns, _, row = values.partition(") VALUES (")
         refused_by_the_database(f"INSERT OR REPLACE INTO {table} {columns}, rowid) VALUES (9{row[1:-1]}, {rowid})")

@@ -119,7 +119,7 @@ def test_the_list_uses_no_count_offset_or_distinct(reader: Client) -> None:
         assert on_the_log
         for sql in on_the_log:
             assert not re.search(r"OFFSET|DISTINCT", sql, re.IGNORECASE), sql
-            # A day's entries are counted up to a thousand.
+            # The count of a day's entries is limited.
             assert "COUNT(" not in sql or f"LIMIT {timeline.MAX_COUNTED + 1})" in sql, sql
             columns = sql.partition(" FROM ")[0]
             heavy = ("request", "detail", "response_content")
@@ -192,7 +192,7 @@ def test_the_verifiers_messages_are_shown_in_the_readers_language(monkeypatch: p
     problem = "seq 4 to 7: not the entries that the checkpoint of 9 covers"
     assert problems.translated(problem) == f"<{problem}>"
     assert problems.translated("seq 4: something new") == "seq 4: something new"
-    # Each of them is still written.
+    # The code still contains each of them.
     source = "".join(map(inspect.getsource, (verifier, verification, checkpoints))).replace('" \n        "', "")
     source = re.sub(r'"\n *f?"', "", source)
     for message in problems.MESSAGES:

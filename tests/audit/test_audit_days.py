@@ -20,7 +20,7 @@ def test_a_row_of_days_leads_to_each_day_of_the_readers_zone(reader: Client, mon
     monkeypatch.setattr(timeline, "DAYS", 2)
     monkeypatch.setattr(timeline, "MAX_COUNTED", 1)
     written = []
-    # 16:00 UTC is the next day's midnight in Shanghai.
+    # 16:00 UTC is midnight in Shanghai.
     for at in ("2026-01-01T15:59:59", "2026-01-01T16:00:00", "2026-01-02T15:59:59", "2026-03-01T00:00:00"):
         with time_machine.travel(datetime.fromisoformat(f"{at}+00:00"), tick=False):
             written.append(entry().pk)
@@ -35,7 +35,7 @@ def test_a_row_of_days_leads_to_each_day_of_the_readers_zone(reader: Client, mon
     assert [each.pk for each in narrowed.context["cl"].result_list] == [written[2], written[1]]
     assert narrowed.context["timeline"]["days"][1]["is_this"]
     assert 'aria-current="date"' in narrowed.content.decode()
-    # As a browser sends them back.
+    # In the format that browsers send.
     filtered = reader.get(LIST, {"since": "2026-01-02T00:00", "until": "2026-01-03T00:00", "days_before": "2026-03-01"})
     assert [each["is_this"] for each in filtered.context["timeline"]["days"]] == [True, False]
     assert '<input type="hidden" name="days_before" value="2026-01-03">' in filtered.content.decode()
@@ -55,7 +55,7 @@ def test_a_row_of_days_leads_to_each_day_of_the_readers_zone(reader: Client, mon
         # From 01:00 back to 00:00.
         ("America/Havana", "2026-11-01", "2026-11-01T04:00", "2026-11-02T05:00"),
         ("America/Havana", "2026-10-31", "2026-10-31T04:00", "2026-11-01T04:00"),
-        # 30 December was left out.
+        # 30 December did not exist.
         ("Pacific/Apia", "2011-12-29", "2011-12-29T10:00", "2011-12-30T10:00"),
         ("Pacific/Apia", "2011-12-31", "2011-12-30T10:00", "2011-12-31T10:00"),
     ],

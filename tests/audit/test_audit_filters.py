@@ -53,7 +53,7 @@ def test_an_index_has_each_filter_in_the_lists_order_with_and_without_a_span_of_
 
 
 def sorts(sql: str) -> bool:
-    """Whether the database sorts what this finds."""
+    """Whether the database sorts the rows of this query."""
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
         return "TEMP B-TREE" in str(cursor.fetchall())
@@ -117,7 +117,7 @@ def test_actors_without_an_account_are_offered_too(reader: Client) -> None:
         {"since": "yesterday"},
         {"since": "0001-01-01T00:00:00+14:00"},
         {"until": "9999-12-31T23:59:59-14:00"},
-        # In the reader's zone, which is ahead of UTC.
+        # Before the year 1 in UTC, as the reader's zone is ahead of it.
         {"since": "0001-01-01T00:00:00"},
         {"since": "2026-01-03T00:00", "until": "2026-01-02T00:00"},
         {"action": ["recall.forgotten"]},
@@ -150,7 +150,7 @@ def test_an_unknown_parameter_is_ignored(reader: Client, log: dict[str, int]) ->
 def test_a_time_range_is_paged_in_order_of_time(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AuditEntryAdmin, "list_per_page", 1)
     written = []
-    # Ids are not in the order of time: whoever took the first may have written it last.
+    # Ids are not in order of time: the first id may be committed last.
     for at in ("2026-01-03T00:00:00", "2026-01-01T00:00:00", "2026-01-02T00:00:00"):
         with time_machine.travel(datetime.fromisoformat(f"{at}+00:00"), tick=False):
             written.append(entry().pk)
@@ -162,6 +162,6 @@ def test_a_time_range_is_paged_in_order_of_time(reader: Client, monkeypatch: pyt
     assert seen == [written[0], written[2], written[1]]
     newer = reader.get(f"{LIST}?since=2026-01-01T00:00:00&after={written[1]}").context["cl"]
     assert [each.pk for each in newer.result_list] == [written[2]]
-    # A page that begins outside of the span stays within it.
+    # A page that begins outside of the time range stays within it.
     assert listed(reader, until="2026-01-02T00:00:00", before=written[0]) == [written[1]]
     assert listed(reader, since="2026-01-03T00:00:00", after=written[1]) == [written[0]]

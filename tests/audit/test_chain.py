@@ -1,4 +1,4 @@
-"""The chain: every committed entry gets one place in it, whoever writes and whoever seals, on both engines."""
+"""The chain: every committed entry gets exactly one seal, with concurrent writers and sealers, on both engines."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write(count: int = 1, **fields: Any) -> list[AuditEntry]:
 
 
 def the_chain_is_whole() -> int:
-    """Raises unless every entry is sealed and each seal follows from the one before; returns their number."""
+    """Assert that every entry is sealed and that the chain is intact. Returns the number of entries."""
     verified = verifier.Chain()
     for row in export.rows(AuditEntry.objects.all()):
         assert verifier.load(export.as_json(row)) == row
@@ -36,7 +36,7 @@ def the_chain_is_whole() -> int:
 
 
 def together(*works: Callable[[], object]) -> None:
-    """Run each in a thread of its own; the first error is raised here."""
+    """Run each function in a thread of its own, and raise the first error."""
     problems: list[BaseException] = []
 
     def run(work: Callable[[], object]) -> None:
@@ -175,7 +175,7 @@ def test_writers_are_locked_out_while_new_entries_are_sealed_and_no_longer() -> 
 
 @pytest.fixture
 def sealing(transactional_db: None) -> Iterator[Callable[[], None]]:
-    """A function that seals again and again in a thread until the test ends, as a worker does, and must not fail."""
+    """A function that starts a thread which seals repeatedly, like a worker, until the test ends. It must not fail."""
     end = threading.Event()
     threads: list[threading.Thread] = []
     problems: list[BaseException] = []
@@ -214,7 +214,7 @@ def test_many_writers_and_several_sealers_make_one_chain(sealing: Callable[[], N
                     transaction.set_rollback(True)
 
     together(*[work] * 8)
-    # By those who were there all the time: one that begins anew would find what they have passed over.
+    # Wait for the running sealers: a new one would also seal what they had missed.
     deadline = time.monotonic() + 30
     while AuditSeal.objects.count() < 8 * 20 and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -222,7 +222,7 @@ def test_many_writers_and_several_sealers_make_one_chain(sealing: Callable[[], N
 
 
 class Writer(threading.Thread):
-    """Keeps a transaction with one entry open until told to commit."""
+    """A thread that keeps a transaction with one entry open until `end()` is called."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -243,7 +243,7 @@ class Writer(threading.Thread):
 
 
 def once_after(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, act: Callable[[], object]) -> None:
-    """Have `act` done after the first call of `owner`'s function `name`."""
+    """Call `act` after the first call of `owner`'s function `name`."""
     called, function = [], getattr(owner, name)
 
     def wrapped(*arguments: Any) -> Any:
@@ -275,7 +275,7 @@ def test_an_entry_committed_during_a_run_is_sealed_in_the_next(
     sealer, open_one = Sealer(), Writer()
     write()
     once_after(monkeypatch, owner, name, open_one.end)
-    # Asked for writers before it has read, it sees both.
+    # `writers` is called before the entries are read, so both are sealed.
     assert [sealer.seal(), sealer.seal()] == ([1, 1] if name == "_seal_some" else [2, 0])
     assert the_chain_is_whole() == 2
 
@@ -316,7 +316,7 @@ def test_an_entry_that_is_committed_after_later_ones_is_sealed_in_the_order_of_s
     def meanwhile() -> None:
         try:
             assert written.wait(10)
-            # A sealer that only looked beyond the last id would never come back for the open one.
+            # A sealer that only reads beyond the last id would never seal the open one.
             for _ in range(5):
                 (sooner,) = write()
                 assert sealer.seal() == 1
@@ -345,7 +345,7 @@ def test_continuous_writers_do_not_hold_the_sealer_back() -> None:
     assert sealer.seal() == 1
     assert sealer._settled == 0
     second.end()
-    # Somebody was writing all the time, but those who could have come late have ended.
+    # There was always an open transaction, but those of the first run have ended.
     assert sealer.seal() == 1
     assert sealer._settled == AuditSeal.objects.get(seq=1).entry_id
     third.end()

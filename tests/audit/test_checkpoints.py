@@ -149,7 +149,7 @@ def test_a_changed_checkpoint_in_the_database_is_neither_extended_nor_ignored() 
 
 
 def forged(note: str) -> str:
-    """The note with a signature that only says to be ours."""
+    """The note with an invalid signature under our key id."""
     text, _, mark = note.partition("\n\n")
     name, signature = mark.removeprefix("— ").split()
     return f"{text}\n\n— {name} {base64.b64encode(base64.b64decode(signature)[:4] + bytes(64)).decode()}\n"
@@ -203,7 +203,7 @@ def test_a_checkpoint_of_another_process_is_no_contradiction(monkeypatch: pytest
     head = checkpoints.chain.head
 
     def head_after_another_has_signed() -> tuple[int, str]:
-        # Once: it looks for the head, too.
+        # Only once, as the nested call reads the head, too.
         monkeypatch.setattr(checkpoints.chain, "head", head)
         last = head()
         write(1)

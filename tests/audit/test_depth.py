@@ -1,4 +1,4 @@
-"""What nests deeply: refused before it is in the log, and read back whatever is in there already."""
+"""Deeply nested values: refused for new entries, and readable in existing ones."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ TABLE = AuditEntry._meta.db_table
 
 
 def lists(depth: int) -> str:
-    """JSON text of an object in which lists nest, `depth` containers in all."""
+    """JSON text of an object with nested lists, `depth` levels in total."""
     return '{"a":' + "[" * (depth - 1) + "]" * (depth - 1) + "}"
 
 
 def objects(depth: int) -> str:
-    """As `lists()`: objects in lists, with what is written in several ways."""
+    """Like `lists()`, with objects in lists and with texts and numbers of many forms."""
     level = '[0.5, 1e400, "€\\u20ac\\ud83d\\ude00\\"]\\\\", {"b": 1, "b": '
     return '{"a":' + level * depth + "null" + "}]" * depth + "}"
 
 
 def store(text: str) -> None:
-    """Write an entry with this `request` and `detail` as a version could that looked at no depth."""
+    """Write an entry with this `request` and `detail`, like an old version that did not limit the depth."""
     columns = "at, actor, action, app, kind, user_a, user_b, group_id, request, detail"
     values = "CURRENT_TIMESTAMP, 'mo', 'application.changed', '', '', '', '', '', %s, %s"
     with connection.cursor() as cursor:
@@ -46,7 +46,7 @@ def store(text: str) -> None:
 
 
 def in_a_thread(work: Callable[[], Any]) -> Any:
-    """What `work` returns, or raises, in a thread of its own, as the worker's is."""
+    """Run `work` in a thread of its own, like the worker's. Returns its result or raises its error."""
     results: list[Any] = []
 
     def run() -> None:
@@ -66,12 +66,12 @@ def in_a_thread(work: Callable[[], Any]) -> Any:
 
 
 def further_down(levels: int, work: Callable[[], Any]) -> Any:
-    """`work()`, this many calls deeper in the stack."""
+    """Call `work()` this many calls deeper in the stack."""
     return further_down(levels - 1, work) if levels else work()
 
 
 def exported() -> list[dict[str, Any]]:
-    """The log as an export has it, having been verified."""
+    """Export and verify the log. Returns the entries."""
     chain = verifier.Chain()
     entries = []
     for line in export.jsonl(export.rows(AuditEntry.objects.all())):
@@ -80,7 +80,7 @@ def exported() -> list[dict[str, Any]]:
     return entries
 
 
-# What comes in
+# New values
 
 
 @pytest.mark.django_db
@@ -151,7 +151,7 @@ def test_a_row_saved_too_deep_by_an_older_version_can_be_corrected_and_deleted(a
     assert Sealer().seal() == 2
 
 
-# Reading back
+# Stored values
 
 
 @pytest.mark.django_db(transaction=True)
@@ -161,7 +161,7 @@ def test_an_entry_that_is_in_the_log_is_sealed_and_exported_however_deep_it_is(d
         with transaction.atomic():
             store(lists(depth))
     except DatabaseError:
-        # SQLite takes nothing deeper for JSON.
+        # SQLite does not accept deeper JSON.
         assert connection.vendor == "sqlite"
         assert depth > 1000
         return
@@ -185,7 +185,7 @@ def test_the_hash_does_not_depend_on_how_deep_the_calls_are_that_lead_to_it() ->
 
 
 def test_hashes_are_the_same_as_in_older_versions() -> None:
-    # As versions before wrote it.
+    # Values are converted as in older versions, which parsed them with `json`.
     assert format.read_values([lists(102), None]) == [format.as_portable(json.loads(lists(102))), None]
     text = objects(60)
     assert format.as_portable(format.read_deep(text)) == format.as_portable(json.loads(text))
@@ -206,5 +206,5 @@ def test_the_token_reader_agrees_with_json(
         value = [value, level] if level % 3 else {"": level, "in": value}
     text = json.dumps(value, ensure_ascii=is_ascii, separators=separators)
     wanted = format.as_portable(json.loads(text))
-    # Compared as they are written: NaN equals nothing, not even itself.
+    # Compared as text, as NaN is not equal to itself.
     assert repr(format.as_portable(format.read_deep(text))) == repr(wanted)

@@ -76,7 +76,7 @@ def test_a_long_recall_says_which_steps_are_not_shown(reader: Client) -> None:
     middle, calls = section(steps[5])
     assert calls == list(range(1, 13))
     assert "not shown" not in middle
-    # Numbers of a list would begin at 1, wherever the recall is shown from.
+    # A numbered list would always begin at 1.
     assert "<ol" not in last
 
 
@@ -91,7 +91,7 @@ def test_the_way_back_from_an_entry_leads_to_the_list_as_it_was(reader: Client) 
         assert f'href="{LIST}?response_code=200&amp;response_code=401&amp;conversation="' in page
         if link := re.search(r'href="([^"]+)"\s+rel="prev"', page):
             address = unescape(link[1])
-    # From elsewhere there is no list to go back to.
+    # Without a list to go back to, the link has no filters.
     page = reader.get(address.partition("?")[0]).content.decode()
     assert re.search(rf'href="{LIST}">\s*Audit log<', page)
 

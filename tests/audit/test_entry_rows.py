@@ -1,4 +1,4 @@
-"""An entry's page: labelled rows in the reader's language, and what is stored on demand."""
+"""An entry's page: labelled rows in the reader's language, with the stored JSON on demand."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_each_field_is_a_row_with_its_label(page_of: PageOf) -> None:
     assert "<dt>Note</dt>" in page
     assert "a &lt;b&gt;note&lt;/b&gt;" in page
     assert "<b>note</b>" not in page
-    # As it is stored, on demand.
+    # The stored JSON, on demand.
     assert "&quot;recaller_overridden&quot;: true" in page
     assert page.count("<summary>As it is stored</summary>") == 2
 

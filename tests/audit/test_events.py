@@ -1,4 +1,4 @@
-"""The event classes: one for each action, every field with its label, and what becomes of each in an entry."""
+"""The event classes: one for each action, a label for every field, and the place of each field in an entry."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ALL = sorted(EVENTS)
 
 @pytest.fixture
 def sample(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Event]]:
-    """An event of an action that nothing else is, for the time of a test."""
+    """A temporary event class, in place of that of LOG_DOWNLOADED."""
     monkeypatch.delitem(EVENTS, Action.LOG_DOWNLOADED)
 
     @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""`manage.py export_audit`: the keys and their order, time, nulls, formats, ranges, files."""
+"""`manage.py export_audit`: keys and their order, times, nulls, formats, ranges and files."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_entries_come_in_order_and_page_by_key(monkeypatch: pytest.MonkeyPatch) 
         exported = [entry["seq"] for entry in as_json()]
     assert exported == [1, 2, 3, 4, 5, 6, 7]
     selects = [query["sql"] for query in queries.captured_queries]
-    # Three pages: none of them counts or skips.
+    # Three pages, all without COUNT or OFFSET.
     assert len([sql for sql in selects if '"audit_auditseal"."seq" <= ' in sql]) == 3
     assert not any("COUNT(" in sql.upper() or "OFFSET" in sql.upper() for sql in selects)
 
@@ -200,7 +200,7 @@ def test_a_formula_after_invisible_characters_is_escaped(before: str) -> None:
 
 
 def test_a_formula_after_nul_is_escaped() -> None:
-    # PostgreSQL stores none.
+    # PostgreSQL cannot store NUL.
     assert export.cells("\0=1+1") == ['"\'\0=1+1"']
 
 
@@ -323,7 +323,7 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 def test_an_empty_log_is_an_empty_export() -> None:
     assert run() == ""
-    # The second tells of the first.
+    # The second entry records the first export.
     assert run("--format", "csv", "--until", "2026-01-01") == ",".join([*KEYS, "continues_in_next_row"]) + "\r\n"
 
 

@@ -39,7 +39,7 @@ def test_a_checkpoint_kept_elsewhere_reveals_every_forgery(
     assert len(done) == 12
 
 
-# Writes entries two at a time and says which are committed; seals meanwhile, as a worker does.
+# Writes entries, two in each transaction, and prints the committed ones; seals at the same time, like a worker.
 WRITER = """
 import os, threading, django
 django.setup()
@@ -79,7 +79,7 @@ def test_a_killed_writer_leaves_the_chain_whole_and_everything_it_acknowledged_i
             acknowledged |= {int(pk) for pk in process.stdout.readline().split()}
         process.send_signal(signal.SIGKILL)
         rest = process.communicate()[0]
-        # The last line may be cut off; the others were acknowledged too.
+        # The last line may be incomplete; the others are acknowledgements, too.
         acknowledged |= {int(pk) for line in rest.split("\n")[:-1] for pk in line.split()}
     Sealer().seal()
     rebuilt = verifier.Chain()

@@ -1,4 +1,4 @@
-"""`export_audit --follow`: every entry reaches a collector at least once, also over a restart."""
+"""`export_audit --follow`: every entry reaches a collector at least once, also across a restart."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def read(process: Process, count: int) -> list[int]:
 def test_entries_follow_as_they_are_written(follow: Callable[[], Process], tmp_path: Path) -> None:
     write(3)
     process = follow()
-    # The fourth tells of the export itself.
+    # The fourth entry records the export itself.
     assert read(process, 4) == [1, 2, 3, 4]
     write(2)
     assert read(process, 2) == [5, 6]
@@ -76,7 +76,7 @@ def test_after_a_kill_nothing_is_left_out(follow: Callable[[], Process], tmp_pat
         process = follow()
         seen += read(process, 3)
         process.kill()
-        # What it wrote before is still in the pipe; the last line may be cut.
+        # Its last output is still in the pipe; the last line may be incomplete.
         seen += [json.loads(line)["seq"] for line in process.communicate()[0].split("\n")[:-1]]
     Sealer().seal()
     write(1)
@@ -117,7 +117,7 @@ def test_an_invalid_cursor_or_one_of_another_log_is_named(tmp_path: Path) -> Non
 
 
 def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """The command to its end, as a shell runs it."""
+    """Run the command in a process until it ends."""
     command = [sys.executable, "manage.py", "export_audit", *arguments]
     environment = {**os.environ, "DATABASE_URL": database_url()}
     return subprocess.run(

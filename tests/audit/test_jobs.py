@@ -1,4 +1,4 @@
-"""Verifying and exporting from Django admin: a worker does it, the page tells how far it is, the log tells of it."""
+"""Verifications and exports that are requested in Django admin, run by a worker, and recorded."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def write(count: int = 3, **fields: Any) -> None:
 
 
 def ask(reader: Client, address: str) -> AuditJob:
-    """Press the button; the job that it leads to."""
+    """Submit the form. Returns the new job."""
     answer = reader.post(address)
     assert answer.status_code == 302
     job = AuditJob.objects.latest("created_at")
@@ -76,7 +76,7 @@ def download(job: AuditJob) -> str:
 
 
 def work() -> None:
-    """A worker empties the queue."""
+    """Run all queued tasks, like a worker."""
     call_command("db_worker", "--batch", "--interval", "0", "--no-startup-delay")
 
 
@@ -191,7 +191,7 @@ def test_an_export_in_the_background_covers_the_day_that_the_reader_saw(
 ) -> None:
     auditor.timezone = "Asia/Shanghai"
     auditor.save()
-    # The second and the third on 2 January in Shanghai; in UTC the third and the fourth.
+    # On 2 January, there are the second and the third in Shanghai, and the third and the fourth in UTC.
     for at in ("2026-01-01T15:59:59", "2026-01-01T16:00:00", "2026-01-02T15:59:59", "2026-01-02T16:00:00"):
         with time_machine.travel(datetime.fromisoformat(f"{at}+00:00"), tick=False):
             write(1)
@@ -281,9 +281,7 @@ def test_an_export_that_fails_half_way_leaves_no_file(
     assert reader.get(download(job)).status_code == 404
 
 
-def test_progress_is_saved_at_intervals_and_not_for_every_entry(
-    reader: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_progress_is_saved_at_intervals_only(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     write(50)
     job = ask(reader, VERIFY)
     saved = []
@@ -304,7 +302,7 @@ def test_files_and_jobs_are_deleted_after_a_day_and_not_before(reader: Client, f
     for path in folder.iterdir():
         os.utime(path, (yesterday, yesterday))
     AuditJob.objects.update(created_at=timezone.now() - timedelta(hours=24, seconds=1))
-    # Even before the worker has come by.
+    # Even before the worker deletes it.
     assert reader.get(download(job)).status_code == 404
     jobs.delete_old()
     assert list(folder.iterdir()) == []

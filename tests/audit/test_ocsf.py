@@ -1,4 +1,4 @@
-"""Entries as OCSF events: what the schema (1.3.0, class API Activity and the objects in it) asks for is there."""
+"""Entries as OCSF events have what the schema requires (1.3.0, class API Activity and its objects)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .entries import record
 
 pytestmark = pytest.mark.django_db
 
-# The attributes that are required, with the types they have in JSON; those of an object in it, after a dot.
+# Required attributes with their JSON types; attributes of nested objects after a dot.
 REQUIRED: dict[str, type] = {
     **dict.fromkeys(("category_uid", "class_uid", "activity_id", "type_uid", "severity_id", "time"), int),
     **dict.fromkeys(("metadata", "metadata.product", "actor", "api", "src_endpoint"), dict),
     **dict.fromkeys(("metadata.version", "metadata.product.vendor_name", "api.operation"), str),
 }
-# Of these, one at least.
+# At least one of these is required.
 ENDPOINT = {"ip", "uid", "name", "hostname", "svc_name", "instance_uid", "interface_uid", "interface_name"}
 
 

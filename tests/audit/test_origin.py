@@ -36,7 +36,7 @@ def test_an_entrys_page_shows_its_origin(admin: Client) -> None:
     [
         (0, "198.51.100.1", "203.0.113.7"),
         (1, "198.51.100.1", "198.51.100.1"),
-        # What the client itself wrote stands to the left of what the proxy saw.
+        # The client's own header is to the left of the proxy's.
         (1, "192.0.2.66, 198.51.100.1", "198.51.100.1"),
         (2, "192.0.2.66, 198.51.100.1, 10.0.0.2", "198.51.100.1"),
         (2, "198.51.100.1", "203.0.113.7"),

@@ -1,4 +1,4 @@
-"""The private part of an entry: shown while it is there, erased for good, and the log as whole as before."""
+"""The private part of an entry: shown until it is erased, which leaves the log intact."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_sql_can_only_erase_a_private_part_once(noted: AuditEntry) -> None:
             f"SELECT rowid, {other.pk}, 'x', 'y' FROM {table}"
         )
     for telling in (
-        # None, another kind of entry, one that names others, one that was written long ago.
+        # Entries that must not erase it: of another kind, naming other entries or none, or an old one.
         noted,
         record(actor="ada", action=Action.SEARCHED, detail={"entries": [1]}),
         record(actor="ada", action=Action.TEXT_ERASED, detail={"entries": [2, "1", None]}),

@@ -40,7 +40,7 @@ def test_a_checkpoint_is_one_line_for_a_log_collector(settings: Any, capsys: pyt
 
 @contextmanager
 def witness(status: int) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
-    """A server that takes what is posted to it: its address, and what it has taken."""
+    """A server that accepts POST requests: its URL and the received requests."""
     taken: list[tuple[str, bytes]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -81,7 +81,7 @@ def test_a_refused_publication_is_reported_without_the_address(settings: Any, pu
         with pytest.raises(checkpoints.NotPublished, match=f"^AUDIT_CHECKPOINT_URL: it answered {status}$"):
             checkpoints.publish(note)
         assert len(taken) == 1
-    # The other places have it all the same.
+    # It was published to the other places.
     assert published.read_text(encoding="utf-8") == note
 
 

@@ -1,4 +1,4 @@
-"""PostgreSQL's two accounts, set up by the statements of docs/security.md: the console's appends and can do no more."""
+"""PostgreSQL's two accounts, set up with the statements of docs/security.md: the console's can only append."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ REFUSED = [
 
 
 def documented() -> list[str]:
-    """The SQL of the section on two accounts, a statement each."""
+    """SQL statements of the section on two accounts."""
     section = DOCUMENT.read_text(encoding="utf-8").partition("### PostgreSQL: two accounts")[2]
     blocks = re.findall(r"```sql\n(.*?)```", section, re.DOTALL)
     return [statement.strip() for block in blocks for statement in block.split(";") if statement.strip()]
@@ -54,7 +54,7 @@ def test_the_consoles_account_can_only_append_to_the_log_and_read_it() -> None:
     statements = documented()
     assert sum(statement.startswith("CREATE DATABASE") for statement in statements) == 1
     with connection.cursor() as cursor:
-        # All of it is undone with the test's transaction, the accounts too; the database is the test's own.
+        # The test's transaction is rolled back, and with it the accounts.
         for statement in statements:
             if not statement.startswith("CREATE DATABASE"):
                 cursor.execute(statement.replace("console_", f"{name}_"))
@@ -65,7 +65,7 @@ def test_the_consoles_account_can_only_append_to_the_log_and_read_it() -> None:
         for statement in REFUSED:
             with pytest.raises(ProgrammingError, match="permission denied|must be owner"), transaction.atomic():
                 cursor.execute(statement)
-        # What it may erase it may erase as the console does, and not otherwise.
+        # It may erase private parts, but only like the console does.
         noted = record(actor="mo", action=Action.REQUESTED, private={"note": "x"})
         Sealer().seal()
         statement = "UPDATE audit_auditprivate SET salt = '', content = '', erasure_id = %s"

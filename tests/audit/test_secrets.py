@@ -1,4 +1,4 @@
-"""A secret that is typed wherever secrets are asked for is found nowhere: entries, exports, pages, log lines."""
+"""A secret that was entered into a form appears nowhere: entries, exports, pages, log lines."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ APPLICATION = {"name": "Second", "slug": "second", "rest_host_saved": "hangzhou"
 
 @pytest.fixture
 def log_lines(monkeypatch: pytest.MonkeyPatch) -> StringIO:
-    """What the process writes to its log, debugging included."""
+    """The log of the process, including debug messages."""
     (handler,) = (each for each in logging.getLogger().handlers if type(each) is logging.StreamHandler)
     lines = StringIO()
     monkeypatch.setattr(handler, "stream", lines)
@@ -36,7 +36,7 @@ def log_lines(monkeypatch: pytest.MonkeyPatch) -> StringIO:
 
 
 def type_it_everywhere(client: Client, administrator: User, moderator: User) -> list[bytes]:
-    """Every form that asks for a secret, rightly and wrongly filled in; the pages that answer."""
+    """Submit every form with a secret, valid and invalid. Returns the pages."""
     new, other = {"password1": CANARY, "password2": CANARY}, {"password1": CANARY, "password2": "other"}
     own = {"new_password1": CANARY, "new_password2": CANARY}
     set_password = reverse("admin:auth_user_password_change", args=[moderator.pk])
@@ -61,7 +61,7 @@ def type_it_everywhere(client: Client, administrator: User, moderator: User) -> 
     client.cookies.clear()
     for url in ("/accounts/login/", "/admin/login/"):
         for form in ({"username": CANARY, "password": "x"}, {"username": "mo", "password": f"{CANARY}-no"}):
-            # The form shows the name again to whoever typed it.
+            # The form shows the entered name again.
             shown = client.post(url, form).content
             pages.append(shown.replace(f'value="{CANARY}"'.encode(), b"") if form["username"] == CANARY else shown)
         client.post(url, {"username": "ada", "password": CANARY})
@@ -75,11 +75,11 @@ def test_a_secret_appears_nowhere(
     client.raise_request_exception = False
     pages = type_it_everywhere(client, administrator, moderator)
     actions = set(AuditEntry.objects.values_list("action", flat=True))
-    # It did go through.
+    # The forms were accepted.
     assert {"auth.signed_in", "auth.sign_in_failed", "account.changed", "application.changed"} <= actions
     assert Application.objects.get(slug="second").appkey() == f"BC-{CANARY}"
     assert User.objects.get(username="ada").check_password(CANARY)
-    # And so it does while nothing can be recorded: error pages and tracebacks.
+    # The same while nothing can be recorded: error pages and tracebacks.
     with monkeypatch.context() as patch:
         patch.setattr(services, "record_all", lambda _entries: 1 / 0)
         pages += type_it_everywhere(client, administrator, moderator)

@@ -1,4 +1,4 @@
-"""The key that signs checkpoints: when one is made, and what is said when it is missing, on both engines."""
+"""The key that signs checkpoints: its generation, and messages and alarms when it is missing, on both engines."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def key_file(settings: Any, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def lost(key_file: Path) -> bytes:
-    """The public key of a log whose checkpoint was published and whose signing key is gone."""
+    """The public key of a log with a published checkpoint and a lost signing key."""
     write(3)
     checkpoints.publish(checkpoints.take().note)
     public = signing.public_key()

@@ -101,7 +101,7 @@ def test_a_changed_private_part_is_detected(run: Run, tmp_path: Path) -> None:
     entries = log(6)
     entries[2]["private"] = {}
     assert run(write(tmp_path / "e", entries))[0] == 1
-    # Beside an entry that never had one.
+    # A private part of an entry that never had one.
     entries = chained({**entry, "detail": {}} for entry in log(1))
     assert run(write(tmp_path / "e", entries))[0] == 1
 

@@ -15,7 +15,7 @@ from .verifying import Run, saved
 
 
 def audit_path(leaves: list[bytes], index: int) -> list[bytes]:
-    """RFC 6962, 2.1.1, word for word."""
+    """The definition of RFC 6962, 2.1.1."""
     if len(leaves) == 1:
         return []
     k = 1

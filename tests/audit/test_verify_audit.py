@@ -71,7 +71,7 @@ TAMPERING = {
 }
 
 
-# SQLite takes any value in any column.
+# SQLite accepts any value in any column.
 TAMPERING_WITH_SQLITE = {
     f"{column} set to {value}": (f"UPDATE audit_auditentry SET {column} = {value} WHERE id = {{4}}", "seq 4: ")
     for column, value in (
@@ -133,7 +133,7 @@ def test_a_checkpoint_signed_by_somebody_else_is_refused_unless_their_key_is_giv
     assert (status, said.split(". ")) == (
         *(1, ["Broken: the checkpoint is not signed with this public key", "The log was not looked at."]),
     )
-    # That somebody gave a wrong file is nothing that was found of the log.
+    # A wrong file is not recorded, as it says nothing about the log.
     assert AuditEntry.objects.count() == entries
     assert command("verify_audit", "--checkpoint", tmp_path / "c", "--public-key", tmp_path / "k")[0] == 0
 

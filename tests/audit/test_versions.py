@@ -1,4 +1,4 @@
-"""Entries of every version that was ever written: verified, exported, and shown."""
+"""Entries of every version of the format can be verified, exported and shown."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from moderation.audit.models import Action, AuditEntry
 from .entries import record
 
 EXPORTS = Path(__file__).parent / "exports"
-# What the console wrote before entries had a version.
+# An export of the time before entries had a version.
 FIRST, CHECKPOINT, KEY = (EXPORTS / f"version_1.{name}" for name in ("jsonl", "checkpoint", "key"))
 
 

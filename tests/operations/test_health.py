@@ -1,4 +1,4 @@
-"""What a load balancer and a supervisor ask."""
+"""Health endpoints for load balancers and supervisors."""
 
 from __future__ import annotations
 

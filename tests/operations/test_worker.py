@@ -1,4 +1,4 @@
-"""`manage.py worker`: what is queued is sent, what was left behind is found, and it ends when told to."""
+"""`manage.py worker`: sends queued calls, resolves what a killed worker left open, and stops on request."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FIRST = 1_700_000_000_000
 
 @pytest.fixture
 def request_recall(connected: Any, group: Any, moderator: Any, reason: Any) -> Callable[..., Recall]:
-    """A function that asks for a recall of the group's messages."""
+    """A function that requests a recall of the group's messages."""
 
     def request(count: int = 1, grace_seconds: float = 0) -> Recall:
         return services.request_recall(
@@ -57,7 +57,7 @@ def request_recall(connected: Any, group: Any, moderator: Any, reason: Any) -> C
 
 
 def start_worker(sandbox: Any) -> subprocess.Popen[bytes]:
-    """A real worker process on the test's own database."""
+    """Start a worker process on the test's database."""
     database = connection.settings_dict
     name = str(database["NAME"])
     url = f"sqlite:///{name}"
@@ -124,7 +124,7 @@ def test_a_recall_whose_task_was_lost_is_queued_anew_once(request_recall: Callab
     recall = request_recall(1)
     Call.objects.update(not_before=timezone.now() - timedelta(minutes=1))
     assert tasks.tidy() == 0, "its task still waits"
-    # As a worker that was killed leaves it: running for ever.
+    # A killed worker leaves the task in the state "running".
     DBTaskResult.objects.update(status="RUNNING")
     assert tasks.tidy() == 1
     assert tasks.tidy() == 0
