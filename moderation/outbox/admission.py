@@ -31,7 +31,7 @@ PROBE_EVERY = 5.0
 
 
 def take_slots(application: Application, owner: str, *, limit: int | None = None) -> int:
-    """Take free slots of the application for `owner`, at most `limit`; return their number (GOEASY_CONCURRENCY in all)."""
+    """Take free slots of the application for `owner`, at most `limit`; return their number."""
     if CallSlot.objects.filter(application=application).count() < settings.GOEASY_CONCURRENCY:
         CallSlot.objects.bulk_create(
             [CallSlot(application=application, number=number) for number in range(settings.GOEASY_CONCURRENCY)],
