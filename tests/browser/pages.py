@@ -1,4 +1,4 @@
-"""Looking at every page: in which state of the console, in which dress, and at what."""
+"""Checks of every page: the state of the console, the variants of a page, and what is checked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db import connection
 from django.urls import URLResolver, get_resolver
 from playwright.sync_api import Page
 
-# How a page looks does not depend on the engine: with PostgreSQL every other one is looked at.
+# The look of a page does not depend on the database: with PostgreSQL every other page is checked.
 FEWER = 2 if connection.vendor == "postgresql" else 1
 
 # Run inside the console: the demo's conversations are archived, and in one of them a recall comes to each state.
@@ -104,7 +104,7 @@ def routes(resolver: Any = None, namespace: str = "") -> Iterator[tuple[str, str
 
 
 def axe_violations(page: Page) -> list[str]:
-    """What axe finds on the page against WCAG 2.2 A and AA, a line each."""
+    """Violations of WCAG 2.2 A and AA that axe reports, one line each."""
     options = {
         "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]},
         "resultTypes": ["violations"],
@@ -112,25 +112,25 @@ def axe_violations(page: Page) -> list[str]:
         "preload": False,
     }
     page.evaluate(AXE_SCRIPT)
-    # Only what is wrong: what is right would take longer to carry over than to find.
+    # Violations only: transferring passed checks would take longer than the checks.
     violations = page.evaluate("(options) => axe.run(document, options).then((results) => results.violations)", options)
     return [f"{page.url}: {rule['id']} {node['html'][:200]}" for rule in violations for node in rule["nodes"]]
 
 
 def has_no_sideways_scroll(page: Page) -> bool:
-    """Whether everything fits into the width of the window."""
+    """Whether the page fits into the width of the window."""
     width: bool = page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     return width
 
 
 def look(page: Page) -> list[str]:
-    """What axe finds, and whether the page is wider than its window."""
+    """Violations that axe reports, and whether the page is wider than its window."""
     wide = [] if has_no_sideways_scroll(page) else [f"{page.url}: scrolls sideways"]
     return axe_violations(page) + wide
 
 
 def visit(page: Page, addresses: list[str]) -> None:
-    """Look at each page; everything that is found is told at once. The page that refuses is looked at once."""
+    """Check each page and report all violations together. The page for a refusal is checked once."""
     violations, refused = [], False
     for address in addresses:
         answer = page.goto(address)

@@ -45,7 +45,7 @@ def everything() -> str:
 
 
 def is_anywhere() -> bool:
-    """Whether the text, or a hash that could be guessed from, is in the database."""
+    """Whether the database still has the text in any form."""
     dump = everything()
     escaped = json.dumps(CANARY)[1:-1]
     return CANARY in dump or escaped in dump or CANARY.split()[1] in dump
