@@ -20,7 +20,7 @@ from moderation.read_only_admin import FilterForm, ReadOnlyAdmin, is_referred_to
 from moderation.search_admin import SearchAdmin
 from recall.models import Recall, RecallReason
 
-# Its list counts a table that grows; what became of a recall is told by the recall, not by the queue.
+# Its list counts a table that grows, and a recall's own page shows its outcome.
 admin.site.unregister(DBTaskResult)
 
 
@@ -31,7 +31,7 @@ class RecallReasonAdmin(SearchAdmin):
     list_display = ("code", "label_en", "label_zh", "position", "is_active")
     ordering = ("position", "code")
     search_fields = ("code", "label_en", "label_zh")
-    # Deleting is done one by one: the list's action would not ask whether one of them was used.
+    # No bulk deletion: the list's action would not check whether a reason was used.
     actions = None
 
     def get_readonly_fields(self, request: HttpRequest, obj: RecallReason | None = None) -> tuple[str, ...]:

@@ -41,9 +41,9 @@ RETRIED_FROM = (Recall.State.STOPPED, Recall.State.FINISHED)
 
 
 def to_call_off(recalls: QuerySet[Recall]) -> Aspects:
-    """Which sending of `recalls` may be called off: the one that was asked for last.
+    """The sending of `recalls` that may be called off: the latest requested one.
 
-    How far it is changes by itself, and is not part of it: calling off is a matter of seconds.
+    Its progress is not part of it: it changes by itself, and calling off is a matter of seconds.
     """
     return {"sending": aspect([recalls.aggregate(at=Max("not_before"))["at"]])}
 
@@ -55,21 +55,21 @@ def to_send_again(recalls: QuerySet[Recall]) -> Aspects:
 
 
 def to_settle(recall: Recall) -> Aspects:
-    """On which calls a person is asked to decide, and what history shows of their messages."""
+    """The calls that a person has to decide on, and what history shows of their messages."""
     batches = recall.batches.filter(NEEDS_A_PERSON, LOOKED_FOR)
     items = RecallItem.objects.filter(batch__in=batches).order_by("verification").values_list("verification")
     return {"calls": _calls(batches), "messages": aspect(items.annotate(Count("pk")))}
 
 
 def _calls(batches: QuerySet[RecallBatch]) -> tuple[int, str]:
-    """Which calls they are: the number in each state, and the sum of their keys."""
+    """Aspect of calls: their number in each state, and the sum of their keys."""
     return aspect(
         batches.order_by("state", "settlement").values_list("state", "settlement").annotate(Count("pk"), Sum("pk"))
     )
 
 
 def check(seen: Seen | None, now: Aspects) -> None:
-    """Raises Changed unless what was `seen` is as it is `now`; None: nobody was shown anything (a command)."""
+    """Raise Changed unless `seen` equals `now`; None: nobody was shown anything (a command)."""
     if seen and not seen.aspects:
         raise not_shown_error()
     if seen and seen.differences(now):
@@ -77,7 +77,7 @@ def check(seen: Seen | None, now: Aspects) -> None:
 
 
 def cancel_recall(recall: Recall, actor: User, seen: Seen | None = None) -> int:
-    """Call off whatever has not left; returns how many timestamps that was.
+    """Call off the calls that have not left; return the number of their timestamps.
 
     `seen`: what the person was shown. Raises NotPossible when none is left, and Changed.
     """
@@ -100,13 +100,13 @@ def nothing_to_call_off(batches: QuerySet[RecallBatch]) -> NotPossible:
 
 
 def locked(recalls: QuerySet[Recall]) -> list[Recall]:
-    """`recalls` as they stand, nobody else changing them before this transaction ends."""
+    """Lock `recalls` until this transaction ends, and return them."""
     recalls = recalls.select_for_update(of=("self",)).order_by("pk")
     return list(recalls.select_related("conversation", "application"))
 
 
 def call_off(recalls: list[Recall], actor: User) -> int:
-    """Call off whatever has not left of `recalls`, which are `locked()`; returns how many timestamps that was."""
+    """Call off the calls of `recalls`, which are `locked()`, that have not left; return the number of timestamps."""
     states = Recall.State
     count = 0
     for some in in_parts(recalls):
@@ -142,7 +142,7 @@ def call_off(recalls: list[Recall], actor: User) -> int:
 
 
 def lock_calls(batches: QuerySet[RecallBatch]) -> None:
-    """Let nobody send the calls of `batches`, or record an answer to them, before this transaction ends."""
+    """Lock the calls of `batches`: nobody sends them or records an answer before this transaction ends."""
     list(Call.objects.select_for_update(of=("self",)).filter(recall_batch__in=batches).values_list("pk"))
 
 
@@ -152,7 +152,7 @@ def can_retry(recall: Recall) -> bool:
 
 
 def retry_recall(recall: Recall, actor: User, seen: Seen | None = None) -> int:
-    """Send again what was refused, never left, or is still visible; returns how many calls that will be.
+    """Send again what was refused, never left, or is still visible; return the number of calls.
 
     Each call is a new attempt; the earlier ones stay. `seen`: what the person was shown. Raises NotPossible, Changed.
     """
@@ -168,11 +168,11 @@ def retry_recall(recall: Recall, actor: User, seen: Seen | None = None) -> int:
 
 
 def settle_unknown(recall: Recall, actor: User, *, send_again: bool, note: str, seen: Seen | None = None) -> int:
-    """A person's decision on the calls of which nobody knows what became of them; returns how many those are.
+    """Record a person's decision on the calls with an unknown outcome; return the number of those calls.
 
-    `send_again`: they become new attempts; otherwise they are left as they are and need nobody any more. `note`
-    says why (1 to 2,000 characters). History is read first: calls for which that was not tried yet are not among
-    them. `seen`: what the person was shown. Raises NotPossible, Changed.
+    `send_again`: they become new attempts; otherwise they stay as they are and need no decision any more. `note`
+    gives the reason (1 to 2,000 characters). Calls for which history was not read yet are
+    not included. `seen`: what the person was shown. Raises NotPossible, Changed.
     """
     if not note.strip():
         raise NotPossible(_("Write a note: why do you decide so?"))
@@ -214,14 +214,14 @@ def settle_unknown(recall: Recall, actor: User, *, send_again: bool, note: str, 
 
 
 def resend(recalls: list[Recall], which: Q, actor: User, *, note: str = "") -> int:
-    """Let the batches `which` is true of, of `recalls` that are `locked()`, be sent as if for the first time.
+    """Send the batches of `recalls` (which are `locked()`) that match `which` as if for the first time.
 
-    For `actor`; returns how many batches those are.
+    In the name of `actor`. Return the number of batches.
     """
     count = 0
     for some in in_parts(recalls):
         batches = RecallBatch.objects.filter(which, recall__in=some)
-        # Locked: an answer that comes late must not be put away unseen.
+        # Lock them, so that a late answer is not overwritten.
         lock_calls(batches)
         keys = list(batches.order_by("index").values_list("pk", "recall_id", "index"))
         indexes = _by_recall((recall_id, index) for _pk, recall_id, index in keys)
@@ -265,14 +265,14 @@ def resend(recalls: list[Recall], which: Q, actor: User, *, note: str = "") -> i
         )
         count += len(keys)
     if count:
-        # A person says that it may go: GoEasy is tried at once. One task is enough: it sends all that is due.
+        # A person decided, so try GoEasy at once. One task is enough: it sends everything that is due.
         Circuit.objects.filter(application=recalls[0].application).update(probe_at=None)
         tasks.wake(recalls[0].application, timezone.now())
     return count
 
 
 def _by_recall(pairs: Iterable[tuple[UUID, int]]) -> dict[UUID, list[int]]:
-    """What belongs to each recall, in the order of `pairs` (recall's id, number)."""
+    """Group `pairs` (recall's id, number) by recall, in their order."""
     by_recall: dict[UUID, list[int]] = defaultdict(list)
     for recall_id, number in pairs:
         by_recall[recall_id].append(number)
@@ -280,6 +280,6 @@ def _by_recall(pairs: Iterable[tuple[UUID, int]]) -> dict[UUID, list[int]]:
 
 
 def _timestamps(recalls: Sequence[Recall], which: Q) -> dict[UUID, list[int]]:
-    """The timestamps (ms, ascending) of those items of `recalls` that `which` is true of, by recall."""
+    """The timestamps (ms, ascending) of the items of `recalls` that match `which`, by recall."""
     items = RecallItem.objects.filter(which, recall__in=recalls).order_by("timestamp")
     return _by_recall(items.values_list("recall_id", "timestamp"))

@@ -1,4 +1,4 @@
-"""What the outbox must know of recalls: what each outcome of a call means for its batch, and how it is recorded."""
+"""Recalls as an effect of the outbox: what each outcome of a call means for its batch, and how it is recorded."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from recall.restored import stop_unfinished
 States = RecallBatch.State
 Settlement = RecallBatch.Settlement
 
-# A call's state, as its batch has it: whether it waits or is held is the recall's to say.
+# The batch's state for each state of its call: a batch does not distinguish waiting from held.
 STATE_OF_BATCH = {state.value: state.value for state in States} | {
     Call.State.WAITING.value: States.PENDING.value,
     Call.State.HELD.value: States.PENDING.value,
 }
-# Whose entry it is when nobody recorded an outcome.
+# Actor of the audit entry when no worker recorded an outcome.
 ACTORS = {LOST: WORKER, RESTORED: COMMAND_LINE}
 
 
@@ -40,7 +40,7 @@ class RecallEffect(Effect):
     """Taking messages back. A call's subject is its batch; both have one key."""
 
     name = "recall"
-    # Whether an unknown recall took effect is for history, or a person, to say (docs/adr/0011).
+    # History or a person settles whether an unknown recall took effect (docs/adr/0011).
     repeats_unknown = False
 
     def subjects(self, calls: Sequence[Call]) -> Mapping[int, RecallBatch]:
@@ -76,7 +76,7 @@ class RecallEffect(Effect):
         lifecycle.finish_done({batch.recall_id for batch in subjects})
 
     def standing(self, claim: Claim) -> str:
-        # Waits for somebody who is calling it off, and keeps others from it.
+        # Lock the recall, so that it is not called off at the same time.
         recall = Recall.objects.select_for_update().get(pk=claim.subject.recall_id)
         if recall.batches.filter(state=States.CANCELLED).exists():
             return Call.State.CANCELLED
@@ -104,14 +104,14 @@ class RecallEffect(Effect):
 
 
 def send_now(recall: Recall) -> None:
-    """Send from this process what is left to send of one recall; return when nothing is, or when others are at it."""
+    """Send the rest of one recall from this process; return when nothing is left, or when other workers send it."""
     sender.send_due(recall.application, only=Q(recall_batch__recall=recall.pk))
 
 
 def evidence_of(batches: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
-    """What the log says of the evidence of each of `batches` (ids), in the order of its timestamps.
+    """The evidence of each of `batches` (ids) as the audit log has it, in the order of its timestamps.
 
-    Evidence of before there were commitments is told by its bare hash.
+    Evidence that is older than commitments is identified by its bare hash.
     """
     rows = (
         Evidence.objects.filter(item__batch__in=batches)
@@ -120,7 +120,7 @@ def evidence_of(batches: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
     )
     evidence: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for batch, timestamp, message_id, commitment, sha256 in rows:
-        # Neither is left once the text was erased on request.
+        # Both are empty once the text was erased on request.
         if commitment or sha256:
             proof = {"commitment": commitment} if commitment else {"sha256": sha256}
             evidence[batch].append({"timestamp": timestamp, "message_id": message_id, **proof})
@@ -165,19 +165,19 @@ def outcome_event(result: Result) -> CallAnswered | CallUnanswered:
 
 
 def is_unusual(state: str, answer: Answer | None) -> bool:
-    """Whether an accepted call's answer is not the usual one: it may name messages that did not go."""
+    """Whether an accepted call has an unusual answer: it may name messages that were not taken back."""
     return state == States.ACCEPTED and answer is not None and not answer.is_usual
 
 
 def is_read_for(state: str, answer: Answer | None) -> bool:
-    """Whether history is to be read for what became of the messages of a batch that came to `state` with `answer`."""
+    """Whether to read history for the messages of a batch that came to `state` with `answer`."""
     if state == States.ACCEPTED:
         return settings.RECALL_VERIFY or is_unusual(state, answer)
-    # A refused key was refused before anything was looked at. Of any other refusal nobody knows.
+    # A refused key rules out an effect; any other refusal does not.
     return state == States.UNKNOWN or (state == States.REFUSED and not (answer and answer.refuses_key))
 
 
 def follow_up(application: Application, is_read: bool, unusual: bool) -> dict[str, Any]:
-    """The fields of a batch that say what is left to find out: when history is read, and what is to be settled."""
+    """The batch fields for its verification: when history is read, and whether the answer is unusual."""
     at = timezone.now() + timedelta(seconds=application.verify_after) if is_read else None
     return {"check_at": at, "settlement": Settlement.UNUSUAL if unusual else ""}

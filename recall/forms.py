@@ -1,4 +1,4 @@
-"""What a recall form accepts. Text in, the domain's types out: a target, a sorted tuple of ms, a reason."""
+"""Forms of recalls and sweeps: text in, the domain's types out (a target, a sorted tuple of ms, a reason)."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ TIMESTAMP_PROBLEMS: dict[str, str | Promise] = {
 
 
 class TimestampsWidget(forms.Textarea):
-    """Ticked boxes and a pasted list arrive under one name: any number of values, each any text."""
+    """Reads ticked boxes and a pasted list under one name: any number of values, each any text."""
 
     def value_from_datadict(self, data: Any, files: Any, name: str) -> str:
         return "\n".join(data.getlist(name)) if hasattr(data, "getlist") else str(data.get(name) or "")
 
 
 class TimestampsField(forms.CharField):
-    """Timestamps in ms, however they were written; `dropped` then says what was cleaned away."""
+    """Timestamps in ms, in any notation; after cleaning, `dropped` has messages about duplicates."""
 
     widget = TimestampsWidget
 
@@ -86,7 +86,7 @@ class TimestampsField(forms.CharField):
 
 
 class NoteField(forms.CharField):
-    """What somebody writes for the audit log. A line's end counts as one character, as it does in the browser."""
+    """A note for the audit log. A line break counts as one character, as in the browser."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
@@ -104,7 +104,7 @@ class NoteField(forms.CharField):
 
 
 class DecisionForm(forms.Form):
-    """A person's decision on calls of which history does not prove what became of them."""
+    """A person's decision on calls whose outcome history does not prove."""
 
     decision = forms.ChoiceField(
         label=_("Decision"),
@@ -119,7 +119,7 @@ class DecisionForm(forms.Form):
 
 
 class RecallingForm(forms.Form):
-    """What every form that takes messages back asks: why, and what clients see of whoever does it."""
+    """Fields of every form that takes messages back: the reason, and the recaller that clients see."""
 
     reason = forms.ModelChoiceField(
         label=_("Reason"),
@@ -196,8 +196,8 @@ class RecallingForm(forms.Form):
                 cleaned["recaller"] = recaller if recaller.as_field() else None
             except InvalidCall as problem:
                 if problem.field.endswith("data"):
-                    sentence = _("The recaller data is over %(most)d bytes, or no JSON that can be sent: shorten it.")
-                    self.add_error("recaller_data", sentence % {"most": MAX_RECALLER_DATA_BYTES})
+                    message = _("The recaller data is over %(most)d bytes, or no JSON that can be sent: shorten it.")
+                    self.add_error("recaller_data", message % {"most": MAX_RECALLER_DATA_BYTES})
                 else:
                     self.add_error("recaller_id", str(problem))
         if "recaller" in cleaned:
@@ -237,7 +237,7 @@ class RecallForm(ConversationForm, RecallingForm):
 
     @property
     def dropped(self) -> list[str]:
-        """What was cleaned away from the timestamps, in sentences."""
+        """Messages about dropped duplicates."""
         return self.timestamps_field.dropped
 
     @property

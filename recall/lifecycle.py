@@ -1,4 +1,4 @@
-"""A recall's end: stopped until a person acts, or finished because nothing of it is left to send."""
+"""The end of a recall: stopped until a person acts, or finished because nothing is left to send."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from recall.models import NEEDS_A_PERSON, UNSENT, Recall, RecallBatch
 
 def stop_all(application: Application, reason: Recall.StopReason) -> None:
     """`stop()` every recall of the application that is being sent."""
-    # In one order everywhere: each is locked until all are stopped.
+    # Always in the same order, because each stays locked until all are stopped.
     for recall in Recall.objects.filter(application=application).begun().order_by("pk"):
         stop(recall, reason)
 
@@ -38,11 +38,11 @@ def stop(recall: Recall, reason: Recall.StopReason) -> None:
 
 
 def finish_done(recalls: Iterable[UUID]) -> None:
-    """Call those of `recalls` (ids) finished of which no batch is unsent or being sent."""
+    """Finish those of `recalls` (ids) that have no batch left to send or being sent."""
     left = RecallBatch.objects.filter(recall=OuterRef("pk"), state__in=UNSENT)
     states = Recall.State
     done = Recall.objects.filter(~Exists(left), pk__in=list(recalls))
-    # Nobody but a person makes a batch unsent again, and not while its recall is being sent: one statement is enough.
+    # Only a person makes a batch unsent again, and not while its recall is being sent: one statement is enough.
     done.begun().update(state=states.FINISHED, finished_at=timezone.now())
     for recall in done.filter(state=states.STOPPED):
         with transaction.atomic():
@@ -51,7 +51,7 @@ def finish_done(recalls: Iterable[UUID]) -> None:
                 continue
             if locked.batches.filter(state__in=UNSENT).exists():
                 continue
-            # After a restore nothing was left unsent, and a person may have to decide.
+            # After a restore nothing is unsent, but a person may have to decide.
             is_restored = locked.stop_reason == Recall.StopReason.RESTORED
             if locked.batches.filter(NEEDS_A_PERSON if is_restored else Q(state=RecallBatch.State.REFUSED)).exists():
                 continue

@@ -88,13 +88,13 @@ class Sweep(models.Model):
 
     @property
     def title(self) -> str:
-        """Whose messages it takes back, by the name of when it was decided; by the id if there was none."""
+        """The sender's name when the sweep was decided, else the sender's id."""
         return self.sender_name or self.sender_id
 
 
 class RecallQuerySet(models.QuerySet["Recall"]):
     def begun(self) -> RecallQuerySet:
-        """Those whose calls are being sent, or may be from now on."""
+        """Recalls whose calls are being sent or may be sent now."""
         return self.filter(models.Q(state="sending") | models.Q(state="waiting", not_before__lte=timezone.now()))
 
 
@@ -102,7 +102,7 @@ class Recall(models.Model):
     """One decision by one person to take messages of one conversation back."""
 
     class State(models.TextChoices):
-        """Where it is; how it went is told by the batches."""
+        """State of the recall as a whole; the outcomes are the batches'."""
 
         WAITING = "waiting", _("waiting")  # may still be called off: nothing has left
         SENDING = "sending", _("sending")
@@ -179,7 +179,7 @@ class Recall(models.Model):
 
     @property
     def title(self) -> str:
-        """What the conversation was called when it was decided, as far as that was kept; else what it is called now."""
+        """The conversation's title when the recall was decided, if it was kept, else the present one."""
         return self.conversation_title or getattr(self.conversation, "title", self.conversation.ids)
 
     @property
@@ -195,16 +195,16 @@ class Recall(models.Model):
         return None
 
     def for_audit(self) -> RecallColumns:
-        """What every audit entry about it copies."""
+        """Columns that every audit entry about the recall copies."""
         return {"app": self.application.slug, "conversation": self.conversation.for_audit(), "recall": self.pk}
 
 
-# Of a batch: nobody knows what became of it, history still shows its messages, or GoEasy accepted it with an answer
-# that may name some which did not go.
+# A batch with an unknown outcome, with messages that history still shows, or accepted with an answer that may name
+# messages that were not taken back.
 NEEDS_A_PERSON = models.Q(state="unknown", settlement="") | models.Q(settlement__in=["visible", "unusual"])
-# History was read for its messages since it was sent last, or that was tried at least.
+# A batch for which reading history was at least tried since it was last sent.
 LOOKED_FOR = models.Q(checks__gt=0)
-# History is about to be read for what the answer does not tell of its messages.
+# A batch whose answer does not settle it and for which history is about to be read.
 BEING_CHECKED = models.Q(check_at__isnull=False, checks=0) & (
     models.Q(state__in=["unknown", "refused"], settlement="") | models.Q(settlement="unusual")
 )
@@ -325,24 +325,24 @@ class RecallItem(models.Model):
 
 @dataclass(frozen=True)
 class Named:
-    """How recalls of ours name a message: the latest one's item, and what history last showed of it ("" if nothing)."""
+    """Our recalls of a message: the latest recall's item, and what history last showed ("" if nothing)."""
 
     item: RecallItem
     verification: str
 
     @property
     def is_gone(self) -> bool:
-        """Whether history has shown that it is taken back."""
+        """Whether history has shown that the message is gone."""
         return self.verification == RecallItem.Verification.GONE
 
     @property
     def is_visible(self) -> bool:
-        """Whether history still showed it after a recall of ours."""
+        """Whether history still showed the message after a recall."""
         return self.verification == RecallItem.Verification.STILL_VISIBLE
 
 
 def named_by(items: models.QuerySet[RecallItem]) -> dict[tuple[int, int], Named]:
-    """How `items` name messages, by conversation and timestamp (ms); one query."""
+    """Latest item and verification for each (conversation, timestamp in ms) of `items`; one query."""
     named: dict[tuple[int, int], Named] = {}
     for item in items.select_related("batch", "recall").order_by("recall__created_at"):
         place = (item.recall.conversation_id, item.timestamp)

@@ -1,4 +1,4 @@
-"""How far recalls and sweeps are, told by their batches."""
+"""Progress of recalls and sweeps, computed from their batches."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from recall.models import BEING_CHECKED, Recall, RecallBatch, Sweep
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a recall is, in batches (calls) and timestamps, by the batches' state.
+    """Progress of a recall in batches (calls) and timestamps, by the batches' state.
 
-    `unknown`: timestamps of calls of which nobody knows what became of them, history included. `visible`: those of
-    calls some of whose messages history still shows. `unusual`: those of calls that were accepted with an answer which
-    may name messages that did not go. `checking`: those of calls of which history is about to tell more than the
-    answer did. `settled`: those that were accepted, and of which more was to be found out.
+    The others are numbers of timestamps. `unknown`: of calls whose outcome neither answer nor history shows. `visible`:
+    of calls with messages that history still shows. `unusual`: of calls accepted with an answer that may name messages
+    that were not taken back. `checking`: of calls for which history is about to be read. `settled`: of accepted calls
+    that were settled afterwards.
     """
 
     calls: int
@@ -40,7 +40,7 @@ class Progress:
 
     @property
     def outcome(self) -> str:
-        """How it went, the worst first: unknown, refused, pending, cancelled, accepted."""
+        """The outcome, the worst state first: unknown, refused, sending, pending, cancelled, accepted."""
         for state in ("unknown", "refused", "sending", "pending", "cancelled"):
             if self.batches.get(state):
                 return state
@@ -60,7 +60,7 @@ def progress_of_sweeps(sweeps: Sequence[Sweep]) -> dict[UUID, Progress]:
 
 
 def _counted(batches: QuerySet[RecallBatch], of: str) -> dict[UUID, list[tuple[str, str, bool, int, int]]]:
-    """(state, settlement, whether being checked, number of batches, of timestamps) by the key of what they are `of`."""
+    """Rows of (state, settlement, is being checked, batches, timestamps), grouped by the field `of`."""
     rows: dict[UUID, list[tuple[str, str, bool, int, int]]] = defaultdict(list)
     checked = batches.annotate(checking=ExpressionWrapper(BEING_CHECKED, output_field=BooleanField())).order_by()
     for key, *row in checked.values_list(of, "state", "settlement", "checking").annotate(Count("pk"), Sum("size")):
@@ -69,7 +69,7 @@ def _counted(batches: QuerySet[RecallBatch], of: str) -> dict[UUID, list[tuple[s
 
 
 def _progress(rows: list[tuple[str, str, bool, int, int]]) -> Progress:
-    """The progress that `rows` tell: batches and timestamps by state and settlement."""
+    """Sum up `rows`: batches and timestamps by state and settlement."""
     batches: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     settled: Counter[tuple[str, str]] = Counter()

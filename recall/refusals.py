@@ -1,6 +1,6 @@
-"""What GoEasy's refusals mean, and what to do about each: told once for a recall, however many calls met them.
+"""Meanings of GoEasy's refusals and advice for each; equal refusals of a recall are grouped.
 
-A refusal says that GoEasy did not do what was asked. Whether the messages are still there is for history to show.
+A refusal says that GoEasy did not carry out a call. Only history shows whether the messages are still there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from moderation.outbox.models import Attempt
 from recall.models import BEING_CHECKED, Recall, RecallBatch, RecallItem
 
-# Of an answer's content, which may be a whole page of HTML.
+# Characters shown of an answer's content, which may be a whole page of HTML.
 SHOWN = 200
 
 # GoEasy documents 401 alone; the others are what HTTP means by them.
@@ -70,7 +70,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class RefusedMessages:
-    """What history shows of the refused calls' timestamps, in numbers; `checking`: it is about to be read."""
+    """Numbers of the refused calls' timestamps by what history shows; `checking`: it is about to be read."""
 
     checking: bool
     gone: int
@@ -79,7 +79,7 @@ class RefusedMessages:
 
 
 def refused_messages(recall: Recall) -> RefusedMessages:
-    """What is known of the messages of the recall's refused calls."""
+    """Count the messages of the recall's refused calls by what history shows."""
     batches = recall.batches.filter(state=RecallBatch.State.REFUSED)
     counted = Counter(
         dict(recall.items.filter(batch__in=batches).order_by().values_list("verification").annotate(n=Count("pk")))
@@ -94,7 +94,7 @@ def refused_messages(recall: Recall) -> RefusedMessages:
 
 
 def refusals_of(recall: Recall) -> list[Refusal]:
-    """How the recall's refused calls were refused, the most frequent first: each by its last refusal alone."""
+    """Refusals of the recall's calls, the most frequent first; only the last refusal of each call counts."""
     rows = (
         Attempt.objects.filter(
             call__recall_batch__recall=recall,

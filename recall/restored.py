@@ -1,6 +1,6 @@
-"""Recalls in a database that was put back from a backup: what was sent since the backup was made is not known here.
+"""Recalls in a database restored from a backup, which does not know what was sent since the backup was made.
 
-Nothing of them is sent by itself. Calls that had no outcome then have an unknown one, and history is read for them.
+No unfinished recall is sent automatically: calls without an outcome become unknown, and history is read for them.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from recall.models import UNSENT, Recall, RecallBatch, RecallItem
 
 
 def stop_unfinished(lost: Sequence[Event]) -> int:
-    """Stop the recalls with calls that had no outcome when the backup was made; returns how many those are.
+    """Stop the recalls with calls that had no outcome when the backup was made; return their number.
 
-    Those that had stopped before are among them: a person may have sent the rest since. `lost`: the audit events of
+    Recalls that had stopped before are included: a person may have sent the rest since. `lost`: the audit events of
     the attempts that were open. Inside a transaction.
     """
     recalls = Recall.objects.filter(pk__in=RecallBatch.objects.filter(state__in=UNSENT).values("recall"))
@@ -35,7 +35,7 @@ def stop_unfinished(lost: Sequence[Event]) -> int:
 
 
 def stop(recalls: Sequence[Recall]) -> None:
-    """Stop `recalls`; the outcome of their calls that had none becomes unknown. Inside a transaction."""
+    """Stop `recalls` and mark their calls without an outcome as unknown. Inside a transaction."""
     applications = {recall.application_id: recall.application for recall in recalls}
     batches = RecallBatch.objects.filter(recall__in=recalls, state__in=UNSENT)
     indexes: dict[UUID, list[int]] = defaultdict(list)

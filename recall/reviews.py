@@ -1,4 +1,4 @@
-"""What the review of a recall or of a sweep shows, and what is said when it is different on confirmation.
+"""Reviews of recalls and sweeps: what they show, and the messages when that has changed on confirmation.
 
 A review is confirmed by its token (`moderation.reviewed`): without one that the page made for this person and this
 form, nothing is carried out from the browser. The services look again under the application's lock.
@@ -25,7 +25,7 @@ from recall.models import Recall, RecallBatch, RecallItem, RecallReason
 if TYPE_CHECKING:
     from recall.sweeps import SweepPlan
 
-# People who requested other recalls meanwhile, in the sentence about them.
+# People named in the message about recalls that were requested meanwhile.
 MAX_ACTORS_NAMED = 5
 STATES = RecallBatch.State
 
@@ -105,23 +105,23 @@ def _decided(reason: RecallReason, recaller: Recaller | None, is_overridden: boo
 
 
 def check(seen: Seen | None, now: Aspects, reason: RecallReason, new: Callable[[datetime], list[str]]) -> None:
-    """Raises Changed with a sentence for all that is not as it was `seen`; None: nobody was shown anything.
+    """Raise Changed with a message for each difference from `seen`; None: nobody was shown anything.
 
-    `new` tells which recalls of the same messages people asked for since a time.
+    `new` returns messages about recalls of the same messages that were requested since a time.
     """
     if seen is None or not (differences := seen.differences(now)):
         return
     if not seen.aspects:
         raise not_shown_error()
-    sentences = []
+    changes = []
     for name, more in differences.items():
         if name in ("earlier", "left out") and (requests := new(seen.at)):
-            sentences += requests
+            changes += requests
         elif name == "reason" and not RecallReason.objects.filter(pk=reason.pk, is_active=True).exists():
-            sentences.append(_("The reason is no longer available: choose another."))
+            changes.append(_("The reason is no longer available: choose another."))
         else:
-            sentences.append(_sentence(name, more))
-    raise Changed(sentences)
+            changes.append(_change_message(name, more))
+    raise Changed(changes)
 
 
 def check_recall(
@@ -133,7 +133,7 @@ def check_recall(
     reason: RecallReason,
     **decided: Any,
 ) -> None:
-    """Raises Changed when the review of a recall would show something else than what was `seen`."""
+    """Raise Changed when the review of a recall would show something other than `seen`."""
     items = earlier_items(conversation, timestamps)
     now = of_recall(
         conversation=conversation, timestamps=timestamps, known=known, earlier=items, reason=reason, **decided
@@ -141,8 +141,8 @@ def check_recall(
     check(seen, now, reason, lambda since: requested_meanwhile(items, since))
 
 
-def _sentence(name: str, more: int) -> str:
-    """That an aspect changed; `more`: of how many more things it is now."""
+def _change_message(name: str, more: int) -> str:
+    """Message that an aspect changed; `more`: by how many things it grew."""
     if name in ("messages", "swept") and more:
         return _number_of_messages(name, more)
     if name == "recalled" and more > 0:
@@ -165,7 +165,7 @@ def _sentence(name: str, more: int) -> str:
 
 
 def _number_of_messages(name: str, more: int) -> str:
-    """That more or fewer messages would go than were seen."""
+    """Message that more or fewer messages would go than the review showed."""
     if more < 0:
         text = ngettext("%(n)d message fewer would go.", "%(n)d messages fewer would go.", -more)
     elif name == "messages":
@@ -180,20 +180,20 @@ def _number_of_messages(name: str, more: int) -> str:
 
 
 def requested_meanwhile(items: Iterable[RecallItem], since: datetime) -> list[str]:
-    """Sentences about recalls of these `items` that were requested after `since`: by whom, and how many messages."""
-    return _request_sentences(
+    """Messages about recalls of `items` that were requested after `since`: by whom, and how many timestamps."""
+    return _request_messages(
         Counter(item.recall.actor.get_username() for item in items if item.recall.created_at > since)
     )
 
 
 def requested_of_sender_meanwhile(application: Application, sender_id: str, since: datetime) -> list[str]:
-    """The same about recalls of what the sender wrote."""
+    """Messages about recalls of the sender's messages that were requested after `since`."""
     recalls = Recall.objects.filter(application=application, created_at__gt=since)
     items = RecallItem.objects.filter(recall__in=recalls, evidence__sender_id=sender_id)
-    return _request_sentences(Counter(items.values_list("recall__actor__username", flat=True)))
+    return _request_messages(Counter(items.values_list("recall__actor__username", flat=True)))
 
 
-def _request_sentences(actors: Counter[str]) -> list[str]:
+def _request_messages(actors: Counter[str]) -> list[str]:
     return [
         ngettext(
             "%(who)s has asked for %(n)d of these messages to be recalled.",

@@ -44,7 +44,7 @@ from recall.models import (
 
 
 class NotPossible(Exception):
-    """What was asked does not fit the recall's state; `message` says so to the person who asked."""
+    """The request does not fit the recall's state; `message` explains that to the person."""
 
     def __init__(self, message: str | Promise) -> None:
         super().__init__(str(message))
@@ -61,7 +61,7 @@ def plan(timestamps: Sequence[int]) -> list[tuple[int, ...]]:
 
 
 def recaller_for(user: User, application: Application) -> Recaller | None:
-    """The recaller that clients will see: the moderator's pseudonym there, else the application's; never the user."""
+    """The recaller that clients see: the moderator's pseudonym in the application, else the application's own."""
     source = Pseudonym.objects.filter(user=user, application=application).first() or application
     if source.recaller_id or source.recaller_data:
         return Recaller(source.recaller_id, source.recaller_data)
@@ -69,7 +69,7 @@ def recaller_for(user: User, application: Application) -> Recaller | None:
 
 
 def is_overridden(recaller: Recaller | None, user: User, application: Application) -> bool:
-    """Whether `recaller` is not what app users are shown of `user` there as a rule."""
+    """Whether `recaller` differs from the usual recaller of `user` in the application."""
     usual = recaller_for(user, application)
     return (recaller.as_field() if recaller else None) != (usual.as_field() if usual else None)
 
@@ -101,7 +101,7 @@ class Preview:
 
 
 def preview(*, conversation: Conversation, timestamps: Sequence[int], recaller: Recaller | None) -> Preview:
-    """What recalling `timestamps` (ms) would send and take back. Reads only; asks GoEasy nothing."""
+    """Preview of recalling `timestamps` (ms). Reads only the archive; makes no request to GoEasy."""
     known = archived(conversation, timestamps)
     by_time: dict[int, list[Message]] = defaultdict(list)
     for message in known:
@@ -121,7 +121,7 @@ def preview(*, conversation: Conversation, timestamps: Sequence[int], recaller: 
 def call_body(
     application: Application, target: Private | Group, timestamps: Sequence[int], recaller: Recaller | None
 ) -> dict[str, object]:
-    """The body of one call as it may be shown: its key masked."""
+    """The body of one call, with its key masked."""
     return prepare_recall(target=target, timestamps=timestamps, recaller=recaller).shown(application.appkey())
 
 
@@ -137,7 +137,7 @@ def request_recall(
     grace_seconds: float,
     seen: Seen | None = None,
 ) -> Recall:
-    """Ask for `timestamps` (ms) of `conversation` to be taken back, and return the recall.
+    """Request that `timestamps` (ms) of `conversation` be taken back, and return the recall.
 
     Evidence first: what the archive lacks is looked up in history, then the raw messages are kept with the
     recall. The same `submission` a second time returns the recall that it made the first time. Sending starts
@@ -152,7 +152,7 @@ def request_recall(
     draft = Draft(conversation, tuple(sorted(set(timestamps))))
     try:
         with transaction.atomic():
-            # One decision of an application at a time: the second looks at what the first one did.
+            # Decisions of one application run one after the other, so that the second sees the first.
             Application.objects.select_for_update(no_key=True).get(pk=conversation.application_id)
             if (earlier := Recall.objects.filter(submission=submission).first()) is not None:
                 return _earlier_if_same(earlier, request)
@@ -179,7 +179,7 @@ def request_recall(
             )
             tasks.wake(recall.application, recall.not_before)
     except IntegrityError:
-        # The same form came in twice at once, and the other one was first.
+        # The same form was submitted twice at once, and the other request committed first.
         if (earlier := Recall.objects.filter(submission=submission).first()) is None:
             raise
         return _earlier_if_same(earlier, request)
@@ -188,7 +188,7 @@ def request_recall(
 
 @dataclass(frozen=True)
 class Draft:
-    """What one recall is to take back: distinct timestamps (ms), ascending, of one conversation."""
+    """The content of one recall to create: distinct timestamps (ms), ascending, of one conversation."""
 
     conversation: Conversation
     timestamps: tuple[int, ...]
@@ -241,7 +241,7 @@ def create_recalls(
                 recaller_overridden=recall.application_id in overridden,
                 calls=len(planned),
                 sweep=sweep.pk if sweep else None,
-                # What was decided on, where a review showed it: a digest of that.
+                # A digest of the review, where there was one.
                 reviewed=seen.digest if seen else None,
                 note=note,
             )
@@ -252,8 +252,10 @@ def create_recalls(
 
 
 def _earlier_if_same(earlier: Recall, request: tuple[object, ...]) -> Recall:
-    """`earlier`, if that is what is asked for again. Otherwise a form that a browser brought back was changed and
-    sent once more: answering with the earlier recall would leave the change undone without a word.
+    """Return `earlier` if it is the same request; raise NotPossible otherwise.
+
+    A form that the browser restored may have been changed and submitted again: returning the earlier recall would
+    silently drop the change.
     """
     timestamps = set(earlier.items.values_list("timestamp", flat=True))
     made = (earlier.actor_id, earlier.conversation_id, timestamps, earlier.reason_id, earlier.note, earlier.recaller)
@@ -303,7 +305,7 @@ def _split(planned: Sequence[tuple[Recall, list[tuple[int, ...]]]]) -> None:
             item=item,
             message_id=message.message_id,
             sender_id=message.sender_id,
-            # As the message has it: what its sender is called now may be another name.
+            # The name in the message itself: the sender may have another name by now.
             sender_name=name_in(message) or names.get((item.recall.application_id, message.sender_id), ""),
             type=message.type,
             raw=message.raw,
@@ -316,8 +318,8 @@ def _split(planned: Sequence[tuple[Recall, list[tuple[int, ...]]]]) -> None:
 
 
 def _archived_at(places: list[tuple[int, int]]) -> Iterator[Message]:
-    """The archive's messages at `places` (conversation, ms), and others at the same times."""
+    """The archive's messages at `places` (conversation, ms), and those of other conversations at the same times."""
     for timestamps in in_parts(sorted({timestamp for _conversation, timestamp in places})):
-        # By time alone: few messages share a millisecond, and with the conversation in question as well a database
-        # may look up every pair of the two.
+        # Filter by time alone: few messages share a millisecond, and with both columns a database may look up every
+        # combination.
         yield from Message.objects.filter(timestamp__in=timestamps).order_by("timestamp", "pk")

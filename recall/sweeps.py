@@ -131,7 +131,7 @@ def plan_sweep(*, application: Application, sender_id: str, since: int, until: i
 
 
 def without_a_time(*, application: Application, sender_id: str, since: int, until: int, most: int) -> int:
-    """How many messages of the sender, at most `most`, arrived in this span (ms) with a time that no call takes."""
+    """Number of the sender's messages (at most `most`) that arrived in this span (ms) and cannot be recalled."""
     arrived = Message.objects.filter(
         conversation__application=application, sender_id=sender_id, placed_at__range=(since, until), recalled=False
     )
@@ -142,8 +142,8 @@ def _taken(timestamps: set[int]) -> set[tuple[int, int]]:
     """The (conversation, timestamp) that a recall of ours has named, unless GoEasy refused it or it was called off,
     and history has not shown it to be gone all the same.
 
-    An unknown one is among them, and so is one that is still visible: those are decided on where they are, on the
-    page of their recall; a sweep must not send them beside that.
+    Unknown and still visible ones are included: a person decides on them on the page of their recall, and a sweep must
+    not send them as well.
     """
     states = RecallBatch.State
     named: set[tuple[int, int]] = set()
@@ -160,8 +160,8 @@ def _others(sender_id: str, ids: dict[int, dict[int, int]]) -> dict[int, list[in
     others: dict[int, list[int]] = defaultdict(list)
     for some in in_parts(sorted({timestamp for by_time in ids.values() for timestamp in by_time})):
         rows = (
-            # By time alone, and the conversation below: few messages share a millisecond, and with both in question
-            # a database may look up every pair of the two.
+            # Filter by time alone, and by conversation below: few messages share a millisecond, and with both columns
+            # a database may look up every combination.
             Message.objects.filter(timestamp__in=some, recalled=False)
             .exclude(sender_id=sender_id)
             .order_by("timestamp", "id")
@@ -187,7 +187,7 @@ def request_sweep(
     grace_seconds: float,
     seen: Seen | None = None,
 ) -> Sweep:
-    """Ask for what `plan_sweep()` found to be taken back, and return the sweep.
+    """Request the recalls that `plan_sweep()` plans, and return the sweep.
 
     `seen`: what the review showed; None when nobody reviewed it. The same `submission` a second time returns the sweep
     that it made the first time. Raises NotPossible when nothing or too much would go, and when `submission` made
@@ -195,7 +195,7 @@ def request_sweep(
     """
     request = (actor.pk, application.pk, sender_id, since, until, reason.pk, note, recaller)
     with transaction.atomic():
-        # One decision of an application at a time: what comes in twice at once is seen as asked for already.
+        # Decisions of one application run one after the other, so that a repeated form is recognised.
         Application.objects.select_for_update(no_key=True).get(pk=application.pk)
         if (earlier := Sweep.objects.filter(submission=submission).first()) is not None:
             return _earlier_if_same(earlier, request)
@@ -240,7 +240,7 @@ def check_review(
     recaller: Recaller | None,
     **fields: Any,
 ) -> None:
-    """Raises Changed when the review would show something else than what was `seen`."""
+    """Raise Changed when the review would show something other than `seen`."""
     overridden = is_overridden(recaller, actor, application)
     now = reviews.of_sweep(
         application=application, reason=reason, recaller=recaller, is_overridden=overridden, planned=planned, **fields
@@ -249,7 +249,7 @@ def check_review(
 
 
 def problem_of(planned: SweepPlan) -> NotPossible | None:
-    """Why what was planned cannot be asked for; None when it can."""
+    """Why the planned sweep cannot be requested; None when it can."""
     if planned.too_many:
         return NotPossible(
             _("These are more than %(most)d messages. Choose a shorter time.") % {"most": settings.SWEEP_MAX_MESSAGES}
@@ -270,7 +270,7 @@ def conversations_of(parts: Sequence[Part]) -> dict[int, Conversation]:
 
 
 def _earlier_if_same(earlier: Sweep, request: tuple[object, ...]) -> Sweep:
-    """`earlier`, if that is what is asked for again (see `services._earlier_if_same`)."""
+    """Return `earlier` if it is the same request; raise NotPossible otherwise (as in `services`)."""
     first = earlier.recalls.all()[0]
     made = (earlier.actor_id, earlier.application_id, earlier.sender_id, earlier.since, earlier.until)
     if (*made, first.reason_id, first.note, first.recaller) != request:
@@ -279,12 +279,12 @@ def _earlier_if_same(earlier: Sweep, request: tuple[object, ...]) -> Sweep:
 
 
 def with_batches(sweep: Sweep, which: Q) -> QuerySet[Recall]:
-    """The sweep's recalls that have a batch `which` is true of."""
+    """The sweep's recalls that have a batch that matches `which`."""
     return sweep.recalls.filter(Exists(RecallBatch.objects.filter(which, recall=OuterRef("pk")))).order_by("pk")
 
 
 def cancel_sweep(sweep: Sweep, actor: User, seen: Seen | None = None) -> int:
-    """Call off whatever of the sweep has not left; returns how many timestamps that was.
+    """Call off the calls of the sweep that have not left; return the number of timestamps.
 
     `seen`: what the person was shown. Raises NotPossible, Changed.
     """
@@ -299,7 +299,7 @@ def cancel_sweep(sweep: Sweep, actor: User, seen: Seen | None = None) -> int:
 def retry_sweep(sweep: Sweep, actor: User, seen: Seen | None = None) -> int:
     """Send again what was refused, never left or is still visible, of all recalls of the sweep that are not under way.
 
-    Returns how many calls that will be. `seen`: what the person was shown. Raises NotPossible, Changed.
+    Return the number of calls. `seen`: what the person was shown. Raises NotPossible, Changed.
     """
     with transaction.atomic():
         recalls = locked(with_batches(sweep, MAY_BE_SENT_AGAIN).filter(state__in=RETRIED_FROM))

@@ -1,4 +1,4 @@
-"""Reading timestamps that people paste: forgiving about form, never about value."""
+"""Parse pasted timestamps: lenient about the form, strict about the value."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SEPARATORS = re.compile(r"[\s,;\[\]\"'\u200b\ufeff]+")
 
 @dataclass
 class Parsed:
-    """Timestamps in ascending order (ms since the epoch), and what was found besides.
+    """Parsed timestamps in ascending order (ms since the epoch), with duplicates and rejected pieces.
 
     `rejected` pairs each piece that is no usable timestamp with a code of `goeasy.client.timestamp_problem`.
     """

@@ -1,4 +1,4 @@
-"""Reading history for what became of recalled messages: gone, still visible, or no longer to be known.
+"""Verification of recalled messages against history: gone, still visible, or unknowable.
 
 After every accepted call once (RECALL_VERIFY), and after every call that was refused, unless for its key, or whose
 answer does not tell what became of it. Nothing here sends a recall.
@@ -31,22 +31,22 @@ from recall.models import NEEDS_A_PERSON, Evidence, Recall, RecallBatch, RecallI
 log = logging.getLogger(__name__)
 
 Verification = RecallItem.Verification
-# So many batches are looked for in one go, and so many pages of history are read for them.
+# Batches checked in one run, and pages of history read for them.
 MAX_BATCHES = 200
 MAX_PAGES = 60
-# Who looks for a batch is believed to be at it for so long (seconds).
+# How long a worker holds a batch that it checks (seconds).
 LEASE = 180.0
-# History that cannot be read is read again after this, then twice as long, and so on: six times, some 30 minutes.
+# Wait before history that could not be read is read again (seconds); it doubles each time, for some 30 minutes.
 FIRST_WAIT = 30.0
 MAX_CHECKS = 6
 
 
 @dataclass
 class Checked:
-    """What came of looking: how many calls were looked for, and numbers of their timestamps, by what history showed.
+    """Result of a run: the number of calls checked, and of their timestamps by what history showed.
 
-    `calls` counts a call once for each look at it. `unavailable`: timestamps of calls that could not be looked for
-    whole: history could not be read, or reaches over more pages than one look takes.
+    `calls` counts a call once for each check. `unavailable`: timestamps of calls that could not be checked completely,
+    because history could not be read or reaches over more pages than one run reads.
     """
 
     calls: int = 0
@@ -61,18 +61,18 @@ class Checked:
 
 
 def check_due() -> Checked:
-    """Look for the messages of the batches whose time to be looked for has come."""
+    """Check the batches that are due."""
     checked = Checked()
     for application in Application.objects.all():
         due = RecallBatch.objects.filter(recall__application=application, check_at__lte=timezone.now())
-        # One application's trouble must not keep the others waiting.
+        # A failing application must not delay the others.
         if is_well(application, due):
             check(due.order_by("check_at")[:MAX_BATCHES], checked)
     return checked
 
 
 def is_well(application: Application, due: QuerySet[RecallBatch]) -> bool:
-    """Whether the application's circuit lets calls through. When nothing is sent that would try it, this does."""
+    """Whether the application's circuit is closed; probes an open one when no call waits that would probe it."""
     circuit = admission.circuit_of(application)
     if not circuit.is_open:
         return True
@@ -92,7 +92,7 @@ def is_well(application: Application, due: QuerySet[RecallBatch]) -> bool:
 
 
 def check(batches: QuerySet[RecallBatch], checked: Checked) -> None:
-    """Look for the messages of those of `batches` that nobody else is looking for."""
+    """Check those of `batches` that no other worker is checking."""
     by_conversation: dict[Conversation, list[RecallBatch]] = defaultdict(list)
     for batch in batches.select_related("call", "recall__application", "recall__conversation__application"):
         by_conversation[batch.recall.conversation].append(batch)
@@ -101,7 +101,7 @@ def check(batches: QuerySet[RecallBatch], checked: Checked) -> None:
 
 
 def check_conversation(conversation: Conversation, batches: list[RecallBatch], checked: Checked) -> None:
-    """Read the conversation's history once for all of `batches`, within the application's limits, and record it."""
+    """Read the conversation's history once for all `batches`, within the application's limits; record the results."""
     owner = f"check-{secrets.token_hex(8)}"
     if not admission.take_slots(conversation.application, owner, limit=1):
         return
@@ -124,7 +124,7 @@ def check_conversation(conversation: Conversation, batches: list[RecallBatch], c
 
 
 def take(batch: RecallBatch) -> bool:
-    """Whether this worker, and no other, may look for the batch now."""
+    """Claim the batch for this worker; False when another worker was first."""
     lease = timezone.now() + timedelta(seconds=LEASE)
     taken = RecallBatch.objects.filter(pk=batch.pk, check_at=batch.check_at).update(check_at=lease)
     batch.check_at = lease
@@ -132,7 +132,7 @@ def take(batch: RecallBatch) -> bool:
 
 
 def verdict(visibility: Visibility | None, known: bool) -> str:
-    """What a sight proves; empty when nothing was seen yet. `known`: the message is known to have been there."""
+    """What history proves; empty when nothing was read yet. `known`: the message is known to have existed."""
     if visibility is None:
         return ""
     if visibility == Visibility.RECALLED or (visibility == Visibility.ABSENT and known):
@@ -141,7 +141,7 @@ def verdict(visibility: Visibility | None, known: bool) -> str:
 
 
 def record_check(batch: RecallBatch, verdicts: dict[int, str], problem: str, checked: Checked) -> None:
-    """Commit what was seen of the batch's messages, and what follows from it; of all of them, or not yet."""
+    """Commit what history showed of all of the batch's messages and its consequences, or schedule another check."""
     now = timezone.now()
     checked.calls += 1
     incomplete = "" in verdicts.values()
@@ -159,9 +159,9 @@ def record_check(batch: RecallBatch, verdicts: dict[int, str], problem: str, che
     settlement = settled_by_history(batch, by_verdict)
     conversation = batch.recall.conversation
     with transaction.atomic():
-        # Before its calls, in one order everywhere: what is gone is learned by other calls of it, too.
+        # Lock the conversation before its calls, in one order everywhere: other calls learn what is gone, too.
         Conversation.objects.select_for_update(no_key=True).get(pk=conversation.pk)
-        # Not what was sent again, decided on, answered late, or looked for by somebody else, meanwhile.
+        # Skip a batch that was sent again, decided on, answered late or checked by another worker meanwhile.
         still = RecallBatch.objects.select_for_update(of=("self",)).filter(
             pk=batch.pk, state=batch.state, call__attempt_count=batch.call.attempt_count, check_at=batch.check_at
         )
@@ -186,7 +186,7 @@ def record_check(batch: RecallBatch, verdicts: dict[int, str], problem: str, che
             )
         )
     if batch.recall.stop_reason == Recall.StopReason.RESTORED:
-        # This may have been the last call of it that was not known.
+        # This may have been its last unknown call.
         finish_done({batch.recall_id})
     checked.gone += len(by_verdict[Verification.GONE])
     checked.still_visible += len(by_verdict[Verification.STILL_VISIBLE])
@@ -194,7 +194,7 @@ def record_check(batch: RecallBatch, verdicts: dict[int, str], problem: str, che
 
 
 def learn_elsewhere(batch: RecallBatch, gone: list[int], now: datetime) -> None:
-    """Let earlier recalls that last saw messages at `gone` (ms) still visible know that they are taken back since."""
+    """Update earlier recalls whose messages at `gone` (ms) were still visible: they are gone now."""
     conversation, settlements = batch.recall.conversation, RecallBatch.Settlement
     items = RecallItem.objects.filter(
         recall__conversation=conversation, timestamp__in=gone, verification=Verification.STILL_VISIBLE
@@ -208,7 +208,7 @@ def learn_elsewhere(batch: RecallBatch, gone: list[int], now: datetime) -> None:
     )
     for other in others.order_by("pk"):
         settlement = other.settlement
-        # Not in the place of what a person has decided.
+        # Keep what a person has decided.
         if settlement == settlements.VISIBLE and not other.items.exclude(verification=Verification.GONE).exists():
             settlement = settled_by_history(other, {Verification.GONE: learned[other.pk]})
             RecallBatch.objects.filter(pk=other.pk).update(settlement=settlement)
@@ -227,7 +227,7 @@ def learn_elsewhere(batch: RecallBatch, gone: list[int], now: datetime) -> None:
 
 
 def settled_by_history(batch: RecallBatch, by_verdict: dict[str, list[int]]) -> str:
-    """The settlement that history proves; else an unusual answer stays one, and anything else has none."""
+    """The settlement that history proves; without proof UNUSUAL stays and anything else has none."""
     settlements, unusual = RecallBatch.Settlement, batch.settlement == RecallBatch.Settlement.UNUSUAL
     if by_verdict.get(Verification.STILL_VISIBLE):
         return settlements.VISIBLE
@@ -238,9 +238,9 @@ def settled_by_history(batch: RecallBatch, by_verdict: dict[str, list[int]]) -> 
 
 
 def reconcile() -> Checked:
-    """Look at once for every call of which nobody knows what became of it, whatever GoEasy's health.
+    """Check every call with an unknown outcome now, whatever the state of the circuit.
 
-    What could not be read, or is being looked for by somebody else, stays due; a worker goes on with it.
+    Calls that could not be checked, or that another worker is checking, stay due; a worker continues with them.
     """
     unknown = RecallBatch.objects.filter(NEEDS_A_PERSON, state=RecallBatch.State.UNKNOWN)
     unknown.update(check_at=timezone.now(), checks=0)

@@ -1,8 +1,8 @@
-"""How hard and how patiently an application's calls go to GoEasy, all workers and processes together.
+"""Limits on an application's calls to GoEasy, shared by all workers and processes.
 
-Slots bound the calls under way at once. The pace bounds the calls a second, reads of history included. The circuit
-holds everything back while GoEasy refuses the key or fails again and again; then one call at a time is tried. The rows
-are the truth here too: nothing is known of an application that another process does not see.
+Slots bound concurrent calls. The pace bounds calls per second, reads of history included. The circuit holds everything
+back while GoEasy refuses the key or keeps failing, except for one probe at a time. All state is in the database, so
+every process sees the same.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from moderation.goeasy.client import Target
 from moderation.goeasy.errors import GoEasyError, NoAnswer, NotAllowed, NotSent, Refused
 from moderation.outbox.models import Call, CallSlot, Circuit
 
-# A worker that has not renewed what it holds for so long is taken for dead (seconds).
+# A worker that has not renewed its slots and claims for this long is considered dead (seconds).
 LEASE = 30.0
-# So many failures in a row open the circuit; while it is open, so often GoEasy is tried (seconds).
+# Failures in a row that open the circuit, and the interval between probes while it is open (seconds).
 FAILURES_TO_OPEN = 10
 PROBE_EVERY = 5.0
 
@@ -31,7 +31,7 @@ PROBE_EVERY = 5.0
 
 
 def take_slots(application: Application, owner: str, *, limit: int | None = None) -> int:
-    """Take what is free of the application's GOEASY_CONCURRENCY slots for `owner`, `limit` at most; return how many."""
+    """Take free slots of the application for `owner`, at most `limit`; return their number."""
     if CallSlot.objects.filter(application=application).count() < settings.GOEASY_CONCURRENCY:
         CallSlot.objects.bulk_create(
             [CallSlot(application=application, number=number) for number in range(settings.GOEASY_CONCURRENCY)],
@@ -47,17 +47,17 @@ def take_slots(application: Application, owner: str, *, limit: int | None = None
 
 
 def renew_slots(owner: str) -> int:
-    """Keep what `owner` holds for another LEASE; returns how many slots that is."""
+    """Renew the slots of `owner` for another LEASE; return their number."""
     return CallSlot.objects.filter(held_by=owner).update(held_until=timezone.now() + timedelta(seconds=LEASE))
 
 
 def release_slots(owner: str) -> None:
-    """Give back what `owner` holds."""
+    """Release the slots of `owner`."""
     CallSlot.objects.filter(held_by=owner).update(held_by="", held_until=None)
 
 
 def is_being_sent(application: Application) -> bool:
-    """Whether somebody holds one of the application's slots."""
+    """Whether any of the application's slots is held."""
     return CallSlot.objects.filter(application=application, held_until__gt=timezone.now()).exclude(held_by="").exists()
 
 
@@ -65,15 +65,15 @@ def is_being_sent(application: Application) -> bool:
 
 
 class PaceExceeded(NotSent):
-    """The next call may leave only later than somebody waits for it."""
+    """The next call may leave only later than the caller is willing to wait."""
 
     kind = "paced"
 
 
 def reserve(circuit: Circuit, calls: int) -> list[datetime]:
-    """When each of the next `calls` may leave: evenly, GOEASY_MAX_CALLS_PER_SECOND of them a second.
+    """Reserve a time to leave for each of `calls`, spread evenly at GOEASY_MAX_CALLS_PER_SECOND.
 
-    Inside a transaction that holds the circuit's row.
+    Call it inside a transaction that holds the circuit's row.
     """
     now = timezone.now()
     if not settings.GOEASY_MAX_CALLS_PER_SECOND:
@@ -86,9 +86,9 @@ def reserve(circuit: Circuit, calls: int) -> list[datetime]:
 
 
 def wait_for_pace(application: Application, *, patience: float | None = None) -> None:
-    """Return when the next call may leave; who waits longer leaves first.
+    """Wait until the next call may leave, in the order of the callers.
 
-    Raises PaceExceeded at once, and reserves nothing, when that takes longer than `patience` (seconds).
+    Raises PaceExceeded at once, and reserves nothing, when that would take longer than `patience` (seconds).
     """
     if not settings.GOEASY_MAX_CALLS_PER_SECOND:
         return
@@ -108,9 +108,9 @@ def seconds_ahead(circuit: Circuit) -> float:
 
 
 def capacity_of_pace(circuit: Circuit, capacity: int, *, is_idle: bool) -> int:
-    """How many of `capacity` calls may be promised now: as many as leave within the next second.
+    """Number of calls, at most `capacity`, that may be reserved now: those that leave within the next second.
 
-    With nothing under way (`is_idle`) one at least: who reads history must not keep everything else from leaving.
+    At least one when nothing is under way (`is_idle`), so that reads of history do not starve the sender.
     """
     per_second = settings.GOEASY_MAX_CALLS_PER_SECOND
     if not per_second:
@@ -123,12 +123,12 @@ def capacity_of_pace(circuit: Circuit, capacity: int, *, is_idle: bool) -> int:
 
 
 def circuit_of(application: Application) -> Circuit:
-    """The application's circuit as it stands; it is made when it is first asked for."""
+    """The application's circuit; created on first use."""
     return Circuit.objects.get_or_create(application=application)[0]
 
 
 def take_probe(circuit: Circuit) -> bool:
-    """Whether this worker, and no other, may try GoEasy now although the circuit is open."""
+    """Claim the next probe of an open circuit; False when it is not due or another worker has it."""
     now = timezone.now()
     due = Circuit.objects.filter(Q(probe_at__isnull=True) | Q(probe_at__lte=now), pk=circuit.pk)
     return bool(due.update(probe_at=now + timedelta(seconds=PROBE_EVERY)))
@@ -137,16 +137,16 @@ def take_probe(circuit: Circuit) -> bool:
 def probes_by_history(circuit: Circuit) -> bool:
     """Whether an open circuit is probed by reading history, which changes nothing, before any call is sent.
 
-    After silence a call that is sent to try would only be one more unknown, and with a refused key one more
-    refusal. After a 503, or where no connection is made, the call itself may try: it surely has no effect.
+    After a time-out a call sent as a probe might become one more unknown outcome, and with a refused key one more
+    refusal. After a 503, or without a connection, the call itself can probe: it has no effect.
     """
     return circuit.reason == Circuit.Reason.KEY_REFUSED or circuit.last_problem not in {"put_off", "not_sent"}
 
 
 def probe_by_history(application: Application, target: Target) -> bool:
-    """Whether GoEasy answers a read of `target`'s history with messages, or with anything but a refused key.
+    """Read `target`'s history as a probe; return whether GoEasy answered, and neither refused the key nor with 503.
 
-    Raises NotAllowed: then nothing was tried.
+    Raises NotAllowed, and then makes no request.
     """
     try:
         wait_for_pace(application, patience=PROBE_EVERY)
@@ -162,18 +162,18 @@ def probe_by_history(application: Application, target: Target) -> bool:
 
 
 def note_answer(circuit: Circuit) -> None:
-    """GoEasy told what became of a call: it is well. What waited for that need not wait any longer."""
+    """Close the circuit after an answer, and let calls that waited for a retry leave at once."""
     if not circuit.is_open and not circuit.failures:
         return
     Circuit.objects.filter(pk=circuit.pk).update(failures=0, last_problem="", opened_at=None, reason="", probe_at=None)
     now = timezone.now()
-    # Not what was never tried: its time has not come yet.
+    # Only calls that were tried before: the others are not due yet.
     tried = Call.objects.filter(application=circuit.application_id, state=Call.State.WAITING, tries__gt=0)
     tried.filter(not_before__gt=now).update(not_before=now)
 
 
 def note_failure(circuit: Circuit, error: GoEasyError) -> bool:
-    """Count an error that tells of GoEasy's health; return whether the circuit is open now."""
+    """Count an error against GoEasy's health; return whether the circuit is open now."""
     refusal = error if isinstance(error, Refused) else None
     if refusal and refusal.answer.refuses_key:
         open_circuit(circuit, Circuit.Reason.KEY_REFUSED, "refused")
@@ -185,7 +185,7 @@ def note_failure(circuit: Circuit, error: GoEasyError) -> bool:
     elif isinstance(error, NoAnswer):
         problem = error.kind
     else:
-        # 429 says nothing about its health; any other refusal is an answer.
+        # 429 says nothing about GoEasy's health; any other refusal is an answer.
         if not (refusal and refusal.number == 429):
             note_answer(circuit)
         return circuit.is_open
@@ -198,7 +198,7 @@ def note_failure(circuit: Circuit, error: GoEasyError) -> bool:
 
 
 def open_circuit(circuit: Circuit, reason: Circuit.Reason, problem: str) -> None:
-    """Hold the application's calls back, but for a probe every PROBE_EVERY seconds."""
+    """Open the circuit: hold the application's calls back, except for a probe every PROBE_EVERY seconds."""
     now = timezone.now()
     Circuit.objects.filter(pk=circuit.pk).update(
         opened_at=circuit.opened_at or now,

@@ -20,12 +20,12 @@ from moderation.outbox.models import Attempt, Call, CallQuerySet, Circuit
 
 log = logging.getLogger(__name__)
 
-# How often subjects that have become due are let begin while calls are claimed (seconds).
+# Interval at which due subjects begin while calls are claimed (seconds).
 ADVANCE_EVERY = 0.25
 
 
 class BrokenCallsError(Exception):
-    """Calls that cannot be sent as they are kept: somebody changed them by hand."""
+    """Stored calls are malformed and cannot be sent, for example after a manual change."""
 
     def __init__(self, calls: list[Call]) -> None:
         super().__init__(f"{len(calls)} calls cannot be sent as they are")
@@ -33,7 +33,7 @@ class BrokenCallsError(Exception):
 
 
 class Claimer:
-    """Claims the calls of an application for one owner, as far as circuit and pace let them through."""
+    """Claims calls of an application for one owner, within the limits of circuit and pace."""
 
     def __init__(self, application: Application, owner: str, only: Q | None = None) -> None:
         self.application = application
@@ -41,14 +41,14 @@ class Claimer:
         self.only = only or Q()
         self.circuit = admission.circuit_of(application)
         self.advanced_at = 0.0
-        # What is claimed is to be given back instead of sent.
+        # Claimed calls are given back instead of sent.
         self.is_holding_back = False
         # Whether GoEasy has accepted a call of this owner; until then they go one at a time (docs/adr/0002).
         self.has_accepted = False
 
     @property
     def calls(self) -> CallQuerySet:
-        """The calls that are claimed here."""
+        """The calls that this claimer may claim."""
         return known_calls().filter(self.only, application=self.application)
 
     def claim(self, capacity: int, *, is_idle: bool) -> list[Claim]:
@@ -76,7 +76,7 @@ class Claimer:
             return []
 
     def claim_admitted(self, capacity: int, *, is_idle: bool, is_probe: bool) -> list[Claim]:
-        """Claim as many of `capacity` calls as circuit and pace let through."""
+        """Claim at most `capacity` calls, within the limits of circuit and pace."""
         with transaction.atomic():
             self.circuit = Circuit.objects.select_for_update().get(pk=self.circuit.pk)
             if self.circuit.is_open and not is_probe:
@@ -87,7 +87,7 @@ class Claimer:
             return claim_rows(self.circuit, self.calls.in_turn(timezone.now()), capacity, self.owner, self.application)
 
     def may_probe(self) -> bool:
-        """Whether one call may try an open circuit now. Stops everything when the key is still refused."""
+        """Whether one call may probe an open circuit now. Stops everything when the key is still refused."""
         call = self.calls.in_turn(timezone.now()).first()
         if call is None or not admission.take_probe(self.circuit):
             return False
@@ -99,7 +99,7 @@ class Claimer:
             if admission.probe_by_history(self.application, target):
                 return True
         except NotAllowed:
-            # The call itself is not sent either: it stops what it is for and says why.
+            # Let the call try: it is not sent either, and its error stops its subject with the reason.
             return True
         if self.circuit.reason == Circuit.Reason.KEY_REFUSED:
             stop_everything(self.application, StopReason.KEY_REFUSED)
@@ -109,9 +109,9 @@ class Claimer:
 def claim_rows(
     circuit: Circuit, waiting: CallQuerySet, capacity: int, owner: str, application: Application
 ) -> list[Claim]:
-    """Claim at most `capacity` of the calls `waiting` for `owner` and commit the intent to send them.
+    """Claim at most `capacity` of the calls `waiting` for `owner` and write the intent to send them.
 
-    All are of `application`. Inside a transaction that holds the circuit's row. Raises BrokenCallsError.
+    All belong to `application`. Inside a transaction that holds the circuit's row. Raises BrokenCallsError.
     """
     if connection.features.has_select_for_update_skip_locked:
         waiting = waiting.select_for_update(skip_locked=True, of=("self",))
@@ -130,7 +130,7 @@ def claim_rows(
         tries=F("tries") + 1,
     )
     if claimed != len(calls):
-        # Neither engine lets that happen: the rows are locked.
+        # Cannot happen while the rows are locked; a safeguard.
         transaction.set_rollback(True)
         return []
     appkey = application.appkey()
@@ -158,13 +158,13 @@ def claim_rows(
 
 
 def advance(application: Application) -> None:
-    """Let everything begin whose time has come."""
+    """Let the due subjects of all effects begin."""
     for effect in every_effect():
         effect.advance(application)
 
 
 def hold_broken(calls: list[Call]) -> None:
-    """Stop what calls are for that cannot be sent as they are."""
+    """Hold malformed calls and stop their subjects."""
     for call in calls:
         log.error("%s cannot be sent as it is", call)
         effect = effect_of(call.effect)

@@ -1,8 +1,7 @@
-"""What an app provides so that its calls leave through the outbox, and where it registers that (`apps.py`, `ready()`).
+"""Interface of an app whose calls leave through the outbox; it registers its effect in `apps.py`, `ready()`.
 
-An effect owns the things that calls are for, its subjects: of a recall's call, its batch. The outbox writes calls and
-attempts and asks the effect, in the same transaction, to write what that means for the subjects and to return the
-audit events that tell of it.
+An effect owns the subjects of calls: for a recall's call, its batch. The outbox writes calls and attempts; in the same
+transaction the effect updates the subjects and returns the audit events.
 """
 
 from __future__ import annotations
@@ -46,11 +45,11 @@ class Claim:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of an attempt.
+    """Outcome of an attempt.
 
-    `state` is what its call has come to; None when the answer came so late that the call is not what it was. `wait`:
-    seconds until it is sent again by itself. `problem`: LOST or RESTORED where nobody recorded an outcome, and then
-    `lost_by` is the worker that should have.
+    `state` is the new state of its call; None when the answer came too late to change it. `wait`: seconds until the
+    call is retried. `problem`: LOST or RESTORED when no worker recorded an outcome; `lost_by` is the worker that
+    should have.
     """
 
     claim: Claim
@@ -65,12 +64,12 @@ class Result:
 
     @property
     def http_status(self) -> int | None:
-        """The HTTP status that came; an answer that broke off may have told its own."""
+        """The HTTP status; an answer that broke off may have one, too."""
         return self.answer.http_status if self.answer else getattr(self.error, "http_status", None)
 
     @property
     def latency_ms(self) -> int | None:
-        """How long the call took (ms)."""
+        """Duration of the call (ms)."""
         return self.answer.latency_ms if self.answer else self.error.latency_ms if self.error else None
 
 
@@ -82,37 +81,37 @@ class Effect(ABC):
     """
 
     name: ClassVar[str]
-    # Whether a call of which nobody knows what became of it is sent again by itself. Only where twice does no harm.
+    # Whether a call with an unknown outcome is retried automatically. Only for calls that may safely be repeated.
     repeats_unknown: ClassVar[bool] = False
 
     # In the transaction that commits the attempts.
 
     @abstractmethod
     def subjects(self, calls: Sequence[Call]) -> Mapping[int, Any]:
-        """What each of `calls` is for, by the call's key. Kept with the claim, so that an outcome needs no look-up."""
+        """The subject of each of `calls`, by the call's key. Kept with the claim, so that an outcome needs no query."""
 
     @abstractmethod
     def intents(self, claims: Sequence[Claim], requests: Sequence[dict[str, Any]]) -> list[Event]:
-        """Write that the subjects are being sent; return the audit events, each with its request (key masked)."""
+        """Mark the subjects as being sent; return the audit events, each with its request (key masked)."""
 
     # In the transaction that commits the outcomes.
 
     @abstractmethod
     def outcomes(self, results: Sequence[Result]) -> list[Event]:
-        """Write what `results` mean for their subjects; return the audit events that tell of them."""
+        """Update the subjects of `results`; return the audit events."""
 
     def conclude(self, subjects: Sequence[Any]) -> None:  # noqa: B027 - it may have no end of its own
-        """Finish those of `subjects` of which nothing is left to send. Called when all of the outcomes is written."""
+        """Finish those of `subjects` that have nothing left to send. Called after all outcomes are written."""
 
     def standing(self, claim: Claim) -> str:
-        """What becomes of a call that could be sent again by itself: WAITING, HELD or CANCELLED.
+        """State of a call that could be retried: WAITING, HELD or CANCELLED.
 
-        Called before anything is written: the place to lock the subject.
+        Called before anything is written, so this is the place to lock the subject.
         """
         return Call.State.WAITING
 
     def stop(self, subject: Any, reason: StopReason) -> None:  # noqa: B027 - it may have no other calls
-        """Send nothing more of a subject until a person has acted. The call that ended so is held already."""
+        """Send nothing more of a subject until a person has acted. The failed call is held already."""
 
     def stop_all(self, application: Application, reason: StopReason) -> None:
         """Send nothing more of all subjects that are being sent in the application until a person has acted."""
@@ -121,13 +120,13 @@ class Effect(ABC):
     # While a sender looks for work.
 
     def advance(self, application: Application) -> None:  # noqa: B027 - as above
-        """Let subjects begin whose time has come. Called often."""
+        """Let due subjects begin. Called often."""
 
     def complete(self, application: Application) -> None:  # noqa: B027 - as above
-        """Finish subjects of which nothing is left to send: a worker may have died before it did."""
+        """Finish subjects that have nothing left to send: a worker may have died before it did."""
 
     def probe_target(self, subject: Any) -> Target | None:
-        """A conversation of which history may be read to see whether GoEasy is well; None: the call itself tries."""
+        """A conversation whose history may be read as a probe; None: the call itself is the probe."""
         return None
 
     def perform(self, client: Client, call: Call) -> Answer:
@@ -138,10 +137,10 @@ class Effect(ABC):
 
     @abstractmethod
     def restored(self, calls: Sequence[Call], lost: Sequence[Result]) -> dict[str, int]:
-        """Write that nobody knows of `calls` whether they left since the backup was made, and record it.
+        """Update the subjects of `calls`, which may have left since the backup was made, and record it.
 
-        They are UNKNOWN now, or wait if they may be repeated. `lost`: what was being sent when the backup was made.
-        Returns counts to show.
+        The calls are UNKNOWN now, or WAITING if they may be repeated. `lost`: the attempts that were open when the
+        backup was made. Return counts to show.
         """
 
 
@@ -149,13 +148,13 @@ _effects: dict[str, Effect] = {}
 
 
 def register(effect: Effect) -> None:
-    """Let calls of this effect leave. Raises ValueError when another one has its name."""
+    """Register an effect, so that its calls leave. Raises ValueError when another one has its name."""
     if type(_effects.setdefault(effect.name, effect)) is not type(effect):
         raise ValueError(f"There are two effects called “{effect.name}”.")
 
 
 def unregister(effect: Effect) -> None:
-    """Forget an effect (tests)."""
+    """Unregister an effect (for tests)."""
     _effects.pop(effect.name, None)
 
 
@@ -170,11 +169,11 @@ def every_effect() -> Iterator[Effect]:
 
 
 def known_calls() -> CallQuerySet:
-    """The calls of registered effects: nobody knows what others are for, so that they stay where they are."""
+    """The calls of registered effects; others stay where they are."""
     return Call.objects.filter(effect__in=[effect.name for effect in every_effect()])
 
 
 def stop_everything(application: Application, reason: StopReason) -> None:
-    """Send nothing more of what is being sent in the application, whatever it is for."""
+    """Stop all subjects of all effects that are being sent in the application."""
     for effect in every_effect():
         effect.stop_all(application, reason)

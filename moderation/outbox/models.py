@@ -1,6 +1,6 @@
-"""What leaves for GoEasy: a call is one request that shall leave, an attempt is one HTTP request that was made for it.
+"""Calls to GoEasy: a call is one request to send, an attempt is one HTTP request made for it.
 
-docs/adr/0014 says why the rows are as they are.
+docs/adr/0014 explains the design.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from moderation.goeasy.prepared import PreparedCall
 
 
 class CallQuerySet(models.QuerySet["Call"]):
-    """What whoever owns calls does to them; each returns how many that were."""
+    """Operations on calls for their owners; updates return the number of changed calls."""
 
     def hold(self) -> int:
-        """Let those that wait leave no more until they are released."""
+        """Hold waiting calls back until they are released."""
         return self.filter(state=Call.State.WAITING).update(state=Call.State.HELD)
 
     def cancel(self) -> int:
-        """Call off those of which nothing is under way or has an outcome."""
+        """Cancel the calls that are neither being sent nor have an outcome."""
         return self.filter(state__in=UNSENT).update(state=Call.State.CANCELLED)
 
     def release(self) -> int:
-        """Let them leave now as if for the first time, whatever became of them before."""
+        """Let the calls leave now as if for the first time, whatever their outcome was."""
         return self.exclude(state=Call.State.SENDING).update(
             state=Call.State.WAITING, not_before=timezone.now(), tries=0
         )
 
     def in_turn(self, now: datetime) -> CallQuerySet:
-        """Those that may leave now: first what was tried least, and of all subjects in turn."""
+        """Calls that may leave now: the least tried first, and subjects in turn."""
         return self.filter(state=Call.State.WAITING, not_before__lte=now).order_by("tries", "position", "id")
 
     def due_or_tried(self, now: datetime) -> CallQuerySet:
-        """Those that may leave now, and those that will be tried again in a moment."""
+        """Calls that may leave now, and those that wait for a retry."""
         return self.filter(Q(not_before__lte=now) | Q(tries__gt=0), state=Call.State.WAITING)
 
 
 class Call(models.Model):
-    """One request that shall leave for an application's GoEasy, prepared once. What it is for belongs to its effect."""
+    """One request to send to an application's GoEasy, prepared once. Its subject belongs to its effect."""
 
     class State(models.TextChoices):
         WAITING = "waiting", _("waiting")  # may leave once `not_before` has come
@@ -63,12 +63,12 @@ class Call(models.Model):
     method = models.CharField(max_length=8)
     path = models.CharField(max_length=200)
     body = models.TextField()
-    # Its place among the calls for one and the same thing.
+    # Its position among the calls of one subject.
     position = models.PositiveIntegerField(default=0)
     state = models.CharField(max_length=12, choices=State, default=State.WAITING)
     # When it may leave, for the first time or again.
     not_before = models.DateTimeField()
-    # Who is sending it, and until when that is believed (`recovery.recover_orphans`).
+    # The worker that is sending it, and the end of its lease (`recovery.recover_orphans`).
     claimed_by = models.CharField(max_length=64, blank=True, default="")
     lease_until = models.DateTimeField(null=True)
     # Attempts in all, and since it was last released: the latter are bounded.
@@ -104,23 +104,23 @@ class Call(models.Model):
 
     @classmethod
     def of(cls, prepared: PreparedCall, **fields: Any) -> Call:
-        """A call, not yet saved, that will send what was prepared."""
+        """An unsaved call for a prepared request."""
         return cls(method=prepared.method, path=prepared.path, body=prepared.body, **fields)
 
     @property
     def prepared(self) -> PreparedCall:
-        """The request, as the client performs it."""
+        """The prepared request that the client performs."""
         return PreparedCall(self.method, self.path, self.body)
 
 
 # States of calls that have no outcome yet.
 UNFINISHED = [Call.State.WAITING, Call.State.HELD, Call.State.SENDING]
-# States of calls of which nothing is under way, and that may still leave.
+# States of calls that are not being sent and may still leave.
 UNSENT = [Call.State.WAITING, Call.State.HELD]
 
 
 class Attempt(models.Model):
-    """One HTTP request: committed as intent before it leaves, completed with what came back."""
+    """One HTTP request: committed as intent before it leaves, completed with its outcome."""
 
     class Outcome(models.TextChoices):
         OPEN = "open", _("being sent")
@@ -157,12 +157,12 @@ class Attempt(models.Model):
 
 # `problem` of an attempt whose worker ended without recording an outcome.
 LOST = "worker_lost"
-# `problem` of an attempt that was open when a backup was made that was put back since.
+# `problem` of an attempt that was open when the restored backup was made.
 RESTORED = "restored"
 
 
 class CallSlot(models.Model):
-    """One of the calls that may be under way at once in an application, all workers together."""
+    """One of an application's slots for concurrent calls, shared by all workers."""
 
     application = models.ForeignKey(Application, models.CASCADE)
     number = models.PositiveSmallIntegerField()
@@ -180,14 +180,14 @@ class CallSlot(models.Model):
 
 
 class Circuit(models.Model):
-    """Whether an application's calls are let through to GoEasy, all workers together. Open: they are not."""
+    """Circuit breaker of an application's calls, shared by all workers. While it is open, calls are held back."""
 
     class Reason(models.TextChoices):
         KEY_REFUSED = "key_refused", _("GoEasy refused the key")
         FAILING = "failing", _("GoEasy failed many times in a row")
 
     application = models.OneToOneField(Application, models.CASCADE)
-    # In a row; an answer that tells of the effect ends the row.
+    # Failures in a row; an answer resets them.
     failures = models.PositiveIntegerField(default=0)
     last_problem = models.CharField(max_length=32, blank=True, default="")
     opened_at = models.DateTimeField(null=True)

@@ -1,4 +1,4 @@
-"""What was left behind: by a worker that died, by a queue that lost a task, by a backup that was put back."""
+"""Recovery after a worker died, a queue lost a task, or a backup was restored."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from moderation.outbox.models import LOST, RESTORED, UNFINISHED, UNSENT, Attempt
 from moderation.outbox.results import Outcome, state_after, unclaimed
 from moderation.outbox.retries import wait_before_retry
 
-# The engines bound the parameters of one statement.
+# The databases limit the parameters of one statement.
 MAX_ROWS = 500
-# A call that has been due for so long is being sent by nobody (seconds).
+# A call that has been due for this long is not being sent by any worker (seconds).
 OVERDUE = 5.0
 
 
 def recover_orphans() -> int:
-    """Find attempts that a dead worker left open and call them unknown; returns how many. Sends nothing."""
+    """Mark attempts that a dead worker left open as unknown; return their number. Sends nothing."""
     expired = known_calls().filter(state=Call.State.SENDING, lease_until__lt=timezone.now())
     return sum(recover(call) for call in expired.select_related("application").order_by("lease_until"))
 
 
 def recover(call: Call) -> bool:
-    """Call unknown what a dead worker left open of `call`; False when somebody else was first."""
+    """Mark the open attempt of `call` as unknown; False when another worker was first."""
     effect = effect_of(call.effect)
     subject = effect.subjects([call])[call.pk]
     with transaction.atomic():
@@ -52,14 +52,14 @@ def recover(call: Call) -> bool:
 
 
 def close(attempts: Any, problem: str) -> None:
-    """Call the outcome of open `attempts` unknown, because of `problem`."""
+    """Close open `attempts` as unknown, because of `problem`."""
     attempts.update(outcome=Outcome.UNKNOWN, ended_at=timezone.now(), problem=problem)
 
 
 def overdue_applications() -> list[Application]:
-    """The applications with calls that have been due for a while and that nobody sends.
+    """The applications with overdue calls that no worker sends.
 
-    A worker died, or the queue lost the task.
+    A worker died, or the queue lost its task.
     """
     due = timezone.now() - timedelta(seconds=OVERDUE)
     calls = known_calls().filter(state=Call.State.WAITING, not_before__lt=due)
@@ -71,9 +71,9 @@ def overdue_applications() -> list[Application]:
 
 
 def lose_unfinished(**_signal: Any) -> dict[str, int]:
-    """Receiver of `moderation.registry.restored`: what was sent since the backup was made is not known here.
+    """Receiver of `moderation.registry.restored`: mark unfinished calls, which may have left since the backup.
 
-    Nothing is sent by itself but what may be repeated. Returns the effects' counts. Inside a transaction.
+    Only calls that may be repeated are sent again. Return the effects' counts. Inside a transaction.
     """
     counts: dict[str, int] = {}
     for effect in every_effect():
@@ -84,7 +84,7 @@ def lose_unfinished(**_signal: Any) -> dict[str, int]:
 
 
 def lose(effect: Effect, calls: Sequence[Call]) -> list[Result]:
-    """Call unknown what was being sent of `calls`, all of one effect, and what may not be sent twice."""
+    """Mark `calls` (of one effect) as unknown, or as waiting if they may be repeated; return the lost attempts."""
     attempts = list(Attempt.objects.filter(call__in=calls, outcome=Outcome.OPEN).select_related("call__application"))
     subjects = effect.subjects([attempt.call for attempt in attempts])
     close(Attempt.objects.filter(pk__in=[attempt.pk for attempt in attempts]), RESTORED)

@@ -1,4 +1,4 @@
-"""What became of a call: committed with what it means for its subject and with its audit entry, all or nothing."""
+"""Recording of outcomes: attempt, call, subject and audit entry are committed together."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from moderation.outbox.models import LOST, Attempt, Call, Circuit
 from moderation.outbox.retries import Withdrawn, wait_before_retry
 
 Outcome = Attempt.Outcome
-# What a call comes to by an outcome after which it is not sent again by itself.
+# State of a call after an outcome that is not retried.
 FINAL = {
     Outcome.ACCEPTED: Call.State.ACCEPTED,
     Outcome.REFUSED: Call.State.REFUSED,
     Outcome.UNKNOWN: Call.State.UNKNOWN,
-    # It may leave once a person says so.
+    # It may leave once a person decides so.
     Outcome.NOT_SENT: Call.State.HELD,
 }
 
 
 def record_results(circuit: Circuit, results: list[tuple[Claim, Answer | GoEasyError]]) -> None:
-    """Commit what became of calls. Done twice it records nothing twice."""
+    """Commit the outcomes of calls. Idempotent: a repetition records nothing twice."""
     accepted = [(claim, result) for claim, result in results if isinstance(result, Answer)]
     one_by_one = len(accepted) < len(results)
     if accepted and not record_accepted(accepted):
@@ -55,7 +55,7 @@ def record_accepted(accepted: list[tuple[Claim, Answer]]) -> bool:
     ended_at = connection.ops.adapt_datetimefield_value(timezone.now())
     results = [Result(claim, Outcome.ACCEPTED, Call.State.ACCEPTED, answer=answer) for claim, answer in accepted]
     with transaction.atomic(), connection.cursor() as cursor:
-        # The ORM has no statement that writes other values into each of several rows, and says how many it changed.
+        # The ORM cannot write different values to several rows and return how many rows changed.
         cursor.executemany(
             "UPDATE outbox_attempt SET outcome = %s, ended_at = %s, http_status = %s, response_code = %s,"
             " response_content = %s, latency_ms = %s WHERE id = %s AND outcome = %s",
@@ -78,19 +78,19 @@ def record_accepted(accepted: list[tuple[Claim, Answer]]) -> bool:
             return False
         calls = Call.objects.filter(pk__in=[claim.call.pk for claim, _answer in accepted], state=Call.State.SENDING)
         calls.update(**unclaimed(Call.State.ACCEPTED))
-        tell_effects(results)
+        update_subjects(results)
         conclude([claim for claim, _answer in accepted])
     return True
 
 
-def tell_effects(results: list[Result]) -> None:
-    """Have the effects write what `results` mean, and record that. Inside a transaction."""
+def update_subjects(results: list[Result]) -> None:
+    """Have the effects update the subjects of `results`, and record their events. Inside a transaction."""
     for name, some in groupby(results, key=lambda result: result.claim.call.effect):
         record_all(effect_of(name).outcomes(list(some)))
 
 
 def conclude(claims: list[Claim]) -> None:
-    """Have the effects finish the subjects of which nothing is left to send.
+    """Have the effects finish the subjects that have nothing left to send.
 
     When two workers commit the last calls of a subject at the same moment, neither sees it finished here; a sender
     that looks for work does (`Effect.complete`).
@@ -100,13 +100,13 @@ def conclude(claims: list[Claim]) -> None:
 
 
 def unclaimed(state: str, wait: float | None = None) -> dict[str, Any]:
-    """The fields of a call that is not being sent any more and comes to `state`; sent again after `wait` seconds."""
+    """Fields of a call that ends in `state` and is no longer claimed; it is retried after `wait` seconds."""
     again = {} if wait is None else {"not_before": timezone.now() + timedelta(seconds=wait)}
     return {"state": state, "claimed_by": "", "lease_until": None, **again}
 
 
 def record_error(circuit: Circuit, claim: Claim, error: GoEasyError) -> None:
-    """Commit what an error tells of the call: refused, never left, or unknown. Stops what must not go on."""
+    """Commit the outcome of an error: refused, not sent, or unknown. Stops subjects that must not continue."""
     effect = effect_of(claim.call.effect)
     application = claim.call.application
     outcome = outcome_of(error)
@@ -120,7 +120,7 @@ def record_error(circuit: Circuit, claim: Claim, error: GoEasyError) -> None:
             Call.objects.filter(pk=claim.call.pk, tries__gt=0).update(tries=F("tries") - 1)
             return
         if isinstance(error, NotAllowed):
-            # It says nothing of GoEasy, and the next call would end alike.
+            # It says nothing about GoEasy's health, and the next call would fail in the same way.
             stop_everything(application, StopReason.NOT_ALLOWED)
             return
         admission.note_failure(circuit, error)
@@ -133,20 +133,20 @@ def record_error(circuit: Circuit, claim: Claim, error: GoEasyError) -> None:
 
 
 def outcome_of(error: GoEasyError) -> Attempt.Outcome:
-    """What an error says of the attempt."""
+    """Outcome of an attempt that ended with an error."""
     if isinstance(error, Refused):
         return Outcome.REFUSED
     return Outcome.NOT_SENT if isinstance(error, (NotSent, InvalidCall)) else Outcome.UNKNOWN
 
 
 def state_after(effect: Effect, claim: Claim, outcome: Attempt.Outcome, wait: float | None) -> tuple[str, float | None]:
-    """What a call comes to, and after how many seconds it is sent again: not at all if it was called off meanwhile."""
+    """New state of a call, and seconds until its retry: None when there is none, or it was called off meanwhile."""
     if wait is None:
         return FINAL[outcome], None
     standing = effect.standing(claim)
     if standing != Call.State.CANCELLED:
         return standing, wait
-    # Somebody was told that nothing more leaves.
+    # The person who cancelled it was promised that nothing more leaves.
     return Call.State.CANCELLED if outcome == Outcome.NOT_SENT else FINAL[outcome], None
 
 
@@ -164,14 +164,14 @@ def record_outcome(result: Result) -> None:
             calls = Call.objects.filter(pk=claim.call.pk, state=Call.State.SENDING)
             calls.update(**unclaimed(str(result.state), result.wait))
         elif Attempt.objects.filter(pk=claim.attempt.pk, outcome=outcome).exclude(problem=LOST).exists():
-            return  # Recorded: the database had only not said so.
+            return  # Already recorded, although the commit seemed to fail.
         else:
             result = learn_late(result)
-        tell_effects([result])
+        update_subjects([result])
 
 
 def answer_fields(result: Result) -> dict[str, Any]:
-    """The fields of an attempt that say what came back."""
+    """Fields of an attempt for its answer."""
     return {
         "http_status": result.http_status,
         "response_code": result.answer.code if result.answer else None,
@@ -181,7 +181,7 @@ def answer_fields(result: Result) -> dict[str, Any]:
 
 
 def learn_late(result: Result) -> Result:
-    """Put an answer that came after its lease had run out in the place of none, unless it was sent again since."""
+    """Record an answer that came after the lease had expired, unless the call was sent again since."""
     claim, outcome = result.claim, result.outcome
     late = replace(result, state=None, is_late=True)
     if result.answer is None:

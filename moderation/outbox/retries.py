@@ -1,4 +1,4 @@
-"""The retry policy: what is sent again by itself, after how long, and how often."""
+"""The retry policy: which calls are retried, after how long, and how often."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from moderation.goeasy.errors import GoEasyError, NoAnswer, NotAllowed, NotSent,
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-# A call is tried so often in all, with a longer wait each time (seconds).
+# Attempts of a call in all, with a longer wait each time (seconds).
 MAX_ATTEMPTS = 10
 FIRST_WAIT = 0.5
 MAX_WAIT = 20.0
-# How long recording an outcome is tried while the database is away (seconds).
+# How long recording an outcome is retried while the database is unreachable (seconds).
 DATABASE_PATIENCE = 60.0
 
 
 class Withdrawn(NotSent):
-    """Claimed and then not tried: the worker was told to end, its lease had run out, or GoEasy refuses calls."""
+    """Claimed and then not sent: the worker is stopping, its lease has expired, or the circuit is open."""
 
     kind = "withdrawn"
 
@@ -32,9 +32,9 @@ class Withdrawn(NotSent):
 def wait_before_retry(error: GoEasyError, tries: int, *, repeats_unknown: bool = False) -> float | None:
     """Seconds to wait before the same call is sent again, or None when it never is.
 
-    Only what surely had no effect is sent again by itself: what never left, and what GoEasy put off (429; 503 without
-    a code). With `repeats_unknown` also a call without an answer. Capped full jitter, and Retry-After where GoEasy
-    names it.
+    Only calls that cannot have had an effect are retried: those that never left, and those that GoEasy put off (429;
+    503 without a code). With `repeats_unknown` also calls without an answer. Capped full jitter, and Retry-After where
+    GoEasy sends it.
     """
     if isinstance(error, Withdrawn):
         return 0.0
@@ -50,9 +50,9 @@ def wait_before_retry(error: GoEasyError, tries: int, *, repeats_unknown: bool =
 
 
 def retry_until_recorded(record: Callable[[], T]) -> T:
-    """`record()`, again and again while the database is away: what is known of calls is known nowhere else.
+    """Call `record()` until it succeeds while the database is unreachable: the outcomes exist only in this process.
 
-    Raises what the database raises when it stays away for DATABASE_PATIENCE; the attempts are then found open.
+    Raises the database's error after DATABASE_PATIENCE; the attempts then stay open for recovery.
     """
     deadline = time.monotonic() + DATABASE_PATIENCE
     while True:

@@ -1,7 +1,7 @@
 """Sending calls: intent committed → request → outcome committed, by any number of threads and workers at once.
 
-The rows are the truth. Calls are claimed by a conditional update, in the same transaction that commits their attempts
-and audit entries; only then the requests leave, outside any transaction.
+The database holds all state. Calls are claimed by a conditional update, in the same transaction that commits their
+attempts and audit entries; only then the requests leave, outside any transaction.
 
 One thread of a sender claims and records, in few commits; as many as it has slots perform the calls. A process that is
 killed may therefore leave a few claims behind whose requests had not left yet: they are called unknown like the
@@ -34,24 +34,24 @@ from moderation.outbox.threads import SendThreads, stopping
 
 log = logging.getLogger(__name__)
 
-# How often a sender says that it is alive (seconds); what it holds is believed for admission.LEASE.
+# Interval at which a sender renews its leases (seconds); each lasts admission.LEASE.
 RENEW_EVERY = 5.0
 
 
 def worker_name() -> str:
-    """Names this process in claims, and in the log."""
+    """Name of this process in claims and in the log."""
     return f"{socket.gethostname()[:40]}-{os.getpid()}"
 
 
 def send_due(application: Application, only: Q | None = None) -> None:
-    """Send what is left to send in the application; return when nothing is, or when others are at it.
+    """Send the application's due calls; return when none is left, or when other workers hold all slots.
 
-    `only`: those calls alone. What is not due, held or called off is left alone. Safe to run any number of times at
-    once.
+    `only`: restrict to those calls. Calls that are not due, held or cancelled stay as they are. Safe to run several
+    times at once.
     """
     while not stopping.is_set():
         sender = Sender(application, only)
-        # A sender that ended may have looked for work a moment before this call was due.
+        # Look again: a call may have become due just after the last check.
         if not sender.has_work() or not sender.run():
             return
 
@@ -66,11 +66,11 @@ class Sender:
         # Calls that are claimed and not recorded yet, by id.
         self.in_hand: set[int] = set()
         self.renewed_at = 0.0
-        # This process stood still for so long that others took what it holds: nothing more may leave.
+        # This process stalled for so long that others took over its leases: nothing more may leave.
         self.is_overtaken = False
 
     def has_work(self) -> bool:
-        """Whether anything is left to send, now or in a moment."""
+        """Whether anything is left to send, now or soon."""
         advance(self.application)
         if problem := self.application.key_problem:
             stop_everything(self.application, StopReason(problem))
@@ -94,7 +94,7 @@ class Sender:
         return True
 
     def take_slots(self) -> int:
-        """Take the slots that are free, a thread for each, and return how many this sender has now."""
+        """Take free slots, start a thread for each, and return the number of slots held now."""
         self.threads.start(admission.take_slots(self.application, self.owner))
         return self.slots
 
@@ -103,26 +103,26 @@ class Sender:
         return len(self.threads.threads)
 
     def may_send(self) -> bool:
-        """Whether what is claimed may still leave."""
+        """Whether claimed calls may still leave."""
         is_leased = time.monotonic() <= self.renewed_at + admission.LEASE - RENEW_EVERY
         return is_leased and not self.claimer.is_holding_back and not self.is_ending
 
     @property
     def is_ending(self) -> bool:
-        """Whether nothing new is claimed any more."""
+        """Whether this sender claims nothing more."""
         return self.is_overtaken or stopping.is_set()
 
     @property
     def capacity(self) -> int:
-        """How many more calls to claim: those under way, and as many ready to follow them at once."""
+        """Number of calls to claim: two per slot, one to send and one ready to follow it."""
         return 0 if self.is_ending else 2 * self.slots - len(self.in_hand)
 
     def claim_and_record(self) -> None:
-        """Claim and record until nothing is left to send, or the process is told to end."""
+        """Claim and record until nothing is left to send or the process is stopping."""
         has_more = True
         while True:
             if self.in_hand:
-                # A result is waited for when there is no capacity, or nothing more to claim.
+                # Wait for a result only when nothing can be claimed.
                 self.record(patience=0 if has_more and self.capacity else 0.25)
             self.renew()
             if capacity := self.capacity:
@@ -134,7 +134,7 @@ class Sender:
                 return
 
     def record(self, *, patience: float) -> None:
-        """Record the results that have come."""
+        """Record the results that are available."""
         if results := self.threads.collect_results(len(self.in_hand), patience):
             retry_until_recorded(lambda: record_results(self.claimer.circuit, results))
             self.claimer.has_accepted = self.claimer.has_accepted or any(
@@ -143,14 +143,14 @@ class Sender:
             self.in_hand -= {each.call.pk for each, _result in results}
 
     def renew(self) -> None:
-        """Say that this sender is alive, when it is time to, and take slots that others have given back."""
+        """Renew the leases when it is time, and take slots that others have released."""
         if time.monotonic() - self.renewed_at < RENEW_EVERY:
             return
         now = time.monotonic()
 
         def keeps_all() -> bool:
             slots = admission.renew_slots(self.owner)
-            # Only what this sender knows that it holds: a commit of which the answer was lost is not kept alive.
+            # Only calls that this sender knows of: claims whose commit seemed to fail must expire.
             held = Call.objects.filter(pk__in=self.in_hand, claimed_by=self.owner, state=Call.State.SENDING)
             lease_until = timezone.now() + timedelta(seconds=admission.LEASE)
             return held.update(lease_until=lease_until) == len(self.in_hand) and slots >= self.slots
@@ -164,7 +164,7 @@ class Sender:
             self.take_slots()
 
     def claim_patiently(self, capacity: int) -> list[Claim]:
-        """Claim at most `capacity` calls, or nothing while the database is away."""
+        """Claim at most `capacity` calls, or none while the database is unreachable."""
         try:
             claims = self.claimer.claim(capacity, is_idle=not self.in_hand)
         except (OperationalError, InterfaceError):
@@ -173,14 +173,14 @@ class Sender:
             if self.in_hand:
                 time.sleep(0.5)
             else:
-                # Nothing is under way that would tell how long it stays away.
+                # Nothing is under way, so only the database itself can show when it is back.
                 self.wait_for_database()
             return []
         self.in_hand |= {each.call.pk for each in claims}
         return claims
 
     def wait_for_database(self) -> None:
-        """Return when the database answers. Raises what it raises after DATABASE_PATIENCE."""
+        """Wait until the database answers. Raises its error after DATABASE_PATIENCE."""
         deadline = time.monotonic() + retries.DATABASE_PATIENCE
         while not stopping.wait(0.5):
             try:
@@ -192,12 +192,12 @@ class Sender:
                     raise
 
     def wait_for_more(self) -> bool:
-        """Wait a little for a call that is to be sent later; False when there is none."""
+        """Wait briefly for a call that is due later; False when there is none."""
         if not self.has_work():
             return False
         waiting = self.claimer.calls.due_or_tried(timezone.now()).order_by("not_before")
         next_at = waiting.values_list("not_before", flat=True).first()
         seconds = (next_at - timezone.now()).total_seconds() if next_at else 0.0
-        # In short steps: what is called off meanwhile should not keep its worker.
+        # Wait in short steps, so that a cancelled call does not occupy its worker.
         stopping.wait(min(max(seconds, 0.5 if self.claimer.circuit.is_open else 0.02), 1.0))
         return True

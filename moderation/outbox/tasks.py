@@ -1,4 +1,4 @@
-"""What the task queue wakes a worker for. The rows are the truth; this only wakes (docs/adr/0001)."""
+"""Tasks that wake a worker. All state is in the outbox's tables; a task only wakes (docs/adr/0001)."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from moderation.outbox import recovery, sender
 
 @task()
 def send(application_id: int) -> None:
-    """Send what is due of one application."""
+    """Send the due calls of one application."""
     sender.send_due(Application.objects.get(pk=application_id))
 
 
 def wake(application: Application, at: datetime) -> None:
-    """Have a worker look at the application's calls when their time has come."""
+    """Queue a task that sends the application's calls at `at`."""
     send.using(run_after=at).enqueue(application.pk)
 
 
 def tidy() -> int:
-    """Call unknown what a dead worker left open, and queue anew what nobody is about to send; returns how many.
+    """Recover attempts of dead workers, and queue tasks for overdue applications; return the number of tasks.
 
-    A task is lost with the worker that ran it: django-tasks-db leaves it running for ever.
+    A task is lost with the worker that ran it: django-tasks-db leaves it in the running state.
     """
     recovery.recover_orphans()
     lost = [application for application in recovery.overdue_applications() if not is_queued(application)]

@@ -1,4 +1,4 @@
-"""The threads that send. They never touch the database: whoever claims also records."""
+"""Threads that send calls. They never use the database: the claiming thread records."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from moderation.outbox.retries import Withdrawn
 
 log = logging.getLogger(__name__)
 
-# Set when this process is told to end: nothing new is claimed, what is under way is recorded.
+# Set when this process is stopping: nothing more is claimed, calls under way are recorded.
 stopping = threading.Event()
-# Outcomes that come within this time are recorded in one commit (seconds).
+# Outcomes within this time are recorded in one commit (seconds).
 COLLECT_FOR = 0.015
 
 
 class SendThreads:
     """As many threads as an application has slots; each performs one call at a time.
 
-    `may_send` is asked before each call; what it forbids is given back as Withdrawn.
+    `may_send` is called before each call; a call that it refuses results in Withdrawn.
     """
 
     def __init__(self, client: Client, may_send: Callable[[], bool]) -> None:
@@ -37,27 +37,27 @@ class SendThreads:
         self.threads: list[threading.Thread] = []
 
     def start(self, count: int) -> None:
-        """Start so many more."""
+        """Start `count` more threads."""
         for _thread in range(count):
             self.threads.append(threading.Thread(target=self.send_loop, daemon=True))
             self.threads[-1].start()
 
     def close(self) -> None:
-        """Return when all have ended."""
+        """End all threads and wait for them."""
         for _thread in self.threads:
             self.ready.put(None)
         for thread in self.threads:
             thread.join()
 
     def send_loop(self) -> None:
-        """One thread's share: perform what is ready when its time has come, and hand on what came of it."""
+        """Loop of one thread: perform each ready call at its time, and queue its result."""
         while (claim := self.ready.get()) is not None:
             if (ahead := (claim.at - timezone.now()).total_seconds()) > 0:
                 stopping.wait(ahead)
             self.results.put((claim, self.perform(claim)))
 
     def perform(self, claim: Claim) -> Answer | GoEasyError:
-        """The answer to a call, or why there is none."""
+        """Perform a call; return the answer or the error."""
         if not self.may_send():
             return Withdrawn("The call was claimed and then not tried.")
         try:
@@ -69,9 +69,9 @@ class SendThreads:
             return NoAnswer("The program failed while it made the call.", kind="internal")
 
     def collect_results(self, limit: int, patience: float) -> list[tuple[Claim, Answer | GoEasyError]]:
-        """The results that have come, and those that come within a moment: one commit for all of them.
+        """Collect the available results and those that follow within COLLECT_FOR, for one commit.
 
-        The first is waited for `patience` seconds; more than `limit` do not come.
+        Waits `patience` seconds for the first one. At most `limit` results.
         """
         collected = []
         try:

@@ -1,4 +1,4 @@
-"""What the console assumes of GoEasy where its documentation is silent, and what a check has found of each.
+"""Assumptions about GoEasy where its documentation is silent, and a check's findings.
 
 docs/goeasy-assumptions.md has the same list, with the places that depend on each.
 """
@@ -10,7 +10,7 @@ from enum import Enum
 
 
 class Result(Enum):
-    """What was found of an assumption."""
+    """Result for one assumption."""
 
     HOLDS = "holds"
     FAILS = "does not hold"
@@ -19,7 +19,7 @@ class Result(Enum):
 
 @dataclass(frozen=True)
 class Assumption:
-    """One assumption. `is_needed`: where it does not hold the console cannot do, or cannot see, all of its work."""
+    """One assumption. `is_needed`: unless it holds, the console cannot do, or cannot see, all of its work."""
 
     id: str
     text: str
@@ -65,7 +65,7 @@ BY_ID = {assumption.id: assumption for assumption in ASSUMPTIONS}
 
 @dataclass
 class Finding:
-    """What was found of an assumption, and what was seen, in a few words."""
+    """Result for an assumption, with what was seen in a few words."""
 
     result: Result = Result.NOT_SEEN
     seen: str = ""
@@ -73,18 +73,18 @@ class Finding:
 
 @dataclass
 class Findings:
-    """What was found of all of them."""
+    """Findings of a check, by assumption."""
 
     by_id: dict[str, Finding] = field(default_factory=lambda: {each.id: Finding() for each in ASSUMPTIONS})
 
     def note(self, id: str, holds: bool | None, seen: str = "") -> None:  # noqa: A002 - the assumption's
-        """Say of an assumption whether it holds; None: that it was not seen, and why."""
+        """Record whether an assumption holds; None: it was not seen, for the reason in `seen`."""
         result = Result.NOT_SEEN if holds is None else Result.HOLDS if holds else Result.FAILS
         self.by_id[id] = Finding(result, seen)
 
     @property
     def has_failed(self) -> bool:
-        """Whether something that the console needs does not hold."""
+        """Whether a needed assumption does not hold."""
         return any(BY_ID[id].is_needed and each.result == Result.FAILS for id, each in self.by_id.items())
 
     def as_list(self) -> list[dict[str, object]]:

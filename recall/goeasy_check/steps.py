@@ -34,13 +34,13 @@ from recall.goeasy_check import webhook
 from recall.goeasy_check.assumptions import Findings, Result
 from recall.goeasy_check.messages import ID, PAYLOAD, SENDER, RawMessage, of_page, size_of
 
-# So many messages are sent; one is taken back and looked at, then the others.
+# Messages to send; one is recalled and checked, then the others.
 MESSAGES = 3
 # Pages that are read on the way to the end of history.
 MAX_PAGES = 10
-# Between two looks (seconds).
+# Interval between two reads (seconds).
 LOOK_EVERY = 0.25
-# What is measured once is not the longest that it takes.
+# Factor on the measured time: one measurement is not the longest time.
 MARGIN = 2
 MIN_VERIFY_AFTER = 2
 TEXT = "A check of the moderation console; it is taken back in a moment."
@@ -56,7 +56,7 @@ class Check:
 
     application: Application
     pair: Private
-    # Seconds in which history has to show what is done, and the webhook has to bring it.
+    # Seconds that history and webhook have to show a change.
     wait: float
     say: Callable[[str], None]
     nonce: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -64,7 +64,7 @@ class Check:
     # What GoEasy answered, in order: for the file.
     answers: list[dict[str, Any]] = field(default_factory=list)
     measured: dict[str, float] = field(default_factory=dict)
-    # Messages that may have been sent, and those of which GoEasy said that it took them back.
+    # Messages that may have been sent, and those that GoEasy says it took back.
     sent: int = 0
     taken_back: int = 0
 
@@ -106,7 +106,7 @@ class Check:
     def call(
         self, step: str, make: Callable[[], Answer | HistoryPage], request: Mapping[str, object] | None = None
     ) -> Answer | HistoryPage | GoEasyError:
-        """Make one call at the application's pace and keep what came of it; `request`: one that has an effect."""
+        """Make one call at the application's pace and keep its result; `request`: the body of a call with an effect."""
         if request is not None:
             self.log(f"{step}, about to be sent", request=request)
         admission.wait_for_pace(self.application)
@@ -155,13 +155,13 @@ class Check:
     # The steps.
 
     def look_at_the_key(self) -> None:
-        """Which kind of key it is, by how it begins."""
+        """Check the kind of key by its prefix."""
         prefix = self.application.appkey()[:3]
         is_shown = prefix in {"BC-", "PR-", "BS-"}
         self.findings.note("key_prefix", prefix in {"BC-", "PR-"}, f"{prefix}…" if is_shown else "another beginning")
 
     def try_a_wrong_key(self) -> None:
-        """Read with a key that cannot be one: how GoEasy refuses."""
+        """Read history with an invalid key to see how GoEasy refuses it."""
         self.say("Reading history with a wrong key …")
         wrong = Client(
             appkey="BC-" + "0" * 32,
@@ -179,7 +179,7 @@ class Check:
             self.findings.note("status_follows_code", answer.code == answer.http_status, seen)
 
     def first_read(self) -> None:
-        """Read history before anything is sent: what cannot be read is not tried out on people."""
+        """Read history before anything is sent; raise CheckFailed when that is impossible."""
         self.say("Reading history …")
         came = self.call("history before", lambda: self.client.history(target=self.pair))
         if isinstance(came, GoEasyError):
@@ -237,7 +237,7 @@ class Check:
         )
 
     def look_at_names(self, ours: list[RawMessage]) -> None:
-        """What a message's members are called, and what they are."""
+        """Check the names and types of a message's members."""
         message = ours[0]
         is_full = {"timestamp", "senderId", "payload", "type"} <= set(message.data)
         self.findings.note("full_names", is_full, "" if is_full else ", ".join(sorted(message.data)))
@@ -253,7 +253,7 @@ class Check:
         self.findings.note("object_payloads", isinstance(payload, dict), type(payload).__name__)
 
     def look_at_form(self, sent: list[RawMessage]) -> None:
-        """The order within a page, and whether its cursor is exclusive."""
+        """Check the order within a page, and whether the cursor is exclusive."""
         newest = sent[0].timestamp or 0
         if page := self.read("history for its order"):
             times = [each.timestamp or 0 for each in of_page(page)]
@@ -264,7 +264,7 @@ class Check:
             self.findings.note("exclusive_cursor", not is_there)
 
     def look_at_pages(self, sent: list[RawMessage]) -> None:
-        """Whether pages are full while there is more, and what the end looks like."""
+        """Check that pages are full while there is more, and what the end looks like."""
         self.say("Reading history to its end …")
         before: int | None = None
         lengths: list[int] = []
@@ -285,7 +285,7 @@ class Check:
         self.findings.note("limit_kept", enough, seen)
 
     def take_back(self, sent: list[RawMessage]) -> None:
-        """Take back the newest message, look what became of it, and take back the others."""
+        """Recall the newest message, check the effect, and recall the others."""
         message, others = sent[0], sent[1:]
         timestamp = message.timestamp or 0
         recaller = None
@@ -300,7 +300,7 @@ class Check:
         self.watch_it_go(timestamp, recaller, others)
         taken_back = self.taken_back
         again = self.recall("the same recall again", [timestamp], recaller)
-        # It is one message all the same.
+        # It is still one message.
         self.taken_back = max(taken_back, int(isinstance(again, Answer)))
         self.findings.note(
             "repeated_recall", isinstance(again, Answer), "" if isinstance(again, Answer) else str(again)
@@ -347,7 +347,7 @@ class Check:
             self.look_at_short_page(timestamp)
 
     def look_at_short_page(self, timestamp: int) -> None:
-        """Whether a page with the recalled message holds as many as were asked for: older ones fill it."""
+        """Check that a page with the recalled message is filled up with older ones."""
         if page := self.read("a page of two with the recalled one", before=timestamp + 1, limit=2):
             self.findings.note("full_pages", size_of(page) == 2, f"{size_of(page)} of 2")
 

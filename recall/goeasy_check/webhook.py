@@ -1,4 +1,4 @@
-"""What the webhook brings of a check's messages, as the web processes keep it."""
+"""Deliveries of a check's messages, as the web processes store them."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from moderation.ingestion import feed
 from moderation.ingestion.models import FeedCount, WebhookDelivery
 from recall.goeasy_check.assumptions import Findings
 
-# Between two looks (seconds); and so long what else may come is waited for.
+# Interval between two queries, and the wait for further deliveries (seconds).
 LOOK_EVERY = 0.25
 AFTERWARDS = 2.0
-# Deliveries that are looked at.
+# Deliveries read, and bytes of each kept in the file.
 MAX_DELIVERIES = 500
 MAX_SAMPLE = 4_000
-# What is counted of deliveries that were refused for their signature.
+# Counts of deliveries that were refused for their signature.
 BAD_SIGNATURES = (feed.Metric.WRONG_SIGNATURE, feed.Metric.UNSIGNED)
 
 
 class Watch:
-    """The deliveries that came since it was made, and what was refused meanwhile."""
+    """Deliveries since its creation, and the number refused meanwhile."""
 
     def __init__(self, application: Application, nonce: str) -> None:
         self.application = application
@@ -42,26 +42,26 @@ class Watch:
         self.secret_problem = application.secret_problem
 
     def refused(self) -> dict[str, int]:
-        """How often each thing that is counted happened since the hour began in which this was made."""
+        """Counts by kind since the start of the hour in which the watch began."""
         rows = FeedCount.objects.filter(application=self.application, hour__gte=self.hour)
         return dict(rows.values_list("what").annotate(number=Sum("number")))
 
     def deliveries(self) -> list[WebhookDelivery]:
-        """Everything that was delivered since, oldest first."""
+        """All deliveries since the watch began, oldest first."""
         rows = WebhookDelivery.objects.filter(application=self.application, received_at__gte=self.since)
         return list(rows.order_by("received_at")[:MAX_DELIVERIES])
 
     def ours(self) -> list[WebhookDelivery]:
-        """Those of the check's messages."""
+        """The deliveries that hold messages of the check."""
         return [each for each in self.deliveries() if self.nonce.encode() in bytes(each.content)]
 
     def times_delivered(self, number: int) -> int:
-        """How often the check's message with this number was delivered, in whatever delivery."""
+        """How often the check's message with this number was delivered."""
         name = f"{self.nonce}-{number}".encode()
         return sum(bytes(each.content).count(name) for each in self.ours())
 
     def wait(self, seconds: float, messages: int, say: Callable[[str], None]) -> None:
-        """Return when all `messages` were delivered, or `seconds` after it was made."""
+        """Wait until all `messages` are delivered, or `seconds` after the watch began."""
         self.expected = messages
         if self.secret_problem:
             return
@@ -77,12 +77,12 @@ class Watch:
             time.sleep(LOOK_EVERY)
 
     def bad_signatures(self) -> int:
-        """How many deliveries were refused for their signature meanwhile."""
+        """Number of deliveries refused for their signature since the watch began."""
         now = self.refused()
         return sum(max(0, now.get(name, 0) - self.counts.get(name, 0)) for name in BAD_SIGNATURES)
 
     def note(self, findings: Findings, measured: dict[str, float]) -> None:
-        """Say what was found."""
+        """Record the findings."""
         if self.secret_problem:
             why = {
                 "not_configured": "the application has no SecretKey",
@@ -132,7 +132,7 @@ class Watch:
                 "content": bytes(each.content)[:MAX_SAMPLE].decode(errors="replace"),
             }
             for each in self.ours()
-            # Packed with other people's messages it is not kept a second time.
+            # Skip deliveries that hold other people's messages.
             if not self.is_mixed(each)
         ]
 
@@ -150,7 +150,7 @@ def json_of(delivery: WebhookDelivery) -> Any:
 
 
 def members(value: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
-    """The objects in a delivery that say when they were sent, in whatever envelopes."""
+    """The objects in a delivery that carry a time, in any envelope."""
     if depth > 6:
         return
     if isinstance(value, str) and value.lstrip().startswith(("[", "{")):

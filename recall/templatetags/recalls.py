@@ -1,4 +1,4 @@
-"""What templates ask about recalls and about the raw messages that they keep."""
+"""Template tags for recalls and for the raw messages that they keep."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNFINISHED = (Recall.State.WAITING, Recall.State.SENDING, Recall.State.STOPPED)
 
 @register.simple_tag
 def unfinished_recalls(conversations: Iterable[Conversation]) -> set[int]:
-    """The ids of those conversations that have a recall which is not over, or whose outcome nobody knows."""
+    """Ids of the conversations that have an unfinished recall, or one with an unknown outcome."""
     undecided = Exists(RecallBatch.objects.filter(NEEDS_A_PERSON, recall=OuterRef("pk")))
     return set(
         Recall.objects.filter(Q(state__in=UNFINISHED) | undecided, conversation__in=[each.pk for each in conversations])
@@ -35,14 +35,14 @@ def unfinished_recalls(conversations: Iterable[Conversation]) -> set[int]:
 
 @register.simple_tag
 def recalls_of(hits: Iterable[Any]) -> dict[tuple[int, int], Named]:
-    """How recalls of ours name the hits' messages, by conversation and timestamp (ms); one query."""
-    # By time alone: few messages share a millisecond.
+    """Our recalls of the hits' messages, by conversation and timestamp (ms); one query."""
+    # Filter by time alone: few messages share a millisecond.
     return named_by(RecallItem.objects.filter(timestamp__in={hit.message.timestamp for hit in hits}))
 
 
 @register.simple_tag
 def gone_besides(messages: Iterable[Message]) -> int:
-    """How many of `messages` are not marked as recalled, although history showed that they are taken back."""
+    """Number of `messages` that are not marked as recalled although history showed that they are gone."""
     unmarked = [message for message in messages if not message.recalled]
     named: dict[tuple[int, int], Named] = {}
     for some in in_parts([message.timestamp for message in unmarked]):
@@ -52,7 +52,7 @@ def gone_besides(messages: Iterable[Message]) -> int:
 
 @register.filter
 def of(named: dict[tuple[int, int], Named], message: Message) -> Named | None:
-    """What `recalls_of` says of this message."""
+    """The entry of `recalls_of` for this message."""
     return named.get((message.conversation_id, message.timestamp))
 
 
@@ -64,7 +64,7 @@ def nameable(message: Message) -> bool:
 
 @register.filter
 def excerpt(raw: str, length: int = 160) -> str:
-    """One line that tells a raw message (GoEasy's JSON text) from others."""
+    """A one-line excerpt of a raw message (GoEasy's JSON text)."""
     return read(raw).line(length)
 
 
@@ -76,29 +76,29 @@ def as_json(value: object) -> str:
 
 @register.filter
 def batch_state(state: str) -> str:
-    """A batch's state in words."""
+    """Label of a batch's state."""
     return str(RecallBatch.State(state).label)
 
 
 @register.filter
 def in_order(sizes: dict[str, int]) -> list[tuple[str, int]]:
-    """What there is of each state, in the order in which a batch goes through them."""
+    """The sizes by state, in the order in which a batch goes through the states."""
     return [(state.value, sizes[state]) for state in RecallBatch.State if sizes.get(state)]
 
 
 @register.filter
 def problem_said(kind: str) -> str:
-    """Why an attempt has no answer, or not a good one, as a sentence."""
+    """Message for an attempt's problem."""
     return str(problem_message(kind))
 
 
 @register.simple_tag
 def refusals(recall: Recall) -> list[Refusal]:
-    """How GoEasy refused the recall's calls, what that means and what to do."""
+    """GoEasy's refusals of the recall's calls, with meaning and advice."""
     return refusals_of(recall)
 
 
 @register.simple_tag
 def messages_refused(recall: Recall) -> RefusedMessages:
-    """What is known of the messages that GoEasy refused to take back."""
+    """Numbers of the refused messages by what history shows."""
     return refused_messages(recall)

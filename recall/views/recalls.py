@@ -50,7 +50,7 @@ FILTERS = {"state": "state__in", "actor": "actor__in", "app": "application__in",
 
 
 class SeeOther(HttpResponseRedirect):
-    """303: what was posted is done; read the result there."""
+    """Redirect with status 303 after a successful POST."""
 
     status_code = 303
 
@@ -91,7 +91,7 @@ def _narrowed(form: RecallFilter) -> QuerySet[Recall]:
 
 
 def _older_than(key: str, recalls: QuerySet[Recall]) -> QuerySet[Recall]:
-    """Those after `key` ("<requested at>_<id>") in the list's order; all of them when it is no key."""
+    """The recalls after `key` ("<requested at>_<id>") in the list's order; all of them when it is malformed."""
     if (place := read_key(key)) is None:
         return recalls
     at, uuid = place
@@ -99,16 +99,16 @@ def _older_than(key: str, recalls: QuerySet[Recall]) -> QuerySet[Recall]:
 
 
 def read_key(key: str) -> tuple[datetime, UUID] | None:
-    """A recall's place in a list, "<requested at>_<id>"; None when `key` is none."""
+    """Parse the key of a place in a list, "<requested at>_<id>"; None when it is malformed."""
     text, _underscore, pk = key.partition("_")
     try:
-        # A plus sign in an address is a space once it has been read.
+        # A plus sign in a query string arrives as a space.
         at, uuid = parse_datetime(text.replace(" ", "+")), UUID(pk)
         if at is None or timezone.is_naive(at):
             return None
         return at.astimezone(UTC), uuid
     except (ValueError, OverflowError):
-        # No date, or one that is before the year 1 or after 9999 where databases keep it: in UTC.
+        # Not a date, or out of the range of datetime once converted to UTC.
         return None
 
 
@@ -116,9 +116,9 @@ def read_key(key: str) -> tuple[datetime, UUID] | None:
 @permission_required("recall.view_recall", raise_exception=True)
 @require_safe
 def recall_detail(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
-    """A recall, live: with htmx the part that changes, and 204 while it has not changed since `?seen=`.
+    """A recall's page. With htmx only its live part, and 204 while that has not changed since `?seen=`.
 
-    `?whole=1`: all of it on one page that stays as it is, to be printed.
+    `?whole=1`: the whole recall on one static page, for printing.
     """
     template = "recall/partials/_recall_status.html" if request.htmx else "recall/pages/recall.html"
     for _reading in range(MAX_READINGS):
@@ -145,7 +145,7 @@ def _with_check_at() -> QuerySet[Recall, Any]:
 @permission_required("recall.add_recall", raise_exception=True)
 @require_POST
 def recall_settle(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
-    """A person's decision on calls of which nobody knows what became of them: send them again, or leave them."""
+    """Decide on calls with an unknown outcome: send them again, or leave them as they are."""
     recall = get_object_or_404(_with_check_at(), pk=pk)
     form = DecisionForm(request.POST)
     if not form.is_valid():
@@ -162,7 +162,7 @@ def recall_settle(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
 
 
 def run_action(request: AuthenticatedRequest, thing: Recall | Sweep, act: Callable[[], str]) -> HttpResponse:
-    """What a button asks for: on the thing's page is said what came of it, or why it is not possible."""
+    """Run an action and redirect to the page of its recall or sweep with a message: the result, or the refusal."""
     try:
         messages.success(request, act())
     except (services.NotPossible, reviewed.Changed) as refusal:
@@ -171,19 +171,22 @@ def run_action(request: AuthenticatedRequest, thing: Recall | Sweep, act: Callab
 
 
 def called_off(count: int) -> str:
-    """That so many timestamps were."""
+    """Message for the number of cancelled timestamps."""
     text = ngettext("%(count)d timestamp was called off.", "%(count)d timestamps were called off.", count)
     return text % {"count": count}
 
 
 def sent_again(count: int) -> str:
-    """That so many calls are being."""
+    """Message for the number of calls that are sent again."""
     text = ngettext("%(count)d call is being sent again.", "%(count)d calls are being sent again.", count)
     return text % {"count": count}
 
 
 def _status(request: AuthenticatedRequest, recall: Recall) -> dict[str, Any]:
-    """Where the recall is, and what may be done about it now. It comes from `_with_check_at()`."""
+    """Context of the page's live part: the recall's state and the actions that are possible now.
+
+    The recall comes from `_with_check_at()`.
+    """
     check_at: datetime | None = recall.check_at  # type: ignore[attr-defined]
     progress = progress_of([recall])[recall.pk]
     attempts = Attempt.objects.filter(call__recall_batch__recall=recall).aggregate(
@@ -223,7 +226,7 @@ def _status(request: AuthenticatedRequest, recall: Recall) -> dict[str, Any]:
 def decisions_shown(
     request: AuthenticatedRequest, pk: UUID, recalls: QuerySet[Recall], can_cancel: bool, can_retry: bool
 ) -> dict[str, Any]:
-    """Whether `recalls`, those of a recall's or a sweep's page, may be called off or sent again, and what it shows."""
+    """Whether `recalls` (of one page) may be called off or sent again, with the token of what the page shows."""
     return {
         "can_cancel": can_cancel,
         "can_retry": can_retry,
@@ -253,7 +256,7 @@ def history_of(
 
 
 def _undecided(recall: Recall) -> int:
-    """How many timestamps a person has to decide on: history has been read for them, and does not settle it."""
+    """Number of timestamps that history does not settle and a person has to decide on."""
     if not recall.is_final:
         return 0
     undecided = recall.batches.filter(NEEDS_A_PERSON, LOOKED_FOR)
@@ -261,7 +264,7 @@ def _undecided(recall: Recall) -> int:
 
 
 def pace_of(attempts: QuerySet[Attempt], progress: Progress) -> dict[str, float] | None:
-    """Calls a second over the last PACE_OVER, and for how many seconds there are calls left; None when unknown."""
+    """Calls per second over the last PACE_OVER, and the seconds that the remaining calls take; None when unknown."""
     now = timezone.now()
     seen = attempts.filter(ended_at__gte=now - PACE_OVER).aggregate(calls=Count("pk"), first=Min("started_at"))
     if not seen["calls"]:
@@ -282,7 +285,7 @@ def _calls(request: AuthenticatedRequest, recall: Recall) -> dict[str, Any]:
 
 def _items(request: AuthenticatedRequest, recall: Recall) -> dict[str, Any]:
     """One page of the recall's timestamps, in order, with their evidence; it begins at `?from=` (ms)."""
-    # Evidence is what was written.
+    # Evidence holds message text, so showing it is recorded.
     recall.conversation.record_reading_on("recall")
     items = recall.items.select_related("batch").prefetch_related("evidence").order_by("timestamp")
     if only := _only(request):
@@ -293,18 +296,18 @@ def _items(request: AuthenticatedRequest, recall: Recall) -> dict[str, Any]:
 
 
 def _is_whole(request: AuthenticatedRequest) -> bool:
-    """Whether the page is to hold all of the recall, for a record that can be printed."""
+    """Whether the page shows the whole recall, for printing."""
     return "whole" in request.GET and not request.htmx
 
 
 def _only(request: AuthenticatedRequest) -> str:
-    """The one state of batches that the reader wants to see; empty for all."""
+    """The batch state to filter by; empty for all."""
     wanted = request.GET.get("only", "")
     return wanted if wanted in RecallBatch.State.values else ""
 
 
 def _number(text: str | None) -> int:
-    """A key from an address; 0, the beginning, when it is none."""
+    """A key from the query string; 0, the beginning, when it is malformed."""
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 16 else 0
 
 

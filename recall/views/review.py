@@ -44,7 +44,7 @@ EARLIER_SHOWN = 5
 @permission_required("recall.add_recall", raise_exception=True)
 @require_http_methods(["GET", "HEAD", "POST"])
 def recall_new(request: AuthenticatedRequest) -> HttpResponse:
-    """The form; then what it would do; then, confirmed, the recall. The query string may fill the form."""
+    """The form, the review, and, confirmed, the recall. The query string may fill the form."""
     if request.method != "POST" or "edit" in request.POST:
         initial = request.POST.dict() if request.method == "POST" else _initial(request)
         return render(
@@ -65,7 +65,7 @@ def recall_new(request: AuthenticatedRequest) -> HttpResponse:
         )
     except services.NotPossible as refusal:
         messages.warning(request, str(refusal.message))
-        # As a form of its own it may be confirmed.
+        # With a new submission id the form can be confirmed.
         form.cleaned_data["submission"] = uuid4()
         return _show_review(request, form)
     except reviewed.Changed as changed:
@@ -74,12 +74,12 @@ def recall_new(request: AuthenticatedRequest) -> HttpResponse:
 
 
 def review_of(form: RecallForm | SweepForm) -> str:
-    """What the review of the valid `form` is about, for its token."""
+    """Subject of the token that the review of a valid `form` carries."""
     return f"{type(form).__name__}:{form.cleaned_data['submission']}"
 
 
 def _initial(request: AuthenticatedRequest) -> dict[str, Any]:
-    """The form's beginning: the query string, and the recaller that clients are shown for this moderator."""
+    """Initial values: the query string, and the recaller that clients see for this moderator."""
     return {
         "kind": Kind.PRIVATE,
         **recaller_fields(request.user, request.GET.get("app", "")),
@@ -90,7 +90,7 @@ def _initial(request: AuthenticatedRequest) -> dict[str, Any]:
 
 
 def recaller_fields(user: User, app: str) -> dict[str, str]:
-    """What clients are shown of `user` in the application (a slug; empty: the default one), as a form has it."""
+    """Form fields of the recaller that clients see for `user` in `app` (a slug; empty: the default application)."""
     application = Application.objects.filter(slug=app or "default").first()
     recaller = services.recaller_for(user, application) if application else None
     if recaller is None:
@@ -104,11 +104,11 @@ def recaller_fields(user: User, app: str) -> dict[str, str]:
 def _show_review(
     request: AuthenticatedRequest, form: RecallForm, changed: reviewed.Changed | None = None
 ) -> HttpResponse:
-    """What the valid `form` would take back, and the exact calls; and what has `changed` since it was shown."""
+    """Render the review of a valid `form`: messages, exact calls, and what has `changed` since it was shown."""
     conversation = form.conversation()
     timestamps, recaller = form.cleaned_data["timestamps"], form.cleaned_data["recaller"]
     conversation.record_reading_on("recall: review")
-    # Nobody should confirm what they cannot see: what the archive lacks is asked for first.
+    # Look up what the archive lacks first, so that nobody confirms messages that they cannot see.
     reading = look_up(conversation, timestamps)
     preview = services.preview(conversation=conversation, timestamps=timestamps, recaller=recaller)
     aspects = reviews.of_recall(
@@ -154,7 +154,7 @@ def _earlier(items: list[RecallItem]) -> list[dict[str, Any]]:
 
 
 def _verified_gone(conversation: Conversation, timestamps: Sequence[int]) -> int:
-    """How many of `timestamps` (ms) history has shown to be taken back by recalls of ours."""
+    """Number of `timestamps` (ms) that history has shown to be gone after our recalls."""
     gone = 0
     for some in in_parts(timestamps):
         named = named_by(RecallItem.objects.filter(recall__conversation=conversation, timestamp__in=some))
@@ -163,7 +163,7 @@ def _verified_gone(conversation: Conversation, timestamps: Sequence[int]) -> int
 
 
 def _senders(conversation: Conversation, preview: services.Preview) -> dict[str, Any]:
-    """The first messages with their senders' names, and how many of the messages are whose."""
+    """The first messages with their senders' names, and the number of messages of each sender."""
     counts = Counter(message.sender_id for message in preview.known)
     names = sender_names(conversation.application, counts)
     shared = [message for messages in preview.shared.values() for message in messages]

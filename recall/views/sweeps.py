@@ -54,7 +54,7 @@ STATES = Recall.State
 @permission_required("recall.add_recall", raise_exception=True)
 @require_http_methods(["GET", "HEAD", "POST"])
 def sweep_new(request: AuthenticatedRequest) -> HttpResponse:
-    """The form; then what would go, by conversation; then, confirmed, the sweep. The query string may fill the form."""
+    """The form, the review by conversation, and, confirmed, the sweep. The query string may fill the form."""
     if request.method != "POST" or "edit" in request.POST:
         initial = request.POST.dict() if request.method == "POST" else _initial(request)
         return render(request, "recall/pages/sweep_new.html", {"form": SweepForm(initial=initial, actor=request.user)})
@@ -74,14 +74,14 @@ def sweep_new(request: AuthenticatedRequest) -> HttpResponse:
     planned = sweeps.plan_sweep(**criteria)
     problem = sweeps.problem_of(planned)
     changed: reviewed.Changed | None = None
-    # Of a form that comes in twice, the first has taken all that it names: nothing is left to count.
+    # When a form is submitted twice, the first sweep has taken everything: nothing is left to count.
     again = Sweep.objects.filter(submission=form.cleaned_data["submission"]).exists()
     seen = reviewed.read(form.cleaned_data["shown"], request.user, review_of(form))
     decision = {"actor": request.user, **{name: form.cleaned_data[name] for name in ("reason", "note", "recaller")}}
     if "confirm" in request.POST and (again or not problem):
         try:
             if not again:
-                # Before the number is: nobody should type that of something else than what they saw.
+                # Check the review before the typed number: the number must belong to what the person saw.
                 sweeps.check_review(seen, planned, **criteria, **decision)
             if again or form.is_typed(planned.timestamps):
                 sweep = sweeps.request_sweep(
@@ -97,7 +97,7 @@ def sweep_new(request: AuthenticatedRequest) -> HttpResponse:
             problem = sweeps.problem_of(planned)
         except NotPossible as refusal:
             problem, planned = refusal, sweeps.plan_sweep(**criteria)
-            # As a form of its own it may be confirmed.
+            # With a new submission id the form can be confirmed.
             form.cleaned_data["submission"] = uuid4()
     if not planned.parts:
         form.add_error(None, str(problem.message if problem else ""))
@@ -108,7 +108,7 @@ def sweep_new(request: AuthenticatedRequest) -> HttpResponse:
 
 
 def _initial(request: AuthenticatedRequest) -> dict[str, Any]:
-    """The form's beginning: the query string, a day back from now, and what clients are shown of this moderator."""
+    """Initial values: the query string, the last day, and the recaller that clients see for this moderator."""
     now = timezone.localtime()
     return {
         "since": now - timedelta(days=1),
@@ -122,7 +122,7 @@ def _initial(request: AuthenticatedRequest) -> dict[str, Any]:
 def _show_review(
     request: AuthenticatedRequest, form: SweepForm, planned: sweeps.SweepPlan, changed: reviewed.Changed | None
 ) -> HttpResponse:
-    """What the valid `form` would take back, by conversation; and what has `changed` since it was shown."""
+    """Render the review of a valid `form` by conversation, with what has `changed` since it was shown."""
     shown = planned.parts[:PARTS_SHOWN]
     conversations = sweeps.conversations_of(shown)
     titled(conversations.values())
@@ -175,7 +175,7 @@ def _show_review(
 @permission_required("recall.view_recall", raise_exception=True)
 @require_safe
 def sweep_detail(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
-    """A sweep, live: with htmx the part that changes, and 204 while it has not changed since `?seen=`."""
+    """A sweep's page. With htmx only its live part, and 204 while that has not changed since `?seen=`."""
     sweep = get_object_or_404(Sweep.objects.select_related("application", "actor"), pk=pk)
     context = _status(request, sweep)
     if request.htmx and request.GET.get("seen") == context["seen"]:
@@ -185,7 +185,7 @@ def sweep_detail(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
 
 
 def _status(request: AuthenticatedRequest, sweep: Sweep) -> dict[str, Any]:
-    """Where the sweep is, what may be done about it now, and one page of its recalls."""
+    """Context of the page's live part: the sweep's progress, possible actions, and one page of its recalls."""
     # These decide whether the page polls, and are read first: what is read after them is as new, or newer.
     states = Counter(dict(sweep.recalls.order_by().values_list("state").annotate(Count("pk"))))
     batches = RecallBatch.objects.filter(recall__sweep=sweep)
@@ -229,7 +229,7 @@ def _status(request: AuthenticatedRequest, sweep: Sweep) -> dict[str, Any]:
 
 
 def _after(key: str, recalls: QuerySet[Recall]) -> QuerySet[Recall]:
-    """One recall more than a page of those after `key` ("<requested at>_<id>"), in the order of their making."""
+    """The recalls after `key` ("<requested at>_<id>"), oldest first: one more than a page holds."""
     if place := read_key(key):
         at, pk = place
         recalls = recalls.filter(Q(created_at__gt=at) | Q(created_at=at, pk__gt=pk), created_at__gte=at)

@@ -53,7 +53,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @dataclass
 class Console:
-    """A console that runs, and the sandbox that is its GoEasy."""
+    """A running console with the sandbox as its GoEasy."""
 
     url: str
     sandbox: Sandbox
@@ -127,7 +127,7 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
             "GOEASY_READ_TIMEOUT": "3",
             "MEDIA_ORIGINS": sandbox.url,
             "RECALL_GRACE_SECONDS": "2",
-            # What history is asked for is each test's own matter.
+            # Each test decides when history is read.
             "FEED_COMPARE_MINUTES": "0",
             "RECALL_VERIFY_AFTER": "4",
         }
@@ -181,7 +181,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def sign_in(page: Page, username: str) -> None:
-    """By the form, to the home page."""
+    """Sign in by the form; ends on the home page."""
     page.goto("/accounts/login/")
     page.fill("input[name=username]", username)
     page.fill("input[name=password]", PASSWORD)

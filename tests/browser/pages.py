@@ -1,4 +1,4 @@
-"""Looking at every page: in which state of the console, in which dress, and at what."""
+"""Checks of every page: the state of the console, the variants of a page, and what is checked."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def routes(resolver: Any = None, namespace: str = "") -> Iterator[tuple[str, str
 
 
 def axe_violations(page: Page) -> list[str]:
-    """What axe finds on the page against WCAG 2.2 A and AA, a line each."""
+    """Violations of WCAG 2.2 A and AA that axe reports, one line each."""
     options = {
         "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]},
         "resultTypes": ["violations"],
@@ -123,13 +123,13 @@ def axe_violations(page: Page) -> list[str]:
 
 
 def has_no_sideways_scroll(page: Page) -> bool:
-    """Whether everything fits into the width of the window."""
+    """Whether the page fits into the width of the window."""
     width: bool = page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     return width
 
 
 def look(page: Page) -> list[str]:
-    """What axe finds, and whether the page is wider than its window; nothing where pages are only requested."""
+    """Violations that axe reports, and whether the page is wider than its window; none where pages are not rendered."""
     if not LOOKS:
         return []
     wide = [] if has_no_sideways_scroll(page) else [f"{page.url}: scrolls sideways"]
@@ -137,7 +137,7 @@ def look(page: Page) -> list[str]:
 
 
 def visit(page: Page, addresses: list[str]) -> None:
-    """Look at each page; everything that is found is told at once. The page that refuses is looked at once."""
+    """Check each page and report all violations together. The page for a refusal is checked once."""
     violations, refused = [], False
     if LOOKS:
         page.add_init_script(AXE_SCRIPT)

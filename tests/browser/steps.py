@@ -1,4 +1,4 @@
-"""What people do with the console in a browser, and what the sandbox says came of it."""
+"""Steps in a browser, and their effect as the sandbox has it."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def group_talk(console: Console, count: int, *, senders: int = 1) -> Talk:
 
 
 def open_talk(page: Page, talk: Talk) -> None:
-    """By the form that asks for ids, as somebody does who was given them."""
+    """Open a conversation by the form for ids."""
     page.goto("/conversations/open/")
     conversation = talk.conversation
     page.locator(f"input[name=kind][value={conversation['kind']}]").check()
@@ -97,7 +97,7 @@ def open_talk(page: Page, talk: Talk) -> None:
 
 
 def is_ready(page: Page, talk: Talk) -> None:
-    """Until the conversation's page is there, and its script has made one row the current one."""
+    """Wait for the conversation's page and its current row."""
     expect(message(page, talk.timestamps[-1])).to_be_visible()
     expect(page.locator("#messages .message[tabindex='0']")).to_have_count(1)
 
@@ -114,7 +114,7 @@ def tick(page: Page, *timestamps: int) -> None:
 
 
 def load_older(page: Page, timestamp: int) -> None:
-    """Go back until the message of `timestamp` is there."""
+    """Load older messages until the one at `timestamp` is shown."""
     while not message(page, timestamp).count():
         count = page.locator("#messages .message").count()
         page.locator("#older button").click()
@@ -122,14 +122,14 @@ def load_older(page: Page, timestamp: int) -> None:
 
 
 def review(page: Page, reason: str = "spam") -> None:
-    """Say why, and go on to what would be sent."""
+    """Fill in the reason and open the review."""
     page.locator("#recall_reason").select_option(reason)
     page.locator("#review").click()
     expect(page.locator(".review h1")).to_be_visible()
 
 
 def confirm(page: Page, *, typed: int | None = None) -> None:
-    """Send it; to the recall's own page."""
+    """Confirm; ends on the recall's page."""
     if typed is not None:
         page.locator("#id_typed_count").fill(str(typed))
     page.locator("button[name=confirm]").click()
@@ -137,7 +137,7 @@ def confirm(page: Page, *, typed: int | None = None) -> None:
 
 
 def wait_until(page: Page, state: str) -> None:
-    """Until the recall's page says that it has come to `state`."""
+    """Wait until the recall's page shows `state`."""
     expect(page.locator(f"#recall-pill .pill.{state}")).to_be_visible(timeout=20_000)
 
 

@@ -1,4 +1,4 @@
-"""The audit log's buttons: an auditor has it verified, and takes it away."""
+"""The audit log's buttons: verification and export."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.browser.conftest import ROOT, Console
 
 OpenBrowser = Callable[..., Page]
 LIST = "/admin/audit/auditentry/"
-# An entry with whatever is longest in each column.
+# An entry with the longest value in each column.
 LONG = """
 import uuid
 from tests.audit.entries import record

@@ -1,4 +1,4 @@
-"""Every page of the desk, in every dress: no axe violation (WCAG 2.2 A, AA), no CSP violation, nothing too wide."""
+"""Every page of the desk in every variant: no axe violation (WCAG 2.2 A, AA), no CSP violation, no overflow."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PAGES: dict[str, tuple[str, ...]] = {
     "password_change": ("/accounts/password/",),
     "login": ("/accounts/login/",),
 }
-# What answers with no page of its own.
+# Routes without a page of their own.
 NO_PAGE = {
     *(
         "conversation-news",
@@ -67,7 +67,7 @@ def test_a_page_of_the_desk_is_accessible(
     open_browser: OpenBrowser, world: dict[str, Any], username: str, dress: str, share: int
 ) -> None:
     addresses = [address.format_map(world) for addresses in PAGES.values() for address in addresses]
-    # Every page is seen in the light; of the other dresses each sees every other page, and not the same ones.
+    # Every page is checked in light mode; the other variants share the pages between them.
     if LOOKS:
         addresses = addresses[dress == "dark" :: share]
     conversation = f"/conversations/{world['conversation']}/"

@@ -1,4 +1,4 @@
-"""GoEasy refuses, keeps silent, is away or busy: the page says what is known, and nothing goes twice by itself."""
+"""GoEasy refuses, times out, is unreachable or busy: the page shows what is known, and nothing is sent twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same by keyboard alone: nothing in this file moves or clicks a mouse."""
+"""The main job by keyboard alone, without a mouse."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def press(page: Page, *keys: str) -> None:
 
 
 def tab_to(page: Page, selector: str, *, back: bool = False) -> None:
-    """Press Tab until the focus is there, as somebody does who sees where it is."""
+    """Press Tab until the element has the focus."""
     for _ in range(80):
         if page.evaluate("(selector) => document.activeElement.matches(selector)", selector):
             return

@@ -1,4 +1,4 @@
-"""In Chinese, on a phone, on a tablet, in the dark."""
+"""Chinese, phone, tablet and dark mode."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def test_no_field_cuts_its_placeholder(console: Console, open_browser: OpenBrows
 
 
 def is_dark(page: Page) -> bool:
-    """Whether the page is lighter in front than behind."""
+    """Whether the text is lighter than its background."""
     colours: list[str] = page.evaluate("""() => {
         const style = getComputedStyle(document.body);
         return [style.color, style.backgroundColor];

@@ -1,4 +1,4 @@
-"""What other people wrote: shown safely, loaded only when asked for, and never moved under the cursor."""
+"""Message content: shown as text, loaded only on request, and never moved under the cursor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Selecting: many messages, all of somebody's, a span of time, a pasted list; and what becomes of the selection."""
+"""Selecting many messages, all of a sender's, a span of time or a pasted list, and keeping the selection."""
 
 from __future__ import annotations
 

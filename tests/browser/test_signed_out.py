@@ -1,4 +1,4 @@
-"""A session that ends takes nothing along: the page says so, and what was typed is there again for the same person."""
+"""An ended session loses nothing: the page says so, and typed text is restored for the same person."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def shown(html: str) -> list[int]:
 
 
 def history(sandbox: Any, conversation: Conversation, count: int, *, start: int = START) -> None:
-    """`count` messages that GoEasy knows of the conversation and the archive does not."""
+    """Put `count` messages into GoEasy's history of the conversation that the archive lacks."""
     sandbox.add_messages(
         conversation.for_audit(),
         [

@@ -24,14 +24,14 @@ def news(client: Client, conversation: Conversation, query: str) -> Any:
 
 
 def mark_in(html: str) -> str:
-    """What the page, or the part of it, has seen."""
+    """The mark of a page or fragment: the newest message that it shows."""
     match = re.search(r'id="mark" value="([^"]*)"', html)
     assert match
     return match[1]
 
 
 def announced(client: Client, conversation: Conversation, html: str, query: str = "") -> tuple[int, str]:
-    """How many messages are new to a page that is `html`; and the page's next mark."""
+    """Number of new messages for the page `html`, and its next mark."""
     html = markup(news(client, conversation, f"?mark={mark_in(html)}{query}"))
     count = re.search(r"(\d+) new message", html)
     return int(count[1]) if count else 0, mark_in(html)

@@ -137,7 +137,7 @@ def test_a_history_that_could_not_be_read_is_not_called_empty(mo: Client, privat
 
 
 def tell_in_other_forms(sandbox: Any, monkeypatch: pytest.MonkeyPatch, change: Callable[[dict[str, Any]], Any]) -> None:
-    """Let GoEasy's history tell each message as `change` has it."""
+    """Change the form of each message in GoEasy's history with `change`."""
     original = sandbox.history
     monkeypatch.setattr(sandbox, "history", lambda query: (200, [change(each) for each in original(query)[1]]))
 

@@ -1,4 +1,4 @@
-"""Home: what needs somebody."""
+"""The home page: what needs attention."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def test_a_message_without_a_plausible_time_is_opened_where_it_stands(
 def test_a_persons_id_opens_the_person_not_the_one_private_conversation(
     signed_in: Client, private: Conversation, group: Conversation, make_message: Callable[..., Any]
 ) -> None:
-    # No message told a name: nothing but the messages knows the id.
+    # No message has a name, so only the messages have the id.
     for number in range(5):
         make_message(group, FIRST + number, senderId="user-a", senderData=None)
     make_message(private, FIRST + 9, senderId="user-a", senderData=None)

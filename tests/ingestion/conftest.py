@@ -1,3 +1,3 @@
-"""Recalls, as the tests of recalls make them."""
+"""Fixtures of recalls for tests of ingestion."""
 
 from tests.recall.conftest import make_recall, messages, send  # noqa: F401

@@ -19,7 +19,7 @@ AT = 1_700_000_000_000
 
 
 def message_data(number: int = 0, **fields: Any) -> dict[str, Any]:
-    """A private message as GoEasy tells it."""
+    """A private message in GoEasy's form."""
     return {
         "type": "text",
         "messageId": f"m-{number}",
@@ -36,7 +36,7 @@ def as_text(value: Any) -> str:
 
 
 def deliver(client: Client, content: str | bytes, *, secret: str = SECRET, url: str = URL, **headers: str) -> Any:
-    """Deliver as the documentation says: a form with a signed `content`."""
+    """POST a delivery as documented: a form with a signed `content`."""
     body = urllib.parse.urlencode({"content": content})
     headers = {"x-goeasy-signature": sign(secret, content), **headers}
     return client.post(url, body, content_type=FORM, headers=headers)

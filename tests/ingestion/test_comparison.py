@@ -1,4 +1,4 @@
-"""What the webhook left out is read from history, in bounds, and told."""
+"""Comparison with history: messages that the webhook left out are filled in, within limits, and reported."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_messages_that_the_webhook_left_out_are_filled_in_and_counted(
     assert Message.objects.count() == 90
     assert FeedCount.objects.get(what="missed").number == 20
     assert feed.take_stock(group.application).alarm == "gap"
-    # Once compared, no further than that is read.
+    # The next comparison reads no further back than the last one.
     calls = len(sandbox.calls("history"))
     assert comparison.compare_due() == 0, "not so soon again"
     Conversation.objects.update(history_read_at=timezone.now() - timedelta(minutes=11))

@@ -1,4 +1,4 @@
-"""Deliveries in Django admin: what could not be read is shown with the reason, and can be read once more."""
+"""Deliveries in Django admin: unreadable ones are shown with the reason and can be read again."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_an_admin_reads_it_again_and_sees_what_came_of_it(
     assert "Read it into the archive again" in client.get(address).content.decode()
     retried = client.post(f"{LIST}{delivery.pk}/retry/", follow=True)
     assert "It is not text in UTF-8." in [str(message).split(" (")[0] for message in retried.context["messages"]]
-    # As if this program had learned to read it.
+    # Simulates a later version that can read it.
     WebhookDelivery.objects.update(content=json.dumps(MESSAGE).encode())
     retried = client.post(f"{LIST}{delivery.pk}/retry/", follow=True)
     assert [str(message) for message in retried.context["messages"]] == ["Its messages are in the archive now."]

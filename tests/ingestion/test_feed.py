@@ -1,4 +1,4 @@
-"""The feed: what came is counted by the hour, and silence or a gap raises an alarm, once."""
+"""The feed: deliveries are counted by the hour, and silence or a gap raises one alarm."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ DAY = timedelta(days=1)
 
 @pytest.fixture(autouse=True)
 def the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Now is when the test begins, not when this file was read."""
+    """Set NOW to the start of the test instead of the import."""
     monkeypatch.setitem(globals(), "NOW", timezone.now().astimezone(UTC))
 
 
 def delivered(application: Any, *times: datetime) -> None:
-    """Deliveries at these times."""
+    """Store deliveries at these times."""
     for number, at in enumerate(times):
         deliveries.accept(application, f"[{number}, {at.timestamp()}]".encode())
         newest = WebhookDelivery.objects.latest("pk")
@@ -40,7 +40,7 @@ def delivered(application: Any, *times: datetime) -> None:
 
 
 def usually(application: Any, an_hour: int, *, days: int = 5) -> None:
-    """As if for some days so many deliveries had come every hour."""
+    """Counts of `an_hour` deliveries for every hour of the last `days`."""
     hour = feed.hour_of(NOW)
     Feed.objects.update_or_create(
         application=application, defaults={"first_at": hour - days * DAY - MINUTE, "counted_until": hour}
@@ -84,7 +84,7 @@ def test_silence_that_is_usual_is_no_alarm_and_silence_that_is_not_is_one(applic
         delivered(application, NOW - silent_for * MINUTE)
         usually(application, 60)
         assert feed.take_stock(application).alarm == alarm, silent_for
-    # As soon as something comes, it is over.
+    # The next delivery ends the alarm.
     delivered(application, timezone.now())
     assert feed.take_stock(application).alarm == ""
 
@@ -100,7 +100,7 @@ def test_a_new_feed_is_called_silent_by_what_came_lately(application: Any) -> No
     delivered(application, NOW - 10 * MINUTE)
     usually(application, 600, days=2)
     assert feed.take_stock(application).alarm == "silent"
-    # With no whole hour behind it, nothing is known.
+    # Before the first whole hour there is nothing to compare with.
     Feed.objects.update(first_at=NOW - 20 * MINUTE)
     assert feed.take_stock(application).alarm == ""
 
@@ -156,7 +156,7 @@ def test_admins_with_an_address_get_one_email_in_their_language(alarmed: Any, ma
     text = mail.outbox[0].body
     assert "Nothing comes any more." in text
     assert "switch" in text
-    # It ends, and comes again: that is another alarm.
+    # A new silence after the end is another alarm.
     delivered(alarmed, timezone.now())
     alarms.watch()
     assert len(mail.outbox) == 2
@@ -170,7 +170,7 @@ def test_an_e_mail_that_cannot_be_sent_is_tried_again(
 ) -> None:
     make_user("ada", "admin", email="ada@example.com")
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-    # Nobody listens there.
+    # A port on which nothing listens.
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9
     alarms.watch()
     assert Feed.objects.get().mailed_at is None

@@ -1,4 +1,4 @@
-"""The feed stops for an hour: people are told within minutes, and nothing of that hour stays missing."""
+"""The feed stops for an hour: an alarm is raised within minutes, and no message of that hour stays missing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GROUPS = ("g-0", "g-1", "g-2")
 # A message every 12 seconds: 300 an hour.
 BETWEEN = timedelta(seconds=12)
 OUTAGE = timedelta(hours=1)
-# How often a worker looks.
+# Interval of the worker's checks.
 LOOK = timedelta(seconds=30)
 
 
@@ -45,12 +45,12 @@ def text(number: int, at: datetime) -> dict[str, Any]:
 
 
 def send(sandbox: Any, message: dict[str, Any]) -> None:
-    """A user sends it: GoEasy has it."""
+    """Put a message into GoEasy's history."""
     sandbox.add_messages({"kind": "group", "group_id": message["groupId"]}, [message])
 
 
 def deliver(client: Client, message: dict[str, Any]) -> None:
-    """GoEasy's webhook brings it."""
+    """Deliver a message by the webhook."""
     content = json.dumps([message], ensure_ascii=False)
     body = urllib.parse.urlencode({"content": content})
     headers = {"x-goeasy-signature": sign(SECRET, content)}
@@ -60,7 +60,7 @@ def deliver(client: Client, message: dict[str, Any]) -> None:
 
 
 def lacking(sandbox: Any, group: str) -> int:
-    """How many of GoEasy's messages of a group the archive has not."""
+    """Number of GoEasy's messages of a group that the archive lacks."""
     there = {message["messageId"] for message in sandbox.messages({"kind": "group", "group_id": group})}
     return len(there - set(Message.objects.filter(conversation__group_id=group).values_list("message_id", flat=True)))
 
@@ -71,7 +71,7 @@ def test_an_hour_without_the_webhook_raises_an_alarm_within_five_minutes_and_is_
     settings.GOEASY_SECRET_KEYS = [SECRET]
     make_user("al", "admin", email="al@example.com")
     start = feed.hour_of(timezone.now().astimezone(UTC)) - timedelta(hours=4)
-    # The feed is two hours old: what is usual at an hour is known to nobody yet.
+    # The feed is two hours old, so there is no usual count for an hour yet.
     WebhookDelivery.objects.bulk_create(
         WebhookDelivery(application=connected, received_at=start + number * BETWEEN, sha256=str(number), state="done")
         for number in range(600)
@@ -85,7 +85,7 @@ def test_an_hour_without_the_webhook_raises_an_alarm_within_five_minutes_and_is_
     alarms.watch()
     assert feed.state_of_all() == "ok"
 
-    # The webhook is off. People go on writing, in a new group, too.
+    # The webhook is off while people go on writing, also in a new group.
     stopped, number, alarm_after = now, 30, None
     while now < stopped + OUTAGE:
         now += LOOK
@@ -118,7 +118,7 @@ def test_an_hour_without_the_webhook_raises_an_alarm_within_five_minutes_and_is_
     assert [lacking(sandbox, group) for group in GROUPS] == [0, 0, 0]
     alarms.watch()
     assert feed.state_of_all() == "default: gap"
-    # What nobody here knew of, a person names.
+    # The new group is unknown here, so a person names it.
     assert not Conversation.objects.filter(group_id="g-new").exists()
     call_command("backfill", group="g-new", verbosity=0)
     assert lacking(sandbox, "g-new") == 0

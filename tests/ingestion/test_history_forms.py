@@ -1,4 +1,4 @@
-"""History as hosts and applications really write it: other forms of fields, other pages, and what nobody can read."""
+"""History in the forms of real hosts: other fields, other page sizes, and unreadable messages."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def case(name: str) -> Any:
 
 
 def elements(name: str) -> list[str]:
-    """The messages of the case, each as its text."""
+    """The messages of the case, as JSON texts."""
     return [json.dumps(each, ensure_ascii=False) for each in case(name)["content"]]
 
 
 @pytest.fixture
 def goeasy(sandbox: Any, connected: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """A function that puts messages at these times (ms) into the group's history, told as `change` has it."""
+    """A function that puts messages at these times (ms) into the group's history, in the form that `change` returns."""
 
     def put(*times: int, change: Change) -> None:
         sandbox.add_messages(
@@ -196,7 +196,7 @@ def test_reading_stops_when_a_host_repeats_its_newest_page_for_ever(
     assert (filled.calls <= 3, filled.crowded, len(archived(group))) == (True, [], cap)
 
 
-# What cannot be read
+# Unreadable messages
 
 
 def test_unreadable_messages_are_kept_once_as_they_came_and_counted(

@@ -1,4 +1,4 @@
-"""One rule for where a page of history leads, whatever the host does with the limit."""
+"""The next cursor of a page of history, whatever the host does with the limit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FIRST = 1_700_000_000_000
 
 
 def page_of(elements: list[Any], before: int | None) -> Page:
-    """The page with these elements, as it is read."""
+    """Parse a page with these elements."""
     raws = [json.dumps(element) for element in elements]
     objects = [
         HistoryMessage(raw, element) for raw, element in zip(raws, elements, strict=True) if isinstance(element, dict)
@@ -53,7 +53,7 @@ def test_an_empty_page_and_one_with_nothing_older_than_the_cursor_are_the_end(el
         [{"ts": FIRST - 1, "s": "u", "mt": "text"}],
         [None],
         [*at(FIRST), {"ts": 1}],
-        # A time that can be no cursor.
+        # A time that is not a valid cursor.
         at(FIRST // 1000),
         at(FIRST * 10**6),
     ],

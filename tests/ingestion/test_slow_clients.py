@@ -41,7 +41,7 @@ from .webhooks import (
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SIGNATURE = sign(SECRET, b"whatever it is of")
-# What a client has sent when it stops, or goes on a byte at a time.
+# Parts of requests after which a client stops or continues byte by byte.
 SLOW = {
     "nothing": b"",
     "headers": b"POST /webhooks/goeasy/default/ HTTP/1.1\r\nHost: localhost\r\nx-goeasy-sig",
@@ -135,7 +135,7 @@ def request(content: bytes, *headers: str, signature: str | None = None, body: b
 
 
 def content(number: int) -> bytes:
-    """A message in a form that needs no escapes."""
+    """A message whose form needs no escapes."""
     return json.dumps({**message(number), "senderData": {}, "payload": "text"}, separators=(",", ":")).encode()
 
 

@@ -1,4 +1,4 @@
-"""Deliveries that cannot be read: an alarm of their own, and no blame on GoEasy for what they may hold."""
+"""Unreadable deliveries: they raise their own alarm, and messages in them do not count as missed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ AT = 1_700_000_000_000
 
 
 def unread(application: Any, number: int = 1, *, age: timedelta = timedelta(0)) -> WebhookDelivery:
-    """So many deliveries that cannot be read; the last of them."""
+    """Store unreadable deliveries and return the last one."""
     first = WebhookDelivery.objects.count()
     for each in range(first, first + number):
         deliveries.accept(application, f"secret words {each}".encode())
@@ -65,7 +65,7 @@ def test_the_email_has_the_number_and_the_newest_delivery_without_its_content(ap
     assert f"number {newest.pk}" in message.body
     assert "It is not JSON." in message.body
     assert "secret words" not in message.body
-    # Silence is another trouble, and told, too.
+    # Silence is another alarm and is reported, too.
     Feed.objects.update(first_at=timezone.now() - 5 * HOUR)
     WebhookDelivery.objects.update(received_at=timezone.now() - HOUR)
     for number in range(1, 5):

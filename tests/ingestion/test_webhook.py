@@ -233,7 +233,7 @@ def test_cached_rows_expire() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_conversation_that_is_not_where_it_was_is_looked_for_again(client: Client) -> None:
-    # As after a backup was put back under a process that goes on.
+    # As after a restore under a running process.
     for number in (1, 2):
         assert is_acknowledged(deliver(client, as_text(message_data(number))))
     gone = Conversation.objects.get()

@@ -66,7 +66,7 @@ def gunicorn(application: Any) -> Iterator[Gunicorn]:
 
 
 def send_through(web: Gunicorn, sent: list[Delivery], troubles: list[Trouble]) -> Sender:
-    """Send everything while the troubles come one after the other, evenly spread. What was given up stays so."""
+    """Send everything while the faults occur one after the other, evenly spread. Abandoned deliveries stay so."""
     sender = Sender(web.port)
     with ThreadPoolExecutor(4) as threads:
         everything = [threads.submit(sender.send, each) for each in sent]
@@ -80,7 +80,7 @@ def send_through(web: Gunicorn, sent: list[Delivery], troubles: list[Trouble]) -
 
 
 def check_archive(sender: Sender, sent: list[Delivery]) -> None:
-    """All that was acknowledged is there, once, and says what was sent; and nothing else is."""
+    """Check that exactly the acknowledged deliveries are stored, once and unchanged."""
     while deliveries.process_due():
         pass
     acknowledged = {hashlib.sha256(each.content).hexdigest() for each in sender.acknowledged}
@@ -110,7 +110,7 @@ def test_through_kills_and_restarts_what_was_acknowledged_is_there_once(gunicorn
     sent = make_deliveries(random.Random(20), 500)
     troubles = [Gunicorn.kill_all, Gunicorn.roll, Gunicorn.kill_one, Gunicorn.kill_all]
     sender = send_through(gunicorn, sent, troubles)
-    # GoEasy was switched on again by a person: what it gave up comes once more.
+    # A person switched the webhook on again: abandoned deliveries are sent again.
     for _round in range(20):
         again, sender.given_up = [each for each in sender.given_up if not each.is_forged], []
         for delivery in again:
@@ -270,7 +270,7 @@ def console_on(disk: Path) -> Iterator[tuple[str, Callable[[str], int]]]:
 
 
 def read_what_waits(url: str) -> None:
-    """As the worker does in time."""
+    """Process due deliveries, as the worker does."""
     work = (
         "from moderation.ingestion import deliveries as d; from django.utils.timezone import now;"
         "d.WebhookDelivery.objects.filter(state='waiting').update(retry_at=now());"
@@ -283,7 +283,7 @@ def read_what_waits(url: str) -> None:
 @pytest.mark.soak
 def test_a_disk_that_is_really_full_refuses_and_recovers_by_itself(application: Any) -> None:
     def delivery(number: int) -> Delivery:
-        # What does not compress.
+        # Incompressible bytes.
         payload = random.Random(number).randbytes(6_000).hex()
         return signed(json.dumps({**message(number), "payload": payload}).encode(), (number,))
 

@@ -49,11 +49,11 @@ def test_concurrent_deliveries_share_a_commit(application: Any, private: Convers
     good = as_text([message_data(1), message_data(2)])
     contents = [good, as_text(message_data(3)), as_text(message_data(4)), good, "no JSON"]
     with CaptureQueriesContext(connection) as alone:
-        deliveries.keep([deliveries.Given(application, as_text(message_data(0)).encode())])
-    given = [deliveries.Given(application, content.encode()) for content in contents]
+        deliveries.store([deliveries.IncomingDelivery(application, as_text(message_data(0)).encode())])
+    given = [deliveries.IncomingDelivery(application, content.encode()) for content in contents]
     rows.clear_caches()
     with CaptureQueriesContext(connection) as together:
-        deliveries.keep(given)
+        deliveries.store(given)
     assert len(together) == len(alone)
     assert [(each.is_new, each.error) for each in given] == [*[(True, None)] * 3, (False, None), (True, None)]
     assert WebhookDelivery.objects.count() == 5
@@ -71,8 +71,8 @@ def test_one_that_fails_is_put_off_and_those_beside_it_are_in_the_archive(
         return write(messages)
 
     monkeypatch.setattr(rows, "insert_messages", refuse_one)
-    given = [deliveries.Given(application, as_text(message_data(number)).encode()) for number in range(4)]
-    deliveries.keep(given)
+    given = [deliveries.IncomingDelivery(application, as_text(message_data(number)).encode()) for number in range(4)]
+    deliveries.store(given)
     assert all(each.is_new and each.error is None for each in given)
     assert sorted(Message.objects.values_list("message_id", flat=True)) == ["m-0", "m-1", "m-3"]
     assert WebhookDelivery.objects.get(state="waiting").problem == "failed"
@@ -80,11 +80,11 @@ def test_one_that_fails_is_put_off_and_those_beside_it_are_in_the_archive(
 
 @pytest.mark.django_db(transaction=True)
 def test_threads_that_come_while_another_is_writing_are_all_answered(application: Any) -> None:
-    turn = deliveries.Turn()
-    given = [deliveries.Given(application, as_text(message_data(number)).encode()) for number in range(8)]
+    turn = deliveries.CommitQueue()
+    given = [deliveries.IncomingDelivery(application, as_text(message_data(number)).encode()) for number in range(8)]
 
-    def leave(each: deliveries.Given) -> None:
-        turn.keep(each)
+    def leave(each: deliveries.IncomingDelivery) -> None:
+        turn.store(each)
         connection.close()
 
     threads = [threading.Thread(target=leave, args=(each,)) for each in given]

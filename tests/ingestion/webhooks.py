@@ -27,9 +27,9 @@ SECRET = "0123456789abcdef"
 PATH = "/webhooks/goeasy/default/"
 ACKNOWLEDGEMENT = b'{"code":200,"content":"success"}'
 AT = 1_700_000_000_000
-# As GoEasy: so many tries of so many seconds.
+# GoEasy's number of attempts and its time-out (seconds).
 TRIES, TIMEOUT = 3, 3.0
-# What has a higher number is only ever sent with a signature that is none.
+# Messages with a higher number are only sent with an invalid signature.
 FORGED = 10_000_000
 
 
@@ -75,7 +75,7 @@ class Gunicorn:
         raise AssertionError("gunicorn did not start")
 
     def end(self, signum: int = signal.SIGTERM) -> None:
-        """End it: with SIGKILL its workers, too, wherever they are."""
+        """Stop it; with SIGKILL its workers, too."""
         assert self.process
         if self.process.poll() is None:
             if signum == signal.SIGKILL:
@@ -84,15 +84,15 @@ class Gunicorn:
                 self.process.send_signal(signum)
         self.process.wait(timeout=20)
 
-    # What happens to it while it works.
+    # Faults during its work.
 
     def kill_all(self) -> None:
-        """As when the power goes."""
+        """Kill all processes, as a power failure does."""
         self.end(signal.SIGKILL)
         self.start()
 
     def kill_one(self) -> None:
-        """One of its web processes, as when memory runs out; gunicorn starts another."""
+        """Kill one web process, as when memory runs out; gunicorn starts another."""
         assert self.process
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         if children:
@@ -128,7 +128,7 @@ def mark(number: int) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Delivery:
-    """What is sent: its content, its signature, and the numbers of the messages in it."""
+    """A delivery: its content, its signature, and the numbers of its messages."""
 
     content: bytes
     signature: str
@@ -141,7 +141,7 @@ def signed(content: bytes, numbers: tuple[int, ...] = ()) -> Delivery:
 
 
 def make_deliveries(chance: random.Random, number: int) -> list[Delivery]:
-    """So many deliveries, shuffled: 30% came before, 1% are signed nonsense, the others hold messages or marks.
+    """`number` deliveries, shuffled: 30% are repeated, 1% are signed and malformed, the others hold messages or marks.
 
     Messages come alone or in arrays, some of them in several deliveries; a few forgeries are among them, which do not
     count.
@@ -161,7 +161,7 @@ def make_deliveries(chance: random.Random, number: int) -> list[Delivery]:
         value = messages if len(messages) > 1 or chance.random() < 0.5 else messages[0]
         genuine.append(signed(json.dumps(value, ensure_ascii=False).encode(), tuple(some)))
         genuine += [signed(json.dumps([mark(each)]).encode(), (each,)) for each in filter(is_recalled, new)]
-    # One that is too large to be read at once.
+    # One that is too large to be read in the request.
     some = list(range(1, min(last, 1_500) + 1))
     genuine.append(signed(json.dumps([message(each) for each in some], indent=4).encode(), tuple(some)))
     made = genuine + [chance.choice(genuine) for _again in range(number - len(genuine))]
@@ -171,7 +171,7 @@ def make_deliveries(chance: random.Random, number: int) -> list[Delivery]:
 
 
 def forgery(chance: random.Random, number: int) -> Delivery:
-    """A delivery of a message that nobody sent: a flipped bit in the signature or the content, or another's key."""
+    """A forged delivery: a flipped bit in signature or content, or another application's key."""
     content = json.dumps([message(FORGED + number)]).encode()
     signature = sign(SECRET, content)
     match number % 4:
@@ -194,7 +194,7 @@ def forgery(chance: random.Random, number: int) -> Delivery:
 
 @dataclass
 class Sender:
-    """GoEasy: three tries of three seconds. It remembers what was acknowledged, and what it gave up."""
+    """GoEasy's sender: three attempts of three seconds. Records acknowledged and abandoned deliveries."""
 
     port: int
     acknowledged: list[Delivery] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Calls and batches made by hand, and whether what the rows say of one and the same call agrees."""
+"""Calls and batches in any state, and a check that the rows of one call agree."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def make_batch(recall: Recall, index: int = 0, size: int = 1, state: str = "pend
 
 
 def call_fields(recall: Recall, index: int, size: int) -> dict[str, Any]:
-    """The fields of a call that recalls so many timestamps."""
+    """Fields of a call that recalls `size` timestamps."""
     prepared = prepare_recall(
         target=recall.conversation.target, timestamps=[FIRST + 100 * index + place for place in range(size)]
     )
@@ -35,7 +35,7 @@ def call_fields(recall: Recall, index: int, size: int) -> dict[str, Any]:
 
 
 def set_state(batches: QuerySet[RecallBatch], state: str) -> None:
-    """Let batches and their calls be in a state (of batches), as the outbox would leave them."""
+    """Set the state of batches and their calls, as the outbox would."""
     lease = timezone.now() + timedelta(seconds=30)
     claim = {"claimed_by": "w", "lease_until": lease} if state == "sending" else {"claimed_by": "", "lease_until": None}
     pks = list(batches.values_list("pk", flat=True))
@@ -47,12 +47,12 @@ def set_state(batches: QuerySet[RecallBatch], state: str) -> None:
 
 
 def lease_ran_out() -> None:
-    """Let whoever sends calls seem dead."""
+    """Expire all leases, as if their workers were dead."""
     Call.objects.filter(state=Call.State.SENDING).update(lease_until=timezone.now() - timedelta(seconds=1))
 
 
 def disagreements() -> list[str]:
-    """Where a call, its attempts, its batch and its recall do not say the same."""
+    """Disagreements between calls, attempts, batches and recalls."""
     differences = []
     for call in Call.objects.filter(effect="recall").select_related("recall_batch__recall"):
         batch = call.recall_batch

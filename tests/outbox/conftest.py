@@ -14,11 +14,11 @@ __all__ = ["make_recall", "messages", "request_recall", "send"]
 
 @pytest.fixture(autouse=True)
 def rows_agree_in_the_end(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Whatever a test did: call, attempts, batch and recall say the same of each call."""
+    """Check after each test that call, attempts, batch and recall agree."""
     if not request.node.get_closest_marker("django_db") and "db" not in request.fixturenames:
         yield
         return
-    # First of all, so that the database is still there afterwards.
+    # Request the database first, so that it still exists after the test.
     request.getfixturevalue("transactional_db" if is_transactional(request) else "db")
     yield
     assert disagreements() == []

@@ -1,4 +1,4 @@
-"""A batch repeats its call's state: by every outcome both say the same, and a difference would be noticed."""
+"""A batch repeats its call's state: both agree after every outcome, and the check detects a difference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The circuit: when an application's calls are held back, who may try, and what lets them through again."""
+"""The circuit: when it opens, who may probe, and what closes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an effect may rely on, shown by one of the tests' own that may be sent again: against a real server."""
+"""Guarantees for effects, tested with a repeatable one against a real server."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FIRST = 1_700_000_000_000
 
 
 class Ping(Effect):
-    """Tells a server something that it may hear twice."""
+    """Calls that may be repeated."""
 
     name = "ping"
     repeats_unknown = True
@@ -91,7 +91,7 @@ def server(application: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def make_calls(application: Any, ping: Ping) -> Callable[..., list[Call]]:
-    """A function that puts so many calls of the tests' effect into the outbox."""
+    """A function that puts `count` calls of the tests' effect into the outbox."""
 
     def make(count: int = 1, **fields: Any) -> list[Call]:
         return Call.objects.bulk_create(

@@ -1,4 +1,4 @@
-"""GOEASY_MAX_CALLS_PER_SECOND: every call counts, whoever makes it, and nobody waits for ever."""
+"""GOEASY_MAX_CALLS_PER_SECOND: every call counts, whoever makes it, and no caller starves."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_a_page_shows_what_came_before_its_patience_ended(
     reading = read_latest(private, pages=3)
     assert (reading.problem, reading.added, reading.reached_start) == ("", 30, False)
     assert len(sandbox.calls("history")) == 1
-    # Who looks for something is told that it was not all looked for.
+    # The look-up reports that it is incomplete.
     Circuit.objects.update(call_at=None)
     assert look_up(private, [FIRST, FIRST + 40_000]).problem == "paced"
 

@@ -1,4 +1,4 @@
-"""The retry policy, in one place: what is sent again by itself, after how long, and how often."""
+"""The retry policy: which calls are retried, after how long, and how often."""
 
 from __future__ import annotations
 

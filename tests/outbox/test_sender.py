@@ -272,7 +272,7 @@ def test_a_host_that_is_not_allowed_stops_the_recall_at_once_and_the_rest_can_be
     attempt = Attempt.objects.get()
     assert (attempt.outcome, attempt.problem) == ("not_sent", "host_not_allowed")
     assert sandbox.calls("recall") == []
-    # It says nothing of how GoEasy does.
+    # It says nothing about GoEasy's health.
     assert not admission.circuit_of(recall.application).failures
     client.force_login(moderator)
     page = client.get(recall.get_absolute_url()).content.decode()
@@ -367,7 +367,7 @@ def test_a_call_that_cannot_be_sent_as_it_is_stops_the_recall_and_leaves_others_
     request_recall: Callable[..., Recall], sandbox: Any, body: str
 ) -> None:
     recall = request_recall(1)
-    # As only a hand in the database could leave it.
+    # Only a manual change could leave it like this.
     Call.objects.update(body=body)
     other = request_recall(1, timestamps=[FIRST + 7])
     send_due(recall.application)

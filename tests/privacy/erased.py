@@ -45,12 +45,12 @@ def everything() -> str:
 
 
 def is_anywhere() -> bool:
-    """Whether the text, or a hash that could be guessed from, is in the database."""
+    """Whether the database still has the text in any form."""
     dump = everything()
     escaped = json.dumps(CANARY)[1:-1]
     return CANARY in dump or escaped in dump or CANARY.split()[1] in dump
 
 
 def erase(application: Application, *timestamps: int, with_notes: bool = False) -> dict[str, int]:
-    request = erasure.Asked(application, "user-a", timestamps)
+    request = erasure.ErasureRequest(application, "user-a", timestamps)
     return erasure.erase(request, actor="ada", reason="GDPR 17, request 7", with_notes=with_notes)

@@ -1,4 +1,4 @@
-"""Erasing what somebody wrote: the text is nowhere any more, does not come back, and the log is as whole as before."""
+"""Erasure of a sender's text: it is nowhere any more, does not come back, and the log stays intact."""
 
 from __future__ import annotations
 
@@ -280,7 +280,7 @@ def test_only_one_of_two_concurrent_erasures_erases(application: Application, re
 def test_a_recall_that_is_learned_meanwhile_brings_no_text_back(
     application: Application, private: Conversation, recalled: Recall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ingesting has read the row, the text is erased, and then ingesting writes."""
+    """The text is erased between the read and the write of an ingestion."""
     from moderation.archive import ingest as module
 
     save = module._save

@@ -1,4 +1,4 @@
-"""Recalls as they stand after this or that, without a GoEasy to send them to; and sent to the sandbox."""
+"""Recalls in any state without sending them, and recalls that are sent to the sandbox."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ ANSWERS: dict[str, dict[str, Any]] = {"accepted": OK, "refused": UNAUTHORIZED, "
 
 @pytest.fixture
 def make_recall(private: Any, moderator: Any, reason: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Recall]:
-    """A function that asks for a recall and lets its calls end as `outcomes` says, one word a call."""
-    # Evidence is looked for in the archive alone: nothing answers at the application's address.
+    """A function that requests a recall and sets the outcome of each call from `outcomes`."""
+    # No look-up in history: nothing answers at the application's address.
     monkeypatch.setattr(services, "look_up", lambda *args, **kwargs: None)
 
     def make(
@@ -111,7 +111,7 @@ def send(connected: Any, private: Conversation, moderator: Any, reason: Any, san
 
 @pytest.fixture
 def request_recall(connected: Any, private: Conversation, moderator: Any, reason: Any) -> Callable[..., Recall]:
-    """A function that asks for a recall of the private conversation, to be sent at once."""
+    """A function that requests a recall of the private conversation without grace."""
 
     def request(count: int = 1, **fields: Any) -> Recall:
         return services.request_recall(

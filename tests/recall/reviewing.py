@@ -1,4 +1,4 @@
-"""Confirming as the browser does: what the review's page carries goes back with it."""
+"""Confirming a review as the browser does: its hidden fields are posted back."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def hidden_fields(page: str, form: str) -> dict[str, str]:
 
 
 def review(client: Client, address: str, data: dict[str, Any]) -> dict[str, str]:
-    """What the review that `data` leads to would send on confirmation."""
+    """Fields that the review of `data` posts on confirmation."""
     page = client.post(address, data).content.decode()
     return {**hidden_fields(page, 'class="stack confirm"'), "confirm": "1"}
 
 
 def confirm(client: Client, address: str, data: dict[str, Any], **more: str) -> Any:
-    """The answer to the review's button; `more`: what is typed there."""
+    """Confirm the review and return the response; `more`: typed fields."""
     return client.post(address, {**review(client, address, data), **more})
 
 
 def press(client: Client, page: str, address: str, **more: Any) -> Any:
-    """The answer to the button of the form on `page` that posts to `address`; not offered, it is sent all the same."""
+    """Post the form of the page that posts to `address`, even if the page does not offer it; return the response."""
     shown = client.get(page).content.decode()
     fields = hidden_fields(shown, f'action="{address}') if f'action="{address}' in shown else {}
     return client.post(address, {**fields, **more}, follow=True)

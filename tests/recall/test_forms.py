@@ -1,4 +1,4 @@
-"""Bad input and what it gets: the form again, the field named, nothing stored."""
+"""Bad input: the form is shown again, the field is named, nothing is stored."""
 
 from __future__ import annotations
 

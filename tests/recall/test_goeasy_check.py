@@ -1,4 +1,4 @@
-"""`manage.py goeasy_check` against the sandbox, over real HTTP, under what GoEasy's documentation leaves open."""
+"""`manage.py goeasy_check` against the sandbox, over real HTTP, for what GoEasy's documentation leaves open."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def goeasy(tmp_path: Path, application: Application, settings: Any, live_server:
 
 @pytest.fixture
 def check(goeasy: Sandbox, tmp_path: Path) -> Callable[..., tuple[int, dict[str, Any], str]]:
-    """A function that runs the command and returns its exit status, its document, and what it said."""
+    """A function that runs the command and returns exit status, document and messages."""
 
     def run(*arguments: str, **behaviour: Any) -> tuple[int, dict[str, Any], str]:
         goeasy.behaviour = Behaviour.parse(behaviour)
@@ -91,7 +91,7 @@ def test_everything_holds_with_a_goeasy_as_it_is_expected(
     status, document, said = check("--yes")
     assert status == 0
     assert failed(document) == set()
-    # One such message was not sent, and a recall is not told by the webhook.
+    # Not seen: no such message was sent, and the webhook does not report recalls.
     unseen = {id for id, result in results(document).items() if result == "not seen"}
     assert unseen <= {"webhook_im_alone", "webhook_reports_recalls", "recaller_told"}
     assert [each["id"] for each in document["assumptions"]] == [each.id for each in ASSUMPTIONS]
@@ -211,7 +211,7 @@ def test_a_recall_that_never_shows_leaves_the_wait_as_it_was(check: Any, applica
 
 
 def test_another_message_in_the_same_millisecond_is_never_taken_back_along_with_it(check: Any, goeasy: Sandbox) -> None:
-    """A recall names a millisecond, and with it whatever somebody else sent then."""
+    """A recall of a millisecond takes back messages of other senders, too."""
 
     def send_along(call: dict[str, Any]) -> None:
         mine = {message["timestamp"] for message in ours(goeasy)}

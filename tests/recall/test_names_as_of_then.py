@@ -1,4 +1,4 @@
-"""A message, a recall and a sweep keep the names of their own time, whatever people and groups are called since."""
+"""Messages, recalls and sweeps keep the names of their time when people and groups are renamed."""
 
 from __future__ import annotations
 

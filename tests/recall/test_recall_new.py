@@ -1,4 +1,4 @@
-"""Asking for a recall by hand: the form, the review, the confirmation."""
+"""Requesting a recall: the form, the review, the confirmation."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_review_shows_what_goes_and_stores_no_recall(signed_in: Client, archived
     assert "&lt;b&gt;why&lt;/b&gt;" in page
     assert f"&quot;messages&quot;: [{FIRST}, {FIRST + 1}]" in page
     assert not Recall.objects.exists()
-    # Somebody's private messages were read, and that is all that happened.
+    # Showing the messages is recorded, and nothing else.
     opened = AuditEntry.objects.get()
     assert (opened.action, opened.user_a, opened.detail["page"]) == ("conversation.opened", "user-a", "recall: review")
 

@@ -1,4 +1,4 @@
-"""A recall's own page: what is known, what is not, and what can be done."""
+"""A recall's page: outcomes, evidence and actions."""
 
 from __future__ import annotations
 
@@ -302,7 +302,7 @@ def test_a_refusal_is_shown_with_its_code_content_meaning_and_advice(
     page = shown(signed_in, recall)
     for words in said:
         assert words in page
-    # That is the sentence for a history that cannot be read.
+    # The message for history that cannot be read.
     assert "refused to answer" not in page
 
 
@@ -329,7 +329,7 @@ def test_a_large_recall_is_shown_whole_on_one_page_to_be_printed(
     assert whole.count('class="states"') == 1_100
     assert whole.count('<th scope="row"') == 55
     assert "This is a part of the record" not in whole
-    # It stays as it is: a page of thousands of rows is not asked for every second.
+    # The page is not polled: it may have thousands of rows.
     assert "hx-trigger" not in whole
 
 

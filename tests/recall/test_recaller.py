@@ -1,4 +1,4 @@
-"""What app users see as the recaller: everybody's own pseudonym; only leads and admins choose another for a recall."""
+"""The recaller that app users see: the person's pseudonym; only leads and admins may choose another one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recalls in a database that was put back from a backup: they are stopped, and end when nothing is unknown any more."""
+"""Recalls after a restore: they are stopped, and finish when no call is unknown any more."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def stopped(make_recall: Callable[..., Recall]) -> Recall:
 
 
 def see(recall: Recall, index: int, verdict: str) -> None:
-    """As if history had shown it of a call's messages."""
+    """Record a verification of a call's messages."""
     batch = recall.batches.select_related("recall__application", "recall__conversation").get(index=index)
     verdicts = dict.fromkeys(batch.items.values_list("timestamp", flat=True), verdict)
     verify.record_check(batch, verdicts, "", verify.Checked())

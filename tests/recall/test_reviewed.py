@@ -1,4 +1,4 @@
-"""A decision is carried out on what was shown; when that changed, the person sees it again first, with what changed."""
+"""A decision is carried out only on what was shown; otherwise the page is shown again with what changed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def form(**fields: Any) -> dict[str, Any]:
 
 
 def sweep_form(**fields: Any) -> dict[str, Any]:
-    # In whatever zone.
+    # Wide enough for every time zone.
     span = {"since": "2023-11-13T00:00:00", "until": "2023-11-16T00:00:00"}
     return {"app": "default", "sender": "user-a", **span, "reason": "spam", "submission": str(uuid.uuid4()), **fields}
 
@@ -126,7 +126,7 @@ def test_the_entry_of_a_recall_has_the_digest_of_the_review(signed_in: Client, w
     assert len(AuditEntry.objects.get(action="recall.requested").detail["reviewed"]) == 64
 
 
-# What changed is said
+# Changes since the review
 
 
 def other_recall(written: list[Message], actor: Any, reason: Any, **fields: Any) -> Recall:

@@ -1,4 +1,4 @@
-"""A person's decision on calls of which nobody knows what became of them, or whose messages are still there."""
+"""A person's decision on calls with an unknown outcome or with messages that are still visible."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def signed_in(client: Client, moderator: Any, application: Any) -> Client:
 
 @pytest.fixture
 def undecided(make_recall: Callable[..., Recall]) -> Recall:
-    """A recall of one call that was not answered, and of which history told nothing."""
+    """A recall of one unanswered call that history does not settle."""
     recall = make_recall([FIRST], "unknown", state="finished")
     recall.batches.update(checks=6)
     return recall
@@ -142,7 +142,7 @@ def test_a_decision_that_lacks_something_decides_nothing_and_keeps_what_was_writ
 
 
 def test_a_note_of_2000_characters_in_two_bytes_each_is_taken(signed_in: Client, undecided: Recall) -> None:
-    # A browser counts a line's end as one character and sends two.
+    # A browser counts a line break as one character and sends two.
     note = "撤回\n" + "说" * (LONGEST_NOTE - 3)
     assert "You decided" in settle(signed_in, undecided, note=note.replace("\n", "\r\n"))
     assert the_batch(undecided).settlement_note == note
@@ -189,7 +189,7 @@ def test_the_page_tells_the_pace_and_the_time_left(
 
 
 def at_once(*calls: Callable[[], object]) -> list[object]:
-    """What the calls return or raise, each made in a thread of its own at the same moment."""
+    """Results or errors of functions that run in threads at the same moment."""
     start = threading.Barrier(len(calls))
     results: list[object] = []
 

@@ -1,4 +1,4 @@
-"""The sweep's pages: the form and its refusals, the review, the page that shows how it goes."""
+"""The sweep's pages: the form, the review, and the sweep's own page."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def posted(client: Client, data: dict[str, str]) -> tuple[int, str]:
 
 
 def confirmed(client: Client, data: dict[str, str], count: str = "4") -> Any:
-    """The answer to the review's button, pressed on the page that `data` leads to."""
+    """Confirm the review of `data` and return the response."""
     return confirm(client, ADDRESS, data, typed_count=count)
 
 

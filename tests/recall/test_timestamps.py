@@ -1,4 +1,4 @@
-"""The parser of pasted timestamps: forgiving about form, never about value."""
+"""The parser of pasted timestamps: lenient about the form, strict about the value."""
 
 from __future__ import annotations
 

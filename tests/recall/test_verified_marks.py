@@ -1,4 +1,4 @@
-"""What history showed after a recall is shown wherever people look, and what is gone is not taken again."""
+"""Verification marks: every page shows them, and messages that are gone are not recalled again."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def verified(moderator: Any, reason: RecallReason) -> Callable[..., Recall]:
 
 
 def rows(html: str) -> list[str]:
-    """The rows or hits of a page, one text each."""
+    """The rows or hits of a page, as texts."""
     return re.findall(r'<li class="(?:message|hit)[ "].*?</li>', html, re.DOTALL)
 
 

@@ -1,4 +1,4 @@
-"""What became of recalled messages, as history shows it over real HTTP: gone, still visible, unknowable."""
+"""Verification of recalled messages against history, over real HTTP: gone, still visible, unknowable."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def test_a_message_that_cannot_be_read_does_not_prove_that_another_is_gone(
     original = sandbox.history
 
     def history(query: dict[str, str]) -> tuple[int, object]:
-        """The recalled message is told in a form that nobody reads."""
+        """History with the recalled message in an unreadable form."""
         return 200, [{"ts": each["timestamp"]} if each["timestamp"] == second else each for each in original(query)[1]]
 
     monkeypatch.setattr(sandbox, "history", history)

@@ -1,4 +1,4 @@
-"""Only a person asks for a recall (docs/architecture.md, invariant 13)."""
+"""Only a person requests a recall (docs/architecture.md, invariant 13)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BESIDE_VIEWS = {
 
 
 def calls(path: Path) -> set[str]:
-    """Which of DECIDE the module calls."""
+    """Functions of DECIDE that the module calls."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call):

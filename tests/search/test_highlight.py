@@ -1,4 +1,4 @@
-"""What was searched for is shown where it is, in the text as it was written."""
+"""Highlighting of hits in the original text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Searching: the answer is LIKE's over the normalised text, whatever the text; and what narrows it."""
+"""Searching: the matches equal LIKE's over the normalised text; and filters."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def write(conversation: Conversation, *texts: str, at: int = FIRST, **fields: An
 
 
 def matches(text: str = "", *, limit: int = 50, **wanted: Any) -> list[Message]:
-    """All that is found, page after page."""
+    """All matches, page after page."""
     messages: list[Message] = []
     before = None
     while True:
@@ -67,7 +67,7 @@ def matches(text: str = "", *, limit: int = 50, **wanted: Any) -> list[Message]:
 
 
 def like(text: str, column: str = "text") -> set[int]:
-    """What the database itself finds: LIKE, with its wildcards escaped, over the normalised text."""
+    """Ids that LIKE matches over the normalised text, wildcards escaped."""
     pattern = (
         (normalise(text) if column == "text" else squeeze(normalise(text)))
         .replace("\\", "\\\\")
@@ -226,7 +226,7 @@ def test_the_newest_come_first_and_pages_follow_without_gap_or_repetition(group:
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """As if a handful of messages were many."""
+    """Lower the limits, so that a few messages count as many."""
     monkeypatch.setattr(query, "FEW_CANDIDATES", 3)
     monkeypatch.setattr(query, "MAX_CANDIDATES", 12)
     monkeypatch.setattr(query, "PARTS", (2, 4))

@@ -210,7 +210,7 @@ def test_the_number_of_queries_does_not_grow_with_the_matches(
         signed_in.get(reverse("sender", args=["default"]), {"id": "u1"})
 
 
-# Recalling what was found
+# Recalling matches
 
 
 def test_ticked_messages_of_one_conversation_are_recalled_by_the_usual_form(

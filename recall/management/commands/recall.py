@@ -62,8 +62,8 @@ class Command(BaseCommand):
                 for name, messages in form.errors.items()
                 for message in map(str, messages)
             )
-        for sentence in form.dropped:
-            self.stderr.write(sentence)
+        for message in form.dropped:
+            self.stderr.write(message)
         if options["dry_run"]:
             self.dry_run(form, as_json=options["json"])
             return
