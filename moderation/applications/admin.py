@@ -1,4 +1,4 @@
-"""Applications to configure, with keys that are written and never shown."""
+"""Admin of applications. Keys can be written but are never shown."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ SUBSCRIBE_ONLY = "BS-"
 
 
 def secret_field(label: Any, help_text: Any) -> forms.CharField:
-    """A secret to be written and never shown again."""
+    """A field for a secret that is written and never shown again."""
     return forms.CharField(
         label=label,
         help_text=help_text,
@@ -34,7 +34,7 @@ def secret_field(label: Any, help_text: Any) -> forms.CharField:
 
 
 def clean_key(key: str) -> str:
-    """`key` without space around it; ValidationError when it cannot have been copied whole."""
+    """Strip `key`. Raises ValidationError for characters that no key has."""
     key = key.strip()
     if not key.isascii() or not key.isprintable() or " " in key:
         raise ValidationError(_("A key has neither spaces nor letters beyond ASCII. Copy it again."))
@@ -47,7 +47,7 @@ def secret_from_environment(application: Application) -> bool:
 
 
 class ApplicationForm(ReviewedForm):
-    """An application; its keys are written here and cannot be read here."""
+    """The form of an application, with write-only fields for its keys."""
 
     watched = (
         *("name", "rest_host_saved", "appkey_sealed", "secret_keys_sealed", "recaller_id", "recaller_data"),
@@ -82,7 +82,7 @@ class ApplicationForm(ReviewedForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Left out, not only unseen: what the environment holds is not written here either.
+        # Remove the fields rather than hide them: keys from the environment must not be written here either.
         if self.instance.is_from_environment:
             self.fields.pop("new_appkey", None)
         if secret_from_environment(self.instance):
@@ -92,7 +92,7 @@ class ApplicationForm(ReviewedForm):
         return clean_key(self.cleaned_data["new_appkey"])
 
     def clean(self) -> dict[str, Any]:
-        """A key that is kept was given for one address: for another it is typed again."""
+        """Require the key again when the REST host changes, because a stored key belongs to one host."""
         cleaned = super().clean()
         host = self.cleaned_data.get("rest_host_saved")
         kept = self.initial.get("rest_host_saved", "")
@@ -113,7 +113,7 @@ class ApplicationForm(ReviewedForm):
         return cleaned
 
     def clean_media_origins(self) -> str:
-        """One a line, as a browser writes an origin."""
+        """Normalise to one origin per line, as browsers write them."""
         typed = self.cleaned_data["media_origins"].lower().replace(",", " ").split()
         return "\n".join(dict.fromkeys(origin.removesuffix("/").removesuffix(":443") for origin in typed))
 
@@ -129,8 +129,8 @@ class ApplicationForm(ReviewedForm):
         return saved
 
 
-def kept(sealed: str, opened: object) -> Any:
-    """Whether a secret is kept, in words; nothing of the secret itself."""
+def secret_status(sealed: str, opened: object) -> Any:
+    """Text on whether a secret is stored and can be decrypted; contains nothing of the secret."""
     if not sealed:
         return _("None is kept.")
     if not opened:
@@ -143,13 +143,13 @@ def kept(sealed: str, opened: object) -> Any:
 
 @admin.register(Application)
 class ApplicationAdmin(SearchAdmin):
-    """Applications and their keys. What the environment configures is shown and cannot be changed."""
+    """Admin of applications. Values from the environment are shown read-only."""
 
     form = ApplicationForm
     list_display = ("name", "slug", "rest_host", "configured", "from_environment")
     ordering = ("slug",)
     search_fields = ("name", "slug")
-    # Deleting is done one by one: the list's action would not ask whether one of them is needed.
+    # No bulk deletion: the list's action would not check whether an application is in use.
     actions = None
 
     @admin.display(description=_("REST host"))
@@ -168,13 +168,13 @@ class ApplicationAdmin(SearchAdmin):
     def appkey_kept(self, application: Application) -> Any:
         if application.is_from_environment:
             return _("The environment has it (GOEASY_APPKEY).")
-        return kept(application.appkey_sealed, application.appkey())
+        return secret_status(application.appkey_sealed, application.appkey())
 
     @admin.display(description=_("SecretKey"))
     def secret_keys_kept(self, application: Application) -> Any:
         if secret_from_environment(application):
             return _("The environment has it (GOEASY_SECRET_KEY).")
-        return kept(application.secret_keys_sealed, application.secret_keys())
+        return secret_status(application.secret_keys_sealed, application.secret_keys())
 
     def get_fieldsets(self, request: HttpRequest, obj: Application | None = None) -> Any:
         may_change = self.has_change_permission(request, obj) if obj else True
@@ -218,7 +218,7 @@ class ApplicationAdmin(SearchAdmin):
         return form
 
     def get_readonly_fields(self, request: HttpRequest, obj: Application | None = None) -> Any:
-        # Audit entries and the webhook's address carry the short name: it stays what it was.
+        # The short name is part of audit entries and of the webhook's URL, so it cannot change.
         return ["rest_host", "appkey_kept", "secret_keys_kept", *(["slug"] if obj else [])]
 
     def save_model(self, request: HttpRequest, obj: Application, form: Any, change: bool) -> None:

@@ -12,7 +12,7 @@ from moderation.audit.models import Action
 
 @dataclass(frozen=True, kw_only=True)
 class ApplicationChanged(RowChanged):
-    """An application was added, changed or deleted; of a key only that it changed."""
+    """An application was added, changed or deleted. Of keys, only the fact of a change is recorded."""
 
     action = Action.APPLICATION_CHANGED
     labels = {"appkey_sealed": _("appkey"), "secret_keys_sealed": _("webhook secrets")}
@@ -20,7 +20,7 @@ class ApplicationChanged(RowChanged):
 
 @dataclass(frozen=True, kw_only=True)
 class KeysRotated(Event):
-    """Stored keys were encrypted anew with today's key."""
+    """Stored keys were encrypted again with the current encryption key."""
 
     action = Action.KEYS_ROTATED
 

@@ -1,4 +1,4 @@
-"""Encrypting the stored keys anew after FIELD_ENCRYPTION_KEY or SECRET_KEY has changed."""
+"""Encrypting the stored keys again after a change of FIELD_ENCRYPTION_KEY or SECRET_KEY."""
 
 from dataclasses import dataclass, field
 
@@ -14,18 +14,18 @@ SEALED = ("appkey_sealed", "secret_keys_sealed")
 
 @dataclass
 class Rotation:
-    """How many stored keys were encrypted anew, how many had been already, and how many no known key opens."""
+    """Number of stored keys encrypted again, already current, and not decryptable by any configured key."""
 
     rotated: int = 0
     current: int = 0
     unreadable: int = 0
-    # Short names of the applications with keys that were encrypted anew, and of those with unreadable ones.
+    # Short names of the applications with keys encrypted again, and of those with unreadable keys.
     applications: list[str] = field(default_factory=list)
     unreadable_in: list[str] = field(default_factory=list)
 
 
 def rotate(*, actor: str) -> Rotation:
-    """Encrypt every stored key with today's key, all of them or none; recorded if anything changed."""
+    """Encrypt every stored key with the current encryption key, in one transaction; recorded if anything changed."""
     done = Rotation()
     with transaction.atomic():
         for application in Application.objects.select_for_update().order_by("pk"):
@@ -43,7 +43,7 @@ def rotate(*, actor: str) -> Rotation:
             if changed:
                 done.rotated += len(changed)
                 done.applications.append(application.slug)
-                # Not `save()`, which would record a changed key: the keys are what they were.
+                # Not `save()`, which would record changed keys; only their encryption changes.
                 Application.objects.filter(pk=application.pk).update(**changed)
         if done.rotated:
             record(
@@ -55,6 +55,6 @@ def rotate(*, actor: str) -> Rotation:
 
 
 def count_unreadable() -> int:
-    """How many stored keys no known key opens."""
+    """Number of stored keys that no configured encryption key decrypts."""
     stored = Application.objects.values_list(*SEALED)
     return sum(1 for row in stored for sealed in row if sealed and not unseal(sealed))

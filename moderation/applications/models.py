@@ -1,4 +1,4 @@
-"""A GoEasy application: where it is called, with which keys, and how its messages are kept."""
+"""GoEasy applications: REST host, keys, retention and recall settings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEFAULT = "default"
 
 
 def validate_rest_host(value: str) -> None:
-    """Refuse what `goeasy.client.base_url` cannot read, and what GOEASY_ALLOWED_HOSTS does not list."""
+    """Refuse a host that `goeasy.client.base_url` cannot parse or that GOEASY_ALLOWED_HOSTS does not list."""
     try:
         url = base_url(value)
     except ValueError as problem:
@@ -42,12 +42,12 @@ def validate_rest_host(value: str) -> None:
             )
 
 
-# A host name or an IPv4 address, and perhaps a port. A policy for browsers is made of it: nothing else may be in it.
+# A host name or an IPv4 address, and perhaps a port; nothing else, because it becomes part of the CSP header.
 MEDIA_ORIGIN = re.compile(r"https://[a-z0-9-]+(\.[a-z0-9-]+)*(:[1-9][0-9]{0,4})?")
 
 
 def validate_media_origins(value: str) -> None:
-    """Refuse a list that holds what is no origin of a host, naming it."""
+    """Refuse a list with an invalid origin, and name the first one."""
     if bad := [origin for origin in value.split() if not MEDIA_ORIGIN.fullmatch(origin)]:
         raise ValidationError(
             _(
@@ -59,7 +59,7 @@ def validate_media_origins(value: str) -> None:
 
 
 def same_address(one: str, other: str) -> bool:
-    """Whether two REST hosts are the same address, however they are written."""
+    """Whether two REST hosts have the same base URL, however they are written."""
     try:
         return base_url(one).lower() == base_url(other).lower()
     except ValueError:
@@ -67,7 +67,7 @@ def same_address(one: str, other: str) -> bool:
 
 
 class Application(Recorded):
-    """A GoEasy application. `default` is configured by the environment, which wins at every start."""
+    """A GoEasy application. The environment configures `default`, and overrides stored values."""
 
     recorded_as = Action.APPLICATION_CHANGED
     audited_fields = (
@@ -142,7 +142,7 @@ class Application(Recorded):
         ordering = ["slug"]
 
     def clean_fields(self, exclude: Collection[str] | None = None) -> None:
-        """Validate as the fields say, and what migrations, which import nothing of today's code, cannot name."""
+        """Validate the fields, and run validators that fields cannot name, as migrations import no current code."""
         errors: dict[str, Any] = {}
         try:
             super().clean_fields(exclude)
@@ -162,7 +162,7 @@ class Application(Recorded):
         return self.slug if is_blank(self.name) else self.name
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save; a key that was kept for another address is dropped rather than sent to this one."""
+        """Save; drop a key stored for another REST host, so that it is never sent to this one."""
         fields = kwargs.get("update_fields")
         if not self._state.adding and (fields is None or "rest_host_saved" in fields):
             kept = Application.objects.filter(pk=self.pk).values_list("rest_host_saved", "appkey_sealed").first()
@@ -174,12 +174,12 @@ class Application(Recorded):
 
     @property
     def is_from_environment(self) -> bool:
-        """Whether the environment, not the admin, holds this application's keys."""
+        """Whether this application's key comes from the environment."""
         return self.slug == DEFAULT and bool(settings.GOEASY_APPKEY)
 
     @property
     def rest_host(self) -> str:
-        """Region, host name or base URL, as `goeasy.client.base_url` reads it."""
+        """Region, host name or base URL, as accepted by `goeasy.client.base_url`."""
         return settings.GOEASY_REST_HOST if self.is_from_environment else self.rest_host_saved
 
     @property
@@ -189,32 +189,32 @@ class Application(Recorded):
 
     @property
     def key_problem(self) -> str:
-        """Why there is no key to call GoEasy with, a kind of `archive.problems`; empty when there is one."""
+        """Why there is no key to call GoEasy with, a kind in `applications.problems`; empty when there is one."""
         if self.is_configured:
             return ""
         return "key_unreadable" if self.appkey_sealed and not self.is_from_environment else "not_configured"
 
     @property
     def allowed_media_origins(self) -> list[str]:
-        """The origins from which a browser may show this application's attachments: everybody's, and its own."""
+        """Origins from which a browser may load this application's attachments: the global ones and its own."""
         return list(dict.fromkeys([*settings.MEDIA_ORIGINS, *self.media_origins.split()]))
 
     @property
     def verify_after(self) -> float:
-        """Seconds from the end of a recall's call until history is read for what became of its messages."""
+        """Seconds from the end of a recall's call until its result is verified in history."""
         own = self.verify_after_seconds
         return float(settings.RECALL_VERIFY_AFTER if own is None else own)
 
     @property
     def secret_problem(self) -> str:
-        """Why no webhook can be believed, as `key_problem` has it; empty when there is a SecretKey."""
+        """Why no webhook signature can be verified, as in `key_problem`; empty when there is a SecretKey."""
         if self.secret_keys():
             return ""
         return "key_unreadable" if self.secret_keys_sealed else "not_configured"
 
-    # Methods, not properties: nothing that lists an object's attributes shows a key.
+    # Methods, not properties, so that nothing that lists an object's attributes shows a key.
     def appkey(self) -> str:
-        """The common or REST key, in the clear: for the client and for nothing else."""
+        """The common or REST key in plain text, for the client only."""
         return settings.GOEASY_APPKEY if self.is_from_environment else unseal(self.appkey_sealed)
 
     def secret_keys(self) -> list[str]:
@@ -224,15 +224,15 @@ class Application(Recorded):
         return [key for key in unseal(self.secret_keys_sealed).split(",") if key]
 
     def set_appkey(self, appkey: str) -> None:
-        """Keep `appkey` encrypted."""
+        """Encrypt and set the key; does not save."""
         self.appkey_sealed = seal(appkey.strip())
 
     def set_secret_keys(self, secret_keys: str) -> None:
-        """Keep the webhook secrets encrypted; two are separated by a comma."""
+        """Encrypt and set the webhook secrets, two separated by a comma; does not save."""
         self.secret_keys_sealed = seal(",".join(key.strip() for key in secret_keys.split(",") if key.strip()))
 
     def client(self, *, read_timeout: float | None = None) -> Client:
-        """A client for this application; the caller closes it."""
+        """Create a client for this application; the caller closes it."""
         return Client(
             appkey=self.appkey(),
             rest_host=self.rest_host,

@@ -1,4 +1,4 @@
-"""What kept GoEasy from answering, in a sentence for people: what happened, and what to do next."""
+"""Messages for problems with GoEasy: what happened, and what to do next."""
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -40,5 +40,5 @@ MESSAGES: dict[str, str | Promise] = {
 
 
 def problem_message(kind: str) -> str | Promise:
-    """The sentence for an error's `kind` (`goeasy/errors.py`); a general one for what has none."""
+    """The message for an error's `kind` (`goeasy/errors.py`); a general one for unknown kinds."""
     return MESSAGES.get(kind, _("GoEasy could not be reached. Try again in a while."))

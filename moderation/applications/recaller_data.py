@@ -17,7 +17,7 @@ NOT_PLAIN = _("Keep it plain: no numbers over 15 digits, nothing nested deeper t
 
 
 def is_plain(value: object, depth: int = MAX_DEPTH) -> bool:
-    """Whether every database gives the JSON `value` back as it was: no huge numbers, no deep nesting."""
+    """Whether every database returns the JSON `value` unchanged: no huge numbers, no deep nesting."""
     if isinstance(value, dict):
         return depth > 0 and all(is_plain(part, depth - 1) for part in value.values())
     if isinstance(value, list):
@@ -26,7 +26,7 @@ def is_plain(value: object, depth: int = MAX_DEPTH) -> bool:
 
 
 class RecallerDataField(forms.JSONField):
-    """A JSON object of at most 2 KB that `is_plain`, or None when left empty."""
+    """A JSON object of at most 2 KB that `is_plain`; None when empty."""
 
     default_error_messages = {
         "invalid": _('This is not a JSON object. Write it like {"name": "Support"}.'),
@@ -46,7 +46,7 @@ class RecallerDataField(forms.JSONField):
         return "" if value is None else super().prepare_value(value)
 
     def bound_data(self, data: Any, initial: Any) -> Any:
-        # As it was typed: what could not be read as JSON cannot be written as JSON either.
+        # Show the text as typed, because invalid JSON cannot be formatted.
         return initial if self.disabled else InvalidJSONInput(data or "")
 
     def to_python(self, value: Any) -> Any:
@@ -54,7 +54,7 @@ class RecallerDataField(forms.JSONField):
             raise ValidationError(self.error_messages["plain"], code="plain")
         try:
             data = super().to_python(value)
-            # Neither NaN, nor half of a surrogate pair, nor NUL can be kept by both databases.
+            # NaN, lone surrogates and NUL cannot be stored by both databases.
             text = json.dumps(data, ensure_ascii=False, allow_nan=False)
             text.encode()
         except ValueError:

@@ -9,9 +9,9 @@ from django.conf import settings
 
 
 def _fernets() -> list[Fernet]:
-    """The first seals; the others still open what former keys sealed.
+    """The ciphers: the first encrypts, the others decrypt what former keys encrypted.
 
-    SECRET_KEY stays among them: what it sealed is readable after FIELD_ENCRYPTION_KEY was set for the first time.
+    Includes SECRET_KEY, so that its ciphertexts stay readable after FIELD_ENCRYPTION_KEY is first set.
     """
     keys = [
         *filter(None, [settings.FIELD_ENCRYPTION_KEY]),
@@ -28,12 +28,12 @@ def _fernets() -> list[Fernet]:
 
 
 def seal(text: str) -> str:
-    """`text` encrypted; an empty text stays empty."""
+    """Encrypt `text`; an empty text stays empty."""
     return _fernets()[0].encrypt(text.encode()).decode() if text else ""
 
 
 def unseal(sealed: str) -> str:
-    """What `seal` was given; empty when no known key opens it, which counts as not configured."""
+    """Decrypt what `seal` returned; empty when no configured key decrypts it, which counts as not configured."""
     try:
         return MultiFernet(_fernets()).decrypt(sealed.encode()).decode() if sealed else ""
     except InvalidToken:
@@ -41,7 +41,7 @@ def unseal(sealed: str) -> str:
 
 
 def reseal(sealed: str) -> str | None:
-    """What `seal` would make of it today; `sealed` itself if today's key made it; None when no known key opens it."""
+    """Encrypt again with the current key, or return `sealed` if it is current; None when no key decrypts it."""
     try:
         _fernets()[0].decrypt(sealed.encode())
         return sealed

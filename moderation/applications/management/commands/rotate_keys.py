@@ -1,4 +1,4 @@
-"""`manage.py rotate_keys`: encrypt the stored keys anew (docs/operations.md, "Changing keys")."""
+"""`manage.py rotate_keys`: encrypt the stored keys again (docs/operations.md, "Changing keys")."""
 
 import json
 import sys
