@@ -229,10 +229,8 @@ _commit_queues: defaultdict[int, CommitQueue] = defaultdict(CommitQueue)
 def accept(application: Application, content: bytes, form: str = "") -> bool:
     """Store a delivery with a verified signature; return whether it is new. When this returns, it is on disk.
 
-    `form`: its encoding ("form", "json", "multipart"), if known.
-
-    The same content is stored once: its messages are in the archive, or wait for the worker. Raises django.db.Error
-    when it cannot be stored; then nothing is.
+    `form`: its encoding ("form", "json", "multipart"), if known. The same content is stored once: its messages are in
+    the archive, or wait for the worker. Raises django.db.Error when it cannot be stored; then nothing is.
     """
     incoming = IncomingDelivery(application, content, form)
     _commit_queues[application.pk].store(incoming)
