@@ -166,7 +166,7 @@ def test_a_temporary_table_does_not_stand_in_for_the_log(noted: AuditEntry) -> N
     Sealer().seal()
     with connection.cursor() as cursor:
         for table in ("audit_auditentry", "audit_auditseal"):
-            cursor.execute(f"CREATE TEMPORARY TABLE {table} (LIKE public.{table}) ON COMMIT DROP")
+            cursor.execute(f"CREATE TEMPORARY TABLE {table} (LIKE public.{table} INCLUDING DEFAULTS) ON COMMIT DROP")
         cursor.execute(
             "INSERT INTO pg_temp.audit_auditentry (id, at, actor, action, app, kind, user_a, user_b, group_id, detail) "
             f"VALUES ({noted.pk}, now(), '', 'text.erased', '', '', '', '', '', '{{\"entries\": [1]}}')"
