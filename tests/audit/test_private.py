@@ -171,8 +171,12 @@ def test_a_temporary_table_does_not_stand_in_for_the_log(noted: AuditEntry) -> N
             "INSERT INTO pg_temp.audit_auditentry (id, at, actor, action, app, kind, user_a, user_b, group_id, detail) "
             f"VALUES ({noted.pk}, now(), '', 'text.erased', '', '', '', '', '', '{{\"entries\": [1]}}')"
         )
-        cursor.execute(f"INSERT INTO pg_temp.audit_auditseal VALUES (1, {noted.pk + 1}, '', '')")
-        cursor.execute(f"INSERT INTO pg_temp.audit_auditseal VALUES (1, {noted.pk}, '', '')")
+        cursor.execute(
+            f"INSERT INTO pg_temp.audit_auditseal (seq, entry_id, prev_hash, hash) VALUES (1, {noted.pk + 1}, '', '')"
+        )
+        cursor.execute(
+            f"INSERT INTO pg_temp.audit_auditseal (seq, entry_id, prev_hash, hash) VALUES (1, {noted.pk}, '', '')"
+        )
         with pytest.raises(DatabaseError, match="never change"), transaction.atomic():
             cursor.execute(f"UPDATE audit_auditprivate SET salt = '', content = '', erasure_id = {noted.pk}")
 
