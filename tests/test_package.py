@@ -114,7 +114,7 @@ def test_the_version_is_the_consoles_and_not_djangos(argument: str) -> None:
     assert done.stdout == f"moderation-console {__version__}\n"
 
 
-def test_the_wheel_says_which_version_it_is(installed: Installed) -> None:
+def test_the_wheel_has_the_version_of_the_console(installed: Installed) -> None:
     assert installed.run("moderation-console", "--version").stdout == f"moderation-console {__version__}\n"
     metadata = (installed.packages / f"moderation_console-{__version__}.dist-info" / "METADATA").read_text()
     assert "\nLicense-Expression: BSD-3-Clause\n" in metadata and "\nLicense-File: LICENSE\n" in metadata

@@ -296,7 +296,7 @@ def test_an_auditor_reads_and_cannot_write(client: Client, auditor: Any, second:
     assert client.post(address(second), form(new_appkey="BC-evil")).status_code == 403
 
 
-def test_a_form_is_shown_again_after_somebody_elses_change(admin: Client, second: Application) -> None:
+def test_a_form_is_shown_again_after_a_concurrent_change(admin: Client, second: Application) -> None:
     address = reverse("admin:applications_application_change", args=[second.pk])
     shown = hidden_fields(admin.get(address).content.decode(), 'id="application_form"')["shown"]
     Application.objects.filter(pk=second.pk).update(keep_days=400, name="Renamed")

@@ -105,7 +105,7 @@ def test_the_rotation_is_recorded_without_a_key(stored: Application, settings: A
         assert secret not in said + str(entry.detail)
 
 
-def test_a_key_that_nothing_opens_is_left_and_reported(stored: Application, settings: Any) -> None:
+def test_a_key_that_cannot_be_decrypted_is_kept_and_reported(stored: Application, settings: Any) -> None:
     lost = Application.objects.create(slug="lost", name="Lost", appkey_sealed="gAAAAABnothing")
     settings.FIELD_ENCRYPTION_KEY = NEW
     status, out, err = rotate("--json")

@@ -74,7 +74,7 @@ def test_json_too_deep_to_lay_out_is_shown_as_it_is() -> None:
     assert read(raw) == Words("text", "[" * 900 + "]" * 900)
 
 
-def test_an_image_tells_what_it_is() -> None:
+def test_an_image_shows_its_name_and_size() -> None:
     shown = image(url=f"{FILES}/cat.png", name="cat.png", contentType="image/png", width=640, height=480, size=9)
     assert shown == Attachment(
         form="image",

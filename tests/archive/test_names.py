@@ -53,14 +53,14 @@ class Page(HTMLParser):
 
 
 @pytest.mark.parametrize("name", BLANK)
-def test_a_name_of_nothing_visible_is_blank(name: str) -> None:
+def test_a_name_without_visible_characters_is_blank(name: str) -> None:
     assert is_blank(name)
     assert is_blank("")
     assert not is_blank(f"{name}a")
     assert person({"id": "support", "data": {"name": name}}) == "support"
 
 
-def test_an_id_of_nothing_visible_is_written_out() -> None:
+def test_an_id_without_visible_characters_is_escaped() -> None:
     assert visible("\u2800\ufe0f") == (
         '<span class="mark" title="braille pattern blank">U+2800</span> '
         '<span class="mark" title="variation selector-16">U+FE0F</span>'

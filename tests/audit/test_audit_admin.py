@@ -139,7 +139,7 @@ def test_the_number_of_queries_does_not_grow_with_the_page(reader: Client) -> No
     assert queries() == few
 
 
-def test_a_page_beyond_the_end_says_so_and_leads_back(reader: Client) -> None:
+def test_a_page_beyond_the_end_links_to_the_first_page(reader: Client) -> None:
     oldest, newest = entry().pk, entry().pk
     for query, end in (({"before": oldest}, "nothing older"), ({"after": newest}, "nothing newer")):
         page = reader.get(LIST, {**query, "other_actors": "mo"}).content.decode()

@@ -124,7 +124,7 @@ def test_actors_without_an_account_are_offered_too(reader: Client) -> None:
         {"conversation": "\n".join(["group-1"] * 51)},
     ],
 )
-def test_a_filter_that_cannot_be_understood_lists_nothing_and_says_so(
+def test_an_invalid_filter_shows_an_error_and_no_entries(
     reader: Client, log: dict[str, int], query: dict[str, Any]
 ) -> None:
     response = reader.get(LIST, query)

@@ -354,7 +354,7 @@ def test_continuous_writers_do_not_hold_the_sealer_back() -> None:
 
 
 @pytest.mark.django_db
-def test_sealing_waits_for_nobody_who_writes_and_sees_only_what_is_committed() -> None:
+def test_sealing_does_not_wait_for_writers_and_seals_committed_entries_only() -> None:
     assert chain.head() == (0, "0" * 64)
     with pytest.raises(ZeroDivisionError), transaction.atomic():
         write()

@@ -126,7 +126,7 @@ def test_chinese_stays_readable() -> None:
     assert "垃圾广告" in run("--format", "csv")
 
 
-def test_an_entry_is_one_line_whatever_it_says() -> None:
+def test_an_entry_is_one_line_whatever_its_content() -> None:
     nasty = "a\nb\r\nc\u2028d\u2029e\x85f"
     answered(response_content=nasty)
     text = run()
@@ -217,7 +217,7 @@ def test_no_formula_begins_where_a_spreadsheet_splits_at_something_else(separato
         assert not [part for part in line.replace("\n", ";").split(";") if part.startswith("=")]
 
 
-def test_in_csv_text_is_quoted_and_null_is_nothing() -> None:
+def test_csv_quotes_text_and_leaves_null_empty() -> None:
     answered(actor='a "b", c', response_content="", attempt=None)
     line = run("--format", "csv").split("\r\n")[1]
     assert '"a ""b"", c"' in line

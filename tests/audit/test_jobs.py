@@ -220,7 +220,7 @@ def test_a_whole_export_satisfies_the_verifier(reader: Client, folder: Path) -> 
     assert verified.seq == 5
 
 
-def test_a_filter_that_cannot_be_understood_prepares_nothing(reader: Client) -> None:
+def test_an_invalid_filter_queues_no_export(reader: Client) -> None:
     for query in ("format=jsonl&since=nonsense", "format=xlsx"):
         assert reader.post(f"{PREPARE}?{query}")["Location"] == f"{LIST}?{query}"
     assert not AuditJob.objects.exists()
@@ -349,7 +349,7 @@ def test_an_export_reports_progress_where_nothing_matches(monkeypatch: pytest.Mo
     assert notes == [(1, 5), (3, 5), (5, 5)]
 
 
-def test_a_worker_that_ends_leaves_the_job_and_says_so(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopping_worker_fails_the_job_with_a_reason(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     write()
     job = ask(reader, VERIFY)
     monkeypatch.setattr(jobs.stopping, "is_set", lambda: True)

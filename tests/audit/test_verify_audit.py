@@ -119,7 +119,7 @@ def test_a_checkpoint_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert (status, said.startswith("Cannot be read: not a checkpoint")) == (2, True)
 
 
-def test_a_checkpoint_signed_by_somebody_else_is_refused_unless_their_key_is_given(
+def test_a_checkpoint_with_a_foreign_signature_is_refused_unless_its_key_is_given(
     tmp_path: Path, settings: Any
 ) -> None:
     write(3)
@@ -138,7 +138,7 @@ def test_a_checkpoint_signed_by_somebody_else_is_refused_unless_their_key_is_giv
     assert command("verify_audit", "--checkpoint", tmp_path / "c", "--public-key", tmp_path / "k")[0] == 0
 
 
-def test_one_entry_is_proven_to_somebody_who_sees_no_other(tmp_path: Path) -> None:
+def test_the_proof_of_an_entry_needs_no_other_entry(tmp_path: Path) -> None:
     write(6)
     assert command("audit_proof", "4", "--output", tmp_path / "p")[0] == 0
     (line,) = (tmp_path / "p.jsonl").read_text(encoding="utf-8").splitlines()
