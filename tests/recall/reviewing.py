@@ -8,7 +8,7 @@ from typing import Any
 
 from django.test import Client
 
-HIDDEN = re.compile(r'<input type="hidden" name="(\w+)" value="([^"]*)"')
+HIDDEN = re.compile(r'<input\s+type="hidden"\s+name="(\w+)"\s+value="([^"]*)"')
 
 
 def hidden_fields(page: str, form: str) -> dict[str, str]:
