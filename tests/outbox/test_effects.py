@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -18,56 +18,19 @@ from moderation.audit.models import Action, AuditEntry
 from moderation.goeasy.client import Answer, PreparedCall
 from moderation.outbox import admission, effects, recovery, results, retries
 from moderation.outbox.claims import Claimer
-from moderation.outbox.effects import Claim, Effect, Result
+from moderation.outbox.effects import Claim, Result
 from moderation.outbox.models import Attempt, Call, CallSlot
 from moderation.outbox.sender import send_due
 from moderation.outbox.tasks import tidy
 from recall.models import Recall
-from tests.audit.entries import entry
 from tests.goeasy.raw_server import OK, Server, http
 from tests.outbox.calls import lease_ran_out
+from tests.outbox.ping import Ping
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 KEY = "BC-0123456789abcdef"
 FIRST = 1_700_000_000_000
-
-
-class Ping(Effect):
-    """Calls that may be repeated."""
-
-    name = "ping"
-    repeats_unknown = True
-
-    def __init__(self) -> None:
-        # What was written for each call, in order, as rows of an app would have it.
-        self.written: list[tuple[int, str | None]] = []
-        self.unknown_since_restore: list[int] = []
-
-    def subjects(self, calls: Sequence[Call]) -> Mapping[int, str]:
-        return {call.pk: f"subject {call.position}" for call in calls}
-
-    def intents(self, claims: Sequence[Claim], requests: Sequence[dict[str, Any]]) -> list[AuditEntry]:
-        return [
-            entry(actor=claim.subject, action=Action.SENDING, attempt=claim.attempt.number, request=request)
-            for claim, request in zip(claims, requests, strict=True)
-        ]
-
-    def outcomes(self, results: Sequence[Result]) -> list[AuditEntry]:
-        self.written += [(result.claim.call.position, result.state) for result in results]
-        return [
-            entry(
-                actor=result.claim.subject,
-                action=Action.ANSWERED,
-                attempt=result.claim.attempt.number,
-                detail={"outcome": result.outcome, "again": result.wait is not None, "problem": result.problem},
-            )
-            for result in results
-        ]
-
-    def restored(self, calls: Sequence[Call], lost: Sequence[Result]) -> dict[str, int]:
-        self.unknown_since_restore = [result.claim.call.position for result in lost]
-        return {"pings": len(calls)}
 
 
 @pytest.fixture
