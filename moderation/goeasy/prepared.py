@@ -19,10 +19,10 @@ from moderation.goeasy.errors import InvalidCall
 from moderation.goeasy.wire import MASK, compact, masked_key
 from moderation.json_depth import nests_too_deeply
 
-# goeasy-api.md, "Recall" and "History"
+# docs/goeasy-api.md, "Recall" and "History"
 MAX_TIMESTAMPS_PER_CALL = 20
 MAX_HISTORY_LIMIT = 30
-# goeasy-api.md, "History": a text message's text
+# docs/goeasy-api.md, "History": a text message's text
 MAX_TEXT_BYTES = 3 * 1024
 # This product's own bounds: GoEasy documents none.
 MAX_ID_LENGTH = 255
@@ -179,7 +179,7 @@ KEY_MASKED = KEY_PREFIX + compact(MASK)
 
 
 def prepare_recall(*, target: Target, timestamps: Iterable[object], recaller: Recaller | None = None) -> PreparedCall:
-    """Taking back the messages of `target` at 1 to 20 `timestamps` (ms): goeasy-api.md, "Recall".
+    """Taking back the messages of `target` at 1 to 20 `timestamps` (ms): docs/goeasy-api.md, "Recall".
 
     Raises InvalidCall when the timestamps are not 1 to 20 good ones.
     """
@@ -204,7 +204,7 @@ def prepare_send(
     to_data: dict[str, Any] | None = None,
     notification: dict[str, Any] | None = None,
 ) -> PreparedCall:
-    """Sending a message as `sender_id` to `("private", user)` or `("group", group)`: goeasy-api.md, "Send".
+    """Sending a message as `sender_id` to `("private", user)` or `("group", group)`: docs/goeasy-api.md, "Send".
 
     What is None is left out. `type` is one of GoEasy's or the application's own. Raises InvalidCall.
     """
