@@ -17,9 +17,11 @@ FEWER = 2 if connection.vendor == "postgresql" else 1
 ARRANGE = """
 import json, os, time, uuid, requests
 from moderation.accounts.models import Pseudonym, User
-from moderation.archive.backfill import read_latest
-from moderation.archive.deliveries import accept
-from moderation.archive.models import Application, Conversation, Message, UnreadableMessage, WebhookDelivery
+from moderation.ingestion.backfill import read_latest
+from moderation.ingestion.deliveries import accept
+from moderation.applications.models import Application
+from moderation.archive.models import Conversation, Message
+from moderation.ingestion.models import UnreadableMessage, WebhookDelivery
 from moderation.audit.models import Action, AuditEntry, AuditJob
 from moderation.goeasy.sandbox.seed import DEMO_CONVERSATIONS, TOWN_SQUARE
 from recall import services, sweeps

@@ -272,7 +272,7 @@ def console_on(disk: Path) -> Iterator[tuple[str, Callable[[str], int]]]:
 def read_what_waits(url: str) -> None:
     """As the worker does in time."""
     work = (
-        "from moderation.archive import deliveries as d; from django.utils.timezone import now;"
+        "from moderation.ingestion import deliveries as d; from django.utils.timezone import now;"
         "d.WebhookDelivery.objects.filter(state='waiting').update(retry_at=now());"
         "any(d.process_due() == 0 for _ in range(99))"
     )

@@ -40,7 +40,7 @@ def test_following_the_document_ends_in_an_intact_log(tmp_path: Path) -> None:
         assert before.returncode == 0
         assert done.stdout.splitlines()[-1].startswith("Intact: all of seq ")
         # Everything is there: the account, and the stored key, which this SECRET_KEY opens.
-        read = "from moderation.archive.models import Application as A; print(A.objects.get(slug='second').appkey())"
+        read = "from moderation.applications.models import Application as A; print(A.objects.get(slug='second').appkey())"
         assert new.manage("shell", "-v", "0", "-c", read).stdout.strip() == "BC-fedcba9876543210"
         # The log goes on, is signed with the same key, and can be proven elsewhere.
         for commands in commands_of("A copy of the log elsewhere"):

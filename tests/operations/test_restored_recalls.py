@@ -19,7 +19,8 @@ ASK = f"""
 import uuid
 from django.utils import timezone
 from moderation.accounts.models import User
-from moderation.archive.models import Application, Conversation
+from moderation.applications.models import Application
+from moderation.archive.models import Conversation
 from moderation.goeasy.client import Private
 from recall import services
 from recall.models import *
