@@ -36,7 +36,7 @@ FAILURES = ROOT / "test-results" / "failures"
 SCREENSHOTS = ROOT / "test-results" / "screenshots"
 PEOPLE = """
 from moderation.accounts.models import User
-from moderation.archive.models import Application
+from moderation.applications.models import Application
 people = [("mo", "moderator"), ("lea", "lead"), ("lin", "lead"), ("audrey", "auditor"), ("ada", "admin")]
 for name, role in people:
     User.objects.create_user(name, password="{password}", role=role, timezone="Asia/Shanghai")

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 CODE = ("manage.py", "moderation", "recall", "templates")
 CREATE_ROWS = """
 from moderation.accounts.models import User
-from moderation.archive.models import Application
+from moderation.applications.models import Application
 User.objects.create_user("ada", password="correct horse battery staple", role="admin")
 application = Application(slug="second", name="Second")
 application.set_appkey("BC-fedcba9876543210")

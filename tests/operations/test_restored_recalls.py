@@ -17,7 +17,8 @@ CREATE_RECALLS = f"""
 import uuid
 from django.utils import timezone
 from moderation.accounts.models import User
-from moderation.archive.models import Application, Conversation
+from moderation.applications.models import Application
+from moderation.archive.models import Conversation
 from moderation.goeasy.client import Private
 from moderation.outbox.models import Attempt, Call
 from recall import services
