@@ -40,7 +40,10 @@ def test_the_documented_commands_restore_an_intact_log(tmp_path: Path) -> None:
         assert before.returncode == 0
         assert result.stdout.splitlines()[-1].startswith("Intact: all of seq ")
         # The data is there, and this SECRET_KEY opens the stored key.
-        read = "from moderation.applications.models import Application as A; print(A.objects.get(slug='second').appkey())"
+        read = (
+            "from moderation.applications.models import Application; "
+            "print(Application.objects.get(slug='second').appkey())"
+        )
         assert new.manage("shell", "-v", "0", "-c", read).stdout.strip() == "BC-fedcba9876543210"
         # The log continues, is signed with the same key, and can be verified elsewhere.
         for commands in commands_of("A copy of the log elsewhere"):
