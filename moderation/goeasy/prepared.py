@@ -124,17 +124,17 @@ def check_timestamps(values: Iterable[object], *, now_ms: int, limit: int = MAX_
     That is 1 to `limit`, distinct, each of 13 digits and at most a day after `now_ms`. Raises InvalidCall.
     """
     # One more than allowed is enough to refuse, however many there are.
-    found = list(islice(values, limit + 1))
-    if not found:
+    candidates = list(islice(values, limit + 1))
+    if not candidates:
         raise InvalidCall("No timestamp is given; at least one is needed.", field="messages")
-    if len(found) > limit:
+    if len(candidates) > limit:
         raise InvalidCall(f"More than {limit} timestamps are given.", field="messages")
     timestamps: list[int] = []
-    for position, value in enumerate(found, start=1):
+    for position, value in enumerate(candidates, start=1):
         problem = timestamp_problem(value, now_ms=now_ms)
         if problem or not isinstance(value, int):
             raise InvalidCall(
-                f"Timestamp {position} of {len(found)} {TIMESTAMP_PROBLEMS[problem or 'not_whole']}.",
+                f"Timestamp {position} of {len(candidates)} {TIMESTAMP_PROBLEMS[problem or 'not_whole']}.",
                 field="messages",
             )
         if value in timestamps:

@@ -175,16 +175,16 @@ def _rest(wanted: Wanted) -> Q:
 
 
 def _scan(wanted: Wanted, needle: Needle, before: Key | None, limit: int, parts: Sequence[int]) -> ResultPage:
-    """Ask one message after the other, newest first, until there is a page or the parts are through."""
+    """Scan messages, newest first, until a page is full or all parts are scanned."""
     keys: list[Key] = []
     rest, messages = _rest(wanted), _narrowed(wanted)
     if needle.text:
         messages, rest = messages.annotate(position=_position(needle)), rest & Q(position__gt=0)
-    asked = Case(When(rest, then=1), default=0) if rest else Value(1, output_field=models.IntegerField())
+    is_match = Case(When(rest, then=1), default=0) if rest else Value(1, output_field=models.IntegerField())
     looked_back_to = None
     for part in parts:
         both = timeline.newest_of_each(messages, before=before, since=wanted.since, until=wanted.until)
-        rows_of_both = (some.values_list(field, "pk", asked) for some, field in both)
+        rows_of_both = (some.values_list(field, "pk", is_match) for some, field in both)
         looked_at = timeline.merged(rows_of_both, itemgetter(0, 1), part)
         keys += [(place, pk) for place, pk, is_wanted in looked_at if is_wanted]
         if len(keys) > limit:

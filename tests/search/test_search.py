@@ -396,7 +396,7 @@ def test_a_part_of_a_text_is_a_part_of_it_without_signs(first: str, second: str)
 
 
 @pytest.mark.parametrize("looked_for", ["ᄀ", "ᄀ:", "ᅡ", "ᄀ:ᅡ", "abᄀ"])
-def test_letters_of_a_syllable_with_a_sign_between_are_found_one_by_one(group: Conversation, looked_for: str) -> None:
+def test_letters_of_a_syllable_with_a_sign_between_match_one_by_one(group: Conversation, looked_for: str) -> None:
     write(group, "abᄀ:ᅡ")
     assert [message.timestamp for message in matches(looked_for)] == [FIRST]
     assert [message.timestamp for message in matches(looked_for, loosely=True)] == [FIRST]

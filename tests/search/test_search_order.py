@@ -50,11 +50,11 @@ def pages(wanted: Wanted) -> list[int]:
     pks: list[int] = []
     before = None
     while True:
-        found = query.find(wanted, before=before, limit=2)
-        pks += [message.pk for message in found.messages()]
-        if not found.older:
+        page = query.find(wanted, before=before, limit=2)
+        pks += [message.pk for message in page.messages()]
+        if not page.older:
             return pks
-        before = timeline.read_key(found.older)
+        before = timeline.read_key(page.older)
 
 
 WANTED = pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_hits_stand_where_the_timeline_has_them(mixed: list[Message], fields: di
 
 
 @WANTED
-def test_frequent_texts_are_found_in_that_order_too(mixed: list[Message], few: None, fields: dict[str, Any]) -> None:
+def test_frequent_texts_come_in_that_order_too(mixed: list[Message], few: None, fields: dict[str, Any]) -> None:
     assert pages(Wanted(**fields)) == [message.pk for message in mixed]
 
 
