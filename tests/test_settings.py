@@ -231,3 +231,8 @@ def test_the_example_file_has_every_setting_and_no_other() -> None:
 def test_the_interface_names_every_setting() -> None:
     interface = (ROOT / "docs" / "interface.md").read_text(encoding="utf-8")
     assert set(read_by_settings()) - set(re.findall(r"`([A-Z_]+)`", interface)) == set()
+
+
+def test_every_setting_is_read_through_the_environments_reader() -> None:
+    source = (ROOT / "moderation" / "settings.py").read_text(encoding="utf-8")
+    assert not re.search(r"os\.(environ|getenv)", source), "read it with read(), so that it is checked and documented"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils.html import escape
 
+from moderation.archive import messages
 from moderation.archive.messages import TYPES, read, text
 from moderation.archive.messages.shown import MessageType, Words
 from moderation.archive.models import Conversation, Message
@@ -46,10 +49,19 @@ def test_every_type_has_a_template() -> None:
 
 
 def test_a_type_without_a_template_is_named() -> None:
-    location = MessageType("location", lambda payload, origins: Words("location", "here"), sample={"latitude": 1.5})
-    assert problems_of({**TYPES, "location": location}) == [
-        "The message type 'location' has no template: templates/archive/messages/_location.html is missing."
+    place = MessageType("place", lambda payload, origins: Words("place", "here"), sample={"name": "here"})
+    assert problems_of({**TYPES, "place": place}) == [
+        "The message type 'place' has no template: templates/archive/messages/_place.html is missing."
     ]
+
+
+def test_every_type_of_the_folder_is_registered() -> None:
+    for module in pkgutil.iter_modules(messages.__path__):
+        for value in vars(import_module(f"{messages.__name__}.{module.name}")).values():
+            if isinstance(value, MessageType):
+                assert value in TYPES.values(), (
+                    f"messages/{module.name}.py declares the message type {value.name!r}, and TYPES lacks it."
+                )
 
 
 @pytest.mark.django_db

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from moderation.audit.events import COLUMNS, EVENTS, Detail, Event, LogDownloade
 from moderation.audit.models import SCHEMA, Action, AuditEntry
 from moderation.audit.services import TooDeepToRecord, record
 
+ROOT = Path(__file__).resolve().parents[2]
 JOB = UUID("00000000-0000-4000-8000-000000000001")
 ALL = sorted(EVENTS)
 
@@ -144,3 +146,13 @@ def test_the_document_is_english_whatever_language_is_active() -> None:
 def test_every_column_of_an_event_is_one_of_an_entry() -> None:
     names = {field.name for field in AuditEntry._meta.get_fields()} | {"conversation"}
     assert set(COLUMNS) <= names
+
+
+def test_security_md_tells_when_each_action_is_recorded() -> None:
+    document = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    missing = [
+        action
+        for action in Action.values
+        if f"`{action}`" not in document and f"`{action.partition('.')[0]}.…`" not in document
+    ]
+    assert not missing, f"docs/security.md, “What is recorded”, lacks {missing}"

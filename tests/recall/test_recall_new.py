@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,8 @@ from django.urls import reverse
 from moderation.accounts.models import Pseudonym
 from moderation.archive.models import Conversation
 from moderation.audit.models import AuditEntry
+from recall.forms import RecallForm
+from recall.management.commands.recall import Command
 from recall.models import Evidence, Recall
 
 from .reviewing import confirm, review
@@ -246,3 +249,27 @@ def test_an_auditor_cannot_open_the_form(client: Client, auditor: Any) -> None:
     assert client.get(reverse("recall-new")).status_code == 403
     assert client.post(reverse("recall-new"), form(confirm="1")).status_code == 403
     assert not Recall.objects.exists()
+
+
+def test_the_review_posts_every_field_of_the_form_back(signed_in: Client, lead: Any) -> None:
+    posted = review(signed_in, NEW, form())
+    lost = set(RecallForm(actor=lead).fields) - set(posted) - {"typed_count"}
+    assert not lost, f"The review does not post back: {lost} (templates/recall/pages/recall_review.html)"
+
+
+def test_both_forms_offer_every_field_of_a_recall(
+    signed_in: Client, lead: Any, private: Conversation, archived: Callable[[int], None]
+) -> None:
+    archived(2)
+    wanted = set(RecallForm(actor=lead).fields) - {"typed_count", "shown"}
+    for address in (NEW, private.get_absolute_url()):
+        offered = set(re.findall(r'\sname="(\w+)"', signed_in.get(address).content.decode()))
+        assert wanted <= offered, f"{address} does not offer: {wanted - offered}"
+
+
+def test_the_command_fills_every_field_of_a_recall(lead: Any) -> None:
+    command = Command()
+    options = vars(command.create_parser("manage.py", "recall").parse_args(["--actor", "lea", "--reason", "spam"]))
+    options |= {"recaller_id": "", "recaller_data": ""}
+    lost = set(RecallForm(actor=lead).fields) - set(command.form_data(lead, options)) - {"typed_count", "shown"}
+    assert not lost, f"`manage.py recall` has no option for: {lost}"
