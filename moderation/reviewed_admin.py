@@ -48,6 +48,11 @@ class ReviewedForm(forms.ModelForm[Any]):
         return cleaned
 
     @property
+    def changed_data(self) -> list[str]:
+        """The changed fields, for Django's history of the row; `shown` is none of them."""
+        return [name for name in super().changed_data if name != "shown"]
+
+    @property
     def _decision(self) -> str:
         return f"{self.instance._meta.label_lower}:{self.instance.pk}"
 

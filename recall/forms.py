@@ -126,7 +126,7 @@ class RecallingForm(forms.Form):
         queryset=RecallReason.objects.filter(is_active=True),
         to_field_name="code",
         empty_label=_("Choose a reason"),
-        error_messages={"invalid_choice": _("This reason is no longer available. Choose another.")},
+        error_messages={"invalid_choice": _("There is no such reason, or it is no longer available. Choose another.")},
     )
     note = NoteField(required=False)
     recaller_id = forms.CharField(

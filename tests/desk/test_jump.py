@@ -14,9 +14,9 @@ from django.urls import reverse
 
 from moderation.archive import rows
 from moderation.archive.models import Conversation, Sender
-from moderation.goeasy.client import Private
+from moderation.goeasy.client import Group, Private
 from moderation.search import people
-from recall.models import Recall
+from recall.models import Recall, Sweep
 
 FIRST = 1_700_000_000_000
 
@@ -195,3 +195,15 @@ def test_a_search_for_a_name_uses_the_index(application: Any) -> None:
             cursor.execute("SET LOCAL enable_seqscan = off")
             plan = Sender.objects.filter(Q(rules=None) | Q(rules__lt=5) | Q(rules__gt=5)).explain()
     assert "sender_by_rules" in plan
+
+
+def test_a_slash_alone_names_no_group(signed_in: Client, application: Any) -> None:
+    conversation = Conversation.objects.open(application, Group("g-1"))
+    page = signed_in.get(reverse("jump"), {"q": "/"})
+    assert page.status_code == 200
+    assert conversation.get_absolute_url() not in page.content.decode()
+
+
+def test_the_id_of_a_sweep_opens_it(signed_in: Client, application: Any, moderator: Any) -> None:
+    sweep = Sweep.objects.create(application=application, sender_id="u-1", since=1, until=2, actor=moderator)
+    assert opened(signed_in, str(sweep.pk)) == sweep.get_absolute_url()

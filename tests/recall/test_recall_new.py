@@ -121,7 +121,7 @@ def test_the_key_is_masked_in_the_calls_that_are_shown(signed_in: Client, archiv
 def test_the_review_warns_of_timestamps_that_the_archive_lacks(signed_in: Client) -> None:
     page = signed_in.post(NEW, form(1)).content.decode()
     assert "1 timestamp is not in the archive: no evidence will be kept of it." in page
-    assert "GoEasy’s history could not be asked" in page
+    assert "GoEasy’s history could not be read" in page
 
 
 def test_two_messages_of_one_timestamp_are_pointed_out(

@@ -178,7 +178,7 @@ def test_a_recall_that_ends_while_its_page_is_read_is_shown_as_it_ended(
     monkeypatch.setattr(recalls, "progress_of", finish_after_reading)
     page = signed_in.get(recall.get_absolute_url(), headers=headers)
     assert (page.context["recall"].state, page.context["progress"].sizes) == ("finished", {"accepted": 25})
-    assert ("<dt>Settled</dt>" in markup(page), page.context["live"]) == (True, False)
+    assert ("<dt>Sending ended</dt>" in markup(page), page.context["live"]) == (True, False)
 
 
 def test_a_recall_that_is_verified_while_its_page_is_read_is_shown_as_verified(
@@ -202,11 +202,11 @@ def test_a_recall_that_is_verified_while_its_page_is_read_is_shown_as_verified(
 
 def test_a_poll_updates_when_the_recall_was_settled(signed_in: Client, make_recall: Callable[..., Recall]) -> None:
     recall = make_recall([FIRST], "accepted", state="sending")
-    assert "<dt>Settled</dt>" not in markup(polled(signed_in, recall))
+    assert "<dt>Sending ended</dt>" not in markup(polled(signed_in, recall))
     Recall.objects.update(state="finished", finished_at=timezone.now())
     part = markup(polled(signed_in, recall))
     assert '<div id="recall-about" hx-swap-oob="innerHTML">' in part
-    assert "<dt>Settled</dt>" in part
+    assert "<dt>Sending ended</dt>" in part
     assert 'id="recall-about"' in shown(signed_in, recall)
 
 

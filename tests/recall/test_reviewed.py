@@ -175,7 +175,7 @@ CHANGES: dict[str, tuple[Callable[..., Any], str]] = {
     ),
     "reason withdrawn": (
         lambda reason, **_: RecallReason.objects.filter(pk=reason.pk).update(is_active=False),
-        "This reason is no longer available.",
+        "There is no such reason, or it is no longer available.",
     ),
     "pseudonym": (
         lambda application, moderator, **_: Pseudonym.objects.create(

@@ -108,7 +108,7 @@ def test_the_review_shows_by_conversation_what_goes_and_who_else_is_hit(
         ({"since": "yesterday"}, "Enter a valid date/time."),
         ({"until": "99999-01-01T00:00"}, "Enter a valid date/time."),
         ({"app": "nope"}, "Select a valid choice."),
-        ({"reason": "nope"}, "This reason is no longer available."),
+        ({"reason": "nope"}, "There is no such reason, or it is no longer available."),
         ({"note": "x" * 2001}, "at most 2000 characters"),
         ({"recaller_data": "[1]"}, "Only a lead may change what app users see of you."),
         ({"submission": "x"}, "Nothing was sent."),

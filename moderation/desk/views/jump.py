@@ -19,7 +19,7 @@ from moderation.archive.models import Conversation, Kind, Message
 from moderation.archive.names import titled
 from moderation.audit.services import record
 from moderation.search import people
-from recall.models import Recall, RecallItem
+from recall.models import Recall, RecallItem, Sweep
 
 SHOWN = 12
 # Each of the first slashes may separate two users' ids.
@@ -59,6 +59,8 @@ def find(text: str) -> tuple[list[tuple[str, object]], bool]:
     """Return matches as (URL, object): a recall, people, conversations, messages; and whether there are more."""
     if (uuid := _uuid(text)) and (recall := Recall.objects.filter(pk=uuid).first()):
         return [(recall.get_absolute_url(), recall)], False
+    if uuid and (sweep := Sweep.objects.filter(pk=uuid).first()):
+        return [(sweep.get_absolute_url(), sweep)], False
     people_by_id = people.with_id(text)
     senders = people_by_id + [sender for sender in people.named(text) if sender.user_id != text]
     matches: list[tuple[str, object]] = [(sender.get_absolute_url(), sender) for sender in senders[:SHOWN]]
@@ -90,7 +92,9 @@ def _conversations(text: str, *, of_users: bool) -> QuerySet[Conversation]:
         named |= Q(user_a=text) | Q(user_b=text)
     for slash in list(re.finditer("/", text))[:MAX_SLASHES]:
         first, second = sorted((text[: slash.start()].strip(), text[slash.end() :].strip()))
-        named |= Q(user_a=first, user_b=second)
+        # A group's conversation has no user, and is not named by nobody.
+        if first and second:
+            named |= Q(user_a=first, user_b=second)
     return Conversation.objects.filter(named).order_by("-last_timestamp", "-id")
 
 

@@ -146,7 +146,7 @@ class Command(BaseCommand):
             return
         for body in bodies:
             self.stdout.write(json.dumps(body, ensure_ascii=False))
-        self.stderr.write(f"Dry run: {len(calls)} calls would be sent; nothing was.")
+        self.stderr.write(f"Dry run: {len(calls)} {'call' if len(calls) == 1 else 'calls'} would be sent; nothing was.")
 
     def show(self, recall: Recall, *, as_json: bool) -> None:
         """Print the recall as it stands."""
