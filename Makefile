@@ -55,8 +55,8 @@ messages: setup ## collect texts into locale/ and compile them (needs gettext)
 	DEBUG=true $(PY) manage.py makemessages --locale zh_Hans --no-obsolete --no-wrap --add-location file --ignore .venv --ignore data --ignore staticfiles
 	DEBUG=true $(PY) manage.py compilemessages --locale zh_Hans --ignore .venv
 
-check: lint test-js ## lint and the quick suite: SQLite, no browser
-	$(PY) tests/run.py sqlite -q -m "not browser and not soak"
+check: lint test-js ## lint and the quick suite: SQLite, no browser, no processes
+	$(PY) tests/run.py sqlite -q -m "not browser and not slow and not soak"
 
 test: setup browser test-js test-sqlite test-postgresql ## the whole suite, on SQLite and on PostgreSQL
 

@@ -33,8 +33,8 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the slow tests (browsers, processes) first, so that no single process works on them at the end."""
-    waiting = (
+    """Mark the tests that start or kill processes as slow, and run them first, so that nothing waits for them."""
+    slow = (
         "tests/browser/",
         "tests/faults/",
         "tests/operations/",
@@ -43,7 +43,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         "_faults.py",
         "test_slow",
     )
-    items.sort(key=lambda item: not any(part in item.nodeid for part in waiting))
+    for item in items:
+        if any(part in item.nodeid for part in slow):
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(scope="session")
