@@ -211,7 +211,7 @@ def searched(text: str, loosely: bool = False, before: int | None = None, limit:
     times: list[int] = []
     key = None if before is None else (before, 0)
     while len(times) < limit:
-        page = query.find(query.Wanted(text=text, loosely=loosely), before=key, limit=limit - len(times))
+        page = query.search(query.Wanted(text=text, loosely=loosely), before=key, limit=limit - len(times))
         times += [timestamp for timestamp, _pk in page.keys]
         if not page.older:
             break
@@ -270,7 +270,7 @@ def main(number: int, texts: int) -> int:
             continue
         different += not same(looked_for, loosely, expected, RARE * number)
         wanted = query.Wanted(text=looked_for, loosely=loosely)
-        pages.append(timed(lambda: query.find(wanted)))  # noqa: B023 - called at once
+        pages.append(timed(lambda: query.search(wanted)))  # noqa: B023 - called at once
         some = likes[kind_of(compared)]
         if not loosely and len(compared) > 1 and len(expected) < RARE * number and len(some) < LIKES:
             took = timed(lambda: searched(looked_for))  # noqa: B023 - called at once

@@ -91,7 +91,7 @@ class ErasureRequest:
         return deliveries_with(self.application, self.sender_id, self.timestamps, after=after), last
 
 
-def find(request: ErasureRequest) -> ErasureScope:
+def scope_of(request: ErasureRequest) -> ErasureScope:
     """Find everything to erase. Reads every stored delivery."""
     deliveries, last = request.deliveries()
     messages = written(request.application, request.sender_id, request.timestamps).order_by("pk")
@@ -192,7 +192,7 @@ def problem_of(scope: ErasureScope, *, with_notes: bool) -> NotPossible | None:
 def erase(
     request: ErasureRequest, *, actor: str, reason: str, with_notes: bool = False, shown: Seen | None = None
 ) -> dict[str, int]:
-    """Erase everything that `find()` returns; return the number of rows of each kind.
+    """Erase everything that `scope_of()` returns; return the number of rows of each kind.
 
     Works in portions, each recorded before it is erased, so that other writers never wait long. `actor` is a user name;
     `reason`, a code or a reference, stays in the log for ever. `with_notes`: also erase moderators' notes on recalls of
@@ -201,7 +201,7 @@ def erase(
     """
     Sealer().seal()
     # The slow search runs before any lock is taken.
-    scope = find(request)
+    scope = scope_of(request)
     if problem := problem_of(scope, with_notes=with_notes):
         raise problem
     if shown and not shown.aspects:

@@ -47,7 +47,7 @@ def erase_text(request: AuthenticatedRequest, slug: str) -> HttpResponse:
         else:
             messages.success(request, _("The text was erased. The audit log tells of it."))
             return redirect(f"{reverse('sender', args=[slug])}?{urlencode({'id': sender_id})}")
-    scope = erasure.find(erasure_request)
+    scope = erasure.scope_of(erasure_request)
     context = {
         "application": application,
         "user_id": sender_id,

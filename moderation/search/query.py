@@ -69,7 +69,7 @@ class ResultPage:
         return [messages[pk] for pk in pks if pk in messages]
 
 
-def find(wanted: Wanted, *, before: Key | None = None, limit: int = 50) -> ResultPage:
+def search(wanted: Wanted, *, before: Key | None = None, limit: int = 50) -> ResultPage:
     """Find at most `limit` messages that are `wanted`, newest first, older than `before`. Takes a bounded time."""
     needle = needle_of(wanted.text, loosely=wanted.loosely)
     if not needle.is_in_index:

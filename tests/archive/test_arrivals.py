@@ -250,7 +250,7 @@ def test_a_search_goes_on_after_a_time_of_19_digits(
 ) -> None:
     for number in range(4):
         make_message(private, 1795718732695123456 + number)
-    matches = query.find(query.Wanted(senders=["user-a"]), limit=2)
-    older = query.find(query.Wanted(senders=["user-a"]), before=timeline.read_key(matches.older), limit=2)
+    matches = query.search(query.Wanted(senders=["user-a"]), limit=2)
+    older = query.search(query.Wanted(senders=["user-a"]), before=timeline.read_key(matches.older), limit=2)
     assert not set(matches.keys) & set(older.keys)
     assert len(older.keys) == 2

@@ -83,7 +83,7 @@ def test_a_message_of_each_type_is_shown_searchable_and_kept_as_evidence(
     assert shown.template in {template.name for template in page.templates}
     assert escape(shown.headline.split("\n")[0]) in markup(page)
 
-    assert query.find(query.Wanted(text=shown.searchable.split("\n")[0])).keys == [(AT, message.pk)]
+    assert query.search(query.Wanted(text=shown.searchable.split("\n")[0])).keys == [(AT, message.pk)]
     listed = markup(client.get(reverse("conversations"), {"type": kind.name}))
     assert f'value="{kind.name}"' in listed
     assert f"at={AT}" in listed

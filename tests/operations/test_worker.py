@@ -186,4 +186,4 @@ def test_workers_index_messages_of_older_versions(
             process.terminate()
         for process in processes:
             process.wait(timeout=15)
-    assert [pk for _timestamp, pk in query.find(query.Wanted(text="message")).keys] == pks[::-1]
+    assert [pk for _timestamp, pk in query.search(query.Wanted(text="message")).keys] == pks[::-1]

@@ -162,10 +162,10 @@ def test_the_erasure_record_outlives_the_retention_of_messages(
 
 
 def test_erased_text_matches_no_search(application: Application, recalled: Recall) -> None:
-    assert len(query.find(query.Wanted(text="小明的秘密")).keys) == 2
+    assert len(query.search(query.Wanted(text="小明的秘密")).keys) == 2
     erase(application)
     for text in ("小明的秘密", "c4n4ry", "erased"):
-        assert not query.find(query.Wanted(text=text)).keys
+        assert not query.search(query.Wanted(text=text)).keys
 
 
 def test_only_given_messages_of_this_application_and_sender_go(

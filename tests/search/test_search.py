@@ -59,7 +59,7 @@ def matches(text: str = "", *, limit: int = 50, **wanted: Any) -> list[Message]:
     messages: list[Message] = []
     before = None
     while True:
-        page = query.find(Wanted(text=text, **wanted), before=before, limit=limit)
+        page = query.search(Wanted(text=text, **wanted), before=before, limit=limit)
         messages += page.messages()
         if not page.older:
             return messages
@@ -243,7 +243,7 @@ def test_frequent_text_is_searched_back_page_by_page(group: Conversation, few: N
 
 def test_a_page_that_ends_for_the_time_it_took_says_how_far_it_looked_back(group: Conversation, few: None) -> None:
     write(group, *["ab ba"] * 20)
-    page = query.find(Wanted(text="abba"))
+    page = query.search(Wanted(text="abba"))
     assert (page.keys, page.looked_back_to) == ([], FIRST + 14)
     assert page.older.startswith(f"{FIRST + 14}-")
 
@@ -365,7 +365,7 @@ def test_a_search_takes_few_statements_whatever_the_number_of_matches(group: Con
     write(group, *(f"offer {number}" for number in range(40)))
     for text in ("offer", "o", ""):
         with CaptureQueriesContext(connection) as queries:
-            query.find(Wanted(text=text))
+            query.search(Wanted(text=text))
         assert len(queries) <= 5
 
 

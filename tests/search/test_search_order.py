@@ -50,7 +50,7 @@ def pages(wanted: Wanted) -> list[int]:
     pks: list[int] = []
     before = None
     while True:
-        page = query.find(wanted, before=before, limit=2)
+        page = query.search(wanted, before=before, limit=2)
         pks += [message.pk for message in page.messages()]
         if not page.older:
             return pks
@@ -149,7 +149,7 @@ def test_an_index_answers_each_part_of_a_search(
             # Nor does an index's order save anything where so few rows have to be sorted.
             cursor.execute("SET LOCAL enable_sort = off")
         with CaptureQueriesContext(connection) as queries:
-            query.find(wanted, before=before, limit=5)
+            query.search(wanted, before=before, limit=5)
         explain = "EXPLAIN QUERY PLAN" if connection.vendor == "sqlite" else "EXPLAIN"
         plans = []
         for captured in queries:

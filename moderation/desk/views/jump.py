@@ -40,7 +40,7 @@ def jump(request: AuthenticatedRequest) -> HttpResponse:
     text = request.GET.get("q", "").replace("\0", "").strip()[:600]
     if text:
         record(Searched(actor=request.user.get_username(), page="open", asked={"q": text}))
-    matches, more = find(text) if text else ([], False)
+    matches, more = matches_of(text) if text else ([], False)
     if len(matches) == 1 and not more:
         return redirect(matches[0][0])
     pair = [side.strip() for side in text.split("/")] if text.count("/") == 1 else [text, ""]
@@ -55,7 +55,7 @@ def jump(request: AuthenticatedRequest) -> HttpResponse:
     return render(request, "desk/pages/jump.html", context)
 
 
-def find(text: str) -> tuple[list[tuple[str, object]], bool]:
+def matches_of(text: str) -> tuple[list[tuple[str, object]], bool]:
     """Return matches as (URL, object): a recall, people, conversations, messages; and whether there are more."""
     if (uuid := _uuid(text)) and (recall := Recall.objects.filter(pk=uuid).first()):
         return [(recall.get_absolute_url(), recall)], False

@@ -115,7 +115,7 @@ def _with(request: AuthenticatedRequest, **changes: str) -> str:
 
 def _messages(request: AuthenticatedRequest, wanted: query.Wanted) -> dict[str, object]:
     """A page of the messages that are `wanted`, as the template of hits has it."""
-    results = query.find(wanted, before=timeline.read_key(request.GET.get("before", "")), limit=PAGE_SIZE)
+    results = query.search(wanted, before=timeline.read_key(request.GET.get("before", "")), limit=PAGE_SIZE)
     hits = [Hit(message, _pieces(read(message.raw), wanted)) for message in with_writers(results.messages())]
     return {
         "with_messages": True,

@@ -56,7 +56,7 @@ class Command(BaseCommand):
         with_notes = options["with_notes"]
         try:
             if options["dry_run"]:
-                scope = erasure.find(request)
+                scope = erasure.scope_of(request)
                 if problem := erasure.problem_of(scope, with_notes=with_notes):
                     raise problem
                 counts = scope.counts(with_notes=with_notes)
