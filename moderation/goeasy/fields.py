@@ -19,7 +19,7 @@ from typing import Any
 from moderation.goeasy.answers import json_value
 
 DIGITS = re.compile(r"\s*[0-9]{1,19}\s*")
-NUMBER = re.compile(r"\s*[0-9]{1,15}(\.[0-9]{1,15})?\s*")
+NUMBER = re.compile(r"\s*-?[0-9]{1,15}(\.[0-9]{1,15})?\s*")
 RECALLED = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -39,15 +39,15 @@ def whole_number(value: object) -> int | None:
         return int(value)
     number = decimal_number(value)
     # Above 2**53 a float cannot represent every whole number.
-    return int(number) if number is not None and number.is_integer() and number < 2**53 else None
+    return int(number) if number is not None and number.is_integer() and 0 <= number < 2**53 else None
 
 
 def decimal_number(value: object) -> float | None:
-    """A non-negative number, or the text of one; None for anything else."""
+    """A finite number, such as a longitude, or the text of one; None for anything else."""
     if isinstance(value, str) and NUMBER.fullmatch(value):
         return float(value)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if is_number and 0 <= value < 2**63 else None  # type: ignore[arg-type, operator]
+    return float(value) if is_number and -(2**63) < value < 2**63 else None  # type: ignore[arg-type, operator]
 
 
 def object_of(value: object) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from moderation.audit.events import COLUMNS, EVENTS, Detail, Event, LogDownloade
 from moderation.audit.models import SCHEMA, Action, AuditEntry
 from moderation.audit.services import TooDeepToRecord, record
 
+from .event_calls import passed_fields
+
 ROOT = Path(__file__).resolve().parents[2]
 JOB = UUID("00000000-0000-4000-8000-000000000001")
 ALL = sorted(EVENTS)
@@ -146,6 +148,18 @@ def test_the_document_is_english_whatever_language_is_active() -> None:
 def test_every_column_of_an_event_is_one_of_an_entry() -> None:
     names = {field.name for field in AuditEntry._meta.get_fields()} | {"conversation"}
     assert set(COLUMNS) <= names
+
+
+def test_every_field_of_an_event_is_recorded_somewhere() -> None:
+    lineage = {event: [base.__name__ for base in event.__mro__] for event in EVENTS.values()}
+    passed = passed_fields({name for names in lineage.values() for name in names} - {"Event", "object"})
+    forgotten = [
+        f"{event.__name__}.{field.name}"
+        for event, names in lineage.items()
+        for field in fields_of(event)
+        if not any(field.name in passed[name] for name in names)
+    ]
+    assert not forgotten, f"Declared and never recorded: {', '.join(forgotten)}"
 
 
 def test_security_md_tells_when_each_action_is_recorded() -> None:

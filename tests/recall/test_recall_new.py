@@ -13,11 +13,12 @@ from django.test import Client
 from django.urls import reverse
 
 from moderation.accounts.models import Pseudonym
+from moderation.applications.models import Application
 from moderation.archive.models import Conversation
 from moderation.audit.models import AuditEntry
 from recall.forms import RecallForm
 from recall.management.commands.recall import Command
-from recall.models import Evidence, Recall
+from recall.models import Evidence, Recall, RecallReason
 
 from .reviewing import confirm, review
 
@@ -265,6 +266,75 @@ def test_both_forms_offer_every_field_of_a_recall(
     for address in (NEW, private.get_absolute_url()):
         offered = set(re.findall(r'\sname="(\w+)"', signed_in.get(address).content.decode()))
         assert wanted <= offered, f"{address} does not offer: {wanted - offered}"
+
+
+# What each field of a recall holds in the two tests below.
+MARKED: dict[str, Any] = {
+    "app": "default",
+    "kind": "group",
+    "user_a": "",
+    "user_b": "",
+    "group_id": "marked-group",
+    "timestamps": f"{FIRST + 7}",
+    "reason": "other",
+    "note": "marked note",
+    "recaller_id": "marked-recaller",
+    "recaller_data": '{"name": "marked name"}',
+}
+# What the review and the recall's page show of it.
+SHOWN = {
+    "app": "<dd>Shop</dd>",
+    "kind": ">group<",
+    "group_id": "marked-group",
+    "timestamps": f"{FIRST + 7}",
+    "reason": "Other reason",
+    "note": "marked note",
+    "recaller_id": "marked-recaller",
+    "recaller_data": "marked name",
+}
+# Of a group there are no users; the others belong to the form.
+NOT_SHOWN = {"user_a", "user_b", "submission", "typed_count", "shown"}
+
+
+def without_hidden_fields(page: str) -> str:
+    return re.sub(r'<input\s+type="hidden"[^>]*>', "", page)
+
+
+def test_the_review_and_the_recalls_page_show_every_field(signed_in: Client, lead: Any) -> None:
+    forgotten = set(RecallForm(actor=lead).fields) - set(SHOWN) - NOT_SHOWN
+    assert not forgotten, f"Add {sorted(forgotten)} to MARKED and SHOWN, and to the templates of both pages."
+    RecallReason.objects.update_or_create(code="other", defaults={"label_en": "Other reason"})
+    Application.objects.update(name="Shop")
+    data = form(**MARKED)
+    reviewed = without_hidden_fields(signed_in.post(NEW, data).content.decode())
+    confirm(signed_in, NEW, data)
+    made = signed_in.get(Recall.objects.get().get_absolute_url()).content.decode()
+    for page, name in ((reviewed, "review"), (made, "page of the recall")):
+        lost = [field for field, text in SHOWN.items() if text not in page]
+        assert not lost, f"The {name} does not show: {lost}"
+
+
+@pytest.mark.parametrize("field", MARKED)
+def test_a_form_that_was_changed_and_sent_again_makes_nothing_and_says_so(
+    signed_in: Client, application: Application, archived: Callable[[int], None], lead: Any, field: str
+) -> None:
+    untried = set(RecallForm(actor=lead).fields) - set(MARKED) - {"submission", "typed_count", "shown"}
+    assert not untried, f"Add {sorted(untried)} to MARKED, and to recall/services.py (_earlier_if_same)."
+    archived(2)
+    RecallReason.objects.update_or_create(code="other", defaults={"label_en": "Other reason"})
+    Application.objects.create(slug="other", name="Other", rest_host_saved=application.rest_host_saved)
+    data = form()
+    confirm(signed_in, NEW, data)
+    conversation = {name: MARKED[name] for name in ("kind", "user_a", "user_b", "group_id")}
+    change = {
+        **dict.fromkeys(("kind", "group_id"), conversation),
+        "app": {"app": "other"},
+        "user_a": {"user_a": "another-user"},
+        "user_b": {"user_b": "another-user"},
+    }.get(field, {field: MARKED[field]})
+    answer = confirm(signed_in, NEW, {**data, **change})
+    assert "This form has made another recall already." in answer.content.decode()
+    assert Recall.objects.count() == 1
 
 
 def test_the_command_fills_every_field_of_a_recall(lead: Any) -> None:

@@ -120,4 +120,4 @@ def _whole(value: Any) -> int | None:
 
 def _seconds(value: Any) -> float | None:
     number = decimal_number(value)
-    return number if number is not None and number < 10**7 else None
+    return number if number is not None and 0 <= number < 10**7 else None
