@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -31,10 +32,14 @@ ACKNOWLEDGEMENT = b'{"code":200,"content":"success"}'
 MAX_FIELDS = 100
 # A JSON body up to this size may have anything beside “content”; a larger one only a few strings and numbers.
 MAX_NESTED_BYTES = 1024 * 1024
+STRING = rb'"(?:[^"\\]++|\\.)*+"'
 IS_FLAT = re.compile(
-    rb'\s*+\{(?:\s*+"(?:[^"\\]++|\\.)*+"\s*+:\s*+(?:"(?:[^"\\]++|\\.)*+"|[-+.\w]{1,40}+)\s*+,?){0,20}+\s*+\}\s*+',
-    re.DOTALL,
+    rb"\s*+\{(?:\s*+" + STRING + rb"\s*+:\s*+(?:" + STRING + rb"|[-+.\w]{1,40}+)\s*+,?){0,20}+\s*+\}\s*+", re.DOTALL
 ).fullmatch
+MEMBER = re.compile(rb"(" + STRING + rb")\s*+:\s*+(" + STRING + rb"|[-+.\w]{1,40}+)", re.DOTALL)
+JSON_ESCAPES = re.compile(rb"(?:\\u[0-9A-Fa-f]{4})+|\\.?", re.DOTALL)
+# Of large bodies one is decoded at a time, so that several at once need little more memory than their own size.
+DECODING_LARGE = threading.Lock()
 ESCAPES = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
 # Size of the pieces in which a body is read.
 PIECE_BYTES = 64 * 1024
@@ -127,18 +132,19 @@ def contents_of(request: HttpRequest) -> tuple[str, list[bytes]]:
     """Return the encoding and every `content`, byte for byte, of a form or JSON body; none for any other body.
 
     A form is decoded piece by piece, because 20 MB are 60 MB when escaped. Raises TooLarge, NotWhole.
+    `benchmarks/bench_webhook_memory.py` measures the memory for each encoding.
     """
     if int(request.META.get("CONTENT_LENGTH") or 0) > settings.WEBHOOK_MAX_BODY_BYTES:
         raise TooLarge
     read = _reader(request)
     if request.content_type == "multipart/form-data":
         form = "multipart"
-        contents = list(_multipart(_rest(read), request.META["CONTENT_TYPE"]))
+        contents = list(_multipart(_rest(b"\r\n", read), request.META["CONTENT_TYPE"]))
     else:
         begin = read(PIECE_BYTES)
         is_json = (request.content_type or "").endswith("json") or begin.lstrip().startswith(b"{")
         form = "json" if is_json else "form"
-        contents = _json(begin + _rest(read)) if is_json else _form(begin, read)
+        contents = _json(_rest(begin, read)) if is_json else _form(begin, read)
     if sum(map(len, contents)) > settings.WEBHOOK_MAX_BYTES:
         raise TooLarge
     return form, contents
@@ -165,8 +171,12 @@ def _reader(request: HttpRequest) -> Read:
     return read
 
 
-def _rest(read: Read) -> bytes:
-    return b"".join(iter(lambda: read(PIECE_BYTES), b""))
+def _rest(begin: bytes, read: Read) -> bytearray:
+    """`begin` and the rest of the body; to join a list of pieces would hold the body twice."""
+    body = bytearray(begin)
+    while piece := read(PIECE_BYTES):
+        body += piece
+    return body
 
 
 def _form(begin: bytes, read: Read) -> list[bytes]:
@@ -223,28 +233,25 @@ class Unescaped:
         return bytes(self._bytes + self._escape)
 
 
-def _multipart(body: bytes, content_type: str) -> Iterator[bytes]:
-    """The parts named “content” (RFC 7578)."""
+def _multipart(body: bytearray, content_type: str) -> Iterator[bytes]:
+    """The parts named “content” (RFC 7578); `body` begins with a line break of our own."""
     boundary = _parameters(content_type).get("boundary", "").encode("latin-1", "replace")
-    for part in (b"\r\n" + body).split(b"\r\n--" + boundary, MAX_FIELDS + 1)[1 : MAX_FIELDS + 1] if boundary else ():
+    for part in body.split(b"\r\n--" + boundary, MAX_FIELDS + 1)[1 : MAX_FIELDS + 1] if boundary else ():
         headers, _blank, value = part.partition(b"\r\n\r\n")
         for header in headers.decode("latin-1").split("\r\n"):
             field, _colon, parameters = header.partition(":")
             is_name = field.strip().lower() == "content-disposition"
             if is_name and _parameters(parameters).get("name") == "content":
-                yield value
+                yield bytes(value)
 
 
-def _json(body: bytes) -> list[bytes]:
-    """The body's member “content”, if it is a string, even beside members that nest too deeply.
-
-    A large body with nested members is not parsed: its sender is not verified yet, and building millions of lists would
-    delay every other request.
-    """
-    if len(body) > MAX_NESTED_BYTES and not IS_FLAT(body):
-        return []
+def _json(body: bytearray) -> list[bytes]:
+    """The body's member “content”, if it is a string, even beside members that nest too deeply."""
+    if len(body) > MAX_NESTED_BYTES:
+        with DECODING_LARGE:
+            return _large_json(body)
     try:
-        text = json_text(body)
+        text = json_text(bytes(body))
         if nests_too_deeply(text):
             raw = dict(json_parts(text)).get("content", "")
             data = {"content": json.loads(raw)} if raw.startswith('"') else None
@@ -254,6 +261,32 @@ def _json(body: bytes) -> list[bytes]:
         return []
     content = data.get("content") if isinstance(data, dict) else None
     return [content.encode("utf-8", "surrogatepass")] if isinstance(content, str) else []
+
+
+def _large_json(body: bytearray) -> list[bytes]:
+    """The same of a large body, without a copy of it as text; nothing if it has nested members.
+
+    Its sender is not verified yet, and building millions of lists would delay every other request.
+    """
+    if not IS_FLAT(body):
+        return []
+    content: list[bytes] = []
+    for member in MEMBER.finditer(body):
+        try:
+            if json.loads(member[1]) == "content":
+                start, end = member.span(2)
+                is_text = body[start : start + 1] == b'"'
+                value = memoryview(body)[start + 1 : end - 1]
+                content = [JSON_ESCAPES.sub(_unescape_json, value)] if is_text else []
+        except ValueError:
+            return []
+    return content
+
+
+def _unescape_json(escapes: re.Match[bytes]) -> bytes:
+    """Decode one escape or a run of them, because a pair of surrogates is one character. Raises ValueError."""
+    text: str = json.loads(b'"%s"' % escapes[0])
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _parameters(header: str) -> dict[str, str]:

@@ -40,7 +40,10 @@ def test_a_whole_number_is_read_in_each_of_its_forms(value: object, number: int 
 @pytest.mark.parametrize(
     ("value", "number"),
     [(2.46, 2.46), ("2.46", 2.46), (2, 2.0), ("2", 2.0), (-74.006, -74.006), ("-74.006", -74.006), (-1, -1.0)]
-    + [(value, None) for value in ("nan", "--1", "-", -(10**400), float("nan"), float("inf"), True, None, "1:05", 10**400)],
+    + [
+        (value, None)
+        for value in ("nan", "--1", "-", -(10**400), float("nan"), float("inf"), True, None, "1:05", 10**400)
+    ],
 )
 def test_a_number_is_read_in_each_of_its_forms(value: object, number: float | None) -> None:
     assert decimal_number(value) == number

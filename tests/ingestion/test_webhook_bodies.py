@@ -127,10 +127,41 @@ def test_without_a_signature_no_body_is_read(client: Client) -> None:
     ids=["nested", "many members", "cut"],
 )
 def test_a_large_body_that_is_more_than_content_is_not_looked_into(body: bytes) -> None:
-    assert webhooks._json(body) == []
+    assert webhooks._json(bytearray(body)) == []
 
 
 def test_a_large_body_with_plain_members_beside_its_content_is_read() -> None:
     content = "[" + '\\u4f60\\"' * 200_000 + "]"
     body = ('{ "version": 1.5, "content" : "' + content + '", "note":"x" , "ok":true}').encode()
-    assert webhooks._json(body) == [json.loads(body)["content"].encode()]
+    assert webhooks._json(bytearray(body)) == [json.loads(body)["content"].encode()]
+
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+
+
+@given(st.dictionaries(st.text(max_size=3), PLAIN, max_size=3), PLAIN, st.booleans())
+def test_a_large_body_is_read_as_a_small_one_of_the_same_text(
+    others: dict[str, Any], content: Any, is_ascii: bool
+) -> None:
+    text = json.dumps({**others, "content": content}, ensure_ascii=is_ascii)
+    body = bytearray(text.encode("utf-8", "surrogatepass"))
+    assert webhooks._large_json(body) == webhooks._json(body)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"c\\u006fntent": "[]"}',
+        '{"content": "first", "content": "last \\ud83d\\ude00 \\/ \\\\ \\u00e9"}',
+        '{"content": "text", "content": 1}',
+        '{"content": "\\x"}',
+        '{"content": "\\u12"}',
+        '{"content": ""}',
+        '{"more": "\\"content\\": \\"x\\""}',
+        "{}",
+        '{"content": "x"',
+    ],
+)
+def test_an_unusual_large_body_is_read_as_a_small_one(text: str) -> None:
+    body = bytearray(text.encode())
+    assert webhooks._large_json(body) == webhooks._json(body)
