@@ -126,7 +126,7 @@ class RecallAdmin(ReadOnlyAdmin):
     def recaller_json(self, recall: Recall) -> SafeString | str:
         return pretty(recall.recaller_data) if recall.recaller_data else "-"
 
-    @admin.display(description=_("calls"))
+    @admin.display(description=_("requests"))
     def calls(self, recall: Recall) -> SafeString:
         """Every batch with its timestamps and attempts: three queries, and none of the evidence's text."""
         items = recall.items.order_by("batch_id", "timestamp")

@@ -40,10 +40,10 @@ MAY_BE_SENT_AGAIN = (
 RETRIED_FROM = (Recall.State.STOPPED, Recall.State.FINISHED)
 
 
-def to_call_off(recalls: QuerySet[Recall]) -> Aspects:
-    """The sending of `recalls` that may be called off: the latest requested one.
+def to_cancel(recalls: QuerySet[Recall]) -> Aspects:
+    """The sending of `recalls` that may be cancelled: the latest requested one.
 
-    Its progress is not part of it: it changes by itself, and calling off is a matter of seconds.
+    Its progress is not part of it: it changes by itself, and cancelling is a matter of seconds.
     """
     return {"sending": aspect([recalls.aggregate(at=Max("not_before"))["at"]])}
 
@@ -51,7 +51,7 @@ def to_call_off(recalls: QuerySet[Recall]) -> Aspects:
 def to_send_again(recalls: QuerySet[Recall]) -> Aspects:
     """Which calls of `recalls` may be sent again, and why."""
     batches = RecallBatch.objects.filter(MAY_BE_SENT_AGAIN, recall__in=recalls.filter(state__in=RETRIED_FROM))
-    return {"calls": _calls(batches), **to_call_off(recalls)}
+    return {"calls": _calls(batches), **to_cancel(recalls)}
 
 
 def to_settle(recall: Recall) -> Aspects:
@@ -77,7 +77,7 @@ def check(seen: Seen | None, now: Aspects) -> None:
 
 
 def cancel_recall(recall: Recall, actor: User, seen: Seen | None = None) -> int:
-    """Call off the calls that have not left; return the number of their timestamps.
+    """Cancel the calls that have not left; return the number of their timestamps.
 
     `seen`: what the person was shown. Raises NotPossible when none is left, and Changed.
     """
@@ -85,18 +85,18 @@ def cancel_recall(recall: Recall, actor: User, seen: Seen | None = None) -> int:
     with transaction.atomic():
         recalls = locked(this)
         if not recall.batches.filter(state=RecallBatch.State.PENDING).exists():
-            raise nothing_to_call_off(recall.batches.all())
-        check(seen, to_call_off(this))
+            raise nothing_to_cancel(recall.batches.all())
+        check(seen, to_cancel(this))
         return call_off(recalls, actor)
 
 
-def nothing_to_call_off(batches: QuerySet[RecallBatch]) -> NotPossible:
-    """Why nothing of `batches` can be called off any more."""
+def nothing_to_cancel(batches: QuerySet[RecallBatch]) -> NotPossible:
+    """Why nothing of `batches` can be cancelled any more."""
     if batches.filter(state=RecallBatch.State.CANCELLED).exists():
-        return NotPossible(_("It was called off already: there is nothing left to call off."))
+        return NotPossible(_("It is cancelled already: nothing is left to cancel."))
     if batches.filter(recall__stop_reason=Recall.StopReason.RESTORED).exists():
-        return NotPossible(_("Nothing is sent by itself after a restore: there is nothing left to call off."))
-    return NotPossible(_("Everything has been sent already: there is nothing left to call off."))
+        return NotPossible(_("Nothing is sent by itself after a restore: nothing is left to cancel."))
+    return NotPossible(_("Everything has been sent already: nothing is left to cancel."))
 
 
 def locked(recalls: QuerySet[Recall]) -> list[Recall]:
@@ -106,7 +106,7 @@ def locked(recalls: QuerySet[Recall]) -> list[Recall]:
 
 
 def call_off(recalls: list[Recall], actor: User) -> int:
-    """Call off the calls of `recalls`, which are `locked()`, that have not left; return the number of timestamps."""
+    """Cancel the calls of `recalls`, which are `locked()`, that have not left; return the number of timestamps."""
     states = Recall.State
     count = 0
     for some in in_parts(recalls):
@@ -160,9 +160,9 @@ def retry_recall(recall: Recall, actor: User, seen: Seen | None = None) -> int:
     with transaction.atomic():
         recalls = locked(this)
         if recalls[0].state not in RETRIED_FROM:
-            raise NotPossible(_("This recall is still under way."))
+            raise NotPossible(_("This recall is still in progress."))
         if not recall.batches.filter(MAY_BE_SENT_AGAIN).exists():
-            raise NotPossible(_("Nothing of this recall was refused, left unsent or is still visible."))
+            raise NotPossible(_("Nothing of this recall was refused, not sent or is still visible."))
         check(seen, to_send_again(this))
         return resend(recalls, MAY_BE_SENT_AGAIN, actor)
 
@@ -181,12 +181,12 @@ def settle_unknown(recall: Recall, actor: User, *, send_again: bool, note: str, 
     with transaction.atomic():
         (recall,) = locked(Recall.objects.filter(pk=recall.pk))
         if recall.state not in RETRIED_FROM:
-            raise NotPossible(_("This recall is still under way."))
+            raise NotPossible(_("This recall is still in progress."))
         undecided = recall.batches.filter(NEEDS_A_PERSON)
         lock_calls(undecided)
         indexes = list(undecided.filter(LOOKED_FOR).values_list("index", flat=True))
         if not indexes and undecided.exists():
-            raise NotPossible(_("History is still to be read for what became of the messages. Decide after that."))
+            raise NotPossible(_("GoEasy’s history is still being checked. Decide after that."))
         if not indexes:
             raise NotPossible(_("Nothing of this recall needs a decision any more."))
         check(seen, to_settle(recall))

@@ -76,7 +76,7 @@ class RecallEffect(Effect):
         lifecycle.finish_done({batch.recall_id for batch in subjects})
 
     def standing(self, claim: Claim) -> str:
-        # Lock the recall, so that it is not called off at the same time.
+        # Lock the recall, so that it is not cancelled at the same time.
         recall = Recall.objects.select_for_update().get(pk=claim.subject.recall_id)
         if recall.batches.filter(state=States.CANCELLED).exists():
             return Call.State.CANCELLED

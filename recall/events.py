@@ -48,13 +48,13 @@ class RecallRequested(RecallEvent):
 
     timestamps: Sequence[int]
     reason: Annotated[str | None, Detail(_("Reason"))] = None
-    recaller: Annotated[Mapping[str, Any] | None, Detail(_("Recaller that clients see"))] = None
-    recaller_overridden: Annotated[bool, Detail(_("Recaller chosen for this recall"))] = False
-    calls: Annotated[int | None, Detail(_("Calls"))] = None
+    recaller: Annotated[Mapping[str, Any] | None, Detail(_("Shown to app users as the recaller"))] = None
+    recaller_overridden: Annotated[bool, Detail(_("Recaller changed for this recall"))] = False
+    calls: Annotated[int | None, Detail(_("Requests"))] = None
     sweep: Annotated[UUID | None, Detail(_("Sweep"))] = None
     reviewed: Annotated[str | None, Detail(_("Digest of what was reviewed"))] = None
     again: Annotated[bool, Detail(_("Sent again"))] = False
-    batches: Annotated[Sequence[int] | None, Detail(_("Calls, counted from 0"))] = None
+    batches: Annotated[Sequence[int] | None, Detail(_("Requests, counted from 0"))] = None
     note: Annotated[str, Private(_("Note"))] = ""
 
 
@@ -109,7 +109,7 @@ class RecallCancelled(RecallEvent):
     action = Action.CANCELLED
 
     timestamps: Sequence[int]
-    batches: Annotated[Sequence[int], Detail(_("Calls, counted from 0"))]
+    batches: Annotated[Sequence[int], Detail(_("Requests, counted from 0"))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,7 @@ class RecallStopped(RecallEvent):
     timestamps: Sequence[int] | None = None
     reason: Annotated[str, Detail(_("Why"), Recall.StopReason)]
     was: Annotated[str | None, Detail(_("State before"), Recall.State)] = None
-    unknown: Annotated[Sequence[int] | None, Detail(_("Calls with an unknown outcome, from 0"))] = None
+    unknown: Annotated[Sequence[int] | None, Detail(_("Requests with an unknown outcome, from 0"))] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,9 +130,9 @@ class CallVerified(CallEvent):
 
     action = Action.VERIFIED
 
-    gone: Annotated[Sequence[int] | None, Detail(_("Gone"))] = None
+    gone: Annotated[Sequence[int] | None, Detail(_("Verified as removed"))] = None
     still_visible: Annotated[Sequence[int] | None, Detail(_("Still visible"))] = None
-    unknowable: Annotated[Sequence[int] | None, Detail(_("Unknowable"))] = None
+    unknowable: Annotated[Sequence[int] | None, Detail(_("Cannot be verified"))] = None
     settlement: Annotated[str | None, Detail(_("What follows"), RecallBatch.Settlement)] = None
     problem: Annotated[str | None, Detail(_("Problem"))] = None
     seen_by_recall: Annotated[UUID | None, Detail(_("Seen by a later recall"))] = None
@@ -145,7 +145,7 @@ class RecallSettled(RecallEvent):
     action = Action.SETTLED
 
     timestamps: Sequence[int]
-    batches: Annotated[Sequence[int], Detail(_("Calls, counted from 0"))]
+    batches: Annotated[Sequence[int], Detail(_("Requests, counted from 0"))]
     send_again: Annotated[bool, Detail(_("Send again"))]
     note: Annotated[str, Private(_("Note"))]
 

@@ -23,13 +23,13 @@ class RecallFilter(forms.Form):
         label=_("State"), choices=Recall.State.choices, required=False, widget=forms.CheckboxSelectMultiple
     )
     outcome = forms.MultipleChoiceField(
-        label=_("Outcome of a call"),
+        label=_("Outcome of a request"),
         choices=[(state.value, state.label) for state in OUTCOMES],
         required=False,
         widget=forms.CheckboxSelectMultiple,
     )
     actor = forms.ModelMultipleChoiceField(
-        label=_("Who"),
+        label=_("Requested by"),
         queryset=User.objects.order_by("username"),
         to_field_name="username",
         required=False,

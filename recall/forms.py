@@ -69,7 +69,7 @@ class TimestampsField(forms.CharField):
             )
         if len(parsed.timestamps) > MAX_TIMESTAMPS:
             raise ValidationError(
-                _("These are %(count)d timestamps; one recall takes at most %(most)d. Split them."),
+                _("These are %(count)d messages; one recall takes at most %(most)d. Split them."),
                 code="too_many",
                 params={"count": len(parsed.timestamps), "most": MAX_TIMESTAMPS},
             )
@@ -94,7 +94,7 @@ class NoteField(forms.CharField):
                 "label": _("Note"),
                 "max_length": MAX_NOTE_LENGTH,
                 "widget": forms.Textarea(attrs={"rows": 3}),
-                "help_text": _("For the audit log; clients never see it."),
+                "help_text": _("For the audit log; app users never see it."),
                 **kwargs,
             }
         )
@@ -108,12 +108,12 @@ class DecisionForm(forms.Form):
 
     decision = forms.ChoiceField(
         label=_("Decision"),
-        choices=[("again", _("send them again")), ("leave", _("leave them as they are"))],
+        choices=[("again", _("send them again")), ("leave", _("leave as is"))],
         widget=forms.RadioSelect,
-        error_messages={"required": _("Choose one: send them again, or leave them as they are.")},
+        error_messages={"required": _("Choose one: send them again, or leave as is.")},
     )
     note = NoteField(
-        help_text=_("Why you decide so, for the audit log; clients never see it."),
+        help_text=_("Why you decide so, for the audit log; app users never see it."),
         error_messages={"required": _("Write a note: why do you decide so?")},
     )
 
@@ -133,16 +133,16 @@ class RecallingForm(forms.Form):
         label=_("Recaller id"),
         max_length=MAX_ID_LENGTH,
         required=False,
-        help_text=_("Every client sees it. Empty: clients are told nobody's name."),
+        help_text=_("App users see it. Leave it empty to name nobody."),
     )
     recaller_data = forms.CharField(
         label=_("Recaller data"),
         required=False,
         widget=forms.Textarea(attrs={"rows": 3}),
-        help_text=_('A JSON object that every client sees, such as {"name": "Support"}.'),
+        help_text=_('A JSON object that app users see, such as {"name": "Support"}.'),
     )
     submission = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
-    typed_count = forms.CharField(label=_("Number of timestamps"), required=False)
+    typed_count = forms.CharField(label=_("Number of messages"), required=False)
     # What the review showed (`moderation.reviewed`); on every other page it is empty.
     shown = forms.CharField(required=False, widget=forms.HiddenInput)
 
@@ -217,7 +217,7 @@ class RecallingForm(forms.Form):
         """Whether the typed number is `expected`; adds the error when it is not. Asked only on confirmation."""
         if self.cleaned_data["typed_count"].translate(FULL_WIDTH).strip() == str(expected):
             return True
-        self.add_error("typed_count", _("Type %(count)d to confirm that this many go.") % {"count": expected})
+        self.add_error("typed_count", _("Type %(count)d to confirm the number of messages.") % {"count": expected})
         return False
 
 

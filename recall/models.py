@@ -104,11 +104,11 @@ class Recall(models.Model):
     class State(models.TextChoices):
         """State of the recall as a whole; the outcomes are the batches'."""
 
-        WAITING = "waiting", _("waiting")  # may still be called off: nothing has left
+        WAITING = "waiting", _("waiting")  # may still be cancelled: nothing has left
         SENDING = "sending", _("sending")
         STOPPED = "stopped", _("stopped")  # something unsent is left, and a person has to act
         FINISHED = "finished", pgettext_lazy("state of a recall", "finished")
-        CANCELLED = "cancelled", _("called off")  # before anything left
+        CANCELLED = "cancelled", _("cancelled")  # before anything left
 
     class StopReason(models.TextChoices):
         KEY_REFUSED = "key_refused", _("GoEasy refused the key")
@@ -117,7 +117,7 @@ class Recall(models.Model):
         KEY_UNREADABLE = "key_unreadable", _("The application’s stored key cannot be opened")
         NOT_ALLOWED = "not_allowed", _("The application’s host is not one that a key may be sent to")
         INVALID = "invalid", _("It cannot be sent as it is")
-        RESTORED = "restored", _("It was under way when the backup was made. What was sent since is not known here")
+        RESTORED = "restored", _("It was in progress when the backup was made. What was sent since is not known here")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     application = models.ForeignKey(Application, models.PROTECT, verbose_name=_("application"))
@@ -219,15 +219,15 @@ class RecallBatch(models.Model):
         ACCEPTED = "accepted", _("accepted")
         REFUSED = "refused", _("refused")
         UNKNOWN = "unknown", _("unknown")
-        CANCELLED = "cancelled", _("called off")
+        CANCELLED = "cancelled", _("cancelled")
 
     class Settlement(models.TextChoices):
         """What history showed of a call's messages where the answer does not settle it, or says otherwise."""
 
-        GONE = "gone", _("history shows that the messages are gone")
+        GONE = "gone", _("history shows that the messages were removed")
         VISIBLE = "visible", _("history still shows messages")
         UNUSUAL = "unusual", _("accepted, with an answer other than OK")
-        DECIDED = "decided", _("a person decided")
+        DECIDED = "decided", _("decided by a person")
 
     # The request itself. One key for both: whatever concerns the sending stands there.
     call = models.OneToOneField(Call, models.PROTECT, primary_key=True, related_name="recall_batch")
@@ -291,9 +291,9 @@ class RecallItem(models.Model):
     """One timestamp of a recall. It names every message that its conversation has at that millisecond."""
 
     class Verification(models.TextChoices):
-        GONE = "gone", _("gone")
+        GONE = "gone", _("verified as removed")
         STILL_VISIBLE = "still visible", _("still visible")
-        UNKNOWABLE = "unknowable", _("unknowable")
+        UNKNOWABLE = "unknowable", _("cannot be verified")
 
     recall = models.ForeignKey(Recall, models.PROTECT, related_name="items")
     batch = models.ForeignKey(RecallBatch, models.PROTECT, related_name="items")

@@ -33,12 +33,12 @@ MEANINGS: dict[int, tuple[str | Promise, str | Promise]] = {
         _("There is no such service at that address."),
         _("An admin checks GOEASY_REST_HOST, or the application's region; then send it again."),
     ),
-    429: (_("Too many calls in a short time."), _("Wait a minute, then send it again.")),
+    429: (_("Too many requests in a short time."), _("Wait a minute, then send it again.")),
 }
-BUSY = (_("GoEasy cannot serve calls at the moment."), _("Wait a few minutes, then send it again."))
+BUSY = (_("GoEasy cannot serve requests at the moment."), _("Wait a few minutes, then send it again."))
 OTHER = (
-    _("GoEasy documents no meaning for this code; its own words say what it objects to."),
-    _("Compare the conversation's ids and the application with GoEasy's. As it is, it may well be refused again."),
+    _("GoEasy does not document this code; its answer says what is wrong."),
+    _("Compare the conversation’s ids and the application with GoEasy’s. Sent again as it is, it may be refused."),
 )
 
 

@@ -31,7 +31,7 @@ STATES = RecallBatch.State
 
 
 def earlier_items(conversation: Conversation, timestamps: Sequence[int]) -> list[RecallItem]:
-    """The timestamps of these (ms) that recalls name already, with their recall and batch; not what was called off."""
+    """The timestamps of these (ms) that recalls name already, with their recall and batch; not what was cancelled."""
     items: list[RecallItem] = []
     for some in in_parts(timestamps):
         earlier = RecallItem.objects.filter(recall__conversation=conversation, timestamp__in=some)
@@ -151,14 +151,14 @@ def _change_message(name: str, more: int) -> str:
         )
         return text % {"n": more}
     return {
-        "request": _("What you ask for is not what you reviewed."),
+        "request": _("This is not what you reviewed."),
         "messages": _("The text of some of these messages is not what you saw."),
         "recalled": _("Other messages than you saw are marked as recalled."),
         "names": _("A sender’s name has changed."),
-        "earlier": _("What became of earlier recalls of these messages has changed."),
-        "swept": _("Some of the messages that would go are not those that you saw."),
-        "others": _("Which messages of other people would go too has changed."),
-        "left out": _("How many messages are left out has changed."),
+        "earlier": _("Earlier recalls of these messages have a new outcome."),
+        "swept": _("Some of the messages to recall are not those that you saw."),
+        "others": _("Other people’s messages that would be recalled too have changed."),
+        "left out": _("The number of messages left out has changed."),
         "reason": _("The reason’s wording has changed."),
         "recaller": _("What app users are shown as the recaller has changed."),
     }[name]
@@ -167,15 +167,15 @@ def _change_message(name: str, more: int) -> str:
 def _number_of_messages(name: str, more: int) -> str:
     """Message that more or fewer messages would go than the review showed."""
     if more < 0:
-        text = ngettext("%(n)d message fewer would go.", "%(n)d messages fewer would go.", -more)
+        text = ngettext("%(n)d message fewer would be recalled.", "%(n)d messages fewer would be recalled.", -more)
     elif name == "messages":
         text = ngettext(
-            "%(n)d more message has the same millisecond as one of these: it would go too.",
-            "%(n)d more messages have the same milliseconds as these: they would go too.",
+            "%(n)d more message has the same millisecond as one of these: it would be recalled too.",
+            "%(n)d more messages have the same millisecond as some of these: they would be recalled too.",
             more,
         )
     else:
-        text = ngettext("%(n)d more message would go.", "%(n)d more messages would go.", more)
+        text = ngettext("%(n)d more message would be recalled.", "%(n)d more messages would be recalled.", more)
     return text % {"n": abs(more)}
 
 
@@ -196,8 +196,8 @@ def requested_of_sender_meanwhile(application: Application, sender_id: str, sinc
 def _request_messages(actors: Counter[str]) -> list[str]:
     return [
         ngettext(
-            "%(who)s has asked for %(n)d of these messages to be recalled.",
-            "%(who)s has asked for %(n)d of these messages to be recalled.",
+            "%(who)s has requested a recall of %(n)d of these messages.",
+            "%(who)s has requested a recall of %(n)d of these messages.",
             number,
         )
         % {"who": who, "n": number}

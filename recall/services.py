@@ -260,7 +260,7 @@ def _earlier_if_same(earlier: Recall, request: tuple[object, ...]) -> Recall:
     timestamps = set(earlier.items.values_list("timestamp", flat=True))
     made = (earlier.actor_id, earlier.conversation_id, timestamps, earlier.reason_id, earlier.note, earlier.recaller)
     if made != request:
-        raise NotPossible(_("This form has made another recall already. Nothing new was sent."))
+        raise NotPossible(_("This form was used for another recall already. Nothing new was sent."))
     return earlier
 
 

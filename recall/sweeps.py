@@ -34,9 +34,9 @@ from recall.decisions import (
     call_off,
     check,
     locked,
-    nothing_to_call_off,
+    nothing_to_cancel,
     resend,
-    to_call_off,
+    to_cancel,
     to_send_again,
 )
 from recall.models import Recall, RecallBatch, RecallItem, RecallReason, Sweep
@@ -139,7 +139,7 @@ def without_a_time(*, application: Application, sender_id: str, since: int, unti
 
 
 def _taken(timestamps: set[int]) -> set[tuple[int, int]]:
-    """The (conversation, timestamp) that a recall of ours has named, unless GoEasy refused it or it was called off,
+    """The (conversation, timestamp) that a recall of ours has named, unless GoEasy refused it or it was cancelled,
     and history has not shown it to be gone all the same.
 
     Unknown and still visible ones are included: a person decides on them on the page of their recall, and a sweep must
@@ -255,7 +255,7 @@ def problem_of(planned: SweepPlan) -> NotPossible | None:
             _("These are more than %(most)d messages. Choose a shorter time.") % {"most": settings.SWEEP_MAX_MESSAGES}
         )
     if not planned.parts and planned.left_out:
-        return NotPossible(_("Nothing is left to take back: recalls have all of these messages already."))
+        return NotPossible(_("Nothing is left to recall: all of these messages are part of other recalls already."))
     if not planned.parts:
         return NotPossible(_("The archive has no message of this sender in this time that is not recalled yet."))
     return None
@@ -274,7 +274,7 @@ def _earlier_if_same(earlier: Sweep, request: tuple[object, ...]) -> Sweep:
     first = earlier.recalls.all()[0]
     made = (earlier.actor_id, earlier.application_id, earlier.sender_id, earlier.since, earlier.until)
     if (*made, first.reason_id, first.note, first.recaller) != request:
-        raise NotPossible(_("This form has made another sweep already. Nothing new was sent."))
+        raise NotPossible(_("This form was used for another sweep already. Nothing new was sent."))
     return earlier
 
 
@@ -284,15 +284,15 @@ def with_batches(sweep: Sweep, which: Q) -> QuerySet[Recall]:
 
 
 def cancel_sweep(sweep: Sweep, actor: User, seen: Seen | None = None) -> int:
-    """Call off the calls of the sweep that have not left; return the number of timestamps.
+    """Cancel the calls of the sweep that have not left; return the number of timestamps.
 
     `seen`: what the person was shown. Raises NotPossible, Changed.
     """
     with transaction.atomic():
         recalls = locked(with_batches(sweep, Q(state=RecallBatch.State.PENDING)))
         if not recalls:
-            raise nothing_to_call_off(RecallBatch.objects.filter(recall__sweep=sweep))
-        check(seen, to_call_off(sweep.recalls.all()))
+            raise nothing_to_cancel(RecallBatch.objects.filter(recall__sweep=sweep))
+        check(seen, to_cancel(sweep.recalls.all()))
         return call_off(recalls, actor)
 
 
@@ -304,6 +304,6 @@ def retry_sweep(sweep: Sweep, actor: User, seen: Seen | None = None) -> int:
     with transaction.atomic():
         recalls = locked(with_batches(sweep, MAY_BE_SENT_AGAIN).filter(state__in=RETRIED_FROM))
         if not recalls:
-            raise NotPossible(_("Nothing of this sweep was refused, left unsent or is still visible."))
+            raise NotPossible(_("Nothing of this sweep was refused, not sent or is still visible."))
         check(seen, to_send_again(sweep.recalls.all()))
         return resend(recalls, MAY_BE_SENT_AGAIN, actor)

@@ -47,7 +47,7 @@ def parse_timestamps(texts: Iterable[str], *, now_ms: int) -> Parsed:
             if not piece:
                 continue
             # ASCII digits alone: int() would also read underscores, signs and other scripts' digits.
-            whole = re.fullmatch(r"[0-9]{1,19}", piece)
+            whole = re.fullmatch(r"[0-9]{1,4000}", piece)
             value: object = int(piece) if whole else piece
             if problem := timestamp_problem(value, now_ms=now_ms):
                 parsed.rejected.append((piece, problem))

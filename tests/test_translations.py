@@ -73,6 +73,31 @@ def test_the_compiled_catalog_is_up_to_date() -> None:
         assert translations(read_mo(file)) == translations(catalog()), "django.mo is out of date: run make messages"
 
 
+# One term for one thing (docs/glossary.md): words that texts used before, and what they use now.
+RETIRED = {
+    "工作进程": "后台进程",
+    "档案": "存档",
+    "批量清理": "批量撤回",
+    "审计记录": "审计条目",
+    "撤回方": "撤回人",
+    "客户端": "App 用户",
+    "已接受": "已受理",
+    "已消失": "已核实撤回",
+    "复核": "预览",
+    "主管": "审核组长",
+    "管理台": "控制台",
+}
+# A sign of ASCII beside a Chinese character, or a space after a full stop.
+ASCII_SIGN = re.compile("[\u4e00-\u9fff][,;:?!]|[,;:?!][\u4e00-\u9fff]|。 ")
+
+
+def test_chinese_texts_have_one_term_for_one_thing_and_chinese_punctuation() -> None:
+    chinese = [text for message in messages(catalog()) for text in texts(message)[1]]
+    for old, new in RETIRED.items():
+        assert not (found := [text for text in chinese if old in text]), f"{old} is {new} now: {found}"
+    assert not (found := [text for text in chinese if ASCII_SIGN.search(text)]), f"Chinese punctuation: {found}"
+
+
 def test_translations_keep_every_placeholder_and_tag() -> None:
     for message in messages(catalog()):
         english, chinese = texts(message)

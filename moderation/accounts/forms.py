@@ -15,7 +15,7 @@ class PreferencesForm(forms.ModelForm[User]):
     language = forms.ChoiceField(
         label=_("Language"),
         required=False,
-        choices=[("", _("as the browser prefers")), *settings.LANGUAGES],
+        choices=[("", _("browser default")), *settings.LANGUAGES],
     )
     timezone = forms.CharField(
         label=_("Time zone"),

@@ -87,13 +87,13 @@ class User(Recorded, AbstractUser):
     class Media(models.TextChoices):
         """How an image or video looks once it is shown."""
 
-        PLAIN = "plain", _("as it is")
+        PLAIN = "plain", _("show normally")
         BLUR = "blur", _("blurred until hovered or focused")
         GREY = "grey", _("in shades of grey")
         BLUR_GREY = "blur-grey", _("blurred and in shades of grey")
 
     class Theme(models.TextChoices):
-        SYSTEM = "system", _("same as the system")
+        SYSTEM = "system", _("system")
         LIGHT = "light", _("light")
         DARK = "dark", _("dark")
 

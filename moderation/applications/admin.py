@@ -202,7 +202,7 @@ class ApplicationAdmin(SearchAdmin):
                 _("Recaller"),
                 {
                     "fields": ["recaller_id", "recaller_data"],
-                    "description": _("Every client that sees a recalled message sees this."),
+                    "description": _("App users see this at every recalled message."),
                 },
             ),
             (_("How long messages are kept"), {"fields": ["keep_days", "history_days"]}),

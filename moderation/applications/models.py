@@ -92,7 +92,7 @@ class Application(Recorded):
         max_length=255,
         blank=True,
         default="",
-        help_text=_("What clients see when the moderator has no pseudonym of their own."),
+        help_text=_("What app users see when the moderator has no pseudonym."),
     )
     recaller_data = models.JSONField(
         _("recaller data"),

@@ -9,7 +9,7 @@ MESSAGES: dict[str, str | Promise] = {
         "The application’s stored key cannot be opened. An admin puts the former FIELD_ENCRYPTION_KEY or SECRET_KEY "
         "back, or enters the key again in Django admin."
     ),
-    "refused": _("GoEasy refused to answer. An admin checks the application's key and region."),
+    "refused": _("GoEasy refused. An admin checks the application's key and region."),
     "invalid_call": _("The application's key or the conversation's ids cannot be sent. An admin checks them."),
     "name_unresolved": _("GoEasy's host name could not be found. An admin checks GOEASY_REST_HOST and the network."),
     "connection_refused": _("GoEasy's host refused the connection. Try again in a while."),
@@ -24,12 +24,10 @@ MESSAGES: dict[str, str | Promise] = {
     "read_timeout": _("GoEasy did not answer in time. Try again in a while."),
     "connection_lost": _("The connection was lost before GoEasy answered."),
     "broken_answer": _("GoEasy's answer broke off."),
-    "oversize": _("GoEasy's answer was too large to be one."),
+    "oversize": _("GoEasy's answer was too large."),
     "unclear": _("What answered does not look like GoEasy. An admin checks GOEASY_REST_HOST."),
     "failed": _("GoEasy answered that it failed, or that it took too long."),
-    "paced": _(
-        "As many calls as GOEASY_MAX_CALLS_PER_SECOND allows are on their way to GoEasy already. Try again in a moment."
-    ),
+    "paced": _("GOEASY_MAX_CALLS_PER_SECOND allows no more requests at the moment. Try again shortly."),
     "busy": _("GoEasy answers slowly, and others are waiting for it already. Try again in a while."),
     "slow": _("GoEasy answers slowly, so not everything could be looked up. Try again in a while."),
     "too_many": _("These are too many timestamps to look all of them up."),

@@ -38,7 +38,7 @@ class RecallerDataField(forms.JSONField):
         super().__init__(
             label=_("Recaller data"),
             required=False,
-            help_text=_('A JSON object that every client sees, such as {"name": "Support"}. At most 2 KB.'),
+            help_text=_('A JSON object that app users see, such as {"name": "Support"}. At most 2 KB.'),
             widget=forms.Textarea(attrs={"rows": 4, "class": "vLargeTextField"}),
         )
 

@@ -100,7 +100,7 @@ class ConversationAdmin(SearchedAdmin):
     def latest(self, conversation: Conversation) -> SafeString | str:
         return moment_ms(conversation.last_timestamp) if conversation.last_timestamp else "-"
 
-    @admin.display(description=_("history read"))
+    @admin.display(description=_("synced"))
     def read(self, conversation: Conversation) -> SafeString | str:
         return moment(conversation.history_read_at)
 

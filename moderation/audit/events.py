@@ -29,7 +29,7 @@ COLUMNS: dict[str, Text] = {
     "app": _("Application"),
     "conversation": _("Conversation"),
     "recall": _("Recall"),
-    "batch": _("Call, counted from 0"),
+    "batch": _("Request, counted from 0"),
     "attempt": _("Attempt"),
     "timestamps": _("Timestamps"),
     "request": _("What was sent"),

@@ -22,10 +22,10 @@ class Action(models.TextChoices):
     """Actions that are recorded; each has an event class (`audit/events.py`)."""
 
     REQUESTED = "recall.requested", _("recall requested")
-    SENDING = "recall.sending", _("call about to be sent")
-    ANSWERED = "recall.answered", _("call answered")
-    UNANSWERED = "recall.unanswered", _("call not answered")
-    CANCELLED = "recall.cancelled", _("recall called off")
+    SENDING = "recall.sending", _("request about to be sent")
+    ANSWERED = "recall.answered", _("request answered")
+    UNANSWERED = "recall.unanswered", _("request not answered")
+    CANCELLED = "recall.cancelled", _("recall cancelled")
     STOPPED = "recall.stopped", _("recall stopped")
     VERIFIED = "recall.verified", _("recall verified")
     SETTLED = "recall.settled", _("unknown outcome settled")
@@ -276,7 +276,7 @@ class AuditJob(models.Model):
 
     class State(models.TextChoices):
         WAITING = "waiting", _("waiting for a worker")
-        RUNNING = "running", _("under way")
+        RUNNING = "running", _("in progress")
         DONE = "done", _("done")
         FAILED = "failed", _("failed")
 

@@ -44,7 +44,7 @@ COUNTS_KEPT = timedelta(days=90)
 class Alarm(models.TextChoices):
     """Alarms of a feed."""
 
-    SILENT = "silent", _("Nothing comes any more.")
+    SILENT = "silent", _("No messages arrive any more.")
     UNREAD = "unread", _("GoEasy delivers what cannot be read: its messages are kept, but not in the archive.")
     GAP = "gap", _("GoEasy’s history had messages that the webhook did not bring.")
 

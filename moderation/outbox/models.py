@@ -48,12 +48,12 @@ class Call(models.Model):
 
     class State(models.TextChoices):
         WAITING = "waiting", _("waiting")  # may leave once `not_before` has come
-        HELD = "held", _("held back")  # until somebody lets it go or calls it off
+        HELD = "held", _("held back")  # until somebody lets it go or cancels it
         SENDING = "sending", _("being sent")
         ACCEPTED = "accepted", _("accepted")
         REFUSED = "refused", _("refused")
         UNKNOWN = "unknown", _("unknown")
-        CANCELLED = "cancelled", _("called off")
+        CANCELLED = "cancelled", _("cancelled")
 
     # Without an index of its own: `call_waiting` begins with it, and planners without statistics take the shorter one.
     application = models.ForeignKey(Application, models.PROTECT, db_index=False)
@@ -127,7 +127,7 @@ class Attempt(models.Model):
         ACCEPTED = "accepted", _("accepted")
         REFUSED = "refused", _("refused")
         UNKNOWN = "unknown", _("unknown")
-        NOT_SENT = "not_sent", _("never left")  # no connection: GoEasy cannot have seen it
+        NOT_SENT = "not_sent", _("not sent")  # no connection: GoEasy cannot have seen it
 
     call = models.ForeignKey(Call, models.PROTECT, related_name="attempts")
     number = models.PositiveIntegerField()

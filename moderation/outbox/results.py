@@ -140,7 +140,7 @@ def outcome_of(error: GoEasyError) -> Attempt.Outcome:
 
 
 def state_after(effect: Effect, claim: Claim, outcome: Attempt.Outcome, wait: float | None) -> tuple[str, float | None]:
-    """New state of a call, and seconds until its retry: None when there is none, or it was called off meanwhile."""
+    """New state of a call, and seconds until its retry: None when there is none, or it was cancelled meanwhile."""
     if wait is None:
         return FINAL[outcome], None
     standing = effect.standing(claim)

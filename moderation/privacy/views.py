@@ -45,7 +45,7 @@ def erase_text(request: AuthenticatedRequest, slug: str) -> HttpResponse:
         except (NotPossible, reviewed.Changed) as refusal:
             messages.warning(request, str(refusal.message))
         else:
-            messages.success(request, _("The text was erased. The audit log tells of it."))
+            messages.success(request, _("The text was erased. The audit log has an entry."))
             return redirect(f"{reverse('sender', args=[slug])}?{urlencode({'id': sender_id})}")
     scope = erasure.scope_of(erasure_request)
     context = {

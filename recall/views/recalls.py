@@ -25,7 +25,7 @@ from moderation.applications.models import Application
 from moderation.archive.names import titled
 from moderation.outbox.models import Attempt, Circuit
 from recall import decisions, services, verify
-from recall.decisions import to_call_off, to_send_again, to_settle
+from recall.decisions import to_cancel, to_send_again, to_settle
 from recall.filters import RecallFilter
 from recall.forms import DecisionForm
 from recall.models import (
@@ -156,7 +156,12 @@ def recall_settle(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
     def decide() -> str:
         seen = reviewed.read(request.POST.get("shown", ""), request.user, f"settle:{pk}")
         count = decisions.settle_unknown(recall, request.user, send_again=again, note=note, seen=seen)
-        return ngettext("You decided on %(count)d call.", "You decided on %(count)d calls.", count) % {"count": count}
+        text = ngettext(
+            "Your decision on %(count)d request was recorded.",
+            "Your decision on %(count)d requests was recorded.",
+            count,
+        )
+        return text % {"count": count}
 
     return run_action(request, recall, decide)
 
@@ -170,15 +175,17 @@ def run_action(request: AuthenticatedRequest, thing: Recall | Sweep, act: Callab
     return SeeOther(thing.get_absolute_url())
 
 
-def called_off(count: int) -> str:
+def cancelled(count: int) -> str:
     """Message for the number of cancelled timestamps."""
-    text = ngettext("%(count)d timestamp was called off.", "%(count)d timestamps were called off.", count)
+    text = ngettext(
+        "The recall of %(count)d message was cancelled.", "The recall of %(count)d messages was cancelled.", count
+    )
     return text % {"count": count}
 
 
 def sent_again(count: int) -> str:
     """Message for the number of calls that are sent again."""
-    text = ngettext("%(count)d call is being sent again.", "%(count)d calls are being sent again.", count)
+    text = ngettext("%(count)d request is being sent again.", "%(count)d requests are being sent again.", count)
     return text % {"count": count}
 
 
@@ -226,11 +233,11 @@ def _status(request: AuthenticatedRequest, recall: Recall) -> dict[str, Any]:
 def decisions_shown(
     request: AuthenticatedRequest, pk: UUID, recalls: QuerySet[Recall], can_cancel: bool, can_retry: bool
 ) -> dict[str, Any]:
-    """Whether `recalls` (of one page) may be called off or sent again, with the token of what the page shows."""
+    """Whether `recalls` (of one page) may be cancelled or sent again, with the token of what the page shows."""
     return {
         "can_cancel": can_cancel,
         "can_retry": can_retry,
-        "cancel_shown": reviewed.token(request.user, f"cancel:{pk}", to_call_off(recalls)) if can_cancel else "",
+        "cancel_shown": reviewed.token(request.user, f"cancel:{pk}", to_cancel(recalls)) if can_cancel else "",
         "retry_shown": reviewed.token(request.user, f"retry:{pk}", to_send_again(recalls)) if can_retry else "",
     }
 
@@ -315,12 +322,12 @@ def _number(text: str | None) -> int:
 @permission_required("recall.add_recall", raise_exception=True)
 @require_POST
 def recall_cancel(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
-    """Call off what has not left."""
+    """Cancel what has not left."""
     recall = get_object_or_404(Recall, pk=pk)
 
     def cancel() -> str:
         seen = reviewed.read(request.POST.get("shown", ""), request.user, f"cancel:{pk}")
-        return called_off(decisions.cancel_recall(recall, request.user, seen))
+        return cancelled(decisions.cancel_recall(recall, request.user, seen))
 
     return run_action(request, recall, cancel)
 

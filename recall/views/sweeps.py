@@ -33,7 +33,7 @@ from recall.progress import progress_of_sweeps, with_progress
 from recall.services import NotPossible
 from recall.views.recalls import (
     SeeOther,
-    called_off,
+    cancelled,
     decisions_shown,
     history_of,
     pace_of,
@@ -240,12 +240,12 @@ def _after(key: str, recalls: QuerySet[Recall]) -> QuerySet[Recall]:
 @permission_required("recall.add_recall", raise_exception=True)
 @require_POST
 def sweep_cancel(request: AuthenticatedRequest, pk: UUID) -> HttpResponse:
-    """Call off what has not left of all the sweep's recalls."""
+    """Cancel what has not left of all the sweep's recalls."""
     sweep = get_object_or_404(Sweep, pk=pk)
 
     def cancel() -> str:
         seen = reviewed.read(request.POST.get("shown", ""), request.user, f"cancel:{pk}")
-        return called_off(sweeps.cancel_sweep(sweep, request.user, seen))
+        return cancelled(sweeps.cancel_sweep(sweep, request.user, seen))
 
     return run_action(request, sweep, cancel)
 

@@ -9,6 +9,11 @@ function countDown(element) {
     const left = Math.max(0, Math.ceil((ends - performance.now()) / 1000));
     element.textContent = String(left);
     if (left > 0 && element.isConnected) setTimeout(step, 200);
+    if (left === 0) {
+      // What follows says that it waits for a worker.
+      element.parentElement.hidden = true;
+      element.parentElement.nextElementSibling.hidden = false;
+    }
   };
   step();
 }

@@ -63,7 +63,7 @@ export function show() {
   const entries = sorted(picked);
   const { messages, calls, shared } = totals(entries);
   const sum = entries.length
-    ? `${count(messages, words.one, words.many)} → ${count(calls, words.oneCall, words.manyCalls)}`
+    ? `${count(messages, words.one, words.many)} · ${count(calls, words.oneCall, words.manyCalls)}`
     : words.none;
   at("sum").textContent = sum;
   at("sum").classList.toggle("some", entries.length > 0);

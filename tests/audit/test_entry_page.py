@@ -47,7 +47,7 @@ def test_an_entry_is_readable(reader: Client) -> None:
     assert "1234 ms" in page
     assert "2026-01-02 11:04:05.123" in page
     assert "1767323045123" in page
-    assert "Call 2 (batch 1 in the export)" in page
+    assert "Request 2 (batch 1 in the export)" in page
     assert "attempt 2" in page
     assert reverse("recall", args=[recall]) in page
     for near in (before, after):
@@ -63,7 +63,7 @@ def test_a_long_recall_says_which_steps_are_not_shown(reader: Client) -> None:
     def section(pk: int) -> tuple[str, list[int]]:
         page = reader.get(f"{LIST}{pk}/change/").content.decode()
         part = page.partition("The same recall, step by step")[2]
-        return part, [int(number) for number in re.findall(r"call (\d+)<", part)]
+        return part, [int(number) for number in re.findall(r"request (\d+)<", part)]
 
     first, calls = section(steps[0])
     assert calls == list(range(1, 12))
@@ -132,7 +132,7 @@ def test_an_entry_shows_its_place_in_the_chain(reader: Client) -> None:
     assert seal.seq == 2
     assert seal.hash in page
     assert seal.prev_hash in page
-    assert "<title>Entry 2: call answered" in page
+    assert "<title>Entry 2: request answered" in page
     assert re.findall(r'class="field-seq">(?:<a [^>]*>)?([^<]+)<', reader.get(LIST).content.decode()) == ["2", "1"]
 
 

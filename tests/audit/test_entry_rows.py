@@ -60,9 +60,9 @@ def test_each_field_is_a_row_with_its_label(page_of: PageOf) -> None:
     )
     rows = labelled(entry)
     assert rows["Reason"] == "spam"
-    assert rows["Recaller chosen for this recall"] == "yes"
-    assert rows["Calls"] == "1"
-    assert "team" in rows["Recaller that clients see"]
+    assert rows["Recaller changed for this recall"] == "yes"
+    assert rows["Requests"] == "1"
+    assert "team" in rows["Shown to app users as the recaller"]
     assert "private" not in rows
     page = page_of(entry)
     assert "<dt>Reason</dt>" in page

@@ -357,4 +357,4 @@ def test_a_stopping_worker_fails_the_job_with_a_reason(reader: Client, monkeypat
     job.refresh_from_db()
     assert (job.state, job.problem) == (AuditJob.State.FAILED, "Interrupted")
     page = reader.get(reverse("admin:audit_auditentry_job", args=[job.pk])).content.decode()
-    assert "The worker ended before this was done. Ask for it again." in page
+    assert "The worker ended before this was done. Start it again." in page

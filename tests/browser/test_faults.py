@@ -45,19 +45,19 @@ def test_a_refused_key_stops_the_recall_and_the_rest_can_be_sent_later(
     banner = page.locator(".banner.error", has_text="GoEasy refused the key.")
     expect(banner).to_be_visible()
     expect(banner).to_contain_text("GOEASY_APPKEY")
-    expect(banner).to_contain_text("What has not left stays unsent until then.")
+    expect(banner).to_contain_text("What was not sent stays unsent until then.")
     assert codes(page) == ["401"]
     expect(page.locator("table.calls .pill")).to_have_text(["refused", "not sent", "not sent"])
     assert len(talk.calls) == 1
     assert talk.recalled == {}
     recall = page.url
     page.goto("/")
-    needs = page.locator("section", has_text="Needs a person").locator(".recall-line", has_text=talk.name)
+    needs = page.locator("section", has_text="Action needed").locator(".recall-line", has_text=talk.name)
     expect(needs).to_contain_text("GoEasy refused the key. Put it right, then send the rest again.")
 
     console.sandbox.clear_faults()
     page.goto(recall)
-    page.get_by_role("button", name="Send again what was refused, never left or is still visible").click()
+    page.get_by_role("button", name="Retry what was refused, not sent or is still visible").click()
     wait_until(page, "accepted")
     assert codes(page) == ["401", "200", "200", "200"]
     expect(banner).to_have_count(0)
@@ -73,9 +73,9 @@ def test_an_answer_that_never_comes_is_unknown_and_is_not_sent_again(
     page = open_browser()
     recall_all(page, talk)
     wait_until(page, "unknown")
-    expect(page.locator("#recall-sentence")).to_contain_text("for 2 timestamps no answer tells what became of them")
-    banner = page.locator(".banner.warning", has_text="For 2 timestamps the outcome is unknown.")
-    expect(banner).to_contain_text("What is known: the request left, and no answer tells what GoEasy did.")
+    expect(page.locator("#recall-sentence")).to_contain_text("Outcome unknown for 2 messages")
+    banner = page.locator(".banner.warning", has_text="Outcome unknown for 2 messages.")
+    expect(banner).to_contain_text("no usable answer came")
     expect(banner).to_contain_text("Nothing is sent again by itself.")
     expect(page.locator("#send-again")).to_have_count(0)
     assert codes(page) == ["–"]
@@ -88,7 +88,7 @@ def test_an_answer_that_never_comes_is_unknown_and_is_not_sent_again(
 
     auditor = open_browser("audrey")
     auditor.goto(recall)
-    auditor.get_by_role("link", name="Its entries").click()
+    auditor.get_by_role("link", name="View in audit log").click()
     expect(auditor.locator("#result_list .field-code .pill")).to_have_text("no answer")
     # Longer than the worker takes to look for work that was left behind.
     time.sleep(max(0.0, since + 6 - time.monotonic()))
@@ -104,12 +104,10 @@ def test_a_lost_answer_is_settled_by_history_while_the_page_is_open(
     recall_all(page, talk)
     wait_until(page, "unknown")
     expect(page.locator(".verified")).to_contain_text("Checking GoEasy’s history…")
-    expect(page.locator(".verified .pill.gone")).to_have_text("2 gone", timeout=30_000)
-    expect(page.locator("#recall-sentence")).to_contain_text(
-        "For 2 timestamps no answer tells what GoEasy did; that is settled."
-    )
+    expect(page.locator(".verified .pill.gone")).to_have_text("2 verified as removed", timeout=30_000)
+    expect(page.locator("#recall-sentence")).to_contain_text("The outcome of 2 messages was unknown; that is settled.")
     expect(page.get_by_text("the outcome is unknown")).to_have_count(0)
-    expect(page.locator("table.calls")).to_contain_text("History shows that the messages are gone")
+    expect(page.locator("table.calls")).to_contain_text("History shows that the messages were removed")
     expect(page.locator(".evidence .pill.gone")).to_have_count(2)
     expect(page.locator("#settle")).to_have_count(0)
     assert talk.calls == [talk.timestamps]
@@ -129,7 +127,7 @@ def test_a_call_without_effect_is_shown_as_still_visible_and_sent_again(
     expect(page.locator(".verified .pill.still-visible")).to_have_text("1 still visible", timeout=30_000)
     expect(page.locator("#settle")).to_be_visible()
     page.locator("#send-again").click()
-    expect(page.locator(".verified .pill.gone")).to_have_text("1 gone", timeout=30_000)
+    expect(page.locator(".verified .pill.gone")).to_have_text("1 verified as removed", timeout=30_000)
     expect(page.locator("#settle")).to_have_count(0)
     assert list(talk.recalled) == talk.timestamps
     assert codes(page) == ["200", "200"]
@@ -150,11 +148,11 @@ def test_a_person_decides_where_history_proves_nothing_and_typing_survives_polli
     confirm(page)
     wait_until(page, "unknown")
     expect(page.locator("#settle")).to_be_visible(timeout=30_000)
-    page.get_by_label("leave them as they are").check()
+    page.get_by_label("leave as is").check()
     page.get_by_label("Note", exact=True).fill("the user left")
     page.get_by_role("button", name="Record the decision").click()
-    expect(page.locator(".toast, .messages")).to_contain_text("You decided on 1 call.")
-    expect(page.locator("table.calls")).to_contain_text("decided to leave it")
+    expect(page.locator(".toast, .messages")).to_contain_text("Your decision on 1 request was recorded.")
+    expect(page.locator("table.calls")).to_contain_text("decided to leave it as is")
     expect(page.locator("table.calls")).to_contain_text("the user left")
     assert talk.calls == [talk.timestamps]
 
@@ -203,7 +201,7 @@ def test_when_goeasy_is_away_the_archive_is_shown_and_that_is_said(console: Cons
     page.goto("/conversations/open/?kind=private&user_a={user_a}&user_b={user_b}".format_map(stranger.conversation))
     page.locator("main form button.primary").click()
     expect(banner).to_be_visible()
-    expect(page.locator("#messages")).to_contain_text("The archive has no message here.")
+    expect(page.locator("#messages")).to_contain_text("No messages in the archive here.")
     expect(page.locator("#messages")).to_contain_text("GoEasy may know more.")
 
     console.sandbox.clear_faults()

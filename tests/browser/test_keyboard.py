@@ -55,11 +55,11 @@ def test_the_main_job_needs_no_mouse(console: Console, open_browser: OpenBrowser
     press(page, "k", "k")
     expect(message(page, talk.timestamps[3])).to_be_focused()
     press(page, "x", "Shift+k", "Shift+k")
-    expect(page.locator("#sum")).to_have_text("3 messages → 1 call")
+    expect(page.locator("#sum")).to_have_text("3 messages · 1 request")
     tab_to(page, "#recall_reason")
     page.keyboard.type("Spam")
     press(page, "Escape", "r")
-    expect(page.locator(".review-sum")).to_contain_text("3 timestamps → 1 call")
+    expect(page.locator(".review-sum")).to_contain_text("3 messages · 1 request")
     tab_to(page, "button[name=confirm]")
     press(page, "Enter")
     page.wait_for_url(re.compile(r"/recalls/[0-9a-f-]{36}/"))
@@ -80,7 +80,7 @@ def test_a_senders_messages_are_filtered_and_selected_by_letter(console: Console
     page.keyboard.type("message 69")
     expect(page.locator("#filter-count")).to_have_text("1 of 60 loaded messages")
     press(page, "Enter", "a")
-    expect(page.locator("#sum")).to_have_text("10 messages → 1 call")
+    expect(page.locator("#sum")).to_have_text("10 messages · 1 request")
     press(page, "/", "Escape")
     expect(page.locator("#filter-count")).to_have_text("")
     # Older ones come by letter, and are ticked: they are of that sender.
@@ -125,7 +125,7 @@ def test_letters_do_nothing_while_somebody_types(console: Console, open_browser:
     assert page.url == address
     # Outside of a field the same letters act.
     press(page, "Escape", "x")
-    expect(page.locator("#sum")).to_have_text("1 message → 1 call")
+    expect(page.locator("#sum")).to_have_text("1 message · 1 request")
 
 
 def test_the_help_names_every_letter_that_is_printed_on_the_page(console: Console, open_browser: OpenBrowser) -> None:

@@ -73,9 +73,9 @@ def test_the_main_job_is_all_in_chinese_after_a_click(
     expect(page.locator("nav").first).to_contain_text(re.compile("会话.*撤回", re.DOTALL))
     assert page.evaluate(SAID) == []
     open_talk(page, talk)
-    expect(page.locator("#review")).to_contain_text("撤回")
+    expect(page.locator("#review")).to_contain_text("预览")
     tick(page, *talk.timestamps[1:])
-    expect(page.locator("#sum")).to_have_text(re.compile("^2.*→.*1"))
+    expect(page.locator("#sum")).to_have_text(re.compile("^2.*·.*1"))
     assert page.evaluate(SAID) == []
     review(page)
     expect(page.locator("button[name=confirm]")).to_contain_text("撤回")
@@ -129,7 +129,7 @@ def test_the_main_job_fits_a_phone(console: Console, open_browser: OpenBrowser) 
     for timestamp in talk.timestamps[-4:-2]:
         message(page, timestamp).locator(".tick").tap()
     bar = page.locator("#bar")
-    expect(bar).to_contain_text("2 messages → 1 call")
+    expect(bar).to_contain_text("2 messages · 1 request")
     bar.get_by_role("link", name="Review").tap()
     expect(page.locator("#review")).to_be_visible()
     expect(page.locator("#messages")).to_be_hidden()

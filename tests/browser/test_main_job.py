@@ -43,16 +43,14 @@ def test_messages_are_taken_back_and_the_response_code_is_in_the_audit_log(
     open_talk(page, talk)
     wanted = talk.timestamps[1:3]
     tick(page, *wanted)
-    expect(page.locator("#sum")).to_have_text("2 messages → 1 call")
+    expect(page.locator("#sum")).to_have_text("2 messages · 1 request")
     review(page)
-    expect(page.locator(".review-sum")).to_contain_text("2 timestamps → 1 call to GoEasy")
+    expect(page.locator(".review-sum")).to_contain_text("2 messages · 1 request")
     expect(page.locator(".review")).to_contain_text("客服 Support")
     assert talk.calls == []
     confirm(page)
     wait_until(page, "accepted")
-    expect(page.locator("#recall-sentence")).to_have_text(
-        "Accepted. GoEasy answered with success for all 2 timestamps."
-    )
+    expect(page.locator("#recall-sentence")).to_have_text("Accepted. GoEasy answered with success for all 2 messages.")
     assert codes(page) == ["200"]
     # Clients see the pseudonym; "mo" is for the log alone.
     assert talk.recalled == dict.fromkeys(wanted, SEEN_BY_CLIENTS)
@@ -78,8 +76,8 @@ def test_messages_are_taken_back_and_the_response_code_is_in_the_audit_log(
     entry = admin.locator("#content")
     for known in ("mo", "200", *map(str, wanted)):
         expect(entry).to_contain_text(known)
-    entry.get_by_role("link", name="call about to be sent").click()
-    expect(entry.get_by_role("heading", level=1)).to_contain_text("call about to be sent")
+    entry.get_by_role("link", name="request about to be sent").click()
+    expect(entry.get_by_role("heading", level=1)).to_contain_text("request about to be sent")
     expect(entry).to_contain_text("客服 Support")
     expect(entry).not_to_contain_text(console.sandbox.appkey)
 
@@ -90,12 +88,12 @@ def test_a_recall_that_is_called_off_in_time_sends_nothing(console: Console, ope
     open_talk(page, talk)
     tick(page, *talk.timestamps)
     review(page)
-    expect(page.locator(".review")).to_contain_text("For 2 seconds after that it can still be called off.")
+    expect(page.locator(".review")).to_contain_text("You can cancel for 2 seconds.")
     confirm(page)
     expect(page.locator(".countdown")).to_be_visible()
-    page.get_by_role("button", name="Call it off").click()
+    page.get_by_role("button", name="Cancel recall").click()
     wait_until(page, "cancelled")
-    expect(page.locator("#recall-sentence")).to_have_text("Called off before anything left. GoEasy was asked nothing.")
+    expect(page.locator("#recall-sentence")).to_have_text("Cancelled before anything was sent.")
     # Past the time at which it would have left.
     time.sleep(2.5)
     assert talk.calls == []
@@ -146,7 +144,7 @@ def test_progress_is_shown_as_it_happens(console: Console, open_browser: OpenBro
     confirm(page, typed=41)
     page.locator("#messages details summary").first.click()
     wait_until(page, "sending")
-    expect(page.locator("#recall-sentence")).to_contain_text("1 of 3 calls are settled")
+    expect(page.locator("#recall-sentence")).to_contain_text("1 of 3 requests are done")
     expect(page.locator("#recall-status progress")).to_have_js_property("value", 1)
     assert look(page) == []
     wait_until(page, "accepted")

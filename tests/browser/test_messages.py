@@ -138,9 +138,9 @@ def test_messages_of_one_millisecond_are_ticked_together(console: Console, page:
     open_talk(page, Talk(console, talk.conversation, talk.timestamps[:3]))
     both = message(page, talk.timestamps[1])
     expect(both).to_have_count(2)
-    expect(both.first).to_contain_text("2 messages at this millisecond: GoEasy takes back all or none.")
+    expect(both.first).to_contain_text("2 messages at this millisecond: GoEasy recalls all of them or none.")
     both.first.locator(".tick").click()
-    expect(page.locator("#sum")).to_have_text("2 messages → 1 call")
+    expect(page.locator("#sum")).to_have_text("2 messages · 1 request")
     for row in both.all():
         expect(row.locator("input")).to_be_checked()
     both.last.locator(".tick").click()

@@ -102,4 +102,4 @@ def test_a_recall_is_printed_as_a_record(console: Console, open_browser: OpenBro
     assert text.count('"payload"') == 2
     assert page.url.rsplit("/", 2)[1] in unspaced
     assert page.url in unspaced
-    assert "gone" in text
+    assert "verified as removed" in text

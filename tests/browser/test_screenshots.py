@@ -48,20 +48,20 @@ def find_spam(page: Page) -> None:
 def test_pictures_of_the_main_job_are_taken(open_browser: OpenBrowser, world: dict[str, Any], folder: Path) -> None:
     page = open_browser("lea", height=860)
     find_spam(page)
-    expect(page.locator("#sum")).to_have_text("46 messages → 3 calls")
+    expect(page.locator("#sum")).to_have_text("46 messages · 3 requests")
     page.locator("#recall_reason").select_option("spam")
     page.locator("#recall_note").fill("Same advertisement in six conversations")
     picture(page, folder / "conversation.png")
 
     review(page)
-    expect(page.locator(".review-sum")).to_contain_text("46 timestamps → 3 calls to GoEasy")
+    expect(page.locator(".review-sum")).to_contain_text("46 messages · 3 requests")
     picture(page, folder / "review.png")
     confirm(page, typed=46)
     wait_until(page, "accepted")
-    expect(page.locator("#recall-sentence")).to_contain_text("all 46 timestamps")
+    expect(page.locator("#recall-sentence")).to_contain_text("all 46 messages")
     picture(page, folder / "recall.png")
     page.goto("/")
-    expect(page.get_by_role("heading", name="Needs a person")).to_be_visible()
+    expect(page.get_by_role("heading", name="Action needed")).to_be_visible()
     expect(page.locator(".recall-lines .pill").first).to_be_visible()
     expect(page.locator(".conversation-lines")).to_contain_text("g-town-square")
     picture(page, folder / "home.png")
@@ -81,7 +81,7 @@ def test_a_picture_on_a_phone_is_taken(open_browser: OpenBrowser, world: dict[st
     boxes = page.locator("#messages .message[data-sender='promo-7731'] .tick")
     for box in boxes.all():
         box.click()
-    expect(page.locator("#bar")).to_contain_text("4 messages → 1 call")
+    expect(page.locator("#bar")).to_contain_text("4 messages · 1 request")
     picture(page, folder / "phone.png")
 
 
@@ -95,5 +95,5 @@ def test_a_picture_in_chinese_and_dark_mode_is_taken(
     spam.hover()
     spam.locator("[data-all]").click()
     expect(page.locator("#picked-senders")).to_contain_text("6")
-    expect(page.locator("#review")).to_contain_text("撤回")
+    expect(page.locator("#review")).to_contain_text("预览")
     picture(page, folder / "conversation-zh-dark.png")

@@ -36,16 +36,16 @@ def test_forty_five_messages_are_three_calls_and_their_number_has_to_be_typed(
     open_talk(page, talk)
     message(page, wanted[0]).locator(".tick").click()
     message(page, wanted[-1]).locator(".tick").click(modifiers=["Shift"])
-    expect(page.locator("#sum")).to_have_text("45 messages → 3 calls")
+    expect(page.locator("#sum")).to_have_text("45 messages · 3 requests")
     review(page)
-    expect(page.locator(".review-sum")).to_contain_text("45 timestamps → 3 calls to GoEasy")
-    page.get_by_text("The exact calls").click()
+    expect(page.locator(".review-sum")).to_contain_text("45 messages · 3 requests")
+    page.get_by_text("Requests to GoEasy").click()
     expect(page.locator(".review details pre")).to_have_count(3)
     expect(page.locator(".review")).not_to_contain_text(console.sandbox.appkey)
 
     page.locator("#id_typed_count").fill("46")
     page.locator("button[name=confirm]").click()
-    expect(page.locator("#id_typed_count_error")).to_have_text("Type 45 to confirm that this many go.")
+    expect(page.locator("#id_typed_count_error")).to_have_text("Type 45 to confirm the number of messages.")
     confirm(page, typed=45)
     wait_until(page, "accepted")
     assert codes(page) == ["200", "200", "200"]
@@ -62,7 +62,7 @@ def test_all_from_a_sender_are_selected_the_whole_archive_over(console: Console,
     row = message(page, talk.timestamps[-1])
     row.hover()
     row.get_by_role("button", name="All from sender").click()
-    expect(page.locator("#sum")).to_have_text("40 messages → 2 calls")
+    expect(page.locator("#sum")).to_have_text("40 messages · 2 requests")
     expect(page.locator("#picked-senders")).to_have_text(re.compile(r"^\s*Member-2\s*40\s*everywhere…\s*$"))
     review(page)
     confirm(page, typed=40)
@@ -102,9 +102,7 @@ def test_a_pasted_list_is_cleaned_and_what_was_dropped_is_said(console: Console,
     expect(page.locator("#paste")).to_have_value(str(one // 1000))
     page.locator("#paste").fill("")
     review(page)
-    expect(page.locator(".review")).to_contain_text(
-        "1 timestamp is not in the archive: no evidence will be kept of it."
-    )
+    expect(page.locator(".review")).to_contain_text("1 message is not in the archive: no evidence will be kept of it.")
     confirm(page)
     wait_until(page, "accepted")
     assert talk.calls == [[one, two, three + 5]]
@@ -139,11 +137,11 @@ def test_a_selection_is_kept_over_older_pages_and_a_reload(console: Console, ope
     load_older(page, wanted[0])
     tick(page, wanted[0])
     expect(page.locator("#messages .message")).to_have_count(130)
-    expect(page.locator("#sum")).to_have_text("2 messages → 1 call")
+    expect(page.locator("#sum")).to_have_text("2 messages · 1 request")
     page.reload()
     expect(message(page, wanted[0])).to_have_count(0)
     expect(message(page, wanted[1]).locator("input")).to_be_checked()
-    expect(page.locator("#sum")).to_have_text("2 messages → 1 call")
+    expect(page.locator("#sum")).to_have_text("2 messages · 1 request")
     review(page)
     confirm(page)
     wait_until(page, "accepted")
@@ -165,7 +163,7 @@ def test_a_tick_that_is_quicker_than_the_script_is_kept(console: Console, open_b
     for route in held:
         route.continue_()
     is_ready(page, talk)
-    expect(page.locator("#sum")).to_have_text("1 message → 1 call")
+    expect(page.locator("#sum")).to_have_text("1 message · 1 request")
     expect(message(page, talk.timestamps[0]).locator("input")).to_be_checked()
 
 
@@ -220,7 +218,7 @@ def test_a_selection_is_not_the_next_persons(console: Console, open_browser: Ope
     open_talk(page, talk)
     address = page.url
     tick(page, *talk.timestamps)
-    expect(page.locator("#sum")).to_have_text("2 messages → 1 call")
+    expect(page.locator("#sum")).to_have_text("2 messages · 1 request")
     assert len(page.evaluate(kept)) == 1
     page.locator(".person-menu summary").click()
     page.get_by_role("button", name="Sign out").click()

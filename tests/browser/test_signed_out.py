@@ -46,7 +46,7 @@ def prepared(open_browser: OpenBrowser, talk: Talk) -> Page:
 
 
 def all_is_there(page: Page) -> None:
-    expect(page.locator("#sum")).to_have_text("3 messages → 1 call")
+    expect(page.locator("#sum")).to_have_text("3 messages · 1 request")
     expect(page.locator("#recall_note")).to_have_value(NOTE)
     expect(page.locator("#recall_reason")).not_to_have_value("")
     expect(page.locator("#typed-kept")).to_be_visible()
@@ -60,7 +60,7 @@ def test_a_recall_posted_after_the_session_ended_is_there_again(prepared: Page, 
     is_ready(page, talk)
     all_is_there(page)
     page.click("#review")
-    expect(page.locator("h1")).to_have_text("Review the recall")
+    expect(page.locator("h1")).to_have_text("Review recall")
     expect(page.locator(".facts")).to_contain_text(NOTE)
 
 
@@ -135,7 +135,7 @@ def test_a_posted_form_is_not_filled_in_after_a_later_sign_in(open_browser: Open
     page.locator("#recall_reason").select_option(index=1)
     page.fill("#recall_note", NOTE)
     page.click("#review")
-    expect(page.locator("h1")).to_have_text("Review the recall")
+    expect(page.locator("h1")).to_have_text("Review recall")
     end_session(page)
     page.goto("/recalls/")
     sign_in_here(page, "mo")

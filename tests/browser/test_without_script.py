@@ -35,7 +35,7 @@ def read_result(page: Page, state: str) -> None:
     """Reload, as the page proposes, until the recall is over."""
     pill = page.locator(f"#recall-pill .pill.{state}")
     while not pill.count():
-        page.get_by_role("link", name="Reload to see how it goes").click()
+        page.get_by_role("link", name="Refresh").click()
         page.wait_for_timeout(300)
 
 
@@ -46,7 +46,7 @@ def test_messages_are_taken_back_without_script(console: Console, open_plain: Op
     tick(page, *talk.timestamps[1:])
     page.locator("#recall_note").fill("reported twice")
     review(page)
-    expect(page.locator(".review-sum")).to_contain_text("2 timestamps → 1 call")
+    expect(page.locator(".review-sum")).to_contain_text("2 messages · 1 request")
     expect(page.locator(".review")).to_contain_text("reported twice")
     confirm(page)
     read_result(page, "accepted")
@@ -74,7 +74,7 @@ def test_ticks_and_words_are_kept_while_pages_are_turned(console: Console, open_
     expect(page.locator("#recall_note")).to_have_value("kept")
     expect(page.locator("#recall_reason")).to_have_value("fraud")
     page.locator("#review").click()
-    expect(page.locator(".review-sum")).to_contain_text("3 timestamps → 1 call")
+    expect(page.locator(".review-sum")).to_contain_text("3 messages · 1 request")
     confirm(page)
     read_result(page, "accepted")
     assert list(talk.recalled) == wanted
@@ -93,7 +93,7 @@ def test_a_missing_field_is_named_and_nothing_is_lost(console: Console, open_pla
     expect(page.locator("input[name=user_b]")).to_have_value(talk.conversation["user_b"])
     page.locator("select[name=reason]").select_option("spam")
     page.get_by_role("button", name="Review").click()
-    expect(page.locator(".review-sum")).to_contain_text("1 timestamp → 1 call")
+    expect(page.locator(".review-sum")).to_contain_text("1 message · 1 request")
     assert talk.calls == []
 
 
@@ -120,7 +120,7 @@ def test_a_recall_is_called_off_without_script(console: Console, open_plain: Ope
     tick(page, talk.timestamps[0])
     review(page)
     confirm(page)
-    page.get_by_role("button", name="Call it off").click()
+    page.get_by_role("button", name="Cancel recall").click()
     expect(page.locator("#recall-pill .pill.cancelled")).to_be_visible()
     assert talk.calls == []
 

@@ -73,7 +73,7 @@ def test_a_time_of_19_digits_is_shown_as_not_plausible_where_it_arrived(
     part = page(mo, private, f"?arrived=1&mark={mark}", headers=HTMX)
     assert shown(part) == [bogus]
     assert f"time not plausible: {bogus}" in part
-    assert "this one cannot be recalled" in part
+    assert "this one has none and cannot be recalled" in part
     assert re.search(r"<input type=\"checkbox\"[^>]*disabled", part)
     assert announced(mo, private, part)[0] == 0
     make_message(private, int(timezone.now().timestamp() * 1000) + 1000)

@@ -125,14 +125,14 @@ def test_the_conversation_s_recalls_are_beside_it(
 
 def test_an_empty_conversation_says_so(mo: Client, private: Conversation, connected: Any) -> None:
     html = page(mo, private)
-    assert "No message is known here." in html
+    assert "No messages here." in html
     assert "This is as far as GoEasy’s history and the archive reach." in html
 
 
 def test_a_history_that_could_not_be_read_is_not_called_empty(mo: Client, private: Conversation) -> None:
     html = page(mo, private)
-    assert "No message is known here." not in html
-    assert "The archive has no message here." in html
+    assert "No messages here." not in html
+    assert "No messages in the archive here." in html
     assert "GoEasy may know more." in html
 
 
@@ -164,7 +164,7 @@ def test_messages_that_cannot_be_read_are_counted_and_history_is_not_said_to_end
         html = page(client, private)
         assert "<strong>12 messages could not be read.</strong>" in html
         assert "This is as far as GoEasy’s history" not in html
-        assert "No message is known here." not in html
+        assert "No messages here." not in html
         assert "GoEasy may know more." in html
         assert 'name="before"' not in html, "there is nothing to go on from"
         assert (raw_texts in html) == (role == "admin")

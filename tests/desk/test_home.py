@@ -76,7 +76,7 @@ def test_recalls_under_way_are_shown_with_how_far_they_are(
     signed_in: Client, make_recall: Callable[..., Recall]
 ) -> None:
     make_recall([FIRST + number for number in range(45)], "accepted", state="sending")
-    assert "1 of 3 calls are settled." in home(signed_in)
+    assert "1 of 3 requests are done." in home(signed_in)
 
 
 def test_an_application_without_a_key_says_how_to_set_it(signed_in: Client, application: Any, settings: Any) -> None:

@@ -61,7 +61,7 @@ class Witness:
 
     @property
     def sent_again(self) -> int:
-        """Number of timestamps that arrived more than once."""
+        """Number of messages that arrived more than once."""
         return sum(1 for times in self.arrivals.values() if times > 1)
 
     def record_outcomes(self, recall: Recall, open_attempts: list[int]) -> None:

@@ -154,7 +154,7 @@ def test_admins_with_an_address_get_one_email_in_their_language(alarmed: Any, ma
         alarms.watch()
     assert sorted(message.to[0] for message in mail.outbox) == ["ada@example.com", "zhao@example.com"]
     text = mail.outbox[0].body
-    assert "Nothing comes any more." in text
+    assert "No messages arrive any more." in text
     assert "switch" in text
     # A new silence after the end is another alarm.
     delivered(alarmed, timezone.now())
@@ -212,7 +212,7 @@ def test_the_page_tells_how_the_feed_does_and_what_to_do(
     deliveries.accept(application, b"no JSON")
     client.post("/webhooks/goeasy/default/", {"content": "x"}, headers={"x-goeasy-signature": "no"})
     page = client.get("/feed/").content.decode()
-    assert "Nothing comes any more." in page
+    assert "No messages arrive any more." in page
     assert "usual at this hour: 2.0" in page
     assert "switches the webhook on again" in page
     assert "?state=unread&amp;app=default" in page

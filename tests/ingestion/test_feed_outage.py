@@ -105,7 +105,7 @@ def test_an_hour_without_the_webhook_raises_an_alarm_within_five_minutes_and_is_
     assert (answer.status_code, answer.json()["feed"]) == (503, "default: silent")
     client.force_login(administrator)
     assert "needs attention" in client.get("/").content.decode()
-    assert "Nothing comes any more." in client.get("/feed/").content.decode()
+    assert "No messages arrive any more." in client.get("/feed/").content.decode()
     assert sum(lacking(sandbox, group) for group in GROUPS) == number - 30
 
     # Switched on again. The next message comes by itself, and history has those that did not.

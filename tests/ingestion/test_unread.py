@@ -71,7 +71,7 @@ def test_the_email_has_the_number_and_the_newest_delivery_without_its_content(ap
     for number in range(1, 5):
         feed.count(application, feed.Metric.DELIVERED, 600, at=timezone.now() - number * HOUR)
     alarms.watch()
-    assert "Nothing comes any more." in mail.outbox[1].body
+    assert "No messages arrive any more." in mail.outbox[1].body
 
 
 def test_a_moderator_sees_numbers_and_no_text(application: Any, client: Client, moderator: Any, auditor: Any) -> None:

@@ -59,7 +59,7 @@ def test_a_failure_is_shown_as_unknown_everywhere(send: Any, messages: Any, clie
     recall = send(messages(3), TIMED_OUT)
     client.force_login(moderator)
     page = page_of(client, recall)
-    assert "For 3 timestamps the outcome is unknown." in page
+    assert "Outcome unknown for 3 messages." in page
     assert "Host unreachable or timeout" in page
     assert "still there" not in page
     assert "did not answer" not in page
@@ -106,7 +106,7 @@ def test_a_refused_message_that_is_gone_is_not_offered_again(
     with pytest.raises(services.NotPossible):
         decisions.retry_recall(recall, moderator)
     page = page_of(client, recall)
-    assert "History shows that those messages are gone all the same." in page
+    assert "GoEasy’s history shows that those messages were removed all the same." in page
     assert "still there" not in page
     # Nor does a sweep take it for visible, where the archive has not learned that it is recalled.
     Message.objects.filter(conversation=private).update(recalled=False)
@@ -121,8 +121,8 @@ def test_the_page_of_a_refusal_says_what_history_shows_and_nothing_else(
     unseen = send([FIRST + 90_000], REFUSED)
     verify.check_due()
     client.force_login(moderator)
-    assert "History still shows those messages." in page_of(client, visible)
-    assert "Whether all of those messages are still there is not known." in page_of(client, unseen)
+    assert "GoEasy’s history still shows those messages." in page_of(client, visible)
+    assert "It is not known whether all of those messages are still there." in page_of(client, unseen)
     # What is still visible needs a person; what nobody can know was refused, and that is said.
     assert [each.pk for each in client.get("/").context["needs"]] == [visible.pk]
 
@@ -137,7 +137,7 @@ def test_an_acceptance_that_names_failures_is_shown_and_read_for_in_history(
     assert AuditEntry.objects.get(action="recall.answered").detail["unusual"] is True
     client.force_login(moderator)
     page = page_of(client, recall)
-    assert "GoEasy accepted 2 timestamps with an answer other than “OK”." in page
+    assert "GoEasy accepted 2 messages with an answer other than “OK”." in page
     assert f"{{&quot;failed&quot;:[{FIRST}]}}" in page
     assert "it took back" not in page
     assert "Checking GoEasy’s history…" in client.get("/").content.decode()
@@ -161,7 +161,7 @@ def test_a_person_decides_on_an_unusual_acceptance_that_history_does_not_settle(
     verify.check_due()
     assert recall.batches.get().settlement == "unusual"
     client.force_login(moderator)
-    assert "Decide on 1 timestamp" in page_of(client, recall)
+    assert "Decide on 1 message" in page_of(client, recall)
     assert decisions.settle_unknown(recall, moderator, send_again=True, note="it names the message") == 1
     assert recall.batches.get().state == "pending"
 

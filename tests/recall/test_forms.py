@@ -60,7 +60,7 @@ def test_ticked_boxes_and_a_pasted_list_are_one_selection() -> None:
         ("1594958217087.5", "is not a whole number"),
         ("1594958217", "seconds"),
         (str(FUTURE), "future"),
-        (" ".join(str(A + number) for number in range(5001)), "5001 timestamps; one recall takes at most 5000"),
+        (" ".join(str(A + number) for number in range(5001)), "5001 messages; one recall takes at most 5000"),
     ],
     ids=["none", "text", "float", "seconds", "far future", "over 5,000"],
 )

@@ -121,7 +121,7 @@ def test_the_key_is_masked_in_the_calls_that_are_shown(signed_in: Client, archiv
 
 def test_the_review_warns_of_timestamps_that_the_archive_lacks(signed_in: Client) -> None:
     page = signed_in.post(NEW, form(1)).content.decode()
-    assert "1 timestamp is not in the archive: no evidence will be kept of it." in page
+    assert "1 message is not in the archive: no evidence will be kept of it." in page
     assert "GoEasy’s history could not be read" in page
 
 
@@ -131,7 +131,7 @@ def test_two_messages_of_one_timestamp_are_pointed_out(
     make_message(private, FIRST, senderId="user-a")
     make_message(private, FIRST, senderId="user-b")
     page = signed_in.post(NEW, form(1)).content.decode()
-    assert "1 timestamp names more than one message." in page
+    assert "1 timestamp belongs to more than one message." in page
     assert page.count("shares its timestamp") == 2
 
 
@@ -177,14 +177,14 @@ def test_more_than_20_do_not_go_before_their_number_is_typed(
 ) -> None:
     archived(21)
     page = confirm(signed_in, NEW, form(21), typed_count=typed).content.decode()
-    assert "Type 21 to confirm that this many go." in page
+    assert "Type 21 to confirm the number of messages." in page
     assert not Recall.objects.exists()
 
 
 def test_more_than_20_go_once_their_number_is_typed(signed_in: Client, archived: Callable[[int], None]) -> None:
     archived(21)
     page = signed_in.post(NEW, form(21)).content.decode()
-    assert "Type 21, the number of timestamps, to confirm" in page
+    assert "Type 21, the number of messages, to confirm" in page
     assert confirm(signed_in, NEW, form(21), typed_count="21").status_code == 303
 
 
@@ -333,7 +333,7 @@ def test_a_form_that_was_changed_and_sent_again_makes_nothing_and_says_so(
         "user_b": {"user_b": "another-user"},
     }.get(field, {field: MARKED[field]})
     answer = confirm(signed_in, NEW, {**data, **change})
-    assert "This form has made another recall already." in answer.content.decode()
+    assert "This form was used for another recall already." in answer.content.decode()
     assert Recall.objects.count() == 1
 
 

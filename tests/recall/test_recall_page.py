@@ -38,17 +38,17 @@ def polled(client: Client, recall: Recall, **query: Any) -> Any:
     return client.get(recall.get_absolute_url(), query, headers={"HX-Request": "true"})
 
 
-def test_a_waiting_recall_can_be_called_off(signed_in: Client, make_recall: Callable[..., Recall]) -> None:
+def test_a_waiting_recall_can_be_cancelled(signed_in: Client, make_recall: Callable[..., Recall]) -> None:
     recall = make_recall([FIRST], grace=60)
     page = shown(signed_in, recall)
-    assert "Waiting. Nothing has left yet." in page
-    assert "Call it off" in page
+    assert "Not sent yet." in page
+    assert "Cancel recall" in page
     assert 'hx-trigger="every 1s"' in page
     answer = press(signed_in, recall.get_absolute_url(), reverse("recall-cancel", args=[recall.pk]))
     assert answer.redirect_chain == [(recall.get_absolute_url(), 303)]
     page = " ".join(markup(answer).split())
-    assert "1 timestamp was called off." in page
-    assert "GoEasy was asked nothing." in page
+    assert "The recall of 1 message was cancelled." in page
+    assert "Cancelled before anything was sent." in page
     assert "hx-trigger" not in page
 
 
@@ -78,7 +78,7 @@ def test_a_refused_key_says_where_to_put_it_right(signed_in: Client, make_recall
     assert "GoEasy refused the key" in page
     assert "GOEASY_APPKEY" in page
     assert ">401</td>" in page
-    assert "Send again what was refused, never left or is still visible" in page
+    assert "Retry what was refused, not sent or is still visible" in page
 
 
 def test_a_key_that_the_admin_keeps_is_put_right_there(
@@ -96,10 +96,10 @@ def test_an_unknown_outcome_says_what_is_known_and_what_is_not(
 ) -> None:
     recall = make_recall([FIRST], "unknown", state="finished")
     page = shown(signed_in, recall)
-    assert "For 1 timestamp the outcome is unknown." in page
-    assert "the request left, and no answer tells what GoEasy did" in page
+    assert "Outcome unknown for 1 message." in page
+    assert "no usable answer came" in page
     assert "GoEasy did not answer in time." in page
-    assert "History is read for it by itself" in page
+    assert "GoEasy’s history is being checked" in page
     assert "Send again" not in page
     assert "Record the decision" not in page
 
@@ -157,7 +157,7 @@ def test_polling_answers_204_until_something_changes(signed_in: Client, make_rec
     recall.batches.filter(index=1).update(state="accepted")
     Recall.objects.update(state="finished")
     last = markup(polled(signed_in, recall, seen=first.context["seen"]))
-    assert "GoEasy answered with success for all 25 timestamps." in last
+    assert "GoEasy answered with success for all 25 messages." in last
     assert 'id="item-' in last
     assert "hx-trigger" not in last
 
@@ -178,7 +178,7 @@ def test_a_recall_that_ends_while_its_page_is_read_is_shown_as_it_ended(
     monkeypatch.setattr(recalls, "progress_of", finish_after_reading)
     page = signed_in.get(recall.get_absolute_url(), headers=headers)
     assert (page.context["recall"].state, page.context["progress"].sizes) == ("finished", {"accepted": 25})
-    assert ("<dt>Sending ended</dt>" in markup(page), page.context["live"]) == (True, False)
+    assert ("<dt>Finished sending</dt>" in markup(page), page.context["live"]) == (True, False)
 
 
 def test_a_recall_that_is_verified_while_its_page_is_read_is_shown_as_verified(
@@ -202,11 +202,11 @@ def test_a_recall_that_is_verified_while_its_page_is_read_is_shown_as_verified(
 
 def test_a_poll_updates_when_the_recall_was_settled(signed_in: Client, make_recall: Callable[..., Recall]) -> None:
     recall = make_recall([FIRST], "accepted", state="sending")
-    assert "<dt>Sending ended</dt>" not in markup(polled(signed_in, recall))
+    assert "<dt>Finished sending</dt>" not in markup(polled(signed_in, recall))
     Recall.objects.update(state="finished", finished_at=timezone.now())
     part = markup(polled(signed_in, recall))
     assert '<div id="recall-about" hx-swap-oob="innerHTML">' in part
-    assert "<dt>Sending ended</dt>" in part
+    assert "<dt>Finished sending</dt>" in part
     assert 'id="recall-about"' in shown(signed_in, recall)
 
 
@@ -221,13 +221,13 @@ def test_a_stopped_recall_is_watched_while_a_call_is_still_out(
 def test_a_refused_call_can_be_sent_again(signed_in: Client, make_recall: Callable[..., Recall]) -> None:
     recall = make_recall([FIRST], "refused", state="stopped", stop_reason="key_refused")
     answer = press(signed_in, recall.get_absolute_url(), reverse("recall-retry", args=[recall.pk]))
-    assert "1 call is being sent again." in markup(answer)
+    assert "1 request is being sent again." in markup(answer)
     recall.refresh_from_db()
     assert recall.state == "sending"
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("recall-cancel", "nothing left to call off"), ("recall-retry", "still visible")]
+    ("name", "said"), [("recall-cancel", "nothing is left to cancel"), ("recall-retry", "still visible")]
 )
 def test_an_impossible_action_shows_a_message(
     signed_in: Client, make_recall: Callable[..., Recall], name: str, said: str
@@ -288,9 +288,12 @@ def test_a_recall_that_does_not_exist_is_404(signed_in: Client) -> None:
             (401, 401, "Unauthorized"),
             ("Code 401", "Unauthorized", "does not accept the application&#x27;s key", "admin"),
         ),
-        ((200, 4711, "no such group"), ("Code 4711", "no such group", "documents no meaning", "refused again")),
-        ((429, None, ""), ("HTTP status 429, no code", "Too many calls", "Wait a minute", "refused without a word")),
-        ((503, None, "busy"), ("HTTP status 503, no code", "busy", "cannot serve calls", "Wait a few minutes")),
+        ((200, 4711, "no such group"), ("Code 4711", "no such group", "does not document this code", "may be refused")),
+        (
+            (429, None, ""),
+            ("HTTP status 429, no code", "Too many requests", "Wait a minute", "refused without an explanation"),
+        ),
+        ((503, None, "busy"), ("HTTP status 503, no code", "busy", "cannot serve requests", "Wait a few minutes")),
     ],
 )
 def test_a_refusal_is_shown_with_its_code_content_meaning_and_advice(
@@ -314,7 +317,7 @@ def test_equal_refusals_are_grouped_by_their_latest_answer(
     Attempt.objects.create(call=first.call, number=2, started_at=first.started_at, outcome="refused", response_code=429)
     page = shown(signed_in, recall)
     assert page.count("does not accept the application&#x27;s key") == 1
-    assert page.index("Code 401") < page.index("2 calls") < page.index("Code 429") < page.index("Too many calls")
+    assert page.index("Code 401") < page.index("2 requests") < page.index("Code 429") < page.index("Too many requests")
 
 
 def test_a_large_recall_is_shown_whole_on_one_page_to_be_printed(

@@ -21,7 +21,7 @@ from .reviewing import confirm, review
 FIRST = 1_700_000_000_000
 NEW, SWEEP = "/recalls/new/", "/sweeps/new/"
 CARE = {"recaller_id": "care-7", "recaller_data": '{"name": "客服"}'}
-CHANGED = "Recaller changed for this recall"
+CHANGED = "Changed for this recall"
 REFUSED = "Only a lead may change what app users see of you."
 
 

@@ -77,7 +77,7 @@ def test_the_recall_finishes_when_a_person_has_decided_on_the_rest(stopped: Reca
     assert not decisions.can_retry(stopped)
     with pytest.raises(services.NotPossible, match="Nothing is sent by itself after a restore"):
         decisions.cancel_recall(stopped, moderator)
-    with pytest.raises(services.NotPossible, match="still to be read"):
+    with pytest.raises(services.NotPossible, match="still being checked"):
         decisions.settle_unknown(stopped, moderator, send_again=False, note="They were sent.")
     see(stopped, 0, "gone")
     see(stopped, 1, "unknowable")
@@ -93,7 +93,7 @@ def test_a_message_that_history_still_shows_can_be_sent_again(stopped: Recall, c
     assert stopped.state == "stopped"
     client.force_login(moderator)
     calls = client.get(stopped.get_absolute_url()).content.decode().partition('id="calls"')[2]
-    assert "messages are gone" in calls and "still shows messages" in calls
+    assert "messages were removed" in calls and "still shows messages" in calls
     assert decisions.retry_recall(stopped, moderator) == 1
     assert list(stopped.batches.values_list("state", flat=True)) == [States.UNKNOWN, States.PENDING]
 

@@ -111,7 +111,7 @@ def test_only_the_token_of_this_person_and_this_form_counts(
     assert not Recall.objects.exists()
 
 
-REQUEST = "What you ask for is not what you reviewed."
+REQUEST = "This is not what you reviewed."
 RECALLER = "What app users are shown as the recaller has changed."
 # For each field of a recall: what is posted on confirmation instead of what was reviewed, and what is said then.
 POSTED_INSTEAD: dict[str, tuple[dict[str, str], str]] = {
@@ -175,7 +175,7 @@ def other_recall(written: list[Message], actor: Any, reason: Any, **fields: Any)
 CHANGES: dict[str, tuple[Callable[..., Any], str]] = {
     "another recall": (
         lambda written, lead, reason, **_: other_recall(written, lead, reason),
-        "lea has asked for 2 of these messages to be recalled.",
+        "lea has requested a recall of 2 of these messages.",
     ),
     "recalled in the app": (
         lambda written, **_: Message.objects.filter(pk=written[0].pk).update(recalled=True),
@@ -183,9 +183,9 @@ CHANGES: dict[str, tuple[Callable[..., Any], str]] = {
     ),
     "one more in the millisecond": (
         lambda written, make_message, **_: make_message(written[0].conversation, FIRST, senderId="user-b"),
-        "1 more message has the same millisecond as one of these: it would go too.",
+        "1 more message has the same millisecond as one of these: it would be recalled too.",
     ),
-    "pruned": (lambda written, **_: written[0].delete(), "1 message fewer would go."),
+    "pruned": (lambda written, **_: written[0].delete(), "1 message fewer would be recalled."),
     "erased": (
         lambda written, **_: Message.objects.filter(pk=written[0].pk).update(sha256=""),
         "The text of some of these messages is not what you saw.",
@@ -251,7 +251,7 @@ def test_a_sweep_that_changed_since_the_review_is_shown_again_with_what_changed(
 ) -> None:
     act, sentence = CHANGES[change]
     if change == "erased":
-        sentence = "Some of the messages that would go are not those that you saw."
+        sentence = "Some of the messages to recall are not those that you saw."
     shown = review(signed_in, SWEEP, sweep_form())
     act(**things)
     answer = signed_in.post(SWEEP, {**shown, "typed_count": "3"})
@@ -266,8 +266,8 @@ def test_a_sweep_says_who_took_some_of_its_messages_meanwhile(signed_in: Client,
     shown = review(signed_in, SWEEP, sweep_form())
     other_recall(things["written"], things["lead"], things["reason"])
     page = page_of(signed_in.post(SWEEP, {**shown, "typed_count": "3"}))
-    assert "2 messages fewer would go." in page
-    assert "lea has asked for 2 of these messages to be recalled." in page
+    assert "2 messages fewer would be recalled." in page
+    assert "lea has requested a recall of 2 of these messages." in page
     assert not Sweep.objects.exists()
 
 
@@ -296,7 +296,7 @@ def test_the_review_shows_the_recalls_that_have_these_messages_already(
 ) -> None:
     recall = other_recall(things["written"], things["lead"], things["reason"])
     page = page_of(signed_in.post(NEW, form()))
-    assert "Recalls have some of these messages already." in page
+    assert "Some of these messages are part of other recalls already." in page
     assert recall.get_absolute_url() in page
     assert "2 messages, by lea" in page
 
@@ -330,7 +330,7 @@ def test_of_two_who_confirm_the_same_messages_at_once_one_is_carried_out(
     assert sorted(answer.status_code for answer in answers) == [200, 303]
     assert RecallItem.objects.count() == 3
     (shown,) = (page_of(answer) for answer in answers if answer.status_code == 200)
-    assert "of these messages to be recalled." in shown or "recalls have all of these messages already" in shown
+    assert "of these messages." in shown or "part of other recalls already" in shown
 
 
 # The other decisions
@@ -350,10 +350,10 @@ def test_sending_again_is_refused_when_another_call_would_go(signed_in: Client, 
     assert "This has changed since you looked. Nothing was done: look at it again." in page_of(answer)
     stopped.refresh_from_db()
     assert stopped.state == "stopped"
-    assert "1 call is being sent again." in page_of(press(signed_in, here, address))
+    assert "1 request is being sent again." in page_of(press(signed_in, here, address))
 
 
-def test_calling_off_is_not_hindered_by_progress_but_by_another_sending(
+def test_cancelling_is_not_hindered_by_progress_but_by_another_sending(
     signed_in: Client, make_recall: Callable[..., Recall], lead: Any
 ) -> None:
     recall = make_recall([FIRST + number for number in range(25)], grace=60)
@@ -365,9 +365,9 @@ def test_calling_off_is_not_hindered_by_progress_but_by_another_sending(
     assert "This has changed since you looked." in page_of(signed_in.post(address, old, follow=True))
     new = hidden_fields(signed_in.get(here).content.decode(), f'action="{address}')
     recall.batches.filter(index=0).update(state="refused")
-    assert "5 timestamps were called off." in page_of(signed_in.post(address, new, follow=True))
+    assert "The recall of 5 messages was cancelled." in page_of(signed_in.post(address, new, follow=True))
     again = page_of(signed_in.post(address, new, follow=True))
-    assert "It was called off already" in again
+    assert "It is cancelled already" in again
 
 
 def test_a_decision_is_refused_when_history_shows_something_new(
@@ -438,7 +438,7 @@ def test_a_sweep_is_not_sent_again_when_another_call_would_go(
     old = hidden_fields(signed_in.get(here).content.decode(), f'action="{address}')
     two.batches.update(settlement="visible", checks=1)
     assert "This has changed since you looked." in page_of(signed_in.post(address, old, follow=True))
-    assert "2 calls are being sent again." in page_of(press(signed_in, here, address))
+    assert "2 requests are being sent again." in page_of(press(signed_in, here, address))
 
 
 def test_a_token_tells_nothing_to_whom_it_was_not_made_for(moderator: Any, lead: Any) -> None:

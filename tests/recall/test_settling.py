@@ -62,19 +62,19 @@ def test_nothing_can_be_decided_before_history_was_read(signed_in: Client, make_
     assert "Checking GoEasy’s history…" in page
     assert "Record the decision" not in page
     for decision in ("again", "leave"):
-        assert "History is still to be read" in settle(signed_in, recall, decision=decision)
+        assert "history is still being checked" in settle(signed_in, recall, decision=decision)
     assert the_batch(recall).settlement == ""
     assert not AuditEntry.objects.filter(action="recall.settled").exists()
 
 
 def test_a_call_left_as_it_is_stays_unknown_and_names_who_decided(signed_in: Client, undecided: Recall) -> None:
     assert undecided in signed_in.get("/").context["needs"]
-    assert "Decide on 1 timestamp" in shown(signed_in, undecided)
-    assert "You decided on 1 call." in settle(signed_in, undecided)
+    assert "Decide on 1 message" in shown(signed_in, undecided)
+    assert "Your decision on 1 request was recorded." in settle(signed_in, undecided)
     batch = the_batch(undecided)
     assert (batch.state, batch.settlement, batch.settled_by) == ("unknown", "decided", "mo")
     page = shown(signed_in, undecided)
-    assert "mo decided to leave it:" in page
+    assert "mo decided to leave it as is:" in page
     assert "they left" in page
     assert "Record the decision" not in page
     assert undecided not in signed_in.get("/").context["needs"]
@@ -99,8 +99,8 @@ def test_messages_that_are_still_visible_can_be_left_too(signed_in: Client, make
     recall = make_recall([FIRST], "accepted", state="finished")
     recall.batches.update(checks=1, settlement="visible")
     page = shown(signed_in, recall)
-    assert "Finished, but history still shows messages that were to go." in page
-    assert "Send again what was refused, never left or is still visible" in page
+    assert "Finished, but GoEasy’s history still shows some of the messages." in page
+    assert "Retry what was refused, not sent or is still visible" in page
     settle(signed_in, recall)
     assert the_batch(recall).settlement == "decided"
     assert "Send again" not in shown(signed_in, recall)
@@ -113,9 +113,9 @@ def test_a_call_settled_by_history_says_so_and_needs_no_decision(
     recall.batches.update(checks=1, settlement="gone")
     recall.items.update(verification="gone")
     page = shown(signed_in, recall)
-    assert "For 1 timestamp no answer tells what GoEasy did; that is settled." in page
-    assert "History shows that the messages are gone" in page
-    assert "1 gone" in page
+    assert "The outcome of 1 message was unknown; that is settled." in page
+    assert "History shows that the messages were removed" in page
+    assert "1 verified as removed" in page
     assert "Record the decision" not in page
     assert recall not in signed_in.get("/").context["needs"]
     assert "Nothing of this recall needs a decision any more." in settle(signed_in, recall)
@@ -144,20 +144,20 @@ def test_a_decision_that_lacks_something_decides_nothing_and_keeps_what_was_writ
 def test_a_note_of_2000_characters_in_two_bytes_each_is_taken(signed_in: Client, undecided: Recall) -> None:
     # A browser counts a line break as one character and sends two.
     note = "撤回\n" + "说" * (LONGEST_NOTE - 3)
-    assert "You decided" in settle(signed_in, undecided, note=note.replace("\n", "\r\n"))
+    assert "Your decision on" in settle(signed_in, undecided, note=note.replace("\n", "\r\n"))
     assert the_batch(undecided).settlement_note == note
 
 
 def test_a_recall_under_way_cannot_be_decided_on(signed_in: Client, make_recall: Callable[..., Recall]) -> None:
     recall = make_recall([FIRST + n for n in range(25)], "unknown", state="sending")
     recall.batches.filter(index=0).update(checks=1)
-    assert "still under way" in settle(signed_in, recall)
+    assert "still in progress" in settle(signed_in, recall)
 
 
 def test_a_finished_recall_cannot_be_called_off(signed_in: Client, make_recall: Callable[..., Recall]) -> None:
     recall = make_recall([FIRST], "accepted", state="finished")
     answer = signed_in.post(reverse("recall-cancel", args=[recall.pk]), follow=True)
-    assert "there is nothing left to call off" in answer.content.decode()
+    assert "nothing is left to cancel" in answer.content.decode()
     recall.refresh_from_db()
     assert recall.state == "finished"
     assert not AuditEntry.objects.filter(action="recall.cancelled").exists()
@@ -173,8 +173,8 @@ def test_an_accepted_call_cannot_be_sent_again(signed_in: Client, make_recall: C
 def test_the_page_says_that_calls_are_held_back(signed_in: Client, make_recall: Callable[..., Recall]) -> None:
     recall = make_recall([FIRST], state="sending")
     Circuit.objects.create(application=recall.application, opened_at=timezone.now(), reason="failing")
-    assert "GoEasy failed many times in a row: calls are held back." in shown(signed_in, recall)
-    assert "recalls are held back." in signed_in.get("/").content.decode()
+    assert "GoEasy failed many times in a row: nothing is sent for now." in shown(signed_in, recall)
+    assert "recalls are paused." in signed_in.get("/").content.decode()
 
 
 def test_the_page_tells_the_pace_and_the_time_left(
@@ -185,7 +185,7 @@ def test_the_page_tells_the_pace_and_the_time_left(
     the_batch(recall).attempts.update(started_at=now - timedelta(seconds=2), ended_at=now)
     time_machine.move_to(now, tick=False)
     page = shown(signed_in, recall)
-    assert "0.5 calls a second, about 0:04 left" in page
+    assert "0.5 requests a second, about 0:04 left" in page
 
 
 def at_once(*calls: Callable[[], object]) -> list[object]:
@@ -243,7 +243,7 @@ def test_history_that_cannot_be_read_is_said(signed_in: Client, make_recall: Cal
     recall.batches.update(check_at=None, checks=6)
     recall.items.update(verification="unknowable")
     page = shown(signed_in, recall)
-    assert "1 unknowable" in page
+    assert "1 cannot be verified" in page
     assert "could not be read in half an hour of trying" in page
 
 

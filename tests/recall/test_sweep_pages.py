@@ -88,13 +88,13 @@ def test_the_review_shows_by_conversation_what_goes_and_who_else_is_hit(
     Sender.objects.update_or_create(application=application, user_id="neighbour", defaults={"name": "Mrs Wang"})
     status, page = posted(signed_in, filled(reason))
     assert status == 200
-    assert "<strong>4</strong> timestamps in <strong>2</strong> conversations" in page
-    assert "<strong>2</strong> calls to GoEasy" in page
-    assert "1 message of somebody else goes too." in page
+    assert "<strong>4</strong> messages in <strong>2</strong> conversations" in page
+    assert "<strong>2</strong> requests" in page
+    assert "1 message of somebody else is recalled too." in page
     assert "Mrs Wang" in page
     assert "good morning" in page
     assert "&lt;b&gt;buy&lt;/b&gt;" in page
-    assert "Type 4, the number of timestamps, to confirm" in page
+    assert "Type 4, the number of messages, to confirm" in page
     assert not Sweep.objects.exists()
 
 
@@ -142,7 +142,7 @@ def test_more_than_the_maximum_says_how_many_that_is(
 def test_the_count_has_to_be_typed(signed_in: Client, talks: list[Conversation], reason: Any) -> None:
     for typed in ("", "3", "five"):
         page = confirmed(signed_in, filled(reason), typed).content.decode()
-        assert "Type 4 to confirm that this many go." in page
+        assert "Type 4 to confirm the number of messages." in page
     assert not Sweep.objects.exists()
     answer = confirmed(signed_in, filled(reason), "４")
     sweep = Sweep.objects.get()
@@ -159,7 +159,7 @@ def test_the_button_pressed_twice_is_one_sweep(signed_in: Client, talks: list[Co
     assert first["Location"] == second["Location"]
     assert Recall.objects.count() == 2
     changed = signed_in.post(ADDRESS, {**pressed, "note": "another"}).content.decode()
-    assert "This form has made another sweep already." in changed or "recalls have all of these" in changed
+    assert "This form was used for another sweep already." in changed or "part of other recalls already" in changed
     assert Sweep.objects.count() == 1
 
 
@@ -171,8 +171,8 @@ def test_a_changed_sweep_is_reviewed_again_and_can_then_be_confirmed(
     make_message(talks[1], FIRST + 50, senderId="spammer")
     answer = signed_in.post(ADDRESS, {**hidden, "typed_count": "5", "confirm": "1"})
     page = " ".join(answer.content.decode().split())
-    assert "1 more message would go." in page
-    assert "<strong>5</strong> timestamps" in page
+    assert "1 more message would be recalled." in page
+    assert "<strong>5</strong> messages" in page
     hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page))
     assert signed_in.post(ADDRESS, {**hidden, "typed_count": "5", "confirm": "1"}).status_code == 303
 
@@ -198,20 +198,20 @@ def shown(client: Client, sweep: Sweep, **query: str) -> str:
     return " ".join(client.get(sweep.get_absolute_url(), query).content.decode().split())
 
 
-def test_its_page_shows_every_conversation_and_calls_it_off(signed_in: Client, sweep: Sweep) -> None:
+def test_its_page_shows_every_conversation_and_cancels_it(signed_in: Client, sweep: Sweep) -> None:
     page = shown(signed_in, sweep)
-    assert "Waiting. Nothing has left yet." in page
-    assert "4 timestamps, 2 calls" in page
+    assert "Not sent yet." in page
+    assert "4 messages · 2 requests" in page
     assert "spam wave" in page
     for recall in sweep.recalls.all():
         assert recall.get_absolute_url() in page
     answer = press(signed_in, sweep.get_absolute_url(), reverse("sweep-cancel", args=[sweep.pk]))
-    assert "4 timestamps were called off." in answer.content.decode()
+    assert "The recall of 4 messages was cancelled." in answer.content.decode()
     page = shown(signed_in, sweep)
     assert "Sending has ended in 2 of 2 conversations." in page
     assert "hx-get" not in page
     again = signed_in.post(reverse("sweep-cancel", args=[sweep.pk]), follow=True).content.decode()
-    assert "there is nothing left to call off" in again
+    assert "nothing is left to cancel" in again
 
 
 def test_it_is_polled_until_nothing_changes_any_more(signed_in: Client, sweep: Sweep) -> None:
@@ -249,7 +249,7 @@ def test_recalls_that_need_a_person_can_be_filtered_and_sent_again(signed_in: Cl
     two.batches.update(state="accepted")
     Recall.objects.filter(pk=one.pk).update(state="stopped", stop_reason="key_refused")
     Recall.objects.filter(pk=two.pk).update(state="finished")
-    assert "1 recall needs a person." in shown(signed_in, sweep)
+    assert "1 recall needs action." in shown(signed_in, sweep)
     alone = shown(signed_in, sweep, needs="1")
     assert one.get_absolute_url() in alone
     assert two.get_absolute_url() not in alone
@@ -257,7 +257,7 @@ def test_recalls_that_need_a_person_can_be_filtered_and_sent_again(signed_in: Cl
     assert sweep in home.context["sweeps_in_need"]
     assert not home.context["needs"]
     answer = press(signed_in, sweep.get_absolute_url(), reverse("sweep-retry", args=[sweep.pk]))
-    assert "1 call is being sent again." in answer.content.decode()
+    assert "1 request is being sent again." in answer.content.decode()
     assert sweep in signed_in.get("/").context["sweeps_under_way"]
     again = signed_in.post(reverse("sweep-retry", args=[sweep.pk]), follow=True).content.decode()
     assert "Nothing of this sweep was refused" in again
@@ -266,8 +266,8 @@ def test_recalls_that_need_a_person_can_be_filtered_and_sent_again(signed_in: Cl
 def test_an_auditor_reads_it_and_is_offered_nothing_to_do(client: Client, auditor: Any, sweep: Sweep) -> None:
     client.force_login(auditor)
     page = shown(client, sweep)
-    assert "4 timestamps, 2 calls" in page
-    assert "Call it off" not in page
+    assert "4 messages · 2 requests" in page
+    assert "Cancel recall" not in page
     assert ADDRESS not in client.get("/recalls/").content.decode()
 
 

@@ -243,12 +243,12 @@ def test_a_sweep_that_changed_since_the_review_is_refused(
     talk("one", [FIRST])
     seen = reviewed_now(application, moderator, reason)
     talk("one", [FIRST + 1])
-    with pytest.raises(Changed, match="^1 more message would go.$"):
+    with pytest.raises(Changed, match="^1 more message would be recalled.$"):
         request_sweep(seen=seen)
     # Somebody else's message that would go too is a change as well.
     seen = reviewed_now(application, moderator, reason)
     talk("one", [FIRST], sender="neighbour")
-    with pytest.raises(Changed, match="^Which messages of other people would go too has changed.$"):
+    with pytest.raises(Changed, match="^Other people’s messages that would be recalled too have changed.$"):
         request_sweep(seen=seen)
     assert not Recall.objects.exists()
 
@@ -273,7 +273,7 @@ def test_the_same_form_changed_makes_nothing_and_says_so(
     talk("one", [FIRST + 1], sender="other")
     submission = uuid.uuid4()
     request_sweep(submission=submission)
-    with pytest.raises(NotPossible, match="has made another sweep already"):
+    with pytest.raises(NotPossible, match="was used for another sweep already"):
         request_sweep(submission=submission, **changed)
     assert Sweep.objects.count() == 1
 
@@ -363,7 +363,7 @@ def test_a_sweep_is_called_off_whole(
     assert sweeps.cancel_sweep(sweep, lead) == 26
     assert set(sweep.recalls.values_list("state", flat=True)) == {"cancelled"}
     assert AuditEntry.objects.filter(action="recall.cancelled", actor="lea").count() == 2
-    with pytest.raises(NotPossible, match="nothing left to call off"):
+    with pytest.raises(NotPossible, match="nothing is left to cancel"):
         sweeps.cancel_sweep(sweep, lead)
 
 

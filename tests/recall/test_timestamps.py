@@ -59,6 +59,7 @@ def test_it_counts_what_was_given_twice() -> None:
         ("0", "digits"),
         ("0000000000000", "digits"),
         ("9" * 19, "digits"),
+        ("9" * 25, "digits"),
         ("1700086400001", "future"),
     ],
 )

@@ -146,7 +146,7 @@ def test_the_review_points_out_what_is_gone(
     verified(make_message(group, FIRST), "gone")
     form = {"app": "default", "kind": "group", "group_id": "group-1", "timestamps": str(FIRST), "reason": reason.code}
     html = mo.post("/recalls/new/", form | {"submission": str(uuid.uuid4())}).content.decode()
-    assert "1 timestamp was verified as removed after an earlier recall." in html
+    assert "1 message was verified as removed after an earlier recall." in html
 
 
 def test_a_sweep_leaves_out_what_is_gone_although_its_call_was_refused(

@@ -240,7 +240,7 @@ def test_ticked_messages_of_several_conversations_are_listed_by_conversation(
         (private.pk, 2),
         (group.pk, 1),
     }
-    assert "No message was ticked" in markup(signed_in.get(reverse("ticked-messages")))
+    assert "No message is selected" in markup(signed_in.get(reverse("ticked-messages")))
 
 
 def test_who_may_not_recall_is_offered_nothing_to_tick(

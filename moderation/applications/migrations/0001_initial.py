@@ -24,7 +24,7 @@ class Migration(migrations.Migration):
                 ('rest_host_saved', models.CharField(default='hangzhou', help_text='hangzhou, singapore, a host name, or a base URL.', max_length=255, verbose_name='REST host')),
                 ('appkey_sealed', models.TextField(blank=True, default='', editable=False)),
                 ('secret_keys_sealed', models.TextField(blank=True, default='', editable=False)),
-                ('recaller_id', models.CharField(blank=True, default='', help_text='What clients see when the moderator has no pseudonym of their own.', max_length=255, verbose_name='recaller id')),
+                ('recaller_id', models.CharField(blank=True, default='', help_text='What app users see when the moderator has no pseudonym.', max_length=255, verbose_name='recaller id')),
                 ('recaller_data', models.JSONField(blank=True, help_text='A JSON object, for example a name and an avatar.', null=True, verbose_name='recaller data')),
                 ('keep_days', models.PositiveIntegerField(blank=True, help_text='Older ones are deleted, except of conversations on hold. Evidence stays. Empty: for ever.', null=True, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(36500)], verbose_name='days that messages are kept here')),
                 ('history_days', models.PositiveIntegerField(blank=True, help_text='As the application’s plan has it: 1 on the free one, 10 on paid ones, more on request.', null=True, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(36500)], verbose_name='days that GoEasy keeps messages')),

@@ -46,7 +46,7 @@ def read_value(data: Any, raw: str, media_origins: Collection[str] = ()) -> Show
     if isinstance(data, str):
         return words("json", raw)
     if isinstance(data, dict) and data.get("payload") in (None, "", {}) and recall_mark(data):
-        return Words("unknown", _("Text not known: GoEasy tells of it only that it was recalled."))
+        return Words("unknown", _("Text not known: GoEasy only says that it was recalled."))
     if not isinstance(data, dict) or "payload" not in data:
         return formatted(data, raw)
     # A payload may be JSON inside a string.

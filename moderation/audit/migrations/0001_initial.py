@@ -192,7 +192,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ('kind', models.CharField(choices=[('verification', 'verification'), ('export', 'export')], max_length=16)),
-                ('state', models.CharField(choices=[('waiting', 'waiting for a worker'), ('running', 'under way'), ('done', 'done'), ('failed', 'failed')], default='waiting', max_length=16)),
+                ('state', models.CharField(choices=[('waiting', 'waiting for a worker'), ('running', 'in progress'), ('done', 'done'), ('failed', 'failed')], default='waiting', max_length=16)),
                 ('actor', models.CharField(max_length=255)),
                 ('origin', models.JSONField(default=dict)),
                 ('format', models.CharField(blank=True, default='', max_length=8)),
