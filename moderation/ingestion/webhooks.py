@@ -32,7 +32,8 @@ ACKNOWLEDGEMENT = b'{"code":200,"content":"success"}'
 MAX_FIELDS = 100
 # A JSON body up to this size may have anything beside “content”; a larger one only a few strings and numbers.
 MAX_NESTED_BYTES = 1024 * 1024
-STRING = rb'"(?:[^"\\]++|\\.)*+"'
+# Runs of escapes at once, because in Chinese text every character may be escaped.
+STRING = rb'"(?:[^"\\]++|(?:\\u[0-9A-Fa-f]{4})++|\\.)*+"'
 IS_FLAT = re.compile(
     rb"\s*+\{(?:\s*+" + STRING + rb"\s*+:\s*+(?:" + STRING + rb"|[-+.\w]{1,40}+)\s*+,?){0,20}+\s*+\}\s*+", re.DOTALL
 ).fullmatch
