@@ -24,6 +24,7 @@ from django.utils import timezone
 
 from moderation.applications.models import Application
 from moderation.goeasy.client import Answer
+from moderation.goeasy.errors import GoEasyError
 from moderation.outbox import admission, retries
 from moderation.outbox.claims import Claimer, advance
 from moderation.outbox.effects import Claim, StopReason, every_effect, stop_everything
@@ -112,35 +113,44 @@ class Sender:
         """Whether this sender claims nothing more."""
         return self.is_overtaken or stopping.is_set()
 
-    @property
-    def capacity(self) -> int:
-        """Number of calls to claim: two per slot, one to send and one ready to follow it."""
-        return 0 if self.is_ending else 2 * self.slots - len(self.in_hand)
+    def capacity(self, finished: int = 0) -> int:
+        """Number of calls to claim: two per slot, one to send and one ready to follow it.
+
+        `finished`: how many of those in hand need no thread any more.
+        """
+        return 0 if self.is_ending else 2 * self.slots - len(self.in_hand) + finished
 
     def claim_and_record(self) -> None:
         """Claim and record until nothing is left to send or the process is stopping."""
         has_more = True
         while True:
-            if self.in_hand:
-                # Wait for a result only when nothing can be claimed.
-                self.record(patience=0 if has_more and self.capacity else 0.25)
+            # Wait for a result only when nothing can be claimed.
+            patience = 0 if has_more and self.capacity() else 0.25
+            results = self.threads.collect_results(len(self.in_hand), patience) if self.in_hand else []
+            if not all(isinstance(result, Answer) for _claim, result in results):
+                # What failed may close the circuit, or stop a recall: nothing is claimed before that is known.
+                self.record(results)
+                results = []
             self.renew()
-            if capacity := self.capacity:
+            if capacity := self.capacity(len(results)):
                 claims = self.claim_patiently(capacity)
                 has_more = len(claims) == capacity
                 for each in claims:
                     self.threads.ready.put(each)
+            # After claiming, so that no thread is idle meanwhile.
+            self.record(results)
             if not self.in_hand and (self.is_ending or not self.wait_for_more()):
                 return
 
-    def record(self, *, patience: float) -> None:
-        """Record the results that are available."""
-        if results := self.threads.collect_results(len(self.in_hand), patience):
-            retry_until_recorded(lambda: record_results(self.claimer.circuit, results))
-            self.claimer.has_accepted = self.claimer.has_accepted or any(
-                isinstance(result, Answer) for _claim, result in results
-            )
-            self.in_hand -= {each.call.pk for each, _result in results}
+    def record(self, results: list[tuple[Claim, Answer | GoEasyError]]) -> None:
+        """Record the outcomes of calls."""
+        if not results:
+            return
+        retry_until_recorded(lambda: record_results(self.claimer.circuit, results))
+        self.claimer.has_accepted = self.claimer.has_accepted or any(
+            isinstance(result, Answer) for _claim, result in results
+        )
+        self.in_hand -= {each.call.pk for each, _result in results}
 
     def renew(self) -> None:
         """Renew the leases when it is time, and take slots that others have released."""
