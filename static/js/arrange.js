@@ -1,7 +1,8 @@
 /* Puts new rows in their place by time, each row once, under the heading of its day. */
 
+import { group } from "./groups.js";
 import { inOrder } from "./order.js";
-import { messages } from "./rows.js";
+import { messages, rows as shownRows } from "./rows.js";
 
 export function arrange() {
   const days = new Map();
@@ -9,6 +10,10 @@ export function arrange() {
     if (!days.has(heading.dataset.day)) days.set(heading.dataset.day, heading);
     heading.remove();
   }
+  // The line above what came stays above the same row.
+  const line = messages.querySelector(".unread");
+  const unread = line?.nextElementSibling;
+  line?.remove();
   const ids = new Set();
   for (const row of messages.querySelectorAll(".message")) {
     if (ids.has(row.dataset.id)) row.remove();
@@ -28,4 +33,6 @@ export function arrange() {
     day = row.dataset.day;
     last = row;
   }
+  if (unread?.isConnected) unread.before(line);
+  group(shownRows());
 }

@@ -4,6 +4,7 @@ import { arrange } from "./arrange.js";
 import { filter } from "./filter.js";
 import { start as startKeyboard } from "./keyboard.js";
 import { start as startMedia } from "./media.js";
+import { markUnread, start as startNewest, watch } from "./newest.js";
 import { range } from "./order.js";
 import { current, focusRow, makeCurrent, messages, rows, settle } from "./rows.js";
 import { start as startSelectMore } from "./select-more.js";
@@ -46,6 +47,7 @@ function came() {
   // Enter in a field of the form means its own button, not the first one in the document.
   for (const button of messages.querySelectorAll("button[formaction]")) button.type = "button";
   settle();
+  watch();
   filter();
   if (form) update();
 }
@@ -83,7 +85,11 @@ document.addEventListener("htmx:afterRequest", (event) => {
   if (!before.size || !fresh.length) return;
   const first = all.findIndex((row) => before.has(row));
   // Focus the first new row; of older rows the last one, if the button that had the focus is gone.
-  if (all.indexOf(fresh.at(-1)) > first) focusRow(fresh.find((row) => all.indexOf(row) > first));
+  if (all.indexOf(fresh.at(-1)) > first) {
+    const row = fresh.find((each) => all.indexOf(each) > first);
+    if (event.detail.pathInfo.requestPath.includes("arrived")) markUnread(row);
+    focusRow(row);
+  }
   else if (document.activeElement === document.body) focusRow(fresh.at(-1));
 });
 
@@ -98,6 +104,7 @@ if (form) {
 document.querySelector(".recent [aria-current]")?.scrollIntoView({ block: "nearest" });
 startKeyboard(select);
 startMedia(messages);
+startNewest();
 came();
 const at = messages.querySelector(".message.at");
 if (at) {

@@ -1,5 +1,6 @@
 /* The filter above the timeline: the server compares, by the same rules as its search. */
 
+import { group } from "./groups.js";
 import { leadsToSignIn } from "./notice.js";
 import { messages, rows } from "./rows.js";
 import { form } from "./selection.js";
@@ -24,6 +25,7 @@ async function narrow(field, turn) {
   at("select-shown").hidden = true;
   if (!wanted) {
     for (const row of all) row.hidden = false;
+    group(all);
     at("filter-count").textContent = "";
     return;
   }
@@ -45,6 +47,7 @@ async function narrow(field, turn) {
   // A later input has its own answer.
   if (turn !== turns) return;
   for (const row of all) row.hidden = !matching.has(row.dataset.id);
+  group(rows());
   at("failed").hidden = true;
   at("filter-count").textContent = fill(field.dataset.shown, { n: rows().length, all: all.length });
   at("select-shown").hidden = !form;

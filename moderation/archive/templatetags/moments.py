@@ -78,6 +78,17 @@ def clock(value: int | datetime) -> SafeString | str:
 
 
 @register.filter
+def hour_and_minute(ms: int) -> SafeString | str:
+    """The time of a message (ms) as 14:20, with the exact time as the title; the bare number when out of range."""
+    if (at := local(ms)) is None:
+        return implausible(ms)
+    exact = at.replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds")
+    utc = at.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds")
+    markup = '<time datetime="{}Z" title="{}&#10;UTC {}&#10;{}">{}</time>'
+    return format_html(markup, utc.replace(" ", "T"), exact, utc, ms, f"{at:%H:%M}")
+
+
+@register.filter
 def day(ms: int) -> str:
     """The date of `ms` in the reader's zone, as 2026-01-31; empty when it is out of range."""
     at = local(ms)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from itertools import groupby
 from zlib import crc32
@@ -34,6 +35,31 @@ def visible(text: object) -> SafeString:
         for piece, name in with_marks(text)
     )
     return format_html_join("", "{}", ((piece,) for piece in marked))
+
+
+# What follows a link in a sentence does not belong to it.
+LINK = re.compile(
+    r"(https?://|www\.)([^\s/?#<>\"'，。；：！？、（）「」『』【】《》]+)([^\s<>\"'，。；：！？、（）「」『』【】《》]*)",
+    re.I,
+)
+SENTENCE_END = ".,;:!?)]}"
+
+
+@register.filter
+def visible_with_links(text: object) -> SafeString:
+    """`visible`, with links marked and their host in bold. They are shown, and lead nowhere."""
+    text, pieces, at = str(text), [], 0
+    for link in LINK.finditer(text):
+        whole = link[0].rstrip(SENTENCE_END)
+        host = whole[len(link[1]) : link.end(2) - link.start()]
+        rest = whole[len(link[1]) + len(host) :]
+        pieces += [visible(text[at : link.start()]) if link.start() > at else ""]
+        markup = '<span class="link">{}<strong>{}</strong>{}</span>'
+        pieces += [format_html(markup, link[1], visible(host) if host else "", visible(rest) if rest else "")]
+        at = link.start() + len(whole)
+    if not pieces:
+        return visible(text)
+    return format_html_join("", "{}", ((piece,) for piece in [*pieces, visible(text[at:]) if text[at:] else ""]))
 
 
 @register.filter

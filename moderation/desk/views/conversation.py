@@ -28,7 +28,7 @@ from moderation.archive.messages import read
 from moderation.archive.messages.shown import Shown
 from moderation.archive.models import Conversation, Message
 from moderation.archive.names import Writer, titled, writer_of
-from moderation.archive.templatetags.moments import local
+from moderation.archive.templatetags.moments import day, local
 from moderation.desk.views.selection import now_ms, typed_ms
 from moderation.ingestion import unreadable
 from moderation.ingestion.backfill import Reading, catch_up, read_before, read_latest
@@ -46,6 +46,8 @@ PAGES_TO_CATCH_UP = 10
 SECONDS_BETWEEN_READS = 10
 SECONDS_UNTIL_STALE = 60
 RECENT = 30
+# One sender's messages within this time stand under one header (ms).
+UNDER_ONE_HEADER = 5 * 60 * 1000
 RECALLS_SHOWN = 10
 DAY = 24 * 3600 * 1000
 
@@ -60,6 +62,8 @@ class Row:
     shared: int
     named: Named | None
     checked: bool
+    # Stands under the header of the row before it: the same sender, minutes later at most, on the same day.
+    continues: bool = False
 
     @property
     def name(self) -> str:
@@ -115,8 +119,8 @@ def conversation(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     """
     conversation = get_object_or_404(Conversation.objects.select_related("application"), pk=pk)
     parameters = request.POST if request.method == "POST" else request.GET
-    if (day := typed_ms(request.GET.get("on", ""))) is not None:
-        return redirect(f"{request.path}?at={day}")
+    if (chosen := typed_ms(request.GET.get("on", ""))) is not None:
+        return redirect(f"{request.path}?at={chosen}")
     window = _part_of_page(conversation, parameters) if request.htmx else _whole_page(conversation, parameters)
     # Values typed before the session ended count like posted ones.
     typed = unsent.pop_fields(request, request.path, reverse("recall-new")) or request.POST
@@ -265,7 +269,7 @@ def _rows(conversation: Conversation, messages: list[Message], kept: set[int]) -
     shared = timeline.sharing(conversation, timestamps)
     origins = conversation.application.allowed_media_origins
     named = named_by(RecallItem.objects.filter(recall__conversation=conversation, timestamp__in=timestamps))
-    return [
+    rows = [
         Row(
             message=message,
             shown=read(message.raw, origins),
@@ -276,6 +280,15 @@ def _rows(conversation: Conversation, messages: list[Message], kept: set[int]) -
         )
         for message in messages
     ]
+    return [replace(row, continues=_continues(before, row)) for before, row in zip([None, *rows], rows, strict=False)]
+
+
+def _continues(before: Row | None, row: Row) -> bool:
+    """Whether `row` needs no header of its own after `before`. `static/js/groups.js` has the same rule for new rows."""
+    if before is None or before.writer != row.writer or before.message.sender_id != row.message.sender_id:
+        return False
+    earlier, later = before.message.sort_time, row.message.sort_time
+    return later - earlier < UNDER_ONE_HEADER and day(earlier) == day(later) and row.message.placed_at is None
 
 
 def _expiry(conversation: Conversation, messages: list[Message]) -> dict[str, Any]:
