@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
+from zoneinfo import available_timezones
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -268,6 +269,13 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
         return int(value)
 
     return cast
+
+
+def time_zone(text: str) -> str:
+    """The name of a time zone that this machine knows."""
+    if text not in available_timezones():
+        raise ValueError(f"“{text}” is not a time zone that this machine knows. Give one like Asia/Shanghai.")
+    return text
 
 
 def origins(text: str) -> list[str]:

@@ -30,6 +30,7 @@ from moderation.environment import (
     origins,
     secure_url,
     strong_key,
+    time_zone,
     url_config,
     whole_number,
 )
@@ -266,6 +267,8 @@ LOCALE_PATHS = [RESOURCES / "locale"]
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"
+# The zone of people whose browser has not said theirs.
+CONSOLE_TIME_ZONE = read("CONSOLE_TIME_ZONE", time_zone, "UTC")
 
 STATIC_URL = f"{SCRIPT_NAME}/static/"
 STATICFILES_DIRS = [RESOURCES / "static"]

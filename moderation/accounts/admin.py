@@ -42,7 +42,7 @@ class UserForm(ChangeForm):
         label=_("Time zone"),
         required=False,
         max_length=64,
-        help_text=_("For example Asia/Shanghai. Leave empty for UTC."),
+        help_text=_("For example Asia/Shanghai. Empty: the zone of the console."),
     )
     clean_timezone = PreferencesForm.clean_timezone
 

@@ -21,7 +21,7 @@ class PreferencesForm(forms.ModelForm[User]):
         label=_("Time zone"),
         required=False,
         max_length=64,
-        help_text=_("For example Asia/Shanghai. Leave empty for UTC."),
+        help_text=_("For example Asia/Shanghai. Empty: the zone of the console."),
         widget=forms.TextInput(attrs={"list": "zones", "autocomplete": "off", "spellcheck": "false"}),
     )
 

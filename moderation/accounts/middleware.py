@@ -18,21 +18,21 @@ RENEWAL_INTERVAL = timedelta(hours=1)
 
 
 class PreferencesMiddleware:
-    """Activate the signed-in user's language and time zone; visitors get the browser's language and UTC."""
+    """Activate the signed-in user's language and time zone; visitors get the browser's language.
+
+    Without a zone of their own people get CONSOLE_TIME_ZONE.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if request.user.is_authenticated:
-            if request.user.language:
-                translation.activate(request.user.language)
-                request.LANGUAGE_CODE = translation.get_language()
-            try:
-                timezone.activate(ZoneInfo(request.user.timezone or "UTC"))
-            except (ZoneInfoNotFoundError, ValueError):
-                timezone.deactivate()
-        else:
+        if request.user.is_authenticated and request.user.language:
+            translation.activate(request.user.language)
+            request.LANGUAGE_CODE = translation.get_language()
+        try:
+            timezone.activate(ZoneInfo(getattr(request.user, "timezone", "") or settings.CONSOLE_TIME_ZONE))
+        except (ZoneInfoNotFoundError, ValueError):
             timezone.deactivate()
         response = self.get_response(request)
         # LocaleMiddleware wraps this one and would otherwise name the language that it chose itself.

@@ -32,6 +32,17 @@ class SignIn(auth_views.LoginView):
         url = super().get_redirect_url(*args, **kwargs)
         return unsent.page_for(url) if url else ""
 
+    def form_valid(self, form: Any) -> HttpResponse:
+        response = super().form_valid(form)
+        user, zone = form.get_user(), self.request.POST.get("browser_zone", "")
+        # Once: later a person's own choice holds, and a browser elsewhere is only asked about.
+        if not user.timezone and zone in available_timezones():
+            user.timezone = zone
+            user.save(update_fields=["timezone"])
+            if zone != settings.CONSOLE_TIME_ZONE:
+                messages.info(self.request, _("Times are shown in %(zone)s, as your browser has it.") % {"zone": zone})
+        return response
+
 
 login = SignIn.as_view()
 

@@ -87,11 +87,12 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-/* The browser's own time zone, offered to whoever has not chosen one. */
+/* The browser's time zone: stored at the first sign-in, and offered when it is another one than the person's. */
 
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+for (const field of document.querySelectorAll("[name=browser_zone]")) field.value = zone ?? "";
 for (const hint of document.querySelectorAll("[data-zone-hint]")) {
-  if (!zone || zone === "UTC" || zone === hint.dataset.current) continue;
+  if (!zone || (zone === "UTC" && !hint.dataset.current) || zone === hint.dataset.current) continue;
   hint.href += `?timezone=${encodeURIComponent(zone)}`;
   hint.textContent = hint.dataset.text.replace("{zone}", zone);
   hint.hidden = false;

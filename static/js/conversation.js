@@ -89,8 +89,7 @@ document.addEventListener("htmx:afterRequest", (event) => {
     const row = fresh.find((each) => all.indexOf(each) > first);
     if (event.detail.pathInfo.requestPath.includes("arrived")) markUnread(row);
     focusRow(row);
-  }
-  else if (document.activeElement === document.body) focusRow(fresh.at(-1));
+  } else if (document.activeElement === document.body) focusRow(fresh.at(-1));
 });
 
 for (const id of ["filter", "filter-loosely"]) document.getElementById(id).addEventListener("input", filter);

@@ -13,5 +13,7 @@ export const continues = (before, row) =>
   row.place - before.place < UNDER_ONE_HEADER;
 
 export function group(rows) {
-  rows.forEach((row, n) => row.classList.toggle("continues", continues(rows[n - 1]?.dataset, row.dataset)));
+  for (const [n, row] of rows.entries()) {
+    row.classList.toggle("continues", continues(rows[n - 1]?.dataset, row.dataset));
+  }
 }

@@ -9,6 +9,7 @@ from django.test import Client
 from django.urls import reverse
 
 from moderation.audit.models import Action, AuditEntry
+from tests.conftest import PASSWORD
 
 CHOSEN = {"language": "zh-hans", "timezone": "Asia/Shanghai", "media": "grey", "theme": "dark"}
 
@@ -39,6 +40,38 @@ def test_the_browsers_time_zone_is_preselected_but_not_saved(client: Client, mod
     assert 'value="Asia/Tokyo" list="zones"' in page or 'name="timezone" value="Asia/Tokyo"' in page
     moderator.refresh_from_db()
     assert moderator.timezone == ""
+
+
+def sign_in(client: Client, person: Any, zone: str) -> str:
+    """Sign in from a browser in `zone`; the page after it."""
+    fields = {"username": person.get_username(), "password": PASSWORD, "browser_zone": zone}
+    return client.post(reverse("login"), fields, follow=True).content.decode()
+
+
+def test_the_first_sign_in_takes_the_browsers_time_zone_and_says_so(client: Client, moderator: Any) -> None:
+    assert "Times are shown in Asia/Shanghai, as your browser has it." in sign_in(client, moderator, "Asia/Shanghai")
+    moderator.refresh_from_db()
+    assert moderator.timezone == "Asia/Shanghai"
+    client.logout()
+    # A browser elsewhere changes nothing by itself.
+    assert "as your browser has it" not in sign_in(client, moderator, "Europe/Paris")
+    moderator.refresh_from_db()
+    assert moderator.timezone == "Asia/Shanghai"
+
+
+@pytest.mark.parametrize("zone", ["", "Mars/Olympus", "../etc/passwd", "x" * 5_000])
+def test_a_time_zone_that_the_server_does_not_know_is_not_taken(client: Client, moderator: Any, zone: str) -> None:
+    sign_in(client, moderator, zone)
+    moderator.refresh_from_db()
+    assert moderator.timezone == ""
+
+
+def test_without_a_zone_of_their_own_people_get_that_of_the_console(
+    client: Client, moderator: Any, settings: Any
+) -> None:
+    settings.CONSOLE_TIME_ZONE = "Asia/Singapore"
+    client.force_login(moderator)
+    assert "Asia/Singapore (UTC+08:00)" in client.get(reverse("preferences")).content.decode()
 
 
 def test_the_language_menu_saves_the_language_of_the_user(client: Client, moderator: Any) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moderation.archive.templatetags.payloads import visible, visible_with_links
+from moderation.archive.templatetags.payloads import visible, linked
 
 
 @pytest.mark.parametrize(
@@ -33,20 +33,20 @@ from moderation.archive.templatetags.payloads import visible, visible_with_links
     ],
 )
 def test_a_link_is_marked_and_its_host_is_bold(text: str, shown: str) -> None:
-    assert visible_with_links(text) == shown
+    assert linked(text) == shown
 
 
 def test_a_host_written_with_direction_marks_shows_them() -> None:
-    html = visible_with_links("https://bank.example\u202emoc.live/")
+    html = linked("https://bank.example\u202emoc.live/")
     assert "\u202e" not in html
     assert 'class="mark"' in html
 
 
 def test_no_link_is_one_that_can_be_followed() -> None:
-    assert "<a " not in visible_with_links("https://a.example javascript:x http://b.example")
+    assert "<a " not in linked("https://a.example javascript:x http://b.example")
 
 
 @given(st.text())
 def test_text_without_a_link_is_shown_as_ever(text: str) -> None:
     if "://" not in text and "www." not in text.lower():
-        assert visible_with_links(text) == visible(text)
+        assert linked(text) == visible(text)

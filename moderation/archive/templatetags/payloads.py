@@ -46,7 +46,7 @@ SENTENCE_END = ".,;:!?)]}"
 
 
 @register.filter
-def visible_with_links(text: object) -> SafeString:
+def linked(text: object) -> SafeString:
     """`visible`, with links marked and their host in bold. They are shown, and lead nowhere."""
     text, pieces, at = str(text), [], 0
     for link in LINK.finditer(text):
