@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moderation.archive.templatetags.payloads import visible, linked
+from moderation.archive.templatetags.payloads import linked, visible
 
 
 @pytest.mark.parametrize(

@@ -45,10 +45,21 @@ Application.objects.filter(slug="default").update(recaller_id="support", recalle
 """
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+# What the browser does with a page is the same on both engines: on PostgreSQL these files run, in which people work
+# with the console from end to end. Every route is requested there without a browser (tests/test_access.py).
+END_TO_END = ("main_job", "faults", "sweeps", "signed_out", "without_script", "audit_log")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
     for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
+        if item.path.is_relative_to(here):
             item.add_marker(pytest.mark.browser)
+    if os.environ.get("DATABASE_URL", "").startswith("postgres"):
+        ends = tuple(f"test_{name}.py" for name in END_TO_END)
+        left_out = [item for item in items if item.path.parent == here and not item.path.name.endswith(ends)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @dataclass
