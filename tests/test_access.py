@@ -40,6 +40,7 @@ ROUTES: dict[str, tuple[str, str, str]] = {
     "recall-new": (ACTING, ACTING, NOT_ALLOWED),
     "recall": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
     "recall-cancel": (NOT_ALLOWED, ACTING, NOT_ALLOWED),
+    "recall-toast": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
     "recall-retry": (NOT_ALLOWED, ACTING, NOT_ALLOWED),
     "recall-settle": (NOT_ALLOWED, ACTING, NOT_ALLOWED),
     "sweep-new": (ACTING, ACTING, NOT_ALLOWED),

@@ -172,7 +172,14 @@ def run_action(request: AuthenticatedRequest, thing: Recall | Sweep, act: Callab
         messages.success(request, act())
     except (services.NotPossible, reviewed.Changed) as refusal:
         messages.warning(request, str(refusal.message))
+    if isinstance(thing, Recall) and "stay" in request.POST:
+        return SeeOther(in_conversation(thing))
     return SeeOther(thing.get_absolute_url())
+
+
+def in_conversation(recall: Recall) -> str:
+    """URL of the recall's conversation with a notice about the recall (`recall/views/toast.py`)."""
+    return f"{reverse('conversation', args=[recall.conversation_id])}?recall={recall.pk}"
 
 
 def cancelled(count: int) -> str:

@@ -32,7 +32,7 @@ from recall.models import (
     RecallItem,
     named_by,
 )
-from recall.views.recalls import SeeOther
+from recall.views.recalls import SeeOther, in_conversation
 
 PREVIEW_SHOWN = 200
 BODIES_SHOWN = 25
@@ -70,7 +70,7 @@ def recall_new(request: AuthenticatedRequest) -> HttpResponse:
         return _show_review(request, form)
     except reviewed.Changed as changed:
         return _show_review(request, form, changed)
-    return SeeOther(recall.get_absolute_url())
+    return SeeOther(in_conversation(recall) if "stay" in request.POST else recall.get_absolute_url())
 
 
 def review_of(form: RecallForm | SweepForm) -> str:

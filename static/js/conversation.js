@@ -10,6 +10,7 @@ import { current, focusRow, makeCurrent, messages, rows, settle } from "./rows.j
 import { start as startSelectMore } from "./select-more.js";
 import { choose, form, start as startSelection, update, whenChanged } from "./selection.js";
 import { show, start as startSummary } from "./summary.js";
+import { start as startToast } from "./toast.js";
 
 let anchor = null;
 
@@ -113,3 +114,4 @@ if (at) {
   // Where a pane does not scroll by itself the newest is at the end of the document.
   current()?.scrollIntoView({ block: "nearest" });
 }
+startToast(messages);

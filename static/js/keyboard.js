@@ -4,6 +4,7 @@ import { filtered } from "./filter.js";
 import { boxOf, current, focusRow, messages, neighbour } from "./rows.js";
 import { fromSender } from "./select-more.js";
 import { choose, clear, form } from "./selection.js";
+import { cancel } from "./toast.js";
 
 const isTyping = (target) => target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]") !== null;
 
@@ -46,6 +47,7 @@ export function start(select) {
     keys.a = () => current()?.dataset.sender && fromSender(current().dataset.sender);
     keys.s = () => click("#select-shown:not([hidden])");
     keys.u = clear;
+    keys.z = cancel;
     keys.r = review;
   }
   document.addEventListener("keydown", (event) => {

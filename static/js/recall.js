@@ -1,25 +1,10 @@
 /* A recall's page: the countdown, and swaps that leave open what the reader has opened. And the count under a paste. */
 
+import { wireCountdowns } from "./countdown.js";
 import { fill } from "./text.js";
 import { callsFor, timestampsIn } from "./timestamps.js";
 
-function countDown(element) {
-  const ends = performance.now() + 1000 * Number(element.dataset.countdown);
-  const step = () => {
-    const left = Math.max(0, Math.ceil((ends - performance.now()) / 1000));
-    element.textContent = String(left);
-    if (left > 0 && element.isConnected) setTimeout(step, 200);
-    if (left === 0) {
-      // What follows says that it waits for a worker.
-      element.parentElement.hidden = true;
-      element.parentElement.nextElementSibling.hidden = false;
-    }
-  };
-  step();
-}
-
-const wire = (root) => root.querySelectorAll("[data-countdown]").forEach(countDown);
-wire(document);
+wireCountdowns(document);
 
 let opened = [];
 
@@ -31,7 +16,7 @@ document.addEventListener("htmx:afterSwap", () => {
   const status = document.getElementById("recall-status");
   if (!status) return;
   for (const id of opened) document.getElementById(id)?.setAttribute("open", "");
-  wire(status);
+  wireCountdowns(status);
 });
 
 const connection = document.querySelector("[data-connection]");

@@ -129,11 +129,14 @@ def review(page: Page, reason: str = "spam") -> None:
 
 
 def confirm(page: Page, *, typed: int | None = None) -> None:
-    """Confirm; ends on the recall's page."""
+    """Confirm; ends on the recall's page, to which the notice in the conversation leads."""
     if typed is not None:
         page.locator("#id_typed_count").fill(str(typed))
     page.locator("button[name=confirm]").click()
-    page.wait_for_url(re.compile(r"/recalls/[0-9a-f-]{36}/"))
+    page.wait_for_url(re.compile(r"/recalls/[0-9a-f-]{36}/|\?recall="))
+    if "?recall=" in page.url:
+        page.locator("#toast").get_by_role("link", name=re.compile("Details|详情")).click()
+        page.wait_for_url(re.compile(r"/recalls/[0-9a-f-]{36}/"))
 
 
 def wait_until(page: Page, state: str) -> None:

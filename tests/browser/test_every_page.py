@@ -46,6 +46,7 @@ NO_PAGE = {
         "conversation-hold",
         "conversation-select",
         "conversation-filter",
+        "recall-toast",
         "recall-cancel",
         "recall-retry",
         "recall-settle",

@@ -62,7 +62,10 @@ def test_the_main_job_needs_no_mouse(console: Console, open_browser: OpenBrowser
     expect(page.locator(".review-sum")).to_contain_text("3 messages · 1 request")
     tab_to(page, "button[name=confirm]")
     press(page, "Enter")
-    page.wait_for_url(re.compile(r"/recalls/[0-9a-f-]{36}/"))
+    page.wait_for_url(re.compile(r"\?recall="))
+    expect(page.locator("#toast-cancel")).to_be_focused()
+    expect(page.locator("#toast")).to_contain_text("Accepted.", timeout=20_000)
+    page.locator("#toast").get_by_role("link", name="Details").click()
     wait_until(page, "accepted")
     assert codes(page) == ["200"]
     assert list(talk.recalled) == talk.timestamps[1:4]

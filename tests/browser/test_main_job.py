@@ -82,18 +82,17 @@ def test_messages_are_taken_back_and_the_response_code_is_in_the_audit_log(
     expect(entry).not_to_contain_text(console.sandbox.appkey)
 
 
-def test_a_recall_that_is_called_off_in_time_sends_nothing(console: Console, open_browser: OpenBrowser) -> None:
+def test_a_recall_that_is_cancelled_in_time_sends_nothing(console: Console, open_browser: OpenBrowser) -> None:
     talk = private_talk(console, "sorry", "never mind")
     page = open_browser()
     open_talk(page, talk)
     tick(page, *talk.timestamps)
     review(page)
     expect(page.locator(".review")).to_contain_text("You can cancel for 2 seconds.")
-    confirm(page)
-    expect(page.locator(".countdown")).to_be_visible()
+    page.locator("button[name=confirm]").click()
+    expect(page.locator("#toast .countdown")).to_be_visible()
     page.get_by_role("button", name="Cancel recall").click()
-    wait_until(page, "cancelled")
-    expect(page.locator("#recall-sentence")).to_have_text("Cancelled before anything was sent.")
+    expect(page.locator("#toast")).to_contain_text("Cancelled before anything was sent.")
     # Past the time at which it would have left.
     time.sleep(2.5)
     assert talk.calls == []
@@ -107,6 +106,7 @@ def test_a_double_click_on_the_confirmation_is_one_recall(console: Console, open
     tick(page, talk.timestamps[0])
     review(page)
     page.locator("button[name=confirm]").dblclick(no_wait_after=True)
+    page.locator("#toast").get_by_role("link", name="Details").click()
     wait_until(page, "accepted")
     recall = page.url
     page.goto("/open/?q={user_a}/{user_b}".format_map(talk.conversation))
@@ -125,6 +125,9 @@ def test_going_back_and_confirming_again_is_the_same_recall(console: Console, op
     confirm(page)
     recall = page.url
     wait_until(page, "accepted")
+    # To the conversation, and to the review.
+    page.go_back()
+    expect(page.locator("#toast")).to_be_visible()
     page.go_back()
     expect(page.locator(".review h1")).to_be_visible()
     confirm(page)

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Console
-from tests.browser.steps import group_talk, message, open_talk
+from tests.browser.steps import group_talk, message, open_talk, review, tick
 
 OpenBrowser = Callable[..., Page]
 
@@ -70,3 +70,22 @@ def test_a_row_of_one_line_is_24_pixels_high(console: Console, page: Page) -> No
     open_talk(page, talk)
     box = message(page, talk.timestamps[-1]).bounding_box()
     assert box and box["height"] <= 24
+
+
+def test_after_a_recall_one_stays_and_a_letter_cancels_it(console: Console, page: Page) -> None:
+    talk = group_talk(console, 5)
+    open_talk(page, talk)
+    tick(page, talk.timestamps[3])
+    review(page)
+    page.locator("button[name=confirm]").click()
+    toast = page.locator("#toast")
+    expect(toast).to_contain_text("Recalling 1 message")
+    expect(page.locator("#toast-cancel")).to_be_focused()
+    expect(message(page, talk.timestamps[3])).to_be_visible()
+    page.keyboard.press("z")
+    expect(page.locator("body")).to_contain_text("The recall of 1 message was cancelled.")
+    expect(toast).to_contain_text("Cancelled before anything was sent.")
+    assert talk.calls == []
+    toast.get_by_role("link", name="Close").click()
+    expect(toast).to_have_count(0)
+    assert "recall=" not in page.url

@@ -37,6 +37,7 @@ from recall.models import MAX_TIMESTAMPS, Named, RecallBatch, RecallItem, named_
 from recall.progress import progress_of
 from recall.services import recaller_for
 from recall.timestamps import can_be_named, parse_timestamps, to_ms
+from recall.views.toast import toast_for
 
 PAGE = 60
 # 90 messages minus the pages' overlap: a little more than PAGE, so that the page has no gap.
@@ -143,6 +144,12 @@ def conversation(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     if request.htmx:
         return render(request, "desk/partials/_timeline.html", context)
     context |= _side_panes(request, conversation, typed) | _expiry(conversation, window.messages)
+    toast = toast_for(request, conversation)
+    context |= toast
+    first = toast.get("toast_first")
+    if first and window.messages and first < window.messages[0].sort_time and "at" not in parameters:
+        # What was recalled is further up: stay there.
+        return redirect(f"{request.path}?recall={parameters['recall']}&at={first}")
     context["unreadable"] = unreadable.count(conversation)
     context["hold_shown"] = reviewed.token(request.user, f"hold:{conversation.pk}", retention.to_hold(conversation))
     context["elsewhere"] = sorted(kept - {message.timestamp for message in window.messages})
