@@ -232,7 +232,8 @@ def main() -> None:
             print(f"  {name:<10} {description}")
         print("\nA spam wave by “promo-7731” runs through six conversations: recall it.")
         print("People go on talking meanwhile; their messages arrive by the webhook.")
-        print(f"\nCommands for this database, here or in another terminal:\n  {MANAGE} verify_audit", flush=True)
+        print(f"\nCommands for this database, here or in another terminal:\n  {MANAGE} verify_audit")
+        print(f"\nOpen http://127.0.0.1:{port}/", flush=True)
         switch_webhook_on()
         sent, next_at = 0, time.monotonic()
         while all(process.poll() is None for process in processes):

@@ -32,6 +32,12 @@ class SignIn(auth_views.LoginView):
         url = super().get_redirect_url(*args, **kwargs)
         return unsent.page_for(url) if url else ""
 
+    def form_invalid(self, form: Any) -> HttpResponse:
+        # The name is there already: what has to be typed again is the password.
+        form.fields["username"].widget.attrs.pop("autofocus", None)
+        form.fields["password"].widget.attrs["autofocus"] = True
+        return super().form_invalid(form)
+
     def form_valid(self, form: Any) -> HttpResponse:
         response = super().form_valid(form)
         user, zone = form.get_user(), self.request.POST.get("browser_zone", "")

@@ -15,6 +15,7 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from moderation import reviewed
@@ -31,6 +32,7 @@ from recall.forms import SweepForm
 from recall.models import LOOKED_FOR, NEEDS_A_PERSON, Recall, RecallBatch, RecallItem, Sweep
 from recall.progress import progress_of_sweeps, with_progress
 from recall.services import NotPossible
+from recall.timestamps import to_ms
 from recall.views.recalls import (
     SeeOther,
     cancelled,
@@ -48,6 +50,12 @@ OTHERS_SHOWN = 20
 RECALLS_SHOWN = 50
 UNDATED_COUNTED = 1_000
 STATES = Recall.State
+# Spans of time up to now that the form offers, by the name that its buttons post.
+SPANS = {
+    "hour": (timedelta(hours=1), _("Last hour")),
+    "day": (timedelta(days=1), _("Last 24 hours")),
+    "week": (timedelta(days=7), _("Last 7 days")),
+}
 
 
 @login_required
@@ -55,12 +63,15 @@ STATES = Recall.State
 @require_http_methods(["GET", "HEAD", "POST"])
 def sweep_new(request: AuthenticatedRequest) -> HttpResponse:
     """The form, the review by conversation, and, confirmed, the sweep. The query string may fill the form."""
+    spans = [(name, text) for name, (_span, text) in SPANS.items()]
     if request.method != "POST" or "edit" in request.POST:
         initial = request.POST.dict() if request.method == "POST" else _initial(request)
-        return render(request, "recall/pages/sweep_new.html", {"form": SweepForm(initial=initial, actor=request.user)})
+        initial |= _span_up_to_now(request.POST.get("edit", ""))
+        form = SweepForm(initial=initial, actor=request.user)
+        return render(request, "recall/pages/sweep_new.html", {"form": form, "spans": spans})
     form = SweepForm(request.POST, actor=request.user)
     if not form.is_valid():
-        return render(request, "recall/pages/sweep_new.html", {"form": form})
+        return render(request, "recall/pages/sweep_new.html", {"form": form, "spans": spans})
     criteria = {
         "application": form.cleaned_data["app"],
         "sender_id": form.cleaned_data["sender"],
@@ -105,6 +116,14 @@ def sweep_new(request: AuthenticatedRequest) -> HttpResponse:
     if problem:
         messages.warning(request, str(problem.message))
     return _show_review(request, form, planned, changed)
+
+
+def _span_up_to_now(name: str) -> dict[str, str]:
+    """Initial times (ms) of the span of this name; empty for another name."""
+    if name not in SPANS:
+        return {}
+    now = timezone.now()
+    return {"since": str(to_ms(now - SPANS[name][0])), "until": str(to_ms(now))}
 
 
 def _initial(request: AuthenticatedRequest) -> dict[str, Any]:

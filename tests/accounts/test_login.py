@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -33,6 +34,13 @@ def test_a_wrong_password_shows_an_error(client: Client, moderator: Any) -> None
     assert answer.status_code == 200
     assert "correct username and password" in answer.content.decode()
     assert client.get("/").status_code == 302
+
+
+def test_after_a_wrong_password_the_focus_is_on_the_password(client: Client, moderator: Any) -> None:
+    page = client.get(reverse("login")).content.decode()
+    assert re.findall(r'<input[^>]*name="(\w+)"[^>]*autofocus', page) == ["username"]
+    page = client.post(reverse("login"), {"username": "mo", "password": "wrong"}).content.decode()
+    assert re.findall(r'<input[^>]*name="(\w+)"[^>]*autofocus', page) == ["password"]
 
 
 def test_the_language_can_be_chosen_before_signing_in(client: Client, db: None) -> None:

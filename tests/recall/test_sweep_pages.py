@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -64,6 +65,23 @@ def posted(client: Client, data: dict[str, str]) -> tuple[int, str]:
 def confirmed(client: Client, data: dict[str, str], count: str = "4") -> Any:
     """Confirm the review of `data` and return the response."""
     return confirm(client, ADDRESS, data, typed_count=count)
+
+
+@pytest.mark.parametrize(("name", "hours"), [("hour", 1), ("day", 24), ("week", 168)])
+def test_a_span_up_to_now_is_one_click_and_keeps_what_was_typed(signed_in: Client, name: str, hours: int) -> None:
+    answer = signed_in.post("/sweeps/new/", {"app": "default", "sender": "user-typed", "edit": name})
+    initial = answer.context["form"].initial
+    assert initial["sender"] == "user-typed"
+    assert int(initial["until"]) - int(initial["since"]) == hours * 3_600_000
+    assert abs(int(initial["until"]) - time.time() * 1000) < 60_000
+    page = answer.content.decode()
+    assert 'value="user-typed"' in page
+    assert not Sweep.objects.exists()
+
+
+def test_a_span_of_another_name_changes_nothing(signed_in: Client) -> None:
+    initial = signed_in.post("/sweeps/new/", {"app": "default", "edit": "year"}).context["form"].initial
+    assert "since" not in initial
 
 
 def test_the_address_fills_the_form(signed_in: Client, reason: Any) -> None:
