@@ -146,9 +146,10 @@ def lock_calls(batches: QuerySet[RecallBatch]) -> None:
     list(Call.objects.select_for_update(of=("self",)).filter(recall_batch__in=batches).values_list("pk"))
 
 
-def can_retry(recall: Recall) -> bool:
-    """Whether something was refused, never left, or is still visible, and may be sent again."""
-    return recall.state in RETRIED_FROM and recall.batches.filter(MAY_BE_SENT_AGAIN).exists()
+def retry_size(recalls: QuerySet[Recall]) -> int:
+    """How many timestamps of `recalls` would be sent again: they were refused, never left, or are still visible."""
+    batches = RecallBatch.objects.filter(MAY_BE_SENT_AGAIN, recall__in=recalls.filter(state__in=RETRIED_FROM))
+    return batches.aggregate(size=Sum("size"))["size"] or 0
 
 
 def retry_recall(recall: Recall, actor: User, seen: Seen | None = None) -> int:

@@ -210,10 +210,9 @@ def _status(request: AuthenticatedRequest, recall: Recall) -> dict[str, Any]:
     history = history_of(recall.items.all(), recall.batches.all(), check_at) if recall.is_final else {}
     undecided = _undecided(recall)
     can_cancel = recall.state != states.FINISHED and "pending" in progress.batches
-    can_retry = decisions.can_retry(recall)
     return {
         **history,
-        **decisions_shown(request, recall.pk, Recall.objects.filter(pk=recall.pk), can_cancel, can_retry),
+        **decisions_shown(request, recall.pk, Recall.objects.filter(pk=recall.pk), can_cancel),
         "settle_shown": reviewed.token(request.user, f"settle:{recall.pk}", to_settle(recall)) if undecided else "",
         "recall": recall,
         "conversation": titled([recall.conversation])[0],
@@ -238,14 +237,15 @@ def _status(request: AuthenticatedRequest, recall: Recall) -> dict[str, Any]:
 
 
 def decisions_shown(
-    request: AuthenticatedRequest, pk: UUID, recalls: QuerySet[Recall], can_cancel: bool, can_retry: bool
+    request: AuthenticatedRequest, pk: UUID, recalls: QuerySet[Recall], can_cancel: bool
 ) -> dict[str, Any]:
-    """Whether `recalls` (of one page) may be cancelled or sent again, with the token of what the page shows."""
+    """What of `recalls` (of one page) may be cancelled or sent again, with the token of what the page shows."""
+    to_retry = decisions.retry_size(recalls)
     return {
         "can_cancel": can_cancel,
-        "can_retry": can_retry,
+        "retry_size": to_retry,
         "cancel_shown": reviewed.token(request.user, f"cancel:{pk}", to_cancel(recalls)) if can_cancel else "",
-        "retry_shown": reviewed.token(request.user, f"retry:{pk}", to_send_again(recalls)) if can_retry else "",
+        "retry_shown": reviewed.token(request.user, f"retry:{pk}", to_send_again(recalls)) if to_retry else "",
     }
 
 

@@ -27,7 +27,7 @@ from moderation.archive.names import Writer, sender_names, titled, writer_of
 from moderation.audit.services import record
 from moderation.outbox.models import Attempt, Circuit
 from recall import reviews, sweeps
-from recall.decisions import MAY_BE_SENT_AGAIN, RETRIED_FROM
+from recall.decisions import RETRIED_FROM
 from recall.forms import SweepForm
 from recall.models import LOOKED_FOR, NEEDS_A_PERSON, Recall, RecallBatch, RecallItem, Sweep
 from recall.progress import progress_of_sweeps, with_progress
@@ -219,7 +219,6 @@ def _status(request: AuthenticatedRequest, sweep: Sweep) -> dict[str, Any]:
     only_needs = "needs" in request.GET
     recalls = sweep.recalls.select_related("conversation__application", "actor", "reason").order_by("created_at", "pk")
     rows = list(_after(request.GET.get("after", ""), recalls.filter(needs) if only_needs else recalls))
-    can_retry = sweeps.with_batches(sweep, MAY_BE_SENT_AGAIN).filter(state__in=RETRIED_FROM).exists()
     history = {} if live else history_of(RecallItem.objects.filter(recall__sweep=sweep), batches, check_at)
     return {
         **history,
@@ -235,7 +234,7 @@ def _status(request: AuthenticatedRequest, sweep: Sweep) -> dict[str, Any]:
         "pace": pace_of(Attempt.objects.filter(call__recall_batch__recall__sweep=sweep), progress) if live else None,
         "circuit": Circuit.objects.filter(application=sweep.application_id).first(),
         "needs_worker": live,
-        **decisions_shown(request, sweep.pk, sweep.recalls.all(), "pending" in progress.batches, can_retry),
+        **decisions_shown(request, sweep.pk, sweep.recalls.all(), "pending" in progress.batches),
         "needs": sweep.recalls.filter(needs).count(),
         "only_needs": only_needs,
         "page": with_progress(rows[:RECALLS_SHOWN]),

@@ -54,7 +54,7 @@ def test_by_every_answer_and_what_people_do_then_call_and_batch_agree(
     verify.check_due()
     assert disagreements() == []
     admission.note_answer(admission.circuit_of(recall.application))
-    if decisions.can_retry(recall):
+    if decisions.retry_size(Recall.objects.filter(pk=recall.pk)):
         decisions.retry_recall(recall, moderator)
         assert states(recall) == {("waiting", "pending")}
     elif of_batch == "unknown":

@@ -52,7 +52,7 @@ def test_a_failure_after_the_effect_is_unknown_and_is_not_sent_again(
     assert len(sandbox.calls("recall")) == 1
     assert verify.check_due() == verify.Checked(calls=1, gone=3)
     assert recall.batches.get().settlement == "gone"
-    assert not decisions.can_retry(recall)
+    assert not decisions.retry_size(Recall.objects.filter(pk=recall.pk))
 
 
 def test_a_failure_is_shown_as_unknown_everywhere(send: Any, messages: Any, client: Client, moderator: Any) -> None:
@@ -84,7 +84,7 @@ def test_history_is_read_after_a_refusal_even_where_acceptances_are_not_verified
     assert verify.check_due() == verify.Checked(calls=1, still_visible=2)
     batch = recall.batches.get()
     assert (batch.state, batch.settlement) == ("refused", "visible")
-    assert decisions.can_retry(recall)
+    assert decisions.retry_size(Recall.objects.filter(pk=recall.pk))
 
 
 @pytest.mark.parametrize("code", [401, 403])
@@ -102,7 +102,7 @@ def test_a_refused_message_that_is_gone_is_not_offered_again(
     assert verify.check_due() == verify.Checked(calls=1, gone=2)
     batch = recall.batches.get()
     assert (batch.state, batch.settlement) == ("refused", "gone")
-    assert not decisions.can_retry(recall)
+    assert not decisions.retry_size(Recall.objects.filter(pk=recall.pk))
     with pytest.raises(services.NotPossible):
         decisions.retry_recall(recall, moderator)
     page = page_of(client, recall)
@@ -143,7 +143,7 @@ def test_an_acceptance_that_names_failures_is_shown_and_read_for_in_history(
     assert "Checking GoEasy’s history…" in client.get("/").content.decode()
     assert verify.check_due() == verify.Checked(calls=1, still_visible=2)
     assert recall.batches.get().settlement == "visible"
-    assert decisions.can_retry(recall)
+    assert decisions.retry_size(Recall.objects.filter(pk=recall.pk))
 
 
 def test_an_acceptance_that_names_failures_is_settled_once_history_shows_all_gone(send: Any, messages: Any) -> None:

@@ -74,7 +74,7 @@ def test_the_recall_finishes_when_history_shows_that_everything_is_gone(stopped:
 
 
 def test_the_recall_finishes_when_a_person_has_decided_on_the_rest(stopped: Recall, moderator: Any) -> None:
-    assert not decisions.can_retry(stopped)
+    assert not decisions.retry_size(Recall.objects.filter(pk=stopped.pk))
     with pytest.raises(services.NotPossible, match="Nothing is sent by itself after a restore"):
         decisions.cancel_recall(stopped, moderator)
     with pytest.raises(services.NotPossible, match="still being checked"):

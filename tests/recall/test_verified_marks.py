@@ -51,7 +51,7 @@ def verified(moderator: Any, reason: RecallReason) -> Callable[..., Recall]:
 
 def rows(html: str) -> list[str]:
     """The rows or hits of a page, as texts."""
-    return re.findall(r'<li class="(?:message|hit)[ "].*?</li>', html, re.DOTALL)
+    return re.findall(r'<li class="(?:message|hit)[\s"].*?</li>', html, re.DOTALL)
 
 
 def is_disabled(row: str) -> bool:

@@ -86,7 +86,7 @@ def test_a_message_still_visible_after_acceptance_can_be_sent_again_and_the_firs
     assert verify.check_due() == verify.Checked(calls=1, still_visible=2)
     batch = batch_of(recall)
     assert (batch.state, batch.settlement) == ("accepted", "visible")
-    assert decisions.can_retry(recall)
+    assert decisions.retry_size(Recall.objects.filter(pk=recall.pk))
     assert decisions.retry_recall(recall, moderator) == 1
     assert set(seen(recall)) == {""}
     send_due(recall.application)
@@ -95,7 +95,7 @@ def test_a_message_still_visible_after_acceptance_can_be_sent_again_and_the_firs
     assert (batch.state, batch.settlement, batch.call.attempt_count) == ("accepted", "", 2)
     assert Attempt.objects.filter(call=batch.call, outcome="accepted").count() == 2
     recall.refresh_from_db()
-    assert not decisions.can_retry(recall)
+    assert not decisions.retry_size(Recall.objects.filter(pk=recall.pk))
 
 
 def test_an_answer_that_was_lost_stays_unknown_and_history_settles_it_as_gone(
@@ -388,6 +388,6 @@ def test_a_message_taken_back_by_a_later_recall_is_no_longer_shown_as_visible(
     assert verify.check_due() == verify.Checked(calls=1, gone=2)
     assert (seen(first), batch_of(first).settlement) == (["gone", "gone"], "")
     first.refresh_from_db()
-    assert not decisions.can_retry(first)
+    assert not decisions.retry_size(Recall.objects.filter(pk=first.pk))
     entry = AuditEntry.objects.filter(recall=first.pk, action="recall.verified").latest("pk")
     assert entry.detail["gone"] == sorted(timestamps)
