@@ -60,7 +60,7 @@ def text(html: str) -> str:
 
 
 def rows(html: str) -> list[str]:
-    return [text(row) for row in re.findall(r'<li class="(?:message|hit)[ "].*?</li>', html, re.DOTALL)]
+    return [text(row) for row in re.findall(r'<li class="(?:message|hit)[\s"].*?</li>', html, re.DOTALL)]
 
 
 @pytest.mark.parametrize("page", ["conversation", "search"])
