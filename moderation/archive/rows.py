@@ -65,6 +65,9 @@ def _begin(stack: ExitStack) -> None:
                 except OperationalError as error:
                     if "locked" not in str(error) or time.monotonic() > deadline:
                         raise
+                    # Django's frames and its error hold each other, and a cursor. If a thread that writes collected
+                    # them as garbage, it would wait for this connection, which waits for that thread.
+                    error.__traceback__ = None
                 time.sleep(0.001)
         finally:
             cursor.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")

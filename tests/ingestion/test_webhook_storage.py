@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
+import sqlite3
 import threading
 from typing import Any
 
 import pytest
-from django.db import Error, connection
+from django.db import Error, OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
@@ -166,3 +168,24 @@ def test_archived_deliveries_are_pruned_after_their_days_and_unreadable_ones_sta
     assert deliveries.prune() == (1 if days else 0)
     assert WebhookDelivery.objects.count() == (2 if days else 3)
     assert Message.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL has no lock on the whole database")
+def test_waiting_for_another_writer_leaves_no_cursor_to_the_garbage_collector(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Collected by a thread that writes, such a cursor would wait for its own connection, which waits for the writer.
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "timeout", 0.3)
+    other = sqlite3.connect(connection.settings_dict["NAME"])
+    other.execute("BEGIN IMMEDIATE")
+    gc.collect()
+    gc.disable()
+    try:
+        before = sum(isinstance(each, sqlite3.Cursor) for each in gc.get_objects())
+        with pytest.raises(OperationalError), rows.writing():
+            pass
+        left = sum(isinstance(each, sqlite3.Cursor) for each in gc.get_objects()) - before
+    finally:
+        gc.enable()
+        other.close()
+    # The last error itself, which was raised, may still have its own.
+    assert left <= 2
