@@ -180,10 +180,10 @@ def test_waiting_for_another_writer_leaves_no_cursor_to_the_garbage_collector(mo
     gc.collect()
     gc.disable()
     try:
-        before = sum(isinstance(each, sqlite3.Cursor) for each in gc.get_objects())
+        before = sum(issubclass(type(each), sqlite3.Cursor) for each in gc.get_objects())
         with pytest.raises(OperationalError), rows.writing():
             pass
-        left = sum(isinstance(each, sqlite3.Cursor) for each in gc.get_objects()) - before
+        left = sum(issubclass(type(each), sqlite3.Cursor) for each in gc.get_objects()) - before
     finally:
         gc.enable()
         other.close()
