@@ -36,9 +36,12 @@ def test_faults_can_be_set_for_every_endpoint_of_the_sandbox() -> None:
 
 
 def test_every_endpoint_is_documented_and_tested() -> None:
-    document = (ROOT / "docs" / "goeasy-api.md").read_text(encoding="utf-8")
+    # What stands below the last heading the console does not use.
+    document = (
+        (ROOT / "docs" / "goeasy-api.md").read_text(encoding="utf-8").partition("## What GoEasy does not offer")[0]
+    )
     undocumented = {path for path in PATHS if not re.search(rf"{path}\b(?!/)", document)}
-    assert not undocumented, missing(undocumented, "is not described in docs/goeasy-api.md")
+    assert not undocumented, missing(undocumented, "is not described in docs/goeasy-api.md, above what is not used")
     tests = "".join(file.read_text(encoding="utf-8") for file in Path(__file__).parent.glob("test_client*.py"))
     untested = {path for path in PATHS if not re.search(rf"{path}\b(?!/)", tests)}
     assert not untested, missing(untested, "has no test in tests/goeasy/test_client_*.py")
