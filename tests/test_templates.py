@@ -104,3 +104,22 @@ def test_no_line_of_a_template_is_longer_than_120_characters() -> None:
         if len(line) > MAX_LINE
     ]
     assert long == [], "\n".join(long)
+
+
+# Text that is the same in every language, and blocks whose text is the class of an element.
+NOT_TRANSLATED = {"GoEasy", "HTTP", "SHA-256", "UTC", "Ctrl K", "seq", "prev_hash", "hash"}
+NO_TEXT = re.compile(
+    r"{% (comment|blocktranslate|block main_class|block bodyclass|block body_class|block coltype)\b.*?{% end\w+[^%]*%}"
+    r"|<(code|kbd|script|pre)\b.*?</\2>|<(\w+)[^>]*translate=\"no\"[^>]*>[^<]*</\3>|{#.*?#}|{%.*?%}|{{.*?}}|&\w+;",
+    re.DOTALL,
+)
+
+
+def test_every_text_of_a_template_is_marked_for_translation() -> None:
+    forgotten = [
+        f"templates/{name}: “{text}” is the same in every language: {{% translate %}}, or NOT_TRANSLATED."
+        for name, path in PATHS.items()
+        for line in re.sub(r"<[^>]*>", "\n", NO_TEXT.sub("", path.read_text(encoding="utf-8"))).splitlines()
+        if re.search("[A-Za-z]{3}", text := line.strip()) and text not in NOT_TRANSLATED
+    ]
+    assert forgotten == [], "\n".join(forgotten)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,3 +95,29 @@ def test_a_message_of_each_type_is_shown_searchable_and_kept_as_evidence(
     recall = make_recall([AT])
     assert Evidence.objects.get().raw == message.raw
     assert escape(shown.line(160)) in markup(client.get(recall.get_absolute_url()))
+
+
+def test_every_type_is_among_the_payloads_of_the_document() -> None:
+    document = (Path(__file__).resolve().parents[2] / "docs" / "goeasy-api.md").read_text(encoding="utf-8")
+    missing = [name for name in TYPES if f"| `{name}` |" not in document]
+    assert not missing, f"docs/goeasy-api.md has no row for the payload of {missing}"
+
+
+def with_a_mark(value: Any) -> Any:
+    """The payload with a mark that turns the text at the end of each of its strings."""
+    if isinstance(value, dict):
+        return {name: with_a_mark(part) for name, part in value.items()}
+    return f"{value}\u202e" if isinstance(value, str) else value
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("kind", TYPES.values(), ids=lambda kind: kind.name)
+def test_marks_that_turn_the_text_of_each_type_are_written_out(
+    client: Client, moderator: Any, private: Conversation, make_message: Make, kind: MessageType
+) -> None:
+    message = make_message(private, AT, type=kind.name, payload=with_a_mark(kind.sample))
+    client.force_login(moderator)
+    page = client.get(private.get_absolute_url(), {"at": AT})
+    template = read(message.raw).template
+    assert template in {each.name for each in page.templates}
+    assert "\u202e" not in page.content.decode(), f"templates/{template} shows a text without the filter `visible`."

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from moderation.outbox.models import Attempt
 from recall.admin import RecallAdmin
+from recall.forms import RecallForm
 from recall.models import Evidence, Recall, RecallItem, RecallReason
 from tests.outbox.calls import make_batch
 
@@ -180,3 +181,10 @@ def test_a_reason_that_was_used_is_withdrawn_not_deleted(
 def test_the_queue_has_no_page() -> None:
     with pytest.raises(NoReverseMatch):
         reverse("admin:django_tasks_database_dbtaskresult_changelist")
+
+
+def test_the_admin_page_of_a_recall_shows_every_field_that_was_asked() -> None:
+    asked = set(RecallForm.base_fields) & {field.name for field in Recall._meta.fields}
+    # The data is laid out (recaller_json); the submission says nothing to people.
+    lost = asked - set(RecallAdmin.fields) - {"recaller_data", "submission"}
+    assert not lost, f"RecallAdmin.fields lacks {lost} (recall/admin.py)"

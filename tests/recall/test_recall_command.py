@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,9 @@ import pytest
 from django.core.management import call_command
 
 from moderation.audit.models import AuditEntry
+from recall import services
+from recall.forms import RecallForm
+from recall.management.commands.recall import OPTIONS, Command
 from recall.models import Recall
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -151,3 +156,29 @@ def test_without_wait_the_worker_is_left_to_send_it(sandbox: Any) -> None:
     status, out, _err = run(*PAIR, "--json", str(FIRST))
     assert (status, json.loads(out)["state"]) == (0, "waiting")
     assert sandbox.calls("recall") == []
+
+
+def test_the_command_passes_on_all_that_its_form_has_read(sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    passed: dict[str, Any] = {}
+    wanted = set(inspect.signature(services.request_recall).parameters) - {"seen"}
+    request_recall = services.request_recall
+    monkeypatch.setattr(services, "request_recall", lambda **fields: passed.update(fields) or request_recall(**fields))
+    run(*PAIR, str(FIRST))
+    lost = wanted - set(passed)
+    assert not lost, f"`manage.py recall` reads {lost} and drops it: request_recall() is called without."
+
+
+def test_an_error_of_every_field_names_an_option() -> None:
+    unnamed = set(RecallForm.base_fields) - set(OPTIONS) - {"kind", "timestamps", "submission", "typed_count", "shown"}
+    assert not unnamed, f"OPTIONS in recall/management/commands/recall.py lacks {unnamed}"
+
+
+def test_the_document_has_every_option_of_the_command() -> None:
+    document = (Path(__file__).resolve().parents[2] / "docs" / "interface.md").read_text(encoding="utf-8")
+    described = document.partition("### recall\n")[2].partition("\n### ")[0]
+    parser = Command().create_parser("manage.py", "recall")
+    common = re.findall(r"--[\w-]+", "--help --version --verbosity --settings --pythonpath --traceback --no-color")
+    common += ["--force-color", "--skip-checks"]
+    options = {name for action in parser._actions for name in action.option_strings if name.startswith("--")}
+    lost = {name for name in options - set(common) if not re.search(rf"{name}\b", described)}
+    assert not lost, f"docs/interface.md, “recall”, lacks {lost}"

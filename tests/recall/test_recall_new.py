@@ -307,7 +307,10 @@ def test_the_review_and_the_recalls_page_show_every_field(signed_in: Client, lea
     Application.objects.update(name="Shop")
     data = form(**MARKED)
     reviewed = without_hidden_fields(signed_in.post(NEW, data).content.decode())
-    confirm(signed_in, NEW, data)
+    answer = confirm(signed_in, NEW, data)
+    assert answer.status_code == 303, (
+        "Confirmed as it was shown, it is refused: what calls of_recall() leaves a field out."
+    )
     made = signed_in.get(Recall.objects.get().get_absolute_url()).content.decode()
     for page, name in ((reviewed, "review"), (made, "page of the recall")):
         lost = [field for field, text in SHOWN.items() if text not in page]
@@ -333,7 +336,9 @@ def test_a_form_that_was_changed_and_sent_again_makes_nothing_and_says_so(
         "user_b": {"user_b": "another-user"},
     }.get(field, {field: MARKED[field]})
     answer = confirm(signed_in, NEW, {**data, **change})
-    assert "This form was used for another recall already." in answer.content.decode()
+    assert "This form was used for another recall already." in answer.content.decode(), (
+        f"recall/services.py (_earlier_if_same) does not compare {field}."
+    )
     assert Recall.objects.count() == 1
 
 

@@ -144,7 +144,7 @@ def test_a_change_after_the_review_is_reviewed_first(
     Application.objects.create(slug="other", name="Other", rest_host_saved=application.rest_host_saved)
     change, sentence = POSTED_INSTEAD[field]
     answer = client.post(NEW, {**review(client, NEW, form()), **change})
-    assert sentence in page_of(answer)
+    assert sentence in page_of(answer), f"The digest of a review lacks {field}: recall/reviews.py (of_recall)."
     assert not Recall.objects.exists()
 
 
