@@ -28,7 +28,7 @@ from moderation.goeasy.errors import GoEasyError
 from moderation.outbox import admission, retries
 from moderation.outbox.claims import Claimer, advance
 from moderation.outbox.effects import Claim, StopReason, every_effect, stop_everything
-from moderation.outbox.models import Call
+from moderation.outbox.models import Call, CallQuerySet
 from moderation.outbox.results import record_results
 from moderation.outbox.retries import retry_until_recorded
 from moderation.outbox.threads import SendThreads, stopping
@@ -184,22 +184,10 @@ class Sender:
                 time.sleep(0.5)
             else:
                 # Nothing is under way, so only the database itself can show when it is back.
-                self.wait_for_database()
+                wait_for_database(self.claimer.calls)
             return []
         self.in_hand |= {each.call.pk for each in claims}
         return claims
-
-    def wait_for_database(self) -> None:
-        """Wait until the database answers. Raises its error after DATABASE_PATIENCE."""
-        deadline = time.monotonic() + retries.DATABASE_PATIENCE
-        while not stopping.wait(0.5):
-            try:
-                self.claimer.calls.exists()
-                return
-            except (OperationalError, InterfaceError):
-                connection.close()
-                if time.monotonic() > deadline:
-                    raise
 
     def wait_for_more(self) -> bool:
         """Wait briefly for a call that is due later; False when there is none."""
@@ -211,3 +199,16 @@ class Sender:
         # Wait in short steps, so that a cancelled call does not occupy its worker.
         stopping.wait(min(max(seconds, 0.5 if self.claimer.circuit.is_open else 0.02), 1.0))
         return True
+
+
+def wait_for_database(calls: CallQuerySet) -> None:
+    """Wait until the database answers. Raises its error after DATABASE_PATIENCE."""
+    deadline = time.monotonic() + retries.DATABASE_PATIENCE
+    while not stopping.wait(0.5):
+        try:
+            calls.exists()
+            return
+        except (OperationalError, InterfaceError):
+            connection.close()
+            if time.monotonic() > deadline:
+                raise
