@@ -95,7 +95,6 @@ if (form) {
   startSelectMore();
   whenChanged(show);
 }
-document.querySelector(".recent [aria-current]")?.scrollIntoView({ block: "nearest" });
 startKeyboard(select);
 startMedia(messages);
 came();
