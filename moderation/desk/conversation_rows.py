@@ -6,6 +6,7 @@ The conversations page, the left pane of a conversation and the home page show t
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from recall import attention
 TEXT_LENGTH = 140
 NAME_LENGTH = 32
 TYPE_LENGTH = 20
+# Ids such as "g-book-club" have words, too.
+BETWEEN_WORDS = re.compile(r"[\s/.:|·_-]+")
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ def initials(name: str) -> str:
 
     A name without letters and digits has its first visible character, such as an emoji.
     """
-    words = [word for word in name.split() if _first(word)]
+    words = [word for word in BETWEEN_WORDS.split(name) if _first(word)]
     if not words:
         return next((sign for sign in name if not is_blank(sign)), "?")
     first = [_first(word) for word in words[:2]]

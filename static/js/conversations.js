@@ -42,7 +42,7 @@ function update(list, markup, pointed) {
   const next = [...fresh.children].map((row, n) => (plan[n].stays && plan[n].id && rowOf(list, plan[n].id)) || row);
   if (sameOrder(old, now)) {
     // Rows that have not changed are not even moved.
-    [...rows.children].forEach((row, n) => row !== next[n] && row.replaceWith(next[n]));
+    for (const [n, row] of [...rows.children].entries()) if (row !== next[n]) row.replaceWith(next[n]);
   } else {
     rows.replaceChildren(...next);
   }
@@ -70,6 +70,7 @@ function keepFresh(list) {
   list.addEventListener("pointerleave", () => (pointed = null));
 
   list.addEventListener("htmx:configRequest", (event) => {
+    // With it, even empty, the request is no use of the session.
     event.detail.parameters.seen = seen;
   });
   list.addEventListener("htmx:beforeRequest", (event) => {

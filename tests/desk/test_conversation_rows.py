@@ -136,7 +136,9 @@ def test_a_conversation_without_a_message_says_so(mo: Client, private: Conversat
         ("王 小明", "王"),
         ("1001", "1"),
         ("🎉🎉", "🎉"),
-        ("\u202egnp.exe", "G"),
+        ("\u202egnp.exe", "GE"),
+        ("g-book-club", "GB"),
+        ("shop:客服/01", "S客"),
         ("مرحبا بكم", "مب"),
         ("–", "–"),
         ("\u200b", "?"),
@@ -164,7 +166,7 @@ def test_any_name_is_shown_as_text(mo: Client, application: Application, name: s
 
 def test_a_group_and_a_pair_have_different_avatars(mo: Client, private: Conversation, group: Conversation) -> None:
     faces = re.findall(r'class="face hue-\d( of-group)?" aria-hidden="true" translate="no">(\w+)<', markup(mo.get("/")))
-    assert sorted(faces) == [("", "UU"), (" of-group", "G")]
+    assert sorted(faces) == [("", "UU"), (" of-group", "G1")]
 
 
 def test_the_application_is_named_only_among_several(mo: Client, private: Conversation) -> None:
@@ -216,7 +218,7 @@ def test_an_outcome_that_history_is_about_to_tell_needs_nobody(mo: Client, make_
 
 def test_a_hold_and_a_problem_with_history_are_shown(mo: Client, private: Conversation) -> None:
     Conversation.objects.filter(pk=private.pk).update(held_at=timezone.now(), history_problem="unreachable")
-    assert badges(mo) == ["not synced", "on hold"]
+    assert badges(mo) == ["Not synced", "On hold"]
 
 
 # Tabs
