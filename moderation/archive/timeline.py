@@ -54,7 +54,8 @@ def newest(messages: QuerySet[Message], *, before: Key | None = None, limit: int
 def newest_of(conversations: Iterable[Conversation]) -> dict[int, Message]:
     """The newest message of each conversation that has one, by the conversation's key; two queries, however many.
 
-    Each is found at the end of an index (`message_timeline`, `message_placed_by_arrival`), nothing is sorted.
+    Each is found at the end of an index (`message_timeline`, `message_placed_by_arrival`), nothing is sorted:
+    for certain within `following_indexes()`.
     """
     of_each = newest_of_each(Message.objects.filter(conversation=OuterRef("pk")), since=moments.EARLIEST)
     ends = {f"newest_by_{field}": Subquery(part.values("pk")[:1]) for part, field in of_each}

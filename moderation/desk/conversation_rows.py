@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 
 from moderation.accounts.models import User
 from moderation.archive import timeline
+from moderation.archive.index_order import following_indexes
 from moderation.archive.messages import TYPES, read
 from moderation.archive.messages.shown import Words, one_line
 from moderation.archive.models import Conversation, Kind, Message, Sender
@@ -83,9 +84,10 @@ def rows_of(user: User, conversations: Iterable[Conversation], *, also: Iterable
     """The rows of `conversations` for `user`; seven queries, however many. `also`: get a title, too."""
     conversations = list(conversations)
     titled([*conversations, *also])
-    newest = timeline.newest_of(conversations)
+    with following_indexes():
+        newest = timeline.newest_of(conversations)
+        unread = read_markers.unread(user, conversations)
     names = _names(conversations, newest)
-    unread = read_markers.unread(user, conversations)
     needs = attention.of_conversations(each.pk for each in conversations)
     return [
         Row(

@@ -59,7 +59,8 @@ class _Ids(Subquery):
 def unread(user: User, conversations: Iterable[Conversation]) -> dict[int, int]:
     """Numbers of unread messages, at most MAX_UNREAD, by conversation, of those that have any; one query.
 
-    Of each conversation only the rows behind its marker's floor are read, up to a limit (index `message_by_arrival`).
+    Of each conversation only the rows behind its marker's floor are read, up to a limit (index `message_by_arrival`):
+    for certain within `following_indexes()`.
     """
     since = OuterRef("since")
     placed = Q(placed_at=None, timestamp__gte=since) | Q(placed_at__gte=since)

@@ -14,7 +14,9 @@ from django.test.utils import CaptureQueriesContext
 from moderation.applications.models import Application
 from moderation.archive import timeline
 from moderation.archive.arrivals import Mark
+from moderation.archive.index_order import following_indexes
 from moderation.archive.models import Conversation, Message
+from moderation.desk.conversation_rows import rows_of
 from moderation.desk.read_markers import remember, unread
 from moderation.goeasy.client import Group
 from recall import attention
@@ -58,6 +60,21 @@ def groups(application: Application, moderator: Any) -> list[Conversation]:
     return groups
 
 
+def test_the_rows_are_read_by_index_and_later_queries_as_before(moderator: Any, groups: list[Conversation]) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has no bitmaps.")
+    with CaptureQueriesContext(connection) as queries:
+        rows_of(moderator, groups)
+    statements = [each["sql"] for each in queries]
+    off, on = (statements.index(f"SET LOCAL enable_bitmapscan = {state}") for state in ("off", "on"))
+    reading = [n for n, sql in enumerate(statements) if '"archive_message"' in sql]
+    assert reading
+    assert all(off < n < on for n in reading)
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW enable_bitmapscan")
+        assert cursor.fetchone() == ("on",)
+
+
 @pytest.mark.parametrize("address", ["/conversations/", "/", "/conversations/rows/", "/conversations/?q=g"])
 def test_fifty_rows_take_as_many_queries_as_five(
     mo: Client, moderator: Any, application: Application, address: str
@@ -78,10 +95,11 @@ def test_fifty_rows_take_as_many_queries_as_five(
 
 
 def test_an_index_answers_which_message_is_the_newest_without_statistics(groups: list[Conversation]) -> None:
-    with CaptureQueriesContext(connection) as queries:
-        newest = timeline.newest_of(groups)
+    with following_indexes():
+        with CaptureQueriesContext(connection) as queries:
+            newest = timeline.newest_of(groups)
+        ends, _messages = explain(queries)
     assert [newest[group.pk].timestamp for group in groups] == [START + 1_999] * 3
-    ends, _messages = explain(queries)
     assert "message_timeline" in ends
     assert "message_placed_by_arrival" in ends
     assert "Seq Scan on archive_message" not in ends
@@ -90,9 +108,10 @@ def test_an_index_answers_which_message_is_the_newest_without_statistics(groups:
 
 
 def test_an_index_answers_what_is_unread_without_statistics(groups: list[Conversation], moderator: Any) -> None:
-    with CaptureQueriesContext(connection) as queries:
-        assert unread(moderator, groups) == dict.fromkeys((group.pk for group in groups), 100)
-    (plan,) = explain(queries)
+    with following_indexes():
+        with CaptureQueriesContext(connection) as queries:
+            assert unread(moderator, groups) == dict.fromkeys((group.pk for group in groups), 100)
+        (plan,) = explain(queries)
     assert "message_by_arrival" in plan
     assert "Seq Scan on archive_message" not in plan
     assert "SCAN U0" not in plan
