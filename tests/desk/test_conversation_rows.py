@@ -241,6 +241,14 @@ def test_the_tab_of_what_needs_action_counts_and_shows_only_that(
     assert mo.get("/conversations/?needs=action&q=group").context["rows"] == []
 
 
+def test_a_filter_of_messages_goes_before_the_tab_of_what_needs_action(mo: Client, private: Conversation) -> None:
+    say(private)
+    answer = mo.get("/conversations/?needs=action&sender=user-a")
+    assert len(answer.context["hits"]) == 1
+    (current,) = re.findall(r'aria-current="page">([\w ]+)</a>', markup(answer)[markup(answer).index("list-tabs") :])
+    assert current == "All"
+
+
 @pytest.mark.parametrize(
     ("query", "current"),
     [("", "All"), ("kind=group", "Groups"), ("kind=private", "Private"), ("needs=action", "Action needed")],

@@ -69,9 +69,9 @@ def conversation_list(request: AuthenticatedRequest) -> HttpResponse:
     form.is_valid()
     is_valid_text = "q" not in form.errors
     is_search = is_valid_text and bool(form.cleaned_data.get("q") or form.asks_for_messages)
-    wants_action = wants_action_only(request.GET)
+    # Messages have no such state: with it these are conversations alone, and a filter of messages goes first.
+    wants_action = wants_action_only(request.GET) and not form.asks_for_messages
     in_need = attention.conversations_in_need()
-    # Messages have no such state: these are conversations alone.
     with_messages = is_search and "after" not in request.GET and not wants_action
     with_conversations = is_valid_text and not form.asks_for_messages and "before" not in request.GET
     if is_search:
