@@ -24,6 +24,7 @@ ROUTES: dict[str, tuple[str, str, str]] = {
     "home": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
     "jump": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
     "conversations": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
+    "conversation-rows": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
     "open-conversation": (ACTING, ACTING, NOT_ALLOWED),
     "ticked-messages": (ACTING, NOT_ALLOWED, NOT_ALLOWED),
     "sender": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
@@ -193,7 +194,11 @@ def address(name: str, things: dict[str, Any]) -> str | None:
     model = page.rsplit("_", 1)[0].removesuffix("_password")
     if site and model in things and page.rsplit("_", 1)[1] in {"change", "delete", "history", "retry"}:
         return reverse(name, args=[things[model].pk])
-    thing = things.get(name.split("-")[0]) if not site and name not in {"recall-new", "sweep-new"} else None
+    thing = (
+        things.get(name.split("-")[0])
+        if not site and name not in {"recall-new", "sweep-new", "conversation-rows"}
+        else None
+    )
     return reverse(name, args=[thing.pk]) if thing else reverse(name)
 
 

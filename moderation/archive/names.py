@@ -14,7 +14,7 @@ from moderation.goeasy.fields import name_of, object_of, storable
 
 
 def titled(conversations: Iterable[Conversation]) -> list[Conversation]:
-    """Return the conversations, each with `title`; one query for all."""
+    """Return the conversations, each with `title`, and `sides`, the names that it consists of; one query for all."""
     conversations = list(conversations)
     users = {side for each in conversations for side in (each.user_a, each.user_b) if side}
     names = {
@@ -25,10 +25,10 @@ def titled(conversations: Iterable[Conversation]) -> list[Conversation]:
         if not is_blank(name)
     }
     for each in conversations:
-        each.title = each.shown_name or each.ids  # type: ignore[attr-defined]
+        sides = [each.shown_name or each.group_id]
         if each.kind == Kind.PRIVATE:
-            sides = (each.user_a, each.user_b)
-            each.title = " ↔ ".join(names.get((each.application_id, user)) or user for user in sides)  # type: ignore[attr-defined]
+            sides = [names.get((each.application_id, user)) or user for user in (each.user_a, each.user_b)]
+        each.sides, each.title = sides, " ↔ ".join(sides)  # type: ignore[attr-defined]
     return conversations
 
 

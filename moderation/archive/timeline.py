@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import Any, TypeVar
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 
 from moderation.applications.models import Application
 from moderation.archive import moments
@@ -49,6 +49,24 @@ def newest(messages: QuerySet[Message], *, before: Key | None = None, limit: int
     """The newest `limit` of `messages`, by their place, before a key and in a span; newest first."""
     parts = (part for part, _field in newest_of_each(messages, before=before, **span))
     return merged(parts, attrgetter("sort_time", "pk"), limit)
+
+
+def newest_of(conversations: Iterable[Conversation]) -> dict[int, Message]:
+    """The newest message of each conversation that has one, by the conversation's key; two queries, however many.
+
+    Each is found at the end of an index (`message_timeline`, `message_placed_by_arrival`), nothing is sorted:
+    for certain within `following_indexes()`.
+    """
+    of_each = newest_of_each(Message.objects.filter(conversation=OuterRef("pk")), since=moments.EARLIEST)
+    ends = {f"newest_by_{field}": Subquery(part.values("pk")[:1]) for part, field in of_each}
+    keys = Conversation.objects.filter(pk__in=[each.pk for each in conversations]).annotate(**ends).values_list(*ends)
+    pks = [pk for row in keys for pk in row if pk is not None]
+    newest: dict[int, Message] = {}
+    for message in Message.objects.filter(pk__in=pks).defer("recalled_raw"):
+        other = newest.get(message.conversation_id)
+        if other is None or (message.sort_time, message.pk) > (other.sort_time, other.pk):
+            newest[message.conversation_id] = message
+    return newest
 
 
 def merged(parts: Iterable[QuerySet[Any, Row]], key: Callable[[Row], Any], limit: int) -> list[Row]:

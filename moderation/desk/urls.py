@@ -2,12 +2,13 @@
 
 from django.urls import path
 
-from moderation.desk.views import conversation, home, jump, lists, selection
+from moderation.desk.views import conversation, conversation_rows, home, jump, lists, selection
 
 urlpatterns = [
     path("", home.home, name="home"),
     path("open/", jump.jump, name="jump"),
     path("conversations/", lists.conversation_list, name="conversations"),
+    path("conversations/rows/", conversation_rows.conversation_rows, name="conversation-rows"),
     path("conversations/open/", lists.open_conversation, name="open-conversation"),
     path("conversations/ticked/", lists.ticked_messages, name="ticked-messages"),
     path("conversations/<int:pk>/", conversation.conversation, name="conversation"),

@@ -7,30 +7,16 @@ from collections.abc import Iterable
 from typing import Any
 
 from django import template
-from django.db.models import Exists, OuterRef, Q
 
 from moderation.applications.problems import problem_message
 from moderation.archive.messages import read
-from moderation.archive.models import Conversation, Message
+from moderation.archive.models import Message
 from moderation.archive.rows import in_parts
-from recall.models import NEEDS_A_PERSON, Named, Recall, RecallBatch, RecallItem, named_by
+from recall.models import Named, Recall, RecallBatch, RecallItem, named_by
 from recall.refusals import Refusal, RefusedMessages, refusals_of, refused_messages
 from recall.timestamps import can_be_named
 
 register = template.Library()
-
-UNFINISHED = (Recall.State.WAITING, Recall.State.SENDING, Recall.State.STOPPED)
-
-
-@register.simple_tag
-def unfinished_recalls(conversations: Iterable[Conversation]) -> set[int]:
-    """Ids of the conversations that have an unfinished recall, or one with an unknown outcome."""
-    undecided = Exists(RecallBatch.objects.filter(NEEDS_A_PERSON, recall=OuterRef("pk")))
-    return set(
-        Recall.objects.filter(Q(state__in=UNFINISHED) | undecided, conversation__in=[each.pk for each in conversations])
-        .order_by()
-        .values_list("conversation_id", flat=True)
-    )
 
 
 @register.simple_tag

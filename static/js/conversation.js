@@ -101,7 +101,6 @@ if (form) {
   startSelectMore();
   whenChanged(show);
 }
-document.querySelector(".recent [aria-current]")?.scrollIntoView({ block: "nearest" });
 startKeyboard(select);
 startMedia(messages);
 startNewest();

@@ -48,6 +48,8 @@ def test_polling_does_not_extend_a_session(browser: Client, private: Any, clock:
         answer = browser.get(address, {"after": "0-0", "seen": "x"}, headers={"hx-request": "true"})
         assert answer.status_code in {200, 204}
         assert "sessionid" not in answer.cookies
+        answer = browser.get("/conversations/rows/", {"seen": ""}, headers={"hx-request": "true"})
+        assert "sessionid" not in answer.cookies
     clock.shift(timedelta(hours=3))
     assert browser.get("/recalls/").status_code == 302
 

@@ -67,3 +67,42 @@ def test_a_time_carries_its_zones_distance_from_utc_on_that_day() -> None:
     with timezone.override(ZoneInfo("America/St_Johns")):
         assert 'data-offset="UTC-02:30"' in moments.clock(MS)
         assert 'data-offset="UTC-03:30"' in moments.clock(MS + 180 * 24 * 3600 * 1000)
+
+
+NOW = datetime(2026, 11, 27, 14, 30, tzinfo=ZoneInfo("Asia/Shanghai"))
+
+
+@pytest.mark.parametrize(
+    ("at", "text"),
+    [
+        (datetime(2026, 11, 27, 14, 29, 30), "now"),
+        # Clocks differ.
+        (datetime(2026, 11, 27, 14, 30, 30), "now"),
+        (datetime(2026, 11, 27, 14, 27), "3 min"),
+        (datetime(2026, 11, 27, 13, 31), "59 min"),
+        (datetime(2026, 11, 27, 13, 30), "13:30"),
+        (datetime(2026, 11, 27, 0, 0), "00:00"),
+        # By the reader's calendar: in UTC it is the same day.
+        (datetime(2026, 11, 26, 23, 59), "Thu"),
+        (datetime(2026, 11, 21, 12, 0), "Sat"),
+        (datetime(2026, 11, 20, 23, 0), "20 Nov"),
+        (datetime(2026, 1, 2, 12, 0), "2 Jan"),
+        (datetime(2025, 12, 31, 12, 0), "31 Dec 2025"),
+        (datetime(2026, 11, 27, 18, 0), "18:00"),
+        (datetime(2026, 11, 28, 18, 0), "28 Nov"),
+    ],
+)
+def test_a_list_shows_a_time_as_shortly_as_tells_it_apart(
+    at: datetime, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timezone, "now", lambda: NOW)
+    ms = int(at.replace(tzinfo=ZoneInfo("Asia/Shanghai")).timestamp() * 1000)
+    assert f">{text}</time>" in moments.ago(ms)
+
+
+def test_the_tooltip_of_a_short_time_has_it_here_in_utc_and_in_milliseconds() -> None:
+    assert f'title="2020-07-17 11:56:57.087 · {MS} · UTC 2020-07-17 03:56:57.087"' in moments.ago(MS)
+
+
+def test_a_time_that_is_none_is_shown_as_its_number() -> None:
+    assert moments.ago(10**18) == f"time not plausible: {10**18}"

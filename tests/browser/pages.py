@@ -13,7 +13,9 @@ from playwright.sync_api import Page
 # How a page looks does not depend on the engine: with PostgreSQL each page is requested, but not rendered.
 LOOKS = connection.vendor == "sqlite"
 # Of repeated rows axe checks the first ones only.
-REPEATED = [f"{row}:nth-child(n+13)" for row in (".hits > *", "ol.evidence > li", "tbody tr")]
+REPEATED = [
+    f"{row}:nth-child(n+13)" for row in (".hits > *", "ol.evidence > li", "tbody tr", ".conversation-rows > li")
+]
 
 # Run inside the console: the demo's conversations are archived, and in one of them a recall comes to each state.
 ARRANGE = """

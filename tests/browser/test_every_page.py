@@ -23,6 +23,8 @@ PAGES: dict[str, tuple[str, ...]] = {
         "/conversations/?q=u-1001&kind=private",
         "/conversations/?q=nobody",
         "/conversations/?q=e&type=text",
+        "/conversations/?kind=group",
+        "/conversations/?needs=action",
     ),
     "ticked-messages": ("/conversations/ticked/", "/conversations/ticked/?message=1&message=200&message=400"),
     "sender": ("/senders/default/?id=promo-7731", "/senders/default/?id=nobody"),
@@ -43,6 +45,7 @@ PAGES: dict[str, tuple[str, ...]] = {
 NO_PAGE = {
     *(
         "conversation-news",
+        "conversation-rows",
         "conversation-hold",
         "conversation-select",
         "conversation-filter",

@@ -63,7 +63,7 @@ def test_pictures_of_the_main_job_are_taken(open_browser: OpenBrowser, world: di
     page.goto("/")
     expect(page.get_by_role("heading", name="Action needed")).to_be_visible()
     expect(page.locator(".recall-lines .pill").first).to_be_visible()
-    expect(page.locator(".conversation-lines")).to_contain_text("g-town-square")
+    expect(page.locator(".conversation-rows")).to_contain_text("g-town-square")
     picture(page, folder / "home.png")
 
 

@@ -90,7 +90,7 @@ def test_the_number_of_queries_does_not_grow_with_the_list(
 ) -> None:
     for number in range(30):
         Conversation.objects.open(application, Private(f"a{number}", f"b{number}"))
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(16):
         signed_in.get(reverse("conversations"))
 
 

@@ -204,7 +204,7 @@ def test_the_number_of_queries_does_not_grow_with_the_matches(
     for number in range(30):
         group = Conversation.objects.open(application, Group(f"g{number}"))
         make_message(group, FIRST + number, senderId=f"u{number}")
-    with django_assert_max_num_queries(21):
+    with django_assert_max_num_queries(28):
         signed_in.get(reverse("conversations"), {"q": "message"})
     with django_assert_max_num_queries(22):
         signed_in.get(reverse("sender", args=["default"]), {"id": "u1"})

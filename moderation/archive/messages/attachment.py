@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.utils.translation import gettext_lazy as _
+
 from moderation.archive.marks import MARK
 from moderation.archive.messages.shown import Shown, one_line
 from moderation.characters import is_blank
@@ -16,6 +18,8 @@ from moderation.goeasy.fields import decimal_number, whole_number
 # Longer URLs are not linked, so that those of sixty images cannot fill the page.
 MAX_URL_CHARACTERS = 2_000
 
+# What a list of conversations calls each form.
+LABELS = {"image": _("Picture"), "audio": _("Audio"), "video": _("Video"), "file": _("File")}
 
 # A host and perhaps a port. No user names or backslashes, which browsers and this program parse differently.
 ADDRESS = re.compile(r"https?://[\w.-]+(:\d{1,5})?([/?#][^\s\\]*)?", re.IGNORECASE)
@@ -48,6 +52,9 @@ class Attachment(Shown):
 
     def line(self, length: int = 80) -> str:
         return one_line(f"[{self.form}] {self.name or self.url}", length)
+
+    def snippet(self, length: int = 140) -> str:
+        return one_line(f"[{LABELS.get(self.form, self.form)}] {self.name}", length)
 
     @property
     def href(self) -> str:

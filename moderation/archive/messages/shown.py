@@ -37,6 +37,10 @@ class Shown(ABC):
     def line(self, length: int = 80) -> str:
         """One line that identifies the message in a selection, a review, and the evidence of a recall."""
 
+    def snippet(self, length: int = 140) -> str:
+        """One line for a list of conversations: what a person would read first."""
+        return one_line(self.headline, length)
+
 
 @dataclass(frozen=True)
 class MessageType:

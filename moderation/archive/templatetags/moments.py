@@ -28,12 +28,12 @@ def local(ms: int) -> datetime | None:
         return None
 
 
-def _time(at: datetime, text: str) -> SafeString:
+def _time(at: datetime, text: str, title: str = "") -> SafeString:
     utc = at.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds")
     # Shown beside the time, because the offset from UTC changes with daylight saving.
     offset = f"UTC{at:%z}"[:6] + ":" + f"{at:%z}"[3:5]
-    markup = '<time datetime="{}Z" data-offset="{}" title="UTC {}">{}</time>'
-    return format_html(markup, utc.replace(" ", "T"), offset, utc, text)
+    markup = '<time datetime="{}Z" data-offset="{}" title="{}UTC {}">{}</time>'
+    return format_html(markup, utc.replace(" ", "T"), offset, title, utc, text)
 
 
 def implausible(timestamp: int) -> str:
@@ -86,6 +86,30 @@ def hour_and_minute(ms: int) -> SafeString | str:
     utc = at.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds")
     markup = '<time datetime="{}Z" title="{}&#10;UTC {}&#10;{}">{}</time>'
     return format_html(markup, utc.replace(" ", "T"), exact, utc, ms, f"{at:%H:%M}")
+
+
+@register.filter
+def ago(ms: int) -> SafeString | str:
+    """A past time (ms) as lists show it: "3 min", "14:20", "Mon", "2 Jan"; exactly, here and in UTC, on hover."""
+    if (at := local(ms)) is None:
+        return implausible(ms)
+    exactly = at.replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds")
+    return _time(at, _in_short(at, timezone.localtime()), title=f"{exactly} · {ms} · ")
+
+
+def _in_short(at: datetime, now: datetime) -> str:
+    """`at` in as few characters as tell it apart, both in the reader's zone."""
+    minutes, days = (now - at).total_seconds() / 60, (now.date() - at.date()).days
+    if -1 < minutes < 1:
+        return _("now")
+    if 0 < minutes < 60:
+        return _("%(n)d min") % {"n": minutes}
+    if days == 0:
+        return f"{at:%H:%M}"
+    if 0 < days < 7:
+        return date_format(at, "D")
+    # Django's format letters: the day and the short month.
+    return date_format(at, _("j M") if at.year == now.year else _("j M Y"))
 
 
 @register.filter

@@ -27,8 +27,11 @@ from moderation.archive.arrivals import MAX_NEWS, Mark, mark_of, news_since, rea
 from moderation.archive.messages import read
 from moderation.archive.messages.shown import Shown
 from moderation.archive.models import Conversation, Message
-from moderation.archive.names import Writer, titled, writer_of
+from moderation.archive.names import Writer, writer_of
 from moderation.archive.templatetags.moments import day, local
+from moderation.desk import read_markers
+from moderation.desk.conversation_rows import rows_of
+from moderation.desk.views.conversation_rows import PANE_ROWS, newest_conversations, rows_address
 from moderation.desk.views.selection import now_ms, typed_ms
 from moderation.ingestion import unreadable
 from moderation.ingestion.backfill import Reading, catch_up, read_before, read_latest
@@ -46,7 +49,6 @@ PAGES_READ = 3
 PAGES_TO_CATCH_UP = 10
 SECONDS_BETWEEN_READS = 10
 SECONDS_UNTIL_STALE = 60
-RECENT = 30
 # One sender's messages within this time stand under one header (ms).
 UNDER_ONE_HEADER = 5 * 60 * 1000
 RECALLS_SHOWN = 10
@@ -126,6 +128,11 @@ def conversation(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     # Values typed before the session ended count like posted ones.
     typed = unsent.pop_fields(request, request.path, reverse("recall-new")) or request.POST
     kept = set(parse_timestamps(typed.getlist("timestamps"), now_ms=now_ms()).timestamps[:MAX_TIMESTAMPS])
+    if window.mark is not None and not window.newer:
+        # The page ends with the newest message.
+        first = window.messages[0].sort_time if window.messages else 0
+        start = _ms(parameters.get("from", "")) if request.htmx else None
+        read_markers.remember(request.user, conversation, window.mark, since=first if start is None else start)
     context = {
         "conversation": conversation,
         "window": window,
@@ -146,10 +153,10 @@ def conversation(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     context |= _side_panes(request, conversation, typed) | _expiry(conversation, window.messages)
     toast = toast_for(request, conversation)
     context |= toast
-    first = toast.get("toast_first")
-    if first and window.messages and first < window.messages[0].sort_time and "at" not in parameters:
+    place = toast.get("toast_first")
+    if place and window.messages and place < window.messages[0].sort_time and "at" not in parameters:
         # What was recalled is further up: stay there.
-        return redirect(f"{request.path}?recall={parameters['recall']}&at={first}")
+        return redirect(f"{request.path}?recall={parameters['recall']}&at={place}")
     context["unreadable"] = unreadable.count(conversation)
     context["hold_shown"] = reviewed.token(request.user, f"hold:{conversation.pk}", retention.to_hold(conversation))
     context["elsewhere"] = sorted(kept - {message.timestamp for message in window.messages})
@@ -313,7 +320,7 @@ def _expiry(conversation: Conversation, messages: list[Message]) -> dict[str, An
 
 def _side_panes(request: AuthenticatedRequest, conversation: Conversation, typed: QueryDict) -> dict[str, Any]:
     """The panes beside the timeline: recent conversations, the form, the conversation's recalls."""
-    recent = Conversation.objects.select_related("application").order_by("-last_timestamp", "-id")[:RECENT]
+    recent = newest_conversations()[:PANE_ROWS]
     latest = conversation.recall_set.select_related("actor", "reason").order_by("-created_at")
     recalls = list(latest[: RECALLS_SHOWN + 1])
     progress = progress_of(recalls)
@@ -324,8 +331,8 @@ def _side_panes(request: AuthenticatedRequest, conversation: Conversation, typed
         **typed.dict(),
     }
     return {
-        # Includes this conversation, so that one query fetches all names.
-        "recent": titled([conversation, *recent])[1:],
+        "recent": rows_of(request.user, recent, also=[conversation]),
+        "rows_address": rows_address("pane", open=conversation.pk),
         "many_apps": Application.objects.all()[:2].count() > 1,
         "recalls": [(recall, progress[recall.pk]) for recall in recalls[:RECALLS_SHOWN]],
         "more_recalls": len(recalls) > RECALLS_SHOWN,

@@ -15,14 +15,15 @@ from moderation.accounts.request_types import AuthenticatedRequest
 from moderation.applications.models import Application
 from moderation.applications.problems import problem_message
 from moderation.archive.models import Conversation
-from moderation.archive.names import titled
 from moderation.audit import alarms
 from moderation.audit.request_context import forwarding_is_ignored
-from recall.models import BEING_CHECKED, LOOKED_FOR, NEEDS_A_PERSON, Recall, RecallBatch, Sweep
+from moderation.desk.conversation_rows import rows_of
+from moderation.desk.views.conversation_rows import HOME_ROWS, newest_conversations, rows_address
+from recall import attention
+from recall.models import Recall, Sweep
 from recall.progress import progress_of_sweeps, with_progress
 
 SHOWN = 12
-CHECK_IS_OVERDUE = timedelta(minutes=2)
 
 
 @login_required
@@ -31,28 +32,21 @@ CHECK_IS_OVERDUE = timedelta(minutes=2)
 def home(request: AuthenticatedRequest) -> HttpResponse:
     """Show recalls that need attention or are in progress, recent conversations, and problems with GoEasy."""
     recalls = Recall.objects.select_related("conversation__application", "actor", "reason").order_by("-created_at")
-    # A pending check will decide these without a person, unless it is overdue.
-    overdue = Q(check_at__isnull=True) | Q(check_at__lt=timezone.now() - CHECK_IS_OVERDUE)
-    undecided = Exists(RecallBatch.objects.filter(NEEDS_A_PERSON, LOOKED_FOR | overdue, recall=OuterRef("pk")))
-    checking = Exists(RecallBatch.objects.filter(BEING_CHECKED, recall=OuterRef("pk")))
-    is_under_way = Q(state__in=[Recall.State.WAITING, Recall.State.SENDING]) | (
-        Q(checking, state=Recall.State.FINISHED) & ~Q(undecided)
-    )
-    needs_attention = Q(state=Recall.State.STOPPED) | Q(undecided, state=Recall.State.FINISHED)
+    is_under_way, needs_attention = attention.in_progress(), attention.needs_action()
     # The recalls of a sweep are shown as one line, by the sweep.
     single = recalls.filter(sweep=None)
     needs = single.filter(needs_attention)[: SHOWN + 1]
-    newest = Conversation.objects.select_related("application").order_by("-last_timestamp", "-id")
+    applications = list(Application.objects.select_related("circuit"))
     context = {
         "under_way": with_progress(single.filter(is_under_way)[:SHOWN]),
         "sweeps_under_way": sweeps_with(is_under_way),
         "sweeps_in_need": sweeps_with(needs_attention),
         "needs": with_progress(needs)[:SHOWN],
         "more_needs": len(needs) > SHOWN,
-        "conversations": titled(newest[:SHOWN]),
-        "applications": [
-            (application, health(application)) for application in Application.objects.select_related("circuit")
-        ],
+        "rows": rows_of(request.user, newest_conversations()[:HOME_ROWS]),
+        "rows_address": rows_address("home"),
+        "many_apps": len(applications) > 1,
+        "applications": [(application, health(application)) for application in applications],
         "audit_alarms": alarms.live() if request.user.has_perm("audit.view_auditentry") else [],
         "forwarding_is_ignored": forwarding_is_ignored(),
     }

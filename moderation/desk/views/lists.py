@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -25,13 +26,16 @@ from moderation.archive.models import Conversation, Kind, Message, Sender
 from moderation.archive.names import name_in, sender_names, titled, with_writers
 from moderation.archive.rows import in_parts
 from moderation.audit.services import record
+from moderation.desk.conversation_rows import rows_of
+from moderation.desk.views.conversation_rows import LIST_ROWS, filtered, rows_address, wants_action_only
 from moderation.goeasy.client import MAX_ID_LENGTH
 from moderation.search import index, people, query
 from moderation.search.forms import MessageFilter
 from moderation.search.highlight import excerpt
 from moderation.search.normalise import normalise, squeezed
+from recall import attention
 
-PAGE_SIZE = 50
+PAGE_SIZE = LIST_ROWS
 # Matching conversations shown above matching messages.
 FIRST_CONVERSATIONS = 8
 # Matching people shown above the conversations.
@@ -65,7 +69,10 @@ def conversation_list(request: AuthenticatedRequest) -> HttpResponse:
     form.is_valid()
     is_valid_text = "q" not in form.errors
     is_search = is_valid_text and bool(form.cleaned_data.get("q") or form.asks_for_messages)
-    with_messages = is_search and "after" not in request.GET
+    # Messages have no such state: with it these are conversations alone, and a filter of messages goes first.
+    wants_action = wants_action_only(request.GET) and not form.asks_for_messages
+    in_need = attention.conversations_in_need()
+    with_messages = is_search and "after" not in request.GET and not wants_action
     with_conversations = is_valid_text and not form.asks_for_messages and "before" not in request.GET
     if is_search:
         values = {name: ", ".join(request.GET.getlist(name))[:500] for name in ("q", *MessageFilter.OF_MESSAGES)}
@@ -77,13 +84,17 @@ def conversation_list(request: AuthenticatedRequest) -> HttpResponse:
         "form": form,
         "many_apps": len(applications) > 1,
         "with_conversations": with_conversations,
+        "wants_action": wants_action,
+        "needing": len(in_need),
+        "rows_address": "" if is_search or "after" in request.GET else rows_address("list", request.GET),
     }
     if with_conversations:
         size = FIRST_CONVERSATIONS if with_messages else PAGE_SIZE
         matching = _people(form, applications)
-        conversations = list(_older_than(request.GET.get("after", ""), _narrowed(form, matching))[: size + 1])
-        page = titled(conversations[:size])
-        context["page"] = page
+        narrowed = _matching(form, matching, in_need if wants_action else None)
+        conversations = list(_older_than(request.GET.get("after", ""), narrowed)[: size + 1])
+        page = conversations[:size]
+        context |= {"page": page, "rows": rows_of(request.user, page)}
         more = len(conversations) > size
         if with_messages:
             context |= {"people": matching[:PEOPLE_SHOWN], "more_people": len(matching) > PEOPLE_SHOWN}
@@ -133,19 +144,15 @@ def _pieces(shown: Shown, wanted: query.Wanted) -> list[tuple[str, bool]]:
     return excerpt(shown.searchable, wanted.text, loosely=wanted.loosely)
 
 
-def _narrowed(form: MessageFilter, matching: list[Sender]) -> QuerySet[Conversation]:
+def _matching(form: MessageFilter, matching: list[Sender], in_need: Collection[int] | None) -> QuerySet[Conversation]:
     """The conversations that pass the filters, including those of the people in `matching`, newest first."""
-    conversations = Conversation.objects.select_related("application").order_by("-last_timestamp", "-id")
+    conversations = filtered(form, in_need)
     if text := form.cleaned_data.get("q"):
         anywhere = Q(user_a__icontains=text) | Q(user_b__icontains=text) | Q(group_id__icontains=text)
         anywhere |= Q(name__icontains=text)
         named = [sender.user_id for sender in matching]
         anywhere |= Q(user_a__in=named) | Q(user_b__in=named)
         conversations = conversations.filter(anywhere)
-    if kinds := form.cleaned_data.get("kind"):
-        conversations = conversations.filter(kind__in=kinds)
-    if apps := form.cleaned_data.get("app"):
-        conversations = conversations.filter(application__in=apps)
     return conversations
 
 
