@@ -65,6 +65,8 @@ def actions_for(user: User) -> list[Action]:
 def matching(text: str, user: User) -> list[Action]:
     """The actions whose label, in the reader's language, contains every word of `text`; all of them without text."""
     words = normalise(text).split()
+    if text and not words:
+        return []
     return [action for action in actions_for(user) if all(word in normalise(str(action.label)) for word in words)]
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from operator import attrgetter
+from typing import NamedTuple
 from urllib.parse import urlencode
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.db.models.functions import Coalesce
 from django.urls import reverse
 from django.utils.functional import Promise
@@ -48,6 +50,15 @@ MAX_PEOPLE, MAX_CONVERSATIONS, MAX_RECALLS = 300, 1_000, 200
 MAX_OF_PERSON = 200
 # The part of a message before the match: one line has to show the match.
 BEFORE = 16
+
+
+class SweepName(NamedTuple):
+    """Whose messages a sweep took back, by the name of then."""
+
+    pk: UUID
+    application_id: int
+    sender_id: str
+    sender_name: str
 
 
 def find(text: str, user: User, *, shown: int) -> Results:
@@ -121,7 +132,7 @@ def _opening(text: str, user: User) -> list[Group]:
 # People
 
 
-def _people(asked: Asked, sweeps: Sequence[Sweep]) -> list[Line]:
+def _people(asked: Asked, sweeps: Sequence[SweepName]) -> list[Line]:
     """People by id or a part of it, by a part of their name, or of the name that a sweep has kept; exact ones first."""
     if len(asked.text) > MAX_ID_LENGTH:
         return []
@@ -140,7 +151,7 @@ def _people(asked: Asked, sweeps: Sequence[Sweep]) -> list[Line]:
     return list(lines.values())
 
 
-def _people_of_sweeps(asked: Asked, sweeps: Sequence[Sweep]) -> list[tuple[Sender, str]]:
+def _people_of_sweeps(asked: Asked, sweeps: Sequence[SweepName]) -> list[tuple[Sender, str]]:
     """People whose name contained the text when a sweep was decided, each with that name; one query."""
     names = {
         (each.application_id, each.sender_id): each.sender_name for each in sweeps if asked.is_in(each.sender_name)
@@ -213,7 +224,7 @@ def _messages(asked: Asked) -> tuple[list[Line], bool]:
     """Messages by GoEasy's id, by timestamp (13 digits) or by text, newest first; and whether there may be more."""
     if len(asked.text) > MAX_ID_LENGTH:
         return [], False
-    named = list(_with_id_or_timestamp(asked.text)[: asked.shown + 1])
+    named = _with_id_or_timestamp(asked.text, asked.shown + 1)
     messages, has_more, wanted = named, len(named) > asked.shown, query.Wanted(text=asked.text)
     if len("".join(asked.needle.split())) >= MIN_TEXT and not has_more:
         page = query.search(wanted, limit=asked.shown, quickly=True)
@@ -232,24 +243,28 @@ def _messages(asked: Asked) -> tuple[list[Line], bool]:
     return lines, has_more
 
 
-def _with_id_or_timestamp(text: str) -> QuerySet[Message]:
-    named = Q(message_id=text)
-    if TIMESTAMP.fullmatch(text):
-        named |= Q(timestamp=int(text))
+def _with_id_or_timestamp(text: str, most: int) -> list[Message]:
+    """At most `most` messages of each, newest first."""
     messages = Message.objects.select_related("conversation__application").defer("recalled_raw")
-    return messages.filter(named).order_by(Coalesce("placed_at", "timestamp").desc(), "-id")
+    messages = messages.order_by(Coalesce("placed_at", "timestamp").desc(), "-id")
+    # Excluding empty ids lets the database use its partial index.
+    named = list(messages.filter(message_id=text).exclude(message_id="")[:most])
+    if TIMESTAMP.fullmatch(text):
+        named += [each for each in messages.filter(timestamp=int(text))[:most] if each not in named]
+    return sorted(named, key=attrgetter("sort_time", "pk"), reverse=True)
 
 
 # Recalls and sweeps
 
 
-def _latest_sweeps() -> list[Sweep]:
-    return list(Sweep.objects.select_related("actor").order_by("-created_at", "-id")[:MAX_RECALLS])
+def _latest_sweeps() -> list[SweepName]:
+    sweeps = Sweep.objects.order_by("-created_at", "-id").values_list(*SweepName._fields)
+    return [SweepName(*row) for row in sweeps[:MAX_RECALLS]]
 
 
 def _recalls(
     asked: Asked,
-    sweeps: Sequence[Sweep],
+    sweeps: Sequence[SweepName],
     persons: Sequence[Line],
     conversations: Sequence[Line],
     messages: Sequence[Line],
@@ -259,10 +274,10 @@ def _recalls(
     """
     recalls = Recall.objects.order_by("-created_at", "-id")
     named: set[UUID] = set()
-    named_sweeps: list[Sweep] = []
+    named_sweeps: set[UUID] = set()
     if ids := _ids(asked.text):
         named = set(recalls.filter(pk__range=ids).values_list("pk", flat=True)[: asked.shown + 1])
-        named_sweeps = list(Sweep.objects.select_related("actor").filter(pk__range=ids)[: asked.shown + 1])
+        named_sweeps = set(Sweep.objects.filter(pk__range=ids).values_list("pk", flat=True)[: asked.shown + 1])
     by_timestamp: set[UUID] = set()
     if TIMESTAMP.fullmatch(asked.text):
         items = RecallItem.objects.filter(timestamp=int(asked.text)).order_by("-pk")
@@ -273,18 +288,20 @@ def _recalls(
     others += _of_conversations([line.thing.pk for line in conversations], asked.shown + 1)
     shown = recalls.filter(pk__in={*named, *by_timestamp, *others})
     users = {(line.thing.application_id, line.thing.user_id) for line in persons}
-    things: dict[UUID, Recall | Sweep] = {sweep.pk: sweep for sweep in named_sweeps}
-    for sweep in sweeps:
-        if asked.is_in(sweep.sender_name) or (sweep.application_id, sweep.sender_id) in users:
-            things[sweep.pk] = sweep
-    for recall in with_progress(shown.select_related("conversation__application", "actor", "reason")):
-        things[recall.pk] = recall
-    exact = {*named, *by_timestamp, *(sweep.pk for sweep in named_sweeps)}
+    of_them = [
+        sweep.pk
+        for sweep in sweeps
+        if asked.is_in(sweep.sender_name) or (sweep.application_id, sweep.sender_id) in users
+    ]
+    swept = Sweep.objects.filter(pk__in={*named_sweeps, *of_them[: asked.shown + 1]}).select_related("actor")
+    recalled = with_progress(shown.select_related("conversation__application", "actor", "reason"))
+    things: list[Recall | Sweep] = [*swept, *recalled]
+    exact = named | by_timestamp | named_sweeps
     # A message that is archived is opened itself.
     opening = exact - by_timestamp if messages else exact
     return [
         Line(thing.get_absolute_url(), thing, is_exact=thing.pk in exact, opens=thing.pk in opening)
-        for thing in sorted(things.values(), key=lambda thing: thing.created_at, reverse=True)
+        for thing in sorted(things, key=attrgetter("created_at"), reverse=True)
     ]
 
 

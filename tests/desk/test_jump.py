@@ -27,15 +27,10 @@ def signed_in(client: Client, moderator: Any, application: Any) -> Client:
     return client
 
 
-def lines(response: Any, *names: str) -> list[Any]:
-    """The results on a page, of these groups or of all but actions."""
+def lines(response: Any) -> list[Any]:
+    """The results on a page, without actions."""
     groups = response.context["results"].groups
-    return [
-        line
-        for group in groups
-        for line in group.lines
-        if group.name in names or (not names and group.name != "actions")
-    ]
+    return [line for group in groups for line in group.lines if group.name not in {"actions", "opening"}]
 
 
 def opened(client: Client, text: str) -> str:
