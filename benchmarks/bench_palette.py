@@ -159,6 +159,7 @@ def kinds(talk: Talk) -> dict[str, Callable[[Archive], str]]:
         "1 Chinese character": lambda _archive: cut(1),
         "2 Chinese characters": lambda _archive: cut(2),
         "4 Chinese characters": lambda _archive: cut(4),
+        "1 Latin letter": lambda _archive: chance.choice("aeinorst"),
         "2 Latin letters": lambda _archive: chance.choice(talk.words)[:2],
         "a Latin word": lambda _archive: chance.choice(talk.words),
         "two Latin words": lambda _archive: " ".join(chance.choices(talk.words[:200], k=2)),

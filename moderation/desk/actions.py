@@ -31,7 +31,7 @@ class Action:
 # Label, route, permission (empty for none) and keys.
 PAGES = (
     (gettext_lazy("New recall by timestamps"), "recall-new", "recall.add_recall", "g n"),
-    (gettext_lazy("New sweep of one sender"), "sweep-new", "recall.add_recall", ""),
+    (gettext_lazy("New sweep"), "sweep-new", "recall.add_recall", ""),
     (gettext_lazy("Open by ids"), "open-conversation", "archive.open_conversation", ""),
     (gettext_lazy("Home"), "home", "recall.view_recall", "g h"),
     (gettext_lazy("Conversations"), "conversations", "archive.view_conversation", "g c"),

@@ -27,7 +27,7 @@ from moderation.archive.models import Conversation, Kind, Message, Sender
 from moderation.archive.names import titled, with_writers
 from moderation.desk import actions
 from moderation.desk.hits import pieces_of
-from moderation.desk.results import Asked, Group, Line, Results, search_page
+from moderation.desk.results import Group, Line, Lookup, Results, search_page
 from moderation.goeasy.client import MAX_ID_LENGTH
 from moderation.search import people, query
 from recall.models import Recall, RecallItem, Sweep
@@ -66,26 +66,26 @@ def find(text: str, user: User, *, shown: int) -> Results:
     if problem := _problem(text):
         return Results(text, problem=problem)
     if not text:
-        return Results(text, _actions(Asked(text, shown, ()), user))
-    asked = Asked(text, shown, list(Application.objects.all()))
+        return Results(text, _actions(Lookup(text, shown, ()), user))
+    lookup = Lookup(text, shown, list(Application.objects.all()))
     sweeps = _latest_sweeps() if user.has_perm("recall.view_recall") else []
-    persons = _people(asked, sweeps) if user.has_perm("archive.view_message") else []
-    conversations = _conversations(asked, persons) if user.has_perm("archive.view_conversation") else []
-    messages, more_messages = _messages(asked) if user.has_perm("archive.view_message") else ([], False)
-    recalls = _recalls(asked, sweeps, persons, conversations, messages) if user.has_perm("recall.view_recall") else []
+    persons = _people(lookup, sweeps) if user.has_perm("archive.view_message") else []
+    conversations = _conversations(lookup, persons) if user.has_perm("archive.view_conversation") else []
+    messages, more_messages = _messages(lookup) if user.has_perm("archive.view_message") else ([], False)
+    recalls = _recalls(lookup, sweeps, persons, conversations, messages) if user.has_perm("recall.view_recall") else []
     groups = [
-        *_group(asked, "conversations", gettext_lazy("Conversations"), conversations),
-        *_group(asked, "people", gettext_lazy("People"), persons),
-        *_group(asked, "messages", gettext_lazy("Messages"), messages, has_more=more_messages),
-        *_group(asked, "recalls", gettext_lazy("Recalls"), recalls, address=_all_recalls(conversations)),
+        *_group(lookup, "conversations", gettext_lazy("Conversations"), conversations),
+        *_group(lookup, "people", gettext_lazy("People"), persons),
+        *_group(lookup, "messages", gettext_lazy("Messages"), messages, has_more=more_messages),
+        *_group(lookup, "recalls", gettext_lazy("Recalls"), recalls, address=_all_recalls(conversations)),
     ]
-    groups += _actions(asked, user)
+    groups += _actions(lookup, user)
     is_exact = any(line.is_exact for group in groups for line in group.lines)
     if not is_exact and (not groups or not re.search(r"\s", text)):
         groups += _opening(text, user)
     # What is named exactly comes first; `sorted` keeps the order of the others.
     groups = sorted(groups, key=lambda group: not any(line.is_exact for line in group.lines))
-    return Results(text, groups, note=_note(text), many_apps=len(asked.applications) > 1)
+    return Results(text, groups, note=_note(text), many_apps=len(lookup.applications) > 1)
 
 
 def _problem(text: str) -> str:
@@ -105,22 +105,22 @@ def _note(text: str) -> str:
 
 
 def _group(
-    asked: Asked, name: str, title: Promise, lines: list[Line], *, address: str = "", has_more: bool = False
+    lookup: Lookup, name: str, title: Promise, lines: list[Line], *, address: str = "", has_more: bool = False
 ) -> list[Group]:
     """The group of `lines`, exact ones first, unless there are none. `address`: where all of them are."""
     if not lines:
         return []
     lines = sorted(lines, key=lambda line: not line.is_exact)
-    all_results = address or (search_page(asked.text) if len(asked.text) <= MAX_ID_LENGTH else "")
-    has_more = has_more or len(lines) > asked.shown
-    return [Group(name, title, lines[: asked.shown], all_results if has_more else "")]
+    all_results = address or (search_page(lookup.text) if len(lookup.text) <= MAX_ID_LENGTH else "")
+    has_more = has_more or len(lines) > lookup.shown
+    return [Group(name, title, lines[: lookup.shown], all_results if has_more else "")]
 
 
-def _actions(asked: Asked, user: User) -> list[Group]:
+def _actions(lookup: Lookup, user: User) -> list[Group]:
     """Actions that match the text; all of them without text."""
-    offered = actions.matching(asked.text, user)
-    lines = [Line(action.address, action, asked.equals(str(action.label))) for action in offered]
-    return [Group("actions", gettext_lazy("Actions"), lines[: asked.shown] if asked.text else lines)] if lines else []
+    offered = actions.matching(lookup.text, user)
+    lines = [Line(action.address, action, lookup.equals(str(action.label))) for action in offered]
+    return [Group("actions", gettext_lazy("Actions"), lines[: lookup.shown] if lookup.text else lines)] if lines else []
 
 
 def _opening(text: str, user: User) -> list[Group]:
@@ -132,102 +132,104 @@ def _opening(text: str, user: User) -> list[Group]:
 # People
 
 
-def _people(asked: Asked, sweeps: Sequence[SweepName]) -> list[Line]:
+def _people(lookup: Lookup, sweeps: Sequence[SweepName]) -> list[Line]:
     """People by id or a part of it, by a part of their name, or of the name that a sweep has kept; exact ones first."""
-    if len(asked.text) > MAX_ID_LENGTH:
+    if len(lookup.text) > MAX_ID_LENGTH:
         return []
     lines = {
         (sender.application_id, sender.user_id): Line(sender.get_absolute_url(), sender, is_exact=True, opens=True)
-        for sender in people.with_id(asked.text, asked.applications)
+        for sender in people.with_id(lookup.text, lookup.applications)
     }
-    for sender in people.named(asked.text, or_with_id=True, most=MAX_PEOPLE):
+    for sender in people.named(lookup.text, or_with_id=True, most=MAX_PEOPLE):
         line = Line(
-            sender.get_absolute_url(), sender, is_exact=asked.equals(sender.name), opens=asked.is_in(sender.name)
+            sender.get_absolute_url(), sender, is_exact=lookup.equals(sender.name), opens=lookup.is_in(sender.name)
         )
         lines.setdefault((sender.application_id, sender.user_id), line)
-    for sender, name in _people_of_sweeps(asked, sweeps):
-        line = Line(sender.get_absolute_url(), sender, is_exact=asked.equals(name), earlier_name=name)
+    for sender, name in _people_of_sweeps(lookup, sweeps):
+        line = Line(sender.get_absolute_url(), sender, is_exact=lookup.equals(name), earlier_name=name)
         lines.setdefault((sender.application_id, sender.user_id), line)
     return list(lines.values())
 
 
-def _people_of_sweeps(asked: Asked, sweeps: Sequence[SweepName]) -> list[tuple[Sender, str]]:
+def _people_of_sweeps(lookup: Lookup, sweeps: Sequence[SweepName]) -> list[tuple[Sender, str]]:
     """People whose name contained the text when a sweep was decided, each with that name; one query."""
     names = {
-        (each.application_id, each.sender_id): each.sender_name for each in sweeps if asked.is_in(each.sender_name)
+        (each.application_id, each.sender_id): each.sender_name for each in sweeps if lookup.is_in(each.sender_name)
     }
     if not names:
         return []
     users = {user_id for _application, user_id in names}
-    senders = Sender.objects.select_related("application").filter(user_id__in=users, application__in=asked.applications)
+    senders = Sender.objects.select_related("application").filter(
+        user_id__in=users, application__in=lookup.applications
+    )
     return [(each, names[key]) for each in senders if (key := (each.application_id, each.user_id)) in names]
 
 
 # Conversations
 
 
-def _conversations(asked: Asked, persons: Sequence[Line]) -> list[Line]:
+def _conversations(lookup: Lookup, persons: Sequence[Line]) -> list[Line]:
     """Conversations by their ids, by one of their users, or by a part of the name or id of one of the latest.
 
     At most one more than is shown, exact ones first, then by latest message.
     """
-    named = _named(asked)
+    named = _named(lookup)
     # By latest message and key.
     others: dict[int, int] = {}
-    if len(asked.text) <= MAX_ID_LENGTH:
-        users = list(dict.fromkeys([asked.text, *(line.thing.user_id for line in persons)]))[: asked.shown + 1]
+    if len(lookup.text) <= MAX_ID_LENGTH:
+        users = list(dict.fromkeys([lookup.text, *(line.thing.user_id for line in persons)]))[: lookup.shown + 1]
         of_them = Conversation.objects.filter(Q(user_a__in=users) | Q(user_b__in=users))
-        # Not in order: nobody has so many conversations that sorting them is worth the time.
+        # Unordered, so that the database stops at the limit for somebody who has very many; the newest are below.
         others |= dict(of_them.order_by().values_list("pk", "last_timestamp")[:MAX_OF_PERSON])
         latest = Conversation.objects.order_by("-last_timestamp", "-id")
         for pk, last, *names in latest.values_list("pk", "last_timestamp", "name", "group_id", "user_a", "user_b")[
             :MAX_CONVERSATIONS
         ]:
-            if any(map(asked.is_in, filter(None, names))):
+            if any(map(lookup.is_in, filter(None, names))):
                 others[pk] = last
     newest = sorted(others.keys() - set(named), key=lambda pk: (others[pk], pk), reverse=True)
-    pks = [*named, *newest][: asked.shown + 1]
+    pks = [*named, *newest][: lookup.shown + 1]
     by_pk = Conversation.objects.select_related("application").in_bulk(pks)
-    is_person = any(line.thing.user_id == asked.text for line in persons)
+    is_person = any(line.thing.user_id == lookup.text for line in persons)
     return [
         Line(
             each.get_absolute_url(),
             each,
-            is_exact=each.pk in named or asked.equals(each.name),
+            is_exact=each.pk in named or lookup.equals(each.name),
             # A person's conversations are on that person's page.
-            opens=each.pk in named or (not is_person and asked.text in {each.user_a, each.user_b}),
+            opens=each.pk in named or (not is_person and lookup.text in {each.user_a, each.user_b}),
         )
         for each in titled(by_pk[pk] for pk in pks if pk in by_pk)
     ]
 
 
-def _named(asked: Asked) -> list[int]:
+def _named(lookup: Lookup) -> list[int]:
     """Keys of the conversations whose group id, or two user ids around a slash, the text is; the newest first.
 
     Ids may contain slashes themselves.
     """
-    text = asked.text
-    named = Q(application__in=asked.applications, kind=Kind.GROUP, group_id=text)
+    text = lookup.text
+    named = Q(application__in=lookup.applications, kind=Kind.GROUP, group_id=text)
     for slash in list(re.finditer("/", text))[:MAX_SLASHES]:
         first, second = sorted((text[: slash.start()].strip(), text[slash.end() :].strip()))
         # A group's conversation has no user, and is not named by nobody.
         if first and second:
             named |= Q(user_a=first, user_b=second)
     keys = Conversation.objects.filter(named).order_by("-last_timestamp", "-id").values_list("pk", flat=True)
-    return list(keys[: asked.shown + 1])
+    return list(keys[: lookup.shown + 1])
 
 
 # Messages
 
 
-def _messages(asked: Asked) -> tuple[list[Line], bool]:
+def _messages(lookup: Lookup) -> tuple[list[Line], bool]:
     """Messages by GoEasy's id, by timestamp (13 digits) or by text, newest first; and whether there may be more."""
-    if len(asked.text) > MAX_ID_LENGTH:
+    if len(lookup.text) > MAX_ID_LENGTH:
         return [], False
-    named = _with_id_or_timestamp(asked.text, asked.shown + 1)
-    messages, has_more, wanted = named, len(named) > asked.shown, query.Wanted(text=asked.text)
-    if len("".join(asked.needle.split())) >= MIN_TEXT and not has_more:
-        page = query.search(wanted, limit=asked.shown, quickly=True)
+    named = _with_id_or_timestamp(lookup.text, lookup.shown + 1)
+    messages, has_more, wanted = named, len(named) > lookup.shown, query.Wanted(text=lookup.text)
+    if len("".join(lookup.needle.split())) >= MIN_TEXT and not has_more:
+        page = query.search(wanted, limit=lookup.shown, quickly=True)
         messages = named + [each for each in page.messages() if each not in named]
         has_more = bool(page.older)
     lines = [
@@ -263,7 +265,7 @@ def _latest_sweeps() -> list[SweepName]:
 
 
 def _recalls(
-    asked: Asked,
+    lookup: Lookup,
     sweeps: Sequence[SweepName],
     persons: Sequence[Line],
     conversations: Sequence[Line],
@@ -275,30 +277,30 @@ def _recalls(
     recalls = Recall.objects.order_by("-created_at", "-id")
     named: set[UUID] = set()
     named_sweeps: set[UUID] = set()
-    if ids := _ids(asked.text):
-        named = set(recalls.filter(pk__range=ids).values_list("pk", flat=True)[: asked.shown + 1])
-        named_sweeps = set(Sweep.objects.filter(pk__range=ids).values_list("pk", flat=True)[: asked.shown + 1])
+    if ids := _ids(lookup.text):
+        named = set(recalls.filter(pk__range=ids).values_list("pk", flat=True)[: lookup.shown + 1])
+        named_sweeps = set(Sweep.objects.filter(pk__range=ids).values_list("pk", flat=True)[: lookup.shown + 1])
     by_timestamp: set[UUID] = set()
-    if TIMESTAMP.fullmatch(asked.text):
-        items = RecallItem.objects.filter(timestamp=int(asked.text)).order_by("-pk")
-        by_timestamp = set(items.values_list("recall", flat=True)[: asked.shown + 1])
+    if TIMESTAMP.fullmatch(lookup.text):
+        items = RecallItem.objects.filter(timestamp=int(lookup.text)).order_by("-pk")
+        by_timestamp = set(items.values_list("recall", flat=True)[: lookup.shown + 1])
     latest = recalls.values_list("pk", "conversation_title", "sweep")[:MAX_RECALLS]
     # The recalls of a sweep are shown as one line, the sweep's.
-    others = [pk for pk, title, sweep in latest if sweep is None and asked.is_in(title)][: asked.shown + 1]
-    others += _of_conversations([line.thing.pk for line in conversations], asked.shown + 1)
+    others = [pk for pk, title, sweep in latest if sweep is None and lookup.is_in(title)][: lookup.shown + 1]
+    others += _of_conversations([line.thing.pk for line in conversations], lookup.shown + 1)
     shown = recalls.filter(pk__in={*named, *by_timestamp, *others})
     users = {(line.thing.application_id, line.thing.user_id) for line in persons}
     of_them = [
         sweep.pk
         for sweep in sweeps
-        if asked.is_in(sweep.sender_name) or (sweep.application_id, sweep.sender_id) in users
+        if lookup.is_in(sweep.sender_name) or (sweep.application_id, sweep.sender_id) in users
     ]
-    swept = Sweep.objects.filter(pk__in={*named_sweeps, *of_them[: asked.shown + 1]}).select_related("actor")
+    swept = Sweep.objects.filter(pk__in={*named_sweeps, *of_them[: lookup.shown + 1]}).select_related("actor")
     recalled = with_progress(shown.select_related("conversation__application", "actor", "reason"))
     things: list[Recall | Sweep] = [*swept, *recalled]
     exact = named | by_timestamp | named_sweeps
     # A message that is archived is opened itself.
-    opening = exact - by_timestamp if messages else exact
+    opening = exact - by_timestamp if any(line.opens for line in messages) else exact
     return [
         Line(thing.get_absolute_url(), thing, is_exact=thing.pk in exact, opens=thing.pk in opening)
         for thing in sorted(things, key=attrgetter("created_at"), reverse=True)

@@ -87,7 +87,7 @@ class Results:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Lookup:
     """What is looked for, how many results of each kind are shown, and the applications to look in."""
 
     text: str
