@@ -200,6 +200,25 @@ def test_without_storage_there_are_actions_alone(console: Console, open_browser:
     page.wait_for_url("**/accounts/preferences/")
 
 
+def test_a_name_of_255_characters_takes_one_line(console: Console, open_browser: OpenBrowser) -> None:
+    talk = group_talk(console, 1)
+    for name in ("w" * 255, "\u05d0" * 255):
+        talk.say("hello", sender=name)
+    page = open_browser()
+    open_talk(page, talk)
+    page.goto("/")
+    for text in ("w" * 20, "\u05d0" * 20):
+        open_palette(page).fill(text)
+        person = page.get_by_role("group", name="People").get_by_role("option").first
+        expect(person).to_be_visible()
+        box, dialog = person.bounding_box(), page.locator("#jump-dialog").bounding_box()
+        assert box
+        assert dialog
+        assert box["height"] <= 44
+        assert box["width"] <= dialog["width"]
+        page.keyboard.press("Escape")
+
+
 def test_results_are_accessible_and_have_no_keys_on_touch(console: Console, open_browser: OpenBrowser) -> None:
     talk = group_talk(console, 8)
     open_talk(open_browser(), talk)
