@@ -45,7 +45,7 @@ MAX_SLASHES = 8
 # One character is in too many messages to mean one.
 MIN_TEXT = 2
 # Names compared: of people that may match, of the latest conversations, and of the latest recalls and sweeps.
-MAX_PEOPLE, MAX_CONVERSATIONS, MAX_RECALLS = 300, 1_000, 200
+MAX_PEOPLE, MAX_CONVERSATIONS, MAX_RECALLS = 200, 1_000, 200
 # Conversations that are looked at for those of a person with the latest messages.
 MAX_OF_PERSON = 200
 # The part of a message before the match: one line has to show the match.
@@ -133,22 +133,27 @@ def _opening(text: str, user: User) -> list[Group]:
 
 
 def _people(lookup: Lookup, sweeps: Sequence[SweepName]) -> list[Line]:
-    """People by id or a part of it, by a part of their name, or of the name that a sweep has kept; exact ones first."""
+    """People by id or a part of it, by a part of their name, or of the name that a sweep has kept.
+
+    At most one more than is shown, exact ones first.
+    """
     if len(lookup.text) > MAX_ID_LENGTH:
         return []
-    lines = {
-        (sender.application_id, sender.user_id): Line(sender.get_absolute_url(), sender, is_exact=True, opens=True)
-        for sender in people.with_id(lookup.text, lookup.applications)
-    }
+    # Each with whether the text is the whole id or name, whether it is in the name, and the earlier name.
+    matching = [(sender, True, True, "") for sender in people.with_id(lookup.text, lookup.applications)]
     for sender in people.named(lookup.text, or_with_id=True, most=MAX_PEOPLE):
-        line = Line(
-            sender.get_absolute_url(), sender, is_exact=lookup.equals(sender.name), opens=lookup.is_in(sender.name)
-        )
-        lines.setdefault((sender.application_id, sender.user_id), line)
+        matching.append((sender, lookup.equals(sender.name), lookup.is_in(sender.name), ""))
     for sender, name in _people_of_sweeps(lookup, sweeps):
-        line = Line(sender.get_absolute_url(), sender, is_exact=lookup.equals(name), earlier_name=name)
-        lines.setdefault((sender.application_id, sender.user_id), line)
-    return list(lines.values())
+        matching.append((sender, lookup.equals(name), False, name))
+    # The first entry of a person is the one that counts.
+    unique: dict[tuple[int, str], tuple[Sender, bool, bool, str]] = {}
+    for entry in matching:
+        unique.setdefault((entry[0].application_id, entry[0].user_id), entry)
+    chosen = sorted(unique.values(), key=lambda entry: not entry[1])
+    return [
+        Line(sender.get_absolute_url(), sender, is_exact=is_exact, opens=is_in_name, earlier_name=earlier_name)
+        for sender, is_exact, is_in_name, earlier_name in chosen[: lookup.shown + 1]
+    ]
 
 
 def _people_of_sweeps(lookup: Lookup, sweeps: Sequence[SweepName]) -> list[tuple[Sender, str]]:
@@ -189,6 +194,8 @@ def _conversations(lookup: Lookup, persons: Sequence[Line]) -> list[Line]:
                 others[pk] = last
     newest = sorted(others.keys() - set(named), key=lambda pk: (others[pk], pk), reverse=True)
     pks = [*named, *newest][: lookup.shown + 1]
+    if not pks:
+        return []
     by_pk = Conversation.objects.select_related("application").in_bulk(pks)
     is_person = any(line.thing.user_id == lookup.text for line in persons)
     return [
@@ -232,6 +239,8 @@ def _messages(lookup: Lookup) -> tuple[list[Line], bool]:
         page = query.search(wanted, limit=lookup.shown, quickly=True)
         messages = named + [each for each in page.messages() if each not in named]
         has_more = bool(page.older)
+    if not messages:
+        return [], has_more
     lines = [
         Line(
             f"{each.conversation.get_absolute_url()}?at={each.sort_time}",
@@ -288,17 +297,18 @@ def _recalls(
     # The recalls of a sweep are shown as one line, the sweep's.
     others = [pk for pk, title, sweep in latest if sweep is None and lookup.is_in(title)][: lookup.shown + 1]
     others += _of_conversations([line.thing.pk for line in conversations], lookup.shown + 1)
-    shown = recalls.filter(pk__in={*named, *by_timestamp, *others})
     users = {(line.thing.application_id, line.thing.user_id) for line in persons}
     of_them = [
         sweep.pk
         for sweep in sweeps
         if lookup.is_in(sweep.sender_name) or (sweep.application_id, sweep.sender_id) in users
     ]
-    swept = Sweep.objects.filter(pk__in={*named_sweeps, *of_them[: lookup.shown + 1]}).select_related("actor")
-    recalled = with_progress(shown.select_related("conversation__application", "actor", "reason"))
-    things: list[Recall | Sweep] = [*swept, *recalled]
     exact = named | by_timestamp | named_sweeps
+    things: list[Recall | Sweep] = []
+    if swept := {*named_sweeps, *of_them[: lookup.shown + 1]}:
+        things += Sweep.objects.filter(pk__in=swept).select_related("actor")
+    if recalled := {*named, *by_timestamp, *others}:
+        things += with_progress(recalls.filter(pk__in=recalled).select_related("conversation__application", "actor"))
     # A message that is archived is opened itself.
     opening = exact - by_timestamp if any(line.opens for line in messages) else exact
     return [

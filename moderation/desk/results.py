@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,6 +15,9 @@ from django.utils.translation import ngettext
 from moderation.applications.models import Application
 from moderation.goeasy.client import MAX_ID_LENGTH
 from moderation.search.normalise import normalise
+
+# The names that are compared are mostly the same ones for every text.
+normalised_name = lru_cache(maxsize=5_000)(normalise)
 
 
 @dataclass(frozen=True)
@@ -100,10 +103,10 @@ class Lookup:
         return normalise(self.text)
 
     def is_in(self, name: str) -> bool:
-        return bool(self.needle) and self.needle in normalise(name)
+        return bool(self.needle) and self.needle in normalised_name(name)
 
     def equals(self, name: str) -> bool:
-        return bool(self.needle) and self.needle == normalise(name)
+        return bool(self.needle) and self.needle == normalised_name(name)
 
 
 def search_page(text: str) -> str:
