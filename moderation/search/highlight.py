@@ -16,16 +16,16 @@ BEFORE, AFTER = 60, 180
 MERGES = {*map(chr, range(0x1160, 0x1200)), "\uff9e", "\uff9f", "\u0e33", "\u0eb3"}
 
 
-def excerpt(text: str, looked_for: str, *, loosely: bool = False) -> list[tuple[str, bool]]:
+def excerpt(text: str, looked_for: str, *, loosely: bool = False, before: int = BEFORE) -> list[tuple[str, bool]]:
     """An excerpt of `text` around the first match of `looked_for`, in pieces, each with whether it matches.
 
-    Without a match, the beginning of the text. Texts are compared as in the search (`normalise`, or `squeezed` if
-    `loosely`); the pieces are the original text.
+    At most `before` characters precede the match. Without a match, the beginning of the text. Texts are compared as in
+    the search (`normalise`, or `squeezed` if `loosely`); the pieces are the original text.
     """
     compare = squeezed if loosely and squeezed(looked_for) else normalise
     needle = compare(looked_for)
     places = list(_places(text, needle, compare)) if needle else []
-    start = max(0, places[0][0] - BEFORE) if places else 0
+    start = max(0, places[0][0] - before) if places else 0
     end = min(len(text), (places[0][1] if places else start) + AFTER)
     pieces, position = [("…", False)] if start else [], start
     for begins, ends in places:

@@ -35,22 +35,27 @@ def with_id(user_id: str, applications: Iterable[Application] | None = None) -> 
     by_application = {
         each.application_id: each for each in Sender.objects.filter(application__in=by_pk, user_id=user_id)
     }
-    latest = Message.objects.filter(sender_id=user_id).order_by("-timestamp")
-    wrote = latest.values_list("conversation__application", flat=True)[:MAX_MESSAGES]
-    for pk in set(wrote if user_id else ()) - set(by_application):
-        by_application[pk] = Sender(application_id=pk, user_id=user_id)
+    # Messages can only add people to the applications where none has been found.
+    if user_id and len(by_application) < len(by_pk):
+        latest = Message.objects.filter(sender_id=user_id).order_by("-timestamp")
+        wrote = latest.values_list("conversation__application", flat=True)[:MAX_MESSAGES]
+        for pk in set(wrote) & set(by_pk) - set(by_application):
+            by_application[pk] = Sender(application_id=pk, user_id=user_id)
     for pk, sender in by_application.items():
         sender.application = by_pk[pk]
     return [by_application[pk] for pk in sorted(by_application)]
 
 
-def named(text: str, *, or_with_id: bool = False) -> list[Sender]:
-    """At most MAX_PEOPLE people whose name (`or_with_id`: or id) contains `text`, exact matches of the name first."""
+def named(text: str, *, or_with_id: bool = False, most: int = MAX_CANDIDATES) -> list[Sender]:
+    """At most MAX_PEOPLE people whose name (`or_with_id`: or id) contains `text`, exact matches of the name first.
+
+    `most` people whose name may contain it are compared.
+    """
     needle = needle_of(text)
     if not needle.text:
         return []
     people = Sender.objects.select_related("application").order_by("pk")
-    candidates = list(_indexed(people, needle)) + list(people.filter(rules=None).order_by("-pk")[:MAX_CANDIDATES])
+    candidates = list(_indexed(people, needle, most)) + list(people.filter(rules=None).order_by("-pk")[:most])
     matching = {
         sender.pk: sender
         for sender in candidates
@@ -59,10 +64,10 @@ def named(text: str, *, or_with_id: bool = False) -> list[Sender]:
     return sorted(matching.values(), key=lambda sender: normalise(sender.name) != needle.text)[:MAX_PEOPLE]
 
 
-def _indexed(people: QuerySet[Sender], needle: Needle) -> Iterable[Sender]:
+def _indexed(people: QuerySet[Sender], needle: Needle, most: int) -> Iterable[Sender]:
     if not needle.is_in_index:
         return ()
-    pks = engine().candidates(SENDERS, needle, MAX_CANDIDATES)
+    pks = engine().candidates(SENDERS, needle, most)
     return [sender for some in rows.in_parts(pks) for sender in people.filter(pk__in=some)]
 
 

@@ -27,6 +27,8 @@ MESSAGES = Message._meta.db_table
 # Up to FEW_CANDIDATES are compared at once. With more, a scan of the newest messages usually fills a page sooner; if it
 # does not, up to MAX_CANDIDATES are compared.
 FEW_CANDIDATES, MAX_CANDIDATES = 2_000, 100_000
+# The most that are compared for results while somebody types.
+QUICK_CANDIDATES = 5_000
 # Messages scanned for one page, in growing parts: a page of a frequent text needs the first part alone.
 PARTS = (1_000, 4_000, 16_000, 64_000)
 
@@ -69,20 +71,24 @@ class ResultPage:
         return [messages[pk] for pk in pks if pk in messages]
 
 
-def search(wanted: Wanted, *, before: Key | None = None, limit: int = 50) -> ResultPage:
-    """Find at most `limit` messages that are `wanted`, newest first, older than `before`. Takes a bounded time."""
+def search(wanted: Wanted, *, before: Key | None = None, limit: int = 50, quickly: bool = False) -> ResultPage:
+    """Find at most `limit` messages that are `wanted`, newest first, older than `before`. Takes a bounded time.
+
+    `quickly`: while somebody types. Fewer messages are looked at, and a page is more often incomplete.
+    """
+    most, parts = (QUICK_CANDIDATES, PARTS[:1]) if quickly else (MAX_CANDIDATES, PARTS)
     needle = needle_of(wanted.text, loosely=wanted.loosely)
     if not needle.is_in_index:
-        return _scan(wanted, needle, before, limit, PARTS)
+        return _scan(wanted, needle, before, limit, parts)
     # The beginning of a gram needs no count: it is in few messages when it is rare, and on every page when it is not.
     if needle.grams and len(candidates := _candidates(needle, FEW_CANDIDATES + 1)) <= FEW_CANDIDATES:
         return _among(candidates, wanted, needle, before, limit)
     page = _scan(wanted, needle, before, limit, PARTS[:1])
     if page.looked_back_to is None:
         return page
-    if len(candidates := _candidates(needle, MAX_CANDIDATES + 1)) <= MAX_CANDIDATES:
+    if len(candidates := _candidates(needle, most + 1)) <= most:
         return _among(candidates, wanted, needle, before, limit)
-    return _scan(wanted, needle, before, limit, PARTS)
+    return page if quickly else _scan(wanted, needle, before, limit, parts)
 
 
 def _among(candidates: list[int], wanted: Wanted, needle: Needle, before: Key | None, limit: int) -> ResultPage:

@@ -3,6 +3,7 @@
 
 import { show as showNotice } from "./notice.js";
 import "./forms.js";
+import "./palette.js";
 import "./print.js";
 
 const isTyping = (target) => target.closest("input, textarea, select, [contenteditable]") !== null;
@@ -12,6 +13,7 @@ function open(id) {
   if (!dialog || document.querySelector("dialog[open]")) return;
   dialog.showModal();
   dialog.querySelector("[autofocus]")?.select?.();
+  dialog.dispatchEvent(new Event("opened"));
 }
 
 for (const opener of document.querySelectorAll("[data-opens]")) {

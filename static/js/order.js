@@ -11,3 +11,10 @@ export function range(all, anchor, row) {
 
 /* The one `step` places after `here`, or the one at the end. */
 export const stepped = (all, here, step) => all[Math.min(Math.max(all.indexOf(here) + step, 0), all.length - 1)];
+
+/* The one `step` places after `here`, going round at the ends; without `here` the first or the last one. */
+export function around(all, here, step) {
+  const from = all.indexOf(here);
+  if (from < 0) return step > 0 ? all[0] : all.at(-1);
+  return all[(from + step + all.length) % all.length];
+}

@@ -3,6 +3,7 @@
 
 import { isDue, isKept, isOf, isOurs, keyOf } from "./drafts.js";
 import { show as showNotice } from "./notice.js";
+import { keyOf as recentsOf } from "./recents.js";
 
 const account = document.querySelector("meta[name=account]");
 const person = account?.content ?? "";
@@ -51,6 +52,15 @@ function erase(isErased) {
     for (const name of Object.keys(sessionStorage)) {
       if (isOurs(name) && isErased(name)) sessionStorage.removeItem(name);
     }
+  } catch {
+    // No storage: nothing was kept.
+  }
+}
+
+/* The conversations that the person opened lately are not for whoever signs in next. */
+function eraseRecents() {
+  try {
+    localStorage.removeItem(recentsOf(person));
   } catch {
     // No storage: nothing was kept.
   }
@@ -107,8 +117,10 @@ document.addEventListener(
   "submit",
   (event) => {
     const entry = read(key);
-    if (event.target.matches("[data-sign-out], #logout-form")) erase(() => true);
-    else if (entry && event.target.method === "post") write(key, { ...entry, sent: true });
+    if (event.target.matches("[data-sign-out], #logout-form")) {
+      erase(() => true);
+      eraseRecents();
+    } else if (entry && event.target.method === "post") write(key, { ...entry, sent: true });
   },
   { capture: true },
 );

@@ -17,7 +17,7 @@ STATES = ("accepted", "refused", "unknown", "undecided", "stopped", "waiting", "
 # Every route and the addresses at which people see it; `{…}` as the world has it.
 PAGES: dict[str, tuple[str, ...]] = {
     "home": ("/",),
-    "jump": ("/open/", "/open/?q=u-1001", "/open/?q=nobody"),
+    "jump": ("/open/", "/open/?q=u-1001", "/open/?q=1001", "/open/?q=nobody"),
     "conversations": (
         "/conversations/",
         "/conversations/?q=u-1001&kind=private",

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { inOrder, range, stepped } from "../../static/js/order.js";
+import { around, inOrder, range, stepped } from "../../static/js/order.js";
 
 const row = (place, id) => ({ dataset: { place, id } });
 
@@ -27,4 +27,14 @@ test("a step stops at the ends", () => {
   assert.equal(stepped(rows, "b", 1), "c");
   assert.equal(stepped(rows, "c", 1), "c");
   assert.equal(stepped(rows, "a", -1), "a");
+});
+
+test("going round leads from one end to the other, and begins at the near one", () => {
+  const rows = ["a", "b", "c"];
+  assert.equal(around(rows, "a", 1), "b");
+  assert.equal(around(rows, "c", 1), "a");
+  assert.equal(around(rows, "a", -1), "c");
+  assert.equal(around(rows, null, 1), "a");
+  assert.equal(around(rows, null, -1), "c");
+  assert.equal(around([], null, 1), undefined);
 });

@@ -3,7 +3,6 @@
 import re
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 from urllib.parse import urlencode
@@ -21,17 +20,16 @@ from moderation.archive import timeline
 from moderation.archive.events import Searched
 from moderation.archive.forms import ConversationForm
 from moderation.archive.messages import read
-from moderation.archive.messages.shown import Shown
 from moderation.archive.models import Conversation, Kind, Message, Sender
 from moderation.archive.names import name_in, sender_names, titled, with_writers
 from moderation.archive.rows import in_parts
 from moderation.audit.services import record
 from moderation.desk.conversation_rows import rows_of
+from moderation.desk.hits import Hit, pieces_of
 from moderation.desk.views.conversation_rows import LIST_ROWS, filtered, rows_address, wants_action_only
 from moderation.goeasy.client import MAX_ID_LENGTH
 from moderation.search import index, people, query
 from moderation.search.forms import MessageFilter
-from moderation.search.highlight import excerpt
 from moderation.search.normalise import normalise, squeezed
 from recall import attention
 
@@ -46,14 +44,6 @@ CONVERSATIONS_SHOWN = 30
 MAX_NAMES = 20
 # Messages filtered at once; a page grows by sixty at each click.
 MAX_FILTERED = 20_000
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A matching message and an excerpt: pieces of text, each with whether it matches the search."""
-
-    message: Message
-    pieces: list[tuple[str, bool]]
 
 
 @login_required
@@ -97,12 +87,19 @@ def conversation_list(request: AuthenticatedRequest) -> HttpResponse:
         context |= {"page": page, "rows": rows_of(request.user, page)}
         more = len(conversations) > size
         if with_messages:
-            context |= {"people": matching[:PEOPLE_SHOWN], "more_people": len(matching) > PEOPLE_SHOWN}
+            context |= {
+                "people": matching[:PEOPLE_SHOWN],
+                "more_people": len(matching) > PEOPLE_SHOWN,
+                "people_first": any(_is_exactly(sender, form.cleaned_data["q"]) for sender in matching[:PEOPLE_SHOWN]),
+            }
         context["older"] = _with(request, after=f"{page[-1].last_timestamp}-{page[-1].pk}") if more else ""
     if with_messages:
         context |= _messages(request, form.wanted())
         only = titled(Conversation.objects.filter(pk__in=form.wanted().conversations).select_related("application"))
         context |= {"only": only, "progress": index.progress()}
+        # That there is no such conversation is said below the messages that were found.
+        context["only_messages"] = with_conversations and bool(context["hits"]) and not context["page"]
+        context["with_conversations"] = with_conversations and not context["only_messages"]
     return render(request, "desk/pages/conversation_list.html", context)
 
 
@@ -116,6 +113,11 @@ def _people(form: MessageFilter, all_applications: list[Application]) -> list[Se
     return [sender for sender in matching if not applications or sender.application in applications]
 
 
+def _is_exactly(sender: Sender, text: str) -> bool:
+    """Whether the text is the person's id or whole name."""
+    return sender.user_id == text or normalise(sender.name) == normalise(text)
+
+
 def _with(request: AuthenticatedRequest, **changes: str) -> str:
     """The request's query string with these values set."""
     query = request.GET.copy()
@@ -127,21 +129,13 @@ def _with(request: AuthenticatedRequest, **changes: str) -> str:
 def _messages(request: AuthenticatedRequest, wanted: query.Wanted) -> dict[str, object]:
     """A page of the messages that are `wanted`, as the template of hits has it."""
     results = query.search(wanted, before=timeline.read_key(request.GET.get("before", "")), limit=PAGE_SIZE)
-    hits = [Hit(message, _pieces(read(message.raw), wanted)) for message in with_writers(results.messages())]
+    hits = [Hit(message, pieces_of(read(message.raw), wanted)) for message in with_writers(results.messages())]
     return {
         "with_messages": True,
         "hits": hits,
         "older_hits": _with(request, before=results.older) if results.older else "",
         "looked_back_to": results.looked_back_to,
     }
-
-
-def _pieces(shown: Shown, wanted: query.Wanted) -> list[tuple[str, bool]]:
-    """An excerpt of a message; of its whole JSON only when the readable part does not contain the text."""
-    pieces = excerpt(shown.headline, wanted.text, loosely=wanted.loosely)
-    if not wanted.text or any(is_hit for _piece, is_hit in pieces):
-        return pieces
-    return excerpt(shown.searchable, wanted.text, loosely=wanted.loosely)
 
 
 def _matching(form: MessageFilter, matching: list[Sender], in_need: Collection[int] | None) -> QuerySet[Conversation]:
