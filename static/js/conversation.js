@@ -36,10 +36,24 @@ messages.addEventListener("click", (event) => {
   if (event.detail) focusRow(row);
 });
 
-messages.addEventListener("focusin", (event) => {
+/* A row that becomes the current one may grow. Under a finger that waits for the click, which would miss otherwise: of a
+   tap the focus comes after the finger has left, and before the click. */
+const CLICK_FOLLOWS_WITHIN = 400;
+let isPressed = false;
+const release = () => (isPressed = false);
+
+const visit = (event) => {
   const row = event.target.closest(".message");
-  if (row) makeCurrent(row);
-});
+  if (!row || isPressed) return;
+  makeCurrent(row);
+  row.scrollIntoView({ block: "nearest" });
+};
+
+messages.addEventListener("pointerdown", () => (isPressed = true));
+document.addEventListener("pointerup", () => setTimeout(release, CLICK_FOLLOWS_WITHIN));
+for (const end of ["pointercancel", "click"]) document.addEventListener(end, release, { capture: true });
+messages.addEventListener("focusin", visit);
+messages.addEventListener("click", visit);
 
 /* Pages. */
 

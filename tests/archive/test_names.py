@@ -38,9 +38,14 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag not in VOID:
             self.path.append((tag, dict(attrs)))
-        if tag == "a" and "hidden" not in dict(attrs):
+        # Nobody sees what is in a template.
+        if tag == "a" and "hidden" not in dict(attrs) and not self.is_in_template:
             self.links.append("")
             self.addresses.append(dict(attrs).get("href"))
+
+    @property
+    def is_in_template(self) -> bool:
+        return any(tag == "template" for tag, _attrs in self.path)
 
     def handle_endtag(self, tag: str) -> None:
         while self.path and self.path.pop()[0] != tag:
@@ -48,7 +53,7 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.texts.append((data, list(self.path)))
-        if any(tag == "a" and "hidden" not in attrs for tag, attrs in self.path):
+        if not self.is_in_template and any(tag == "a" and "hidden" not in attrs for tag, attrs in self.path):
             self.links[-1] += data
 
 
