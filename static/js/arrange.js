@@ -11,7 +11,7 @@ export function arrange() {
     heading.remove();
   }
   // The line above what came stays above the same row.
-  const line = messages.querySelector(".unread");
+  const line = messages.querySelector(".unread-line");
   const unread = line?.nextElementSibling;
   line?.remove();
   const ids = new Set();

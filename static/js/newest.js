@@ -17,7 +17,7 @@ export function watch() {
 
 /* Draws the line above `row`, the first of those that came. */
 export function markUnread(row) {
-  messages.querySelector(".unread")?.remove();
+  messages.querySelector(".unread-line")?.remove();
   row.before(document.getElementById("unread-line").content.cloneNode(true));
 }
 

@@ -31,13 +31,13 @@ def test_what_is_new_is_announced_anywhere_counted_in_the_title_and_marked(conso
     expect(page).to_have_title(f"(2) {title}")
     offer.click()
     expect(message(page, talk.timestamps[-1])).to_be_in_viewport()
-    expect(page.locator(".unread + .message")).to_contain_text("one more")
+    expect(page.locator(".unread-line + .message")).to_contain_text("one more")
     expect(page).to_have_title(title)
     # The next ones move the line.
     talk.say("a third")
     page.get_by_role("button", name="1 new message – show").click(timeout=20_000)
-    expect(page.locator(".unread")).to_have_count(1)
-    expect(page.locator(".unread + .message")).to_contain_text("a third")
+    expect(page.locator(".unread-line")).to_have_count(1)
+    expect(page.locator(".unread-line + .message")).to_contain_text("a third")
 
 
 def test_a_reader_far_up_gets_back_to_the_newest_with_one_click(console: Console, page: Page) -> None:
