@@ -61,7 +61,7 @@ class SweepName(NamedTuple):
     sender_name: str
 
 
-def find(text: str, user: User, *, shown: int) -> Results:
+def results_for(text: str, user: User, *, shown: int) -> Results:
     """Results for `text`, at most `shown` of each kind and only of kinds that `user` may see; without text, actions."""
     if problem := _problem(text):
         return Results(text, problem=problem)

@@ -19,7 +19,7 @@ def page(open_browser: OpenBrowser) -> Page:
     return open_browser()
 
 
-def test_what_is_new_is_announced_anywhere_counted_in_the_title_and_marked(console: Console, page: Page) -> None:
+def test_new_messages_are_announced_anywhere_counted_in_the_title_and_marked(console: Console, page: Page) -> None:
     talk = group_talk(console, 60)
     open_talk(page, talk)
     title = page.title()

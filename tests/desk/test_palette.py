@@ -190,7 +190,7 @@ def test_signing_out_is_a_button_of_the_form_for_it(mo: Client) -> None:
     assert f'href="{reverse("logout")}"' not in page
 
 
-def test_what_only_goeasy_may_know_is_offered_to_open(mo: Client, group: Conversation) -> None:
+def test_a_conversation_that_only_goeasy_may_have_is_offered_to_open(mo: Client, group: Conversation) -> None:
     page = markup(answer_to(mo, "x&y/z"))
     assert "?kind=private&amp;user_a=x%26y&amp;user_b=z" in page
     assert "?kind=group&amp;group_id=x%26y%2Fz" in page
@@ -392,7 +392,7 @@ def test_any_text_is_answered(mo: Client, many: None, query_string: str) -> None
         assert mo.get(f"/open/?{query_string}", headers=headers).status_code in {200, 302}
 
 
-def test_what_is_not_seen_matches_nothing(mo: Client, many: None) -> None:
+def test_invisible_text_matches_nothing(mo: Client, many: None) -> None:
     assert set(addresses(mo, "\u200b\u2060")) <= {"opening"}
     assert set(addresses(mo, "/")) <= {"opening"}
 

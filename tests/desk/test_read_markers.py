@@ -46,7 +46,7 @@ def test_a_conversation_that_the_person_never_opened_is_not_unread(
     assert "unread" not in mo.get("/conversations/").content.decode()
 
 
-def test_what_arrives_after_the_last_look_is_unread_until_the_next_one(
+def test_messages_that_arrive_after_the_last_look_are_unread_until_the_next(
     mo: Client, moderator: Any, private: Conversation
 ) -> None:
     fill(private, 3)
@@ -84,7 +84,7 @@ def test_an_old_message_that_is_found_late_is_unread_only_within_what_was_shown(
     assert number(moderator, private) == 1
 
 
-def test_what_opening_reads_from_history_is_not_unread(
+def test_messages_that_opening_reads_from_history_are_not_unread(
     mo: Client, moderator: Any, connected: Application, sandbox: Any, private: Conversation
 ) -> None:
     # More than a page: the archive has the rest, too, and nobody looked at it.
@@ -153,7 +153,7 @@ def test_a_mark_of_very_many_rows_is_shortened_and_forgets_none_of_what_was_read
     assert number(moderator, private) == 1
 
 
-def test_what_retention_deletes_neither_makes_nor_hides_unread_messages(
+def test_deletion_by_retention_neither_makes_nor_hides_unread_messages(
     mo: Client, moderator: Any, private: Conversation
 ) -> None:
     fill(private, 5)

@@ -87,7 +87,9 @@ def test_the_notice_is_renewed_until_it_is_over_and_only_when_something_changed(
     assert "Accepted." in page
 
 
-def test_what_was_recalled_further_up_is_where_one_stays(signed_in: Client, private: Conversation, reason: Any) -> None:
+def test_one_stays_further_up_where_the_messages_were_recalled(
+    signed_in: Client, private: Conversation, reason: Any
+) -> None:
     answer = confirm(signed_in, NEW, form(FIRST + 2))
     recall = Recall.objects.get()
     answer = signed_in.get(answer["Location"])

@@ -26,7 +26,7 @@ def jump(request: AuthenticatedRequest) -> HttpResponse:
     """
     text = request.GET.get("q", "").replace("\0", "").strip()
     is_part = bool(request.htmx)
-    results = palette.find(text, request.user, shown=SHOWN_IN_PALETTE if is_part else SHOWN)
+    results = palette.results_for(text, request.user, shown=SHOWN_IN_PALETTE if is_part else SHOWN)
     if text and not results.problem:
         record(Searched(actor=request.user.get_username(), page="open", asked={"q": text}))
     if is_part:
