@@ -32,8 +32,22 @@ def pytest_configure() -> None:
     django_settings.WHITENOISE_AUTOREFRESH = True
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that start or kill processes as slow, and run them first, so that nothing waits for them."""
+DATABASE_FIXTURES = {"db", "transactional_db", "live_server"}
+
+
+def uses_a_database(item: pytest.Item) -> bool:
+    """Whether a test may behave differently on another engine: it uses a database, or starts processes that do."""
+    if item.path.name == "test_package.py":
+        return False
+    fixtures = set(getattr(item, "fixturenames", ()))
+    return bool(item.get_closest_marker("django_db") or item.get_closest_marker("slow") or fixtures & DATABASE_FIXTURES)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests that start or kill processes as slow, and run them first, so that nothing waits for them.
+
+    What uses no database runs on SQLite only.
+    """
     slow = (
         "tests/browser/",
         "tests/faults/",
@@ -46,6 +60,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(part in item.nodeid for part in slow):
             item.add_marker(pytest.mark.slow)
+    if os.environ.get("DATABASE_URL", "").startswith("postgres"):
+        config.hook.pytest_deselected(items=[item for item in items if not uses_a_database(item)])
+        items[:] = [item for item in items if uses_a_database(item)]
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 

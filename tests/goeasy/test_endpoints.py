@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_type_hints
 
-from moderation.goeasy.client import Client
+import pytest
+
+from moderation.goeasy.client import Answer, Client
+from moderation.goeasy.errors import Unclear
 from moderation.goeasy.sandbox import faults, rules, server
 from moderation.goeasy.sandbox.handler import ENDPOINTS
+from tests.goeasy.raw_server import Server, http
 from tests.goeasy.test_client_key import CALLS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,3 +77,17 @@ def test_the_document_of_the_sandbox_names_every_endpoint() -> None:
     (sentence,) = re.findall(r"answers GoEasy's ([^.]*) over real HTTP", document)
     lost = [name for name in ENDPOINTS.values() if not re.search(rf"\b{name}\b", sentence)]
     assert not lost, f"docs/operations.md does not say that the sandbox answers: {lost}"
+
+
+READS = [name for name in CALLS if get_type_hints(getattr(Client, name))["return"] is not Answer]
+
+
+@pytest.mark.parametrize("content", [b"", b',"content":null', b',"content":"OK"', b',"content":7'])
+@pytest.mark.parametrize("call", READS)
+def test_a_read_that_is_accepted_without_what_was_read_is_unclear_and_not_empty(
+    server: Server, goeasy: Client, call: str, content: bytes
+) -> None:
+    server.answers_with(http(b'{"code":200' + content + b"}"))
+
+    with pytest.raises(Unclear):
+        CALLS[call](goeasy)
