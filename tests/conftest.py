@@ -33,11 +33,13 @@ def pytest_configure() -> None:
 
 
 DATABASE_FIXTURES = {"db", "transactional_db", "live_server"}
+# What starts processes and is not about their database.
+WITHOUT_DATABASE = {"test_package.py", "test_slow_clients.py"}
 
 
 def uses_a_database(item: pytest.Item) -> bool:
     """Whether a test may behave differently on another engine: it uses a database, or starts processes that do."""
-    if item.path.name == "test_package.py":
+    if item.path.name in WITHOUT_DATABASE:
         return False
     fixtures = set(getattr(item, "fixturenames", ()))
     return bool(item.get_closest_marker("django_db") or item.get_closest_marker("slow") or fixtures & DATABASE_FIXTURES)

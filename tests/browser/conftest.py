@@ -47,7 +47,7 @@ Application.objects.filter(slug="default").update(recaller_id="support", recalle
 
 # What the browser does with a page is the same on both engines: on PostgreSQL these files run, in which people work
 # with the console from end to end. Every route is requested there without a browser (tests/test_access.py).
-END_TO_END = ("main_job", "faults", "sweeps", "signed_out", "without_script", "audit_log")
+END_TO_END = ("main_job", "faults", "sweeps", "without_script", "audit_log")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
