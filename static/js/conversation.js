@@ -6,7 +6,7 @@ import { start as startKeyboard } from "./keyboard.js";
 import { start as startMedia } from "./media.js";
 import { markUnread, start as startNewest, watch } from "./newest.js";
 import { range } from "./order.js";
-import { current, focusRow, makeCurrent, messages, rows, settle } from "./rows.js";
+import { completeAll, current, focusRow, makeCurrent, messages, rows, settle } from "./rows.js";
 import { start as startSelectMore } from "./select-more.js";
 import { choose, form, start as startSelection, update, whenChanged } from "./selection.js";
 import { show, start as startSummary } from "./summary.js";
@@ -58,6 +58,7 @@ messages.addEventListener("click", visit);
 /* Pages. */
 
 function came() {
+  completeAll();
   arrange();
   // Enter in a field of the form means its own button, not the first one in the document.
   for (const button of messages.querySelectorAll("button[formaction]")) button.type = "button";
