@@ -108,6 +108,13 @@ document.addEventListener("htmx:afterRequest", (event) => {
   } else if (document.activeElement === document.body) focusRow(fresh.at(-1));
 });
 
+const more = document.getElementById("more-tools");
+more.addEventListener("click", () => {
+  const isOpen = more.getAttribute("aria-expanded") === "true";
+  more.setAttribute("aria-expanded", String(!isOpen));
+  if (!isOpen) document.getElementById("filter").focus();
+});
+
 for (const id of ["filter", "filter-loosely"]) document.getElementById(id).addEventListener("input", filter);
 
 if (form) {
