@@ -373,6 +373,10 @@ class Evidence(models.Model):
         verbose_name = _("evidence")
         verbose_name_plural = _("evidence")
         default_permissions = ("view",)
+        indexes = [
+            # A sender's page asks for the recalls of what the sender wrote, the newest first.
+            models.Index(fields=["sender_id", "id"], name="evidence_by_sender")
+        ]
 
     def __str__(self) -> str:
         return self.sha256

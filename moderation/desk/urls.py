@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from moderation.desk.views import conversation, conversation_rows, home, jump, lists, selection
+from moderation.desk.views import conversation, conversation_rows, home, jump, lists, selection, sender
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -15,5 +15,5 @@ urlpatterns = [
     path("conversations/<int:pk>/news/", conversation.conversation_news, name="conversation-news"),
     path("conversations/<int:pk>/messages/", selection.select_messages, name="conversation-select"),
     path("conversations/<int:pk>/filter/", lists.filter_messages, name="conversation-filter"),
-    path("senders/<slug:slug>/", lists.sender_page, name="sender"),
+    path("senders/<slug:slug>/", sender.sender_page, name="sender"),
 ]

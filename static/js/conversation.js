@@ -9,6 +9,7 @@ import { range } from "./order.js";
 import { completeAll, current, focusRow, makeCurrent, messages, rows, settle } from "./rows.js";
 import { start as startSelectMore } from "./select-more.js";
 import { choose, form, start as startSelection, update, whenChanged } from "./selection.js";
+import { start as startSenderPanel } from "./sender-panel.js";
 import { show, start as startSummary } from "./summary.js";
 import { start as startToast } from "./toast.js";
 
@@ -125,6 +126,7 @@ if (form) {
 }
 startKeyboard(select);
 startMedia(messages);
+startSenderPanel(messages);
 startNewest();
 came();
 const at = messages.querySelector(".message.at");
