@@ -26,6 +26,8 @@ ROUTES: dict[str, tuple[str, str, str]] = {
     "conversations": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
     "conversation-rows": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
     "open-conversation": (ACTING, ACTING, NOT_ALLOWED),
+    "save-search": (NOT_ALLOWED, SIGNED_IN, NOT_ALLOWED),
+    "unsave-search": (NOT_ALLOWED, SIGNED_IN, NOT_ALLOWED),
     "ticked-messages": (ACTING, NOT_ALLOWED, NOT_ALLOWED),
     "sender": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
     "erase-text": ("A", "A", NOT_ALLOWED),

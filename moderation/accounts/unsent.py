@@ -29,7 +29,7 @@ EXCLUDED_FIELDS = re.compile("passw|secret|key|token|^(confirm|edit|typed|typed_
 # Views that accept only POST: their form is on the page one level up, or on any page.
 FORM_ONE_LEVEL_UP = {
     *("conversation-filter", "conversation-hold", "recall-cancel", "recall-retry", "recall-settle"),
-    *("sweep-cancel", "sweep-retry", "admin:ingestion_webhookdelivery_retry"),
+    *("save-search", "unsave-search", "sweep-cancel", "sweep-retry", "admin:ingestion_webhookdelivery_retry"),
     *("admin:audit_auditentry_verify", "admin:audit_auditentry_prepare"),
 }
 # Views that scripts post to: storing these would displace a person's forms.

@@ -22,8 +22,10 @@ from moderation.archive.models import Conversation, Kind, Message, Sender
 from moderation.archive.names import sender_names, titled, with_writers
 from moderation.archive.rows import in_parts
 from moderation.audit.services import record
+from moderation.desk.chips import chips_of, filters_in
 from moderation.desk.conversation_rows import rows_of
 from moderation.desk.hits import Hit, pieces_of
+from moderation.desk.models import SavedSearch
 from moderation.desk.views.conversation_rows import LIST_ROWS, filtered, rows_address, wants_action_only
 from moderation.goeasy.client import MAX_ID_LENGTH
 from moderation.search import index, people, query
@@ -70,6 +72,10 @@ def conversation_list(request: AuthenticatedRequest) -> HttpResponse:
         "with_conversations": with_conversations,
         "wants_action": wants_action,
         "needing": len(in_need),
+        "chips": chips_of(form, request.GET),
+        "this_query": (this_query := filters_in(request.GET)),
+        "saved": (saved := list(SavedSearch.objects.filter(user=request.user))),
+        "is_saved": any(search.query == this_query for search in saved),
         "rows_address": "" if is_search or "after" in request.GET else rows_address("list", request.GET),
     }
     if with_conversations:
