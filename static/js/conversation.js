@@ -7,6 +7,7 @@ import { start as startMedia } from "./media.js";
 import { markUnread, start as startNewest, watch } from "./newest.js";
 import { range } from "./order.js";
 import { completeAll, current, focusRow, makeCurrent, messages, rows, settle } from "./rows.js";
+import { start as startReviewSheet } from "./review-sheet.js";
 import { start as startSelectMore } from "./select-more.js";
 import { choose, form, start as startSelection, update, whenChanged } from "./selection.js";
 import { start as startSenderPanel } from "./sender-panel.js";
@@ -122,6 +123,7 @@ if (form) {
   startSelection();
   startSummary();
   startSelectMore();
+  startReviewSheet();
   whenChanged(show);
 }
 startKeyboard(select);
