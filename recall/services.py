@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.functional import Promise
@@ -66,6 +67,11 @@ def recaller_for(user: User, application: Application) -> Recaller | None:
     if source.recaller_id or source.recaller_data:
         return Recaller(source.recaller_id, source.recaller_data)
     return None
+
+
+def grace_of(user: User) -> float:
+    """Seconds in which a recall by `user` can be cancelled before anything is sent: the setting's, or longer."""
+    return max(float(settings.RECALL_GRACE_SECONDS), user.grace_seconds)
 
 
 def is_overridden(recaller: Recaller | None, user: User, application: Application) -> bool:

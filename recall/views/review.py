@@ -11,7 +11,6 @@ from operator import attrgetter
 from typing import Any
 from uuid import UUID, uuid4
 
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required, permission_required
 from django.http import HttpResponse
@@ -64,7 +63,7 @@ def recall_new(request: AuthenticatedRequest) -> HttpResponse:
         recall = services.request_recall(
             conversation=form.conversation(),
             actor=request.user,
-            grace_seconds=settings.RECALL_GRACE_SECONDS,
+            grace_seconds=services.grace_of(request.user),
             seen=reviewed.read(form.cleaned_data["shown"], request.user, review_of(form)),
             **{name: form.cleaned_data[name] for name in ("reason", "note", "timestamps", "recaller", "submission")},
         )
@@ -136,7 +135,7 @@ def _show_review(
         "recaller": recaller.as_field() if recaller else None,
         "problem": problem_message(reading.problem) if reading.problem else "",
         "gone": _verified_gone(conversation, timestamps),
-        "grace": int(settings.RECALL_GRACE_SECONDS),
+        "grace": int(services.grace_of(request.user)),
     }
     # For htmx it is the sheet beside the conversation.
     template = "recall/partials/_review.html" if request.htmx else "recall/pages/recall_review.html"

@@ -6,8 +6,9 @@ import { start as startKeyboard } from "./keyboard.js";
 import { start as startMedia } from "./media.js";
 import { markUnread, start as startNewest, watch } from "./newest.js";
 import { range } from "./order.js";
-import { completeAll, current, focusRow, makeCurrent, messages, rows, settle } from "./rows.js";
+import { start as startReasons } from "./reasons.js";
 import { start as startReviewSheet } from "./review-sheet.js";
+import { completeAll, current, focusRow, makeCurrent, messages, rows, settle } from "./rows.js";
 import { start as startSelectMore } from "./select-more.js";
 import { choose, form, start as startSelection, update, whenChanged } from "./selection.js";
 import { start as startSenderPanel } from "./sender-panel.js";
@@ -123,6 +124,7 @@ if (form) {
   startSelection();
   startSummary();
   startSelectMore();
+  startReasons();
   startReviewSheet();
   whenChanged(show);
 }

@@ -30,7 +30,8 @@ async function show() {
   sheet.innerHTML = text;
   if (!sheet.open) sheet.showModal();
   sheet.scrollTop = 0;
-  (sheet.querySelector("#id_typed_count") ?? sheet.querySelector("[name=confirm]")).focus({ preventScroll: true });
+  // Nothing that cannot be undone has the focus.
+  (sheet.querySelector("#id_typed_count") ?? sheet.querySelector("h1")).focus({ preventScroll: true });
 }
 
 export function start() {
