@@ -1,5 +1,6 @@
 /* The review in a sheet beside the conversation. What it cannot show, as a mistake in the form, a page of its own does. */
 
+import { release } from "./forms.js";
 import { leadsToSignIn } from "./notice.js";
 import { form } from "./selection.js";
 
@@ -22,6 +23,7 @@ async function show() {
     // The browser says what is wrong when the form goes by itself.
   } finally {
     review.removeAttribute("aria-busy");
+    release(form);
   }
   if (!text || text.trimStart().toLowerCase().startsWith("<!doctype")) {
     form.submit();

@@ -49,6 +49,8 @@ NO_PAGE = {
         "conversation-hold",
         "conversation-select",
         "conversation-filter",
+        "save-search",
+        "unsave-search",
         "recall-toast",
         "recall-cancel",
         "recall-retry",
