@@ -10,7 +10,13 @@ from django.utils.translation import gettext_lazy as _
 from moderation.audit.events import Detail, Event, Private, RowChanged
 from moderation.audit.models import Action
 from moderation.outbox.models import Attempt
-from recall.models import Recall, RecallBatch
+from recall.models import Recall, RecallBatch, RecallReason
+
+
+def reason_labels() -> dict[str, str]:
+    """The reasons' labels in the reader's language, by code."""
+    return {reason.code: str(reason) for reason in RecallReason.objects.all()}
+
 
 EVIDENCE = '`{"timestamp", "message_id", "commitment"}` of each; `"sha256"` for what has no salted commitment'
 
@@ -47,11 +53,11 @@ class RecallRequested(RecallEvent):
     action = Action.REQUESTED
 
     timestamps: Sequence[int]
-    reason: Annotated[str | None, Detail(_("Reason"))] = None
+    reason: Annotated[str | None, Detail(_("Reason"), live_values=reason_labels, is_searched=True)] = None
     recaller: Annotated[Mapping[str, Any] | None, Detail(_("Shown to app users as the recaller"))] = None
     recaller_overridden: Annotated[bool, Detail(_("Recaller changed for this recall"))] = False
     calls: Annotated[int | None, Detail(_("Requests"))] = None
-    sweep: Annotated[UUID | None, Detail(_("Sweep"))] = None
+    sweep: Annotated[UUID | None, Detail(_("Sweep"), is_searched=True)] = None
     reviewed: Annotated[str | None, Detail(_("Digest of what was reviewed"))] = None
     again: Annotated[bool, Detail(_("Sent again"))] = False
     batches: Annotated[Sequence[int] | None, Detail(_("Requests, counted from 0"))] = None
@@ -119,7 +125,7 @@ class RecallStopped(RecallEvent):
     action = Action.STOPPED
 
     timestamps: Sequence[int] | None = None
-    reason: Annotated[str, Detail(_("Why"), Recall.StopReason)]
+    reason: Annotated[str, Detail(_("Why"), Recall.StopReason, is_searched=True)]
     was: Annotated[str | None, Detail(_("State before"), Recall.State)] = None
     unknown: Annotated[Sequence[int] | None, Detail(_("Requests with an unknown outcome, from 0"))] = None
 
@@ -135,7 +141,7 @@ class CallVerified(CallEvent):
     unknowable: Annotated[Sequence[int] | None, Detail(_("Cannot be verified"))] = None
     settlement: Annotated[str | None, Detail(_("What follows"), RecallBatch.Settlement)] = None
     problem: Annotated[str | None, Detail(_("Problem"))] = None
-    seen_by_recall: Annotated[UUID | None, Detail(_("Seen by a later recall"))] = None
+    seen_by_recall: Annotated[UUID | None, Detail(_("Seen by a later recall"), is_searched=True)] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +169,7 @@ class GoEasyChecked(Event):
     response_code: int | None = None
     latency_ms: int | None = None
     step: Annotated[str, Detail(_("Step"))]
-    check: Annotated[str, Detail(_("Check"))]
+    check: Annotated[str, Detail(_("Check"), is_searched=True)]
     messages: Annotated[int | None, Detail(_("Messages to send"))] = None
     problem: Annotated[str | None, Detail(_("Problem"))] = None
     results: Annotated[Mapping[str, Any] | None, Detail(_("Assumptions by result"))] = None

@@ -29,7 +29,7 @@ class SignInFailed(Event):
 
     action = Action.SIGN_IN_FAILED
 
-    account: Annotated[str | None, Detail(_("Account"))]
+    account: Annotated[str | None, Detail(_("Account"), is_searched=True)]
     why: Annotated[str, Detail(_("Why"), {"credentials": _("wrong name or password")})]
 
 
@@ -39,7 +39,7 @@ class PasswordRefused(Event):
 
     action = Action.PASSWORD_REFUSED
 
-    account: Annotated[str, Detail(_("Account"))]
+    account: Annotated[str, Detail(_("Account"), is_searched=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +63,6 @@ class ReaderAlarmRaised(Event):
 
     action = Action.READER_ALARM
 
-    reader: Annotated[str, Detail(_("Reader"))]
+    reader: Annotated[str, Detail(_("Reader"), is_searched=True)]
     number: Annotated[int, Detail(_("Opened"))]
     limit: Annotated[int, Detail(_("Limit"))]

@@ -26,4 +26,4 @@ class KeysRotated(Event):
 
     rotated: Annotated[int, Detail(_("Keys encrypted anew"))]
     unreadable: Annotated[int, Detail(_("Keys that cannot be opened"))]
-    applications: Annotated[Sequence[str], Detail(_("Applications"))]
+    applications: Annotated[Sequence[str], Detail(_("Applications"), is_searched=True)]

@@ -69,11 +69,11 @@ class AuditChangeList(KeyChangeList):
         if not self.filter_form.is_valid():
             return []
         keys: set[tuple[Any, ...]] = set()
-        for branch in self.filter_form.branches(AuditEntry.objects.all(), before, after):
-            keys.update(self.ordered(branch, before, after).values_list(*self.key)[:limit])
+        for rows, names in self.filter_form.branches(before, after):
+            keys.update(self.ordered(rows, before, after, names).values_list(*names)[:limit])
         pks = [key[-1] for key in sorted(keys, reverse=not after)[:limit]]
-        rows = {row.pk: row for row in self.root_queryset.filter(pk__in=pks)}
-        return [rows[pk] for pk in pks]
+        by_key = {row.pk: row for row in self.root_queryset.filter(pk__in=pks)}
+        return [by_key[pk] for pk in pks]
 
 
 @admin.register(AuditEntry)

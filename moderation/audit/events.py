@@ -8,7 +8,7 @@ can be erased. A field with a default is left out of the entry while it has that
 `docs/audit-format.md` is made from these classes (`audit/format_document.py`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from types import NoneType, UnionType
@@ -38,6 +38,8 @@ COLUMNS: dict[str, Text] = {
     "response_content": _("Content of the response"),
     "latency_ms": _("Latency (ms)"),
 }
+# Fields of every event that are no part of the entry's fields.
+NOT_RECORDED = {"origin", "senders"}
 TYPE_NAMES = {
     str: "text",
     int: "whole number",
@@ -55,16 +57,23 @@ TYPE_NAMES = {
 class Detail:
     """Annotation of a field in an entry's `detail`: its label, and the labels of its codes, if it has codes.
 
-    `meaning` is an additional explanation for the document.
+    `meaning` is an additional explanation for the document. `live_values` returns labels of codes that people maintain.
+    `is_searched`: its value, and each of its words, finds the entry (`audit.terms`); never of what may be erased.
     """
 
     label: Text
     values: Mapping[str, Text] | type[Choices] | None = None
     meaning: str = ""
+    live_values: Callable[[], Mapping[str, Text]] | None = None
+    is_searched: bool = False
 
     def value_labels(self) -> Mapping[str, Text]:
         """Labels by code; empty if the field has no codes."""
         return dict(self.values.choices) if isinstance(self.values, type) else self.values or {}
+
+    def labels_now(self) -> Mapping[str, Text]:
+        """Labels by code, with those that people maintain; reads the database for these."""
+        return self.live_values() if self.live_values else self.value_labels()
 
 
 class Private(Detail):
@@ -98,6 +107,8 @@ class Event:
     actor: str
     # Origin of the request on whose behalf a worker acts; None: the origin of the current request, if any.
     origin: Mapping[str, str] | None = None
+    # Senders of the messages that it is about: they find the entry, and are not recorded in it.
+    senders: Sequence[str] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -130,7 +141,7 @@ def fields_of(event: type[Event]) -> tuple[EventField, ...]:
     hints = get_type_hints(event, include_extras=True)
     described = []
     for field in fields(event):
-        if field.name == "origin":
+        if field.name in NOT_RECORDED:
             continue
         hint = hints[field.name]
         kind, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
@@ -176,7 +187,7 @@ class RowChanged(Event):
     app: str = ""
     did: Annotated[str, Detail(_("Change"), DONE)]
     id: Annotated[int, Detail(_("Number of the row"))]
-    name: Annotated[Any, Detail(_("Name"))]
+    name: Annotated[Any, Detail(_("Name"), is_searched=True)]
     changes: Annotated[Mapping[str, Any], Detail(_("What changed"), meaning=CHANGES)]
 
 
@@ -184,7 +195,7 @@ class RowChanged(Event):
 class LogRead(Event):
     """The whole log was read; by a worker, if a person asked for it in Django admin."""
 
-    job: Annotated[UUID | None, Detail(_("Job"))] = None
+    job: Annotated[UUID | None, Detail(_("Job"), is_searched=True)] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,7 +217,7 @@ class LogDownloaded(Event):
 
     action = Action.LOG_DOWNLOADED
 
-    job: Annotated[UUID, Detail(_("Job"))]
+    job: Annotated[UUID, Detail(_("Job"), is_searched=True)]
 
 
 @dataclass(frozen=True, kw_only=True)

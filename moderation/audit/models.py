@@ -137,6 +137,22 @@ class AuditEntry(AppendOnly):
         return f"{self.pk} {self.action}"
 
 
+class AuditTerm(models.Model):
+    """What an entry can be found by beside its columns (`audit.terms`): an index, and no part of what is sealed."""
+
+    pk = models.CompositePrimaryKey("term", "at", "entry_id")
+    term = models.CharField(max_length=300)
+    # The entry's time, so that the primary key has a term's entries in the order of the list.
+    at = models.DateTimeField()
+    entry = models.ForeignKey(AuditEntry, models.PROTECT, related_name="+", db_index=False)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.entry_id} {self.term}"
+
+
 class ErasableQuerySet(AppendOnlyQuerySet):
     """Queryset that refuses all changes except an erasure."""
 

@@ -16,7 +16,7 @@ class BackupMade(Event):
 
     action = Action.BACKED_UP
 
-    file: Annotated[str, Detail(_("File"))]
+    file: Annotated[str, Detail(_("File"), is_searched=True)]
     encrypted: Annotated[bool, Detail(_("Encrypted"))]
 
 

@@ -18,8 +18,8 @@ class TextErased(Event):
 
     app: str
     timestamps: Sequence[int] | None
-    sender: Annotated[str, Detail(_("Sender"))]
-    reason: Annotated[str, Detail(_("Reason or reference"))]
+    sender: Annotated[str, Detail(_("Sender"), is_searched=True)]
+    reason: Annotated[str, Detail(_("Reason or reference"), is_searched=True)]
     messages: Annotated[int, Detail(_("Messages"))]
     evidence: Annotated[int, Detail(_("Pieces of evidence"))]
     deliveries: Annotated[int, Detail(_("Webhook deliveries"))]
