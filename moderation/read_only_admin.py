@@ -151,8 +151,6 @@ class ReadOnlyAdmin(ModelAdmin):
         context = {
             "title": self.opts.verbose_name_plural,
             "zone": zone_name(),
-            # Columns and filters need the width.
-            "is_nav_sidebar_enabled": False,
             **(extra_context or {}),
         }
         return super().changelist_view(request, context)

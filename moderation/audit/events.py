@@ -8,18 +8,24 @@ can be erased. A field with a default is left out of the entry while it has that
 `docs/audit-format.md` is made from these classes (`audit/format_document.py`).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, ClassVar, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 from django.db.models import Choices
 from django.utils.functional import Promise
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from moderation.audit.models import Action, AuditAlarm
+
+if TYPE_CHECKING:
+    from moderation.audit.sentences import Facts
 
 Text = str | Promise
 
@@ -119,6 +125,14 @@ class Event:
             EVENTS[cls.action] = cls
 
     @classmethod
+    def sentence(cls, facts: Facts) -> str:
+        """What happened, in one sentence in the reader's language, from the entry as it is stored.
+
+        Raises KeyError for an entry without the fields that it names.
+        """
+        return gettext("%(actor)s: %(action)s") % {"actor": facts.actor, "action": facts.entry.action_label}
+
+    @classmethod
     def summary(cls) -> str:
         """The first line of the class's docstring, for the document."""
         return (cls.__doc__ or "").strip().partition("\n")[0]
@@ -183,12 +197,21 @@ class RowChanged(Event):
 
     # Labels of secret fields, whose values are not recorded; the model has the other labels.
     labels: ClassVar[Mapping[str, Text]] = {}
+    # The sentence for each value of `did`.
+    sentences: ClassVar[Mapping[str, Text]] = {}
 
     app: str = ""
     did: Annotated[str, Detail(_("Change"), DONE)]
     id: Annotated[int, Detail(_("Number of the row"))]
     name: Annotated[Any, Detail(_("Name"), is_searched=True)]
     changes: Annotated[Mapping[str, Any], Detail(_("What changed"), meaning=CHANGES)]
+
+    @classmethod
+    def sentence(cls, facts: Facts) -> str:
+        said = str(cls.sentences[facts.value("did")]) % {"actor": facts.actor, "name": facts.text("name")}
+        if facts.value("did") != "changed":
+            return said
+        return gettext("%(what_happened)s (%(fields)s)") % {"what_happened": said, "fields": facts.changed_fields(cls)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,6 +233,13 @@ class LogExported(LogRead):
     follow: Annotated[bool, Detail(_("Goes on with each new entry"))] = False
     entries_after: Annotated[int | None, Detail(_("Entries after no."))] = None
 
+    @classmethod
+    def sentence(cls, facts: Facts) -> str:
+        said = {"actor": facts.actor, "format": str(facts.value("format")).upper()}
+        if facts.has("filters"):
+            return gettext("%(actor)s exported the entries of a filter as %(format)s") % said
+        return gettext("%(actor)s exported the audit log as %(format)s") % said
+
 
 @dataclass(frozen=True, kw_only=True)
 class LogDownloaded(Event):
@@ -218,6 +248,10 @@ class LogDownloaded(Event):
     action = Action.LOG_DOWNLOADED
 
     job: Annotated[UUID, Detail(_("Job"), is_searched=True)]
+
+    @classmethod
+    def sentence(cls, facts: Facts) -> str:
+        return gettext("%(actor)s downloaded an export of the audit log") % {"actor": facts.actor}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,3 +265,12 @@ class LogVerified(LogRead):
     entries: Annotated[int | None, Detail(_("Entries"))] = None
     head: Annotated[str | None, Detail(_("Hash of the last entry"))] = None
     key_problem: Annotated[str | None, Detail(_("Problem of the signing key"), AuditAlarm.Problem)] = None
+
+    @classmethod
+    def sentence(cls, facts: Facts) -> str:
+        said = {"actor": facts.actor}
+        if facts.value("problem"):
+            return gettext("%(actor)s verified the audit log: it is broken") % said
+        if facts.has("key_problem"):
+            return gettext("%(actor)s started a verification of the audit log: the signing key cannot be used") % said
+        return gettext("%(actor)s verified the audit log: it is intact") % said

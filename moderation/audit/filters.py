@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext_lazy as _
 
-from moderation.audit.models import Action, AuditEntry, AuditTerm
+from moderation.audit.models import PAIR, Action, AuditEntry, AuditTerm
 from moderation.audit.request_context import COMMAND_LINE, NOBODY, WORKER
 from moderation.audit.terms import MAX_TERM, REQUEST_ID, SENDER, TIMESTAMP, term, whole_term, word_terms
 from moderation.read_only_admin import FilterForm
@@ -30,8 +30,6 @@ COMMON_CODES = ("200", "400", "401", "429", "500")
 # with every box ticked, and enough more that the form can report too many.
 MAX_CONVERSATIONS = 50
 MAX_CONVERSATIONS_LENGTH = 4000
-# How `Conversation.ids` writes a pair: what a person copies from the console can be pasted into the filter.
-PAIR = " ↔ "
 MAX_TIMESTAMPS = 20
 
 

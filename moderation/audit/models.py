@@ -16,6 +16,8 @@ from django.utils.translation import gettext_lazy as _
 # Version of the format of entries. 1: `detail` had no fixed form, and entries had no version.
 # 2: `detail` has the fields of the event classes, and entries have a version.
 SCHEMA = 2
+# How `Conversation.ids` writes a pair: what a person copies from the console can be pasted into the log's filter.
+PAIR = " ↔ "
 
 
 class Action(models.TextChoices):
@@ -135,6 +137,16 @@ class AuditEntry(AppendOnly):
 
     def __str__(self) -> str:
         return f"{self.pk} {self.action}"
+
+    @property
+    def conversation_ids(self) -> str:
+        """The ids of the entry's conversation at GoEasy, for display."""
+        return self.group_id if self.kind == "group" else PAIR.join(filter(None, (self.user_a, self.user_b)))
+
+    @property
+    def action_label(self) -> str:
+        """The action in the reader's language; an unknown one, such as a newer version's, stays as it is."""
+        return str(dict(Action.choices).get(self.action, self.action))
 
 
 class AuditTerm(models.Model):

@@ -1,12 +1,18 @@
 """Audit events of webhook deliveries."""
 
-from dataclasses import dataclass
-from typing import Annotated
+from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from moderation.audit.events import Detail, Event
 from moderation.audit.models import Action
+
+if TYPE_CHECKING:
+    from moderation.audit.sentences import Facts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,3 +23,8 @@ class DeliveryRead(Event):
 
     app: str
     delivery: Annotated[int, Detail(_("Delivery"))]
+
+    @classmethod
+    def sentence(cls, facts: Facts) -> str:
+        said = {"actor": facts.actor, "number": facts.text("delivery"), "app": facts.entry.app}
+        return gettext("%(actor)s read webhook delivery %(number)s of %(app)s") % said

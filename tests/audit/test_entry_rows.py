@@ -59,7 +59,7 @@ def test_each_field_is_a_row_with_its_label(page_of: PageOf) -> None:
         )
     )
     rows = labelled(entry)
-    assert rows["Reason"] == "spam"
+    assert rows["Reason"] == "Spam or advertising"
     assert rows["Recaller changed for this recall"] == "yes"
     assert rows["Requests"] == "1"
     assert "team" in rows["Shown to app users as the recaller"]

@@ -17,7 +17,7 @@ OpenBrowser = Callable[..., Page]
 NO_PAGE = {
     *("admin:", "admin:login", "admin:logout", "admin:autocomplete", "admin:jsi18n", "admin:view_on_site"),
     *("admin:password_change", "admin:password_change_done"),
-    *(f"admin:audit_auditentry_{page}" for page in ("export", "verify", "prepare", "download")),
+    *(f"admin:audit_auditentry_{page}" for page in ("export", "verify", "prepare", "download", "columns")),
     "admin:ingestion_webhookdelivery_retry",
 }
 AUDIT_LOG = [
