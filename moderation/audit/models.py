@@ -42,6 +42,7 @@ class Action(models.TextChoices):
     PASSWORD_REFUSED = "auth.password_refused", _("current password not right")
     ACCOUNT_CHANGED = "account.changed", _("account changed")
     APPLICATION_CHANGED = "application.changed", _("application changed")
+    CONNECTION_TESTED = "application.tested", _("connection tested")
     REASON_CHANGED = "reason.changed", _("reason changed")
     PSEUDONYM_CHANGED = "pseudonym.changed", _("pseudonym changed")
     CONVERSATION_OPENED = "conversation.opened", _("conversation opened")
