@@ -73,4 +73,4 @@ class Searched(Event):
 
     @classmethod
     def sentence(cls, facts: Facts) -> str:
-        return gettext("%(actor)s searched (page: %(page)s)") % {"actor": facts.actor, "page": facts.text("page")}
+        return gettext("%(actor)s searched for messages, conversations or people") % {"actor": facts.actor}
