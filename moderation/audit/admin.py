@@ -97,7 +97,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
         hidden = set(columns.CHOICES) - set(columns.chosen(request))
-        return tuple(name for name in self.list_display if name not in hidden)
+        return tuple(str(name) for name in self.list_display if name not in hidden)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows = super().get_queryset(request)

@@ -2,10 +2,11 @@
 
 import re
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import reduce
 from operator import or_
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from django import forms
@@ -33,7 +34,8 @@ MAX_CONVERSATIONS_LENGTH = 4000
 MAX_TIMESTAMPS = 20
 
 
-class Terms(NamedTuple):
+@dataclass(frozen=True)
+class Terms:
     """A condition: the entry has all of these terms of the index."""
 
     terms: tuple[str, ...]
@@ -286,11 +288,12 @@ class AuditFilter(FilterForm):
                 at_path(self.single(before, after), path),
             ]
             if isinstance(each, Terms):
+                terms: Any = AuditTerm.objects
                 first, *more = each.terms
-                rows = AuditTerm.objects.filter(Terms(tuple(more)).has_all(path), *rest, term=first)
-                found.append((rows, ("at", "entry_id")))
+                found.append((terms.filter(Terms(tuple(more)).has_all(path), *rest, term=first), ("at", "entry_id")))
             else:
-                found.append((AuditEntry.objects.filter(each, *rest), ("at", "id")))
+                entries: Any = AuditEntry.objects
+                found.append((entries.filter(each, *rest), ("at", "id")))
         return found
 
     def given(self) -> dict[str, list[str]]:

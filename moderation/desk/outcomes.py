@@ -81,7 +81,7 @@ class Outcomes:
 
     @property
     def labels(self) -> list[tuple[str, str]]:
-        return list(Outcome.choices)
+        return [(outcome.value, str(outcome.label)) for outcome in Outcome]
 
     @property
     def today(self) -> list[tuple[str, str, int]]:
@@ -103,7 +103,7 @@ class Outcomes:
 
 def _present(numbers: Sequence[int]) -> list[tuple[str, str, int]]:
     """Code, label and number of each outcome that a message has."""
-    return [(code, label, n) for (code, label), n in zip(Outcome.choices, numbers, strict=True) if n]
+    return [(each.value, str(each.label), n) for each, n in zip(Outcome, numbers, strict=True) if n]
 
 
 def midnight(day: date) -> datetime:

@@ -281,7 +281,14 @@ def last_hours(applications: Sequence[Application]) -> list[LastHour]:
             if len(before) >= LEAST_DAYS:
                 usual_number = float(median(numbers.get((application.pk, each), 0) for each in before))
         last.append(
-            LastHour(application, feed and feed.last_at, feed.alarm if feed else "", hour, number, usual_number)
+            LastHour(
+                application=application,
+                last_at=feed.last_at if feed else None,
+                alarm=feed.alarm if feed else "",
+                begins=hour,
+                number=number,
+                usual=usual_number,
+            )
         )
     return last
 
