@@ -97,7 +97,8 @@ def record_all(events: Sequence[Event | AuditEntry]) -> list[AuditEntry]:
     """Append the entries of `events` in order. Raises like `record()`."""
     entries = [entry_of(event) if isinstance(event, Event) else event for event in events]
     parts = [entry.private for entry in entries if hasattr(entry, "private")]
-    with transaction.atomic():
+    # Without a savepoint: a step whose entry fails, fails.
+    with transaction.atomic(savepoint=False):
         AuditEntry.objects.bulk_create(entries)
         # After the entries: each uses the key of its entry.
         if parts:
