@@ -163,6 +163,8 @@ class Recall(models.Model):
             models.Index(fields=["-created_at", "-id"], name="recall_newest_first"),
             # A conversation's recall history.
             models.Index(fields=["conversation", "-created_at"], name="recall_by_conversation"),
+            # What somebody requested lately: the home page, and the list filtered by a person.
+            models.Index(fields=["actor", "-created_at", "-id"], name="recall_by_actor"),
             # What the worker and the home page look for: recalls that are not final.
             models.Index(
                 fields=["not_before"],

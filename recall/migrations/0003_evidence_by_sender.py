@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('recall', '0001_initial'),
+        ('recall', '0002_recall_by_actor'),
     ]
 
     operations = [
