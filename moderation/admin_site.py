@@ -45,6 +45,8 @@ class ConsoleAdminSite(admin.AdminSite):
     site_header = _("Moderation console")
     site_title = _("Moderation console")
     index_title = _("Administration")
+    # A row of its pages is below the bar.
+    enable_nav_sidebar = False
 
     def password_change(  # type: ignore[override]  # it redirects
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

@@ -94,12 +94,18 @@ class KeyChangeList(ChangeList):
         return list(self.ordered(self.queryset, before, after)[:limit])
 
     def ordered(
-        self, rows: QuerySet[Any], before: dict[str, Any] | None, after: dict[str, Any] | None
+        self,
+        rows: QuerySet[Any],
+        before: dict[str, Any] | None,
+        after: dict[str, Any] | None,
+        names: tuple[str, ...] = (),
     ) -> QuerySet[Any]:
+        """`rows` in the list's order, past a key. `names`: of the key's values in `rows`, if not those of the model."""
+        names = names or self.key
         if after:
-            return rows.filter(past_key(after, "gt")).order_by(*self.key)
-        rows = rows.order_by(*(f"-{name}" for name in self.key))
-        return rows.filter(past_key(before, "lt")) if before else rows
+            return rows.filter(past_key(dict(zip(names, after.values(), strict=True)), "gt")).order_by(*names)
+        rows = rows.order_by(*(f"-{name}" for name in names))
+        return rows.filter(past_key(dict(zip(names, before.values(), strict=True)), "lt")) if before else rows
 
     def _key_of(self, pk: str | None) -> dict[str, Any] | None:
         """Key of the row at which a page starts; None (the newest page) if there is no such row."""
@@ -145,8 +151,6 @@ class ReadOnlyAdmin(ModelAdmin):
         context = {
             "title": self.opts.verbose_name_plural,
             "zone": zone_name(),
-            # Columns and filters need the width.
-            "is_nav_sidebar_enabled": False,
             **(extra_context or {}),
         }
         return super().changelist_view(request, context)

@@ -85,7 +85,7 @@ class RecallAdmin(ReadOnlyAdmin):
     fields = (
         "id",
         "state_pill",
-        "stop_reason",
+        "stopped",
         "actor",
         "application",
         "conversation",
@@ -115,6 +115,10 @@ class RecallAdmin(ReadOnlyAdmin):
     @admin.display(description=_("state"))
     def state_pill(self, recall: Recall) -> SafeString:
         return format_html('<span class="pill {}">{}</span>', recall.state, recall.get_state_display())
+
+    @admin.display(description=_("why it stopped"))
+    def stopped(self, recall: Recall) -> str:
+        return str(recall.get_stop_reason_display()) if recall.stop_reason else "-"
 
     @admin.display(description=_("sweep"))
     def sweep_link(self, recall: Recall) -> SafeString | str:

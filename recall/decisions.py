@@ -25,7 +25,7 @@ from moderation.reviewed import Aspects, Changed, Seen, aspect, not_shown_error
 from recall.events import RecallCancelled, RecallRequested, RecallSettled
 from recall.lifecycle import finish_done
 from recall.models import LOOKED_FOR, MAX_NOTE_LENGTH, NEEDS_A_PERSON, Recall, RecallBatch, RecallItem
-from recall.services import NotPossible
+from recall.services import NotPossible, senders_of
 
 # What may be sent again: what was never sent, what GoEasy refused unless history shows it gone, and what history still
 # shows. What is unknown is not among it: nobody knows that it did not take effect.
@@ -251,6 +251,7 @@ def resend(recalls: list[Recall], which: Q, actor: User, *, note: str = "") -> i
             not_before=timezone.now(),
             sent_for=actor.get_username(),
         )
+        senders = senders_of({recall.pk: timestamps[recall.pk] for recall in touched})
         record_all(
             [
                 RecallRequested(
@@ -260,6 +261,7 @@ def resend(recalls: list[Recall], which: Q, actor: User, *, note: str = "") -> i
                     again=True,
                     batches=indexes[recall.pk],
                     note=note,
+                    senders=senders[recall.pk],
                 )
                 for recall in touched
             ]

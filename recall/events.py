@@ -1,16 +1,28 @@
 """Audit events of recalls."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from moderation.audit.events import Detail, Event, Private, RowChanged
 from moderation.audit.models import Action
 from moderation.outbox.models import Attempt
-from recall.models import Recall, RecallBatch
+from recall.models import Recall, RecallBatch, RecallReason
+
+if TYPE_CHECKING:
+    from moderation.audit.sentences import Facts
+
+
+def reason_labels() -> dict[str, str]:
+    """The reasons' labels in the reader's language, by code."""
+    return {reason.code: str(reason) for reason in RecallReason.objects.all()}
+
 
 EVIDENCE = '`{"timestamp", "message_id", "commitment"}` of each; `"sha256"` for what has no salted commitment'
 
@@ -20,6 +32,11 @@ class ReasonChanged(RowChanged):
     """A reason for recalls was added, changed or deleted."""
 
     action = Action.REASON_CHANGED
+    sentences = {
+        "added": _("%(actor)s added the reason “%(name)s”"),
+        "changed": _("%(actor)s changed the reason “%(name)s”"),
+        "deleted": _("%(actor)s deleted the reason “%(name)s”"),
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,15 +64,25 @@ class RecallRequested(RecallEvent):
     action = Action.REQUESTED
 
     timestamps: Sequence[int]
-    reason: Annotated[str | None, Detail(_("Reason"))] = None
+    reason: Annotated[str | None, Detail(_("Reason"), live_values=reason_labels, is_searched=True)] = None
     recaller: Annotated[Mapping[str, Any] | None, Detail(_("Shown to app users as the recaller"))] = None
     recaller_overridden: Annotated[bool, Detail(_("Recaller changed for this recall"))] = False
     calls: Annotated[int | None, Detail(_("Requests"))] = None
-    sweep: Annotated[UUID | None, Detail(_("Sweep"))] = None
+    sweep: Annotated[UUID | None, Detail(_("Sweep"), is_searched=True)] = None
     reviewed: Annotated[str | None, Detail(_("Digest of what was reviewed"))] = None
     again: Annotated[bool, Detail(_("Sent again"))] = False
     batches: Annotated[Sequence[int] | None, Detail(_("Requests, counted from 0"))] = None
     note: Annotated[str, Private(_("Note"))] = ""
+
+    @classmethod
+    def sentence(cls, facts: Facts) -> str:
+        said = {"actor": facts.actor, "messages": facts.messages, "where": facts.where}
+        if facts.has("again"):
+            return gettext("%(actor)s retried %(messages)s in %(where)s") % said
+        if facts.has("reason"):
+            said["reason"] = facts.text("reason")
+            return gettext("%(actor)s requested the recall of %(messages)s in %(where)s: %(reason)s") % said
+        return gettext("%(actor)s requested the recall of %(messages)s in %(where)s") % said
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +94,11 @@ class CallSending(CallEvent):
     request: Mapping[str, object]
     worker: Annotated[str, Detail(_("Worker"))]
     evidence: Annotated[Sequence[Mapping[str, Any]], Detail(_("Evidence kept before"), meaning=EVIDENCE)]
+
+    @classmethod
+    def sentence(cls, facts: Facts) -> str:
+        said = {"call": facts.call, "messages": facts.messages, "where": facts.where}
+        return gettext("Request %(call)s (%(messages)s in %(where)s) was about to be sent") % said
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +124,14 @@ class CallAnswered(CallOutcome):
     response_content: str
     unusual: Annotated[bool, Detail(_("Accepted with an unusual answer"))] = False
 
+    @classmethod
+    def sentence(cls, facts: Facts) -> str:
+        said = {"call": facts.call, "where": facts.where, "outcome": facts.text("outcome")}
+        if facts.entry.response_code is None:
+            return gettext("GoEasy answered request %(call)s in %(where)s without a code: %(outcome)s") % said
+        said["code"] = facts.entry.response_code
+        return gettext("GoEasy answered request %(call)s in %(where)s with code %(code)s: %(outcome)s") % said
+
 
 @dataclass(frozen=True, kw_only=True)
 class CallUnanswered(CallOutcome):
@@ -100,6 +140,11 @@ class CallUnanswered(CallOutcome):
     action = Action.UNANSWERED
 
     worker: Annotated[str | None, Detail(_("Worker"))] = None
+
+    @classmethod
+    def sentence(cls, facts: Facts) -> str:
+        said = {"call": facts.call, "where": facts.where, "outcome": facts.text("outcome")}
+        return gettext("No answer to request %(call)s in %(where)s: %(outcome)s") % said
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +156,11 @@ class RecallCancelled(RecallEvent):
     timestamps: Sequence[int]
     batches: Annotated[Sequence[int], Detail(_("Requests, counted from 0"))]
 
+    @classmethod
+    def sentence(cls, facts: Facts) -> str:
+        said = {"actor": facts.actor, "messages": facts.messages, "where": facts.where}
+        return gettext("%(actor)s cancelled the recall of %(messages)s in %(where)s") % said
+
 
 @dataclass(frozen=True, kw_only=True)
 class RecallStopped(RecallEvent):
@@ -119,9 +169,14 @@ class RecallStopped(RecallEvent):
     action = Action.STOPPED
 
     timestamps: Sequence[int] | None = None
-    reason: Annotated[str, Detail(_("Why"), Recall.StopReason)]
+    reason: Annotated[str, Detail(_("Why"), Recall.StopReason, is_searched=True)]
     was: Annotated[str | None, Detail(_("State before"), Recall.State)] = None
     unknown: Annotated[Sequence[int] | None, Detail(_("Requests with an unknown outcome, from 0"))] = None
+
+    @classmethod
+    def sentence(cls, facts: Facts) -> str:
+        said = {"where": facts.where, "reason": facts.text("reason")}
+        return gettext("The recall in %(where)s was stopped: %(reason)s") % said
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +190,17 @@ class CallVerified(CallEvent):
     unknowable: Annotated[Sequence[int] | None, Detail(_("Cannot be verified"))] = None
     settlement: Annotated[str | None, Detail(_("What follows"), RecallBatch.Settlement)] = None
     problem: Annotated[str | None, Detail(_("Problem"))] = None
-    seen_by_recall: Annotated[UUID | None, Detail(_("Seen by a later recall"))] = None
+    seen_by_recall: Annotated[UUID | None, Detail(_("Seen by a later recall"), is_searched=True)] = None
+
+    @classmethod
+    def sentence(cls, facts: Facts) -> str:
+        numbers = {name: facts.number(name) for name in ("gone", "still_visible", "unknowable")}
+        if not any(numbers.values()):
+            return super().sentence(facts)
+        return gettext(
+            "History of %(where)s was read for request %(call)s: removed %(gone)s, still visible %(still_visible)s, "
+            "cannot be verified %(unknowable)s"
+        ) % {"call": facts.call, "where": facts.where, **numbers}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +213,13 @@ class RecallSettled(RecallEvent):
     batches: Annotated[Sequence[int], Detail(_("Requests, counted from 0"))]
     send_again: Annotated[bool, Detail(_("Send again"))]
     note: Annotated[str, Private(_("Note"))]
+
+    @classmethod
+    def sentence(cls, facts: Facts) -> str:
+        said = {"actor": facts.actor, "messages": facts.messages, "where": facts.where}
+        if facts.value("send_again"):
+            return gettext("%(actor)s decided to retry %(messages)s in %(where)s") % said
+        return gettext("%(actor)s decided to leave %(messages)s in %(where)s as they are") % said
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,9 +235,14 @@ class GoEasyChecked(Event):
     response_code: int | None = None
     latency_ms: int | None = None
     step: Annotated[str, Detail(_("Step"))]
-    check: Annotated[str, Detail(_("Check"))]
+    check: Annotated[str, Detail(_("Check"), is_searched=True)]
     messages: Annotated[int | None, Detail(_("Messages to send"))] = None
     problem: Annotated[str | None, Detail(_("Problem"))] = None
     results: Annotated[Mapping[str, Any] | None, Detail(_("Assumptions by result"))] = None
     measured: Annotated[Mapping[str, Any] | None, Detail(_("Measured (s)"))] = None
     file: Annotated[str | None, Detail(_("File with the answers"))] = None
+
+    @classmethod
+    def sentence(cls, facts: Facts) -> str:
+        said = {"actor": facts.actor, "app": facts.entry.app, "step": facts.text("step")}
+        return gettext("%(actor)s checked GoEasy for %(app)s: %(step)s") % said

@@ -163,6 +163,8 @@ class Recall(models.Model):
             models.Index(fields=["-created_at", "-id"], name="recall_newest_first"),
             # A conversation's recall history.
             models.Index(fields=["conversation", "-created_at"], name="recall_by_conversation"),
+            # What somebody requested lately: the home page, and the list filtered by a person.
+            models.Index(fields=["actor", "-created_at", "-id"], name="recall_by_actor"),
             # What the worker and the home page look for: recalls that are not final.
             models.Index(
                 fields=["not_before"],
@@ -373,6 +375,10 @@ class Evidence(models.Model):
         verbose_name = _("evidence")
         verbose_name_plural = _("evidence")
         default_permissions = ("view",)
+        indexes = [
+            # A sender's page asks for the recalls of what the sender wrote, the newest first.
+            models.Index(fields=["sender_id", "id"], name="evidence_by_sender")
+        ]
 
     def __str__(self) -> str:
         return self.sha256

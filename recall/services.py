@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import secrets
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.functional import Promise
@@ -66,6 +67,11 @@ def recaller_for(user: User, application: Application) -> Recaller | None:
     if source.recaller_id or source.recaller_data:
         return Recaller(source.recaller_id, source.recaller_data)
     return None
+
+
+def grace_of(user: User) -> float:
+    """Seconds in which a recall by `user` can be cancelled before anything is sent: the setting's, or longer."""
+    return max(float(settings.RECALL_GRACE_SECONDS), user.grace_seconds)
 
 
 def is_overridden(recaller: Recaller | None, user: User, application: Application) -> bool:
@@ -230,6 +236,7 @@ def create_recalls(
     overridden = {pk for pk, application in applications.items() if is_overridden(recaller, actor, application)}
     calls = [plan(draft.timestamps) for draft in drafts]
     _split(list(zip(recalls, calls, strict=True)))
+    senders = senders_of({recall.pk: draft.timestamps for recall, draft in zip(recalls, drafts, strict=True)})
     record_all(
         [
             RecallRequested(
@@ -244,6 +251,7 @@ def create_recalls(
                 # A digest of the review, where there was one.
                 reviewed=seen.digest if seen else None,
                 note=note,
+                senders=senders[recall.pk],
             )
             for recall, draft, planned in zip(recalls, drafts, calls, strict=True)
         ]
@@ -315,6 +323,18 @@ def _split(planned: Sequence[tuple[Recall, list[tuple[int, ...]]]]) -> None:
         )
         for item, message in evidence
     )
+
+
+def senders_of(timestamps: Mapping[UUID, Collection[int]]) -> dict[UUID, list[str]]:
+    """Who sent the messages at these times (ms) of each recall, as far as its evidence tells."""
+    senders: dict[UUID, set[str]] = {recall: set() for recall in timestamps}
+    wanted = {recall: set(times) for recall, times in timestamps.items()}
+    for some in in_parts(list(timestamps)):
+        kept = Evidence.objects.filter(item__recall__in=some)
+        for recall, timestamp, sender in kept.values_list("item__recall_id", "item__timestamp", "sender_id"):
+            if timestamp in wanted[recall]:
+                senders[recall].add(sender)
+    return {recall: sorted(ids) for recall, ids in senders.items()}
 
 
 def _archived_at(places: list[tuple[int, int]]) -> Iterator[Message]:

@@ -26,6 +26,8 @@ ROUTES: dict[str, tuple[str, str, str]] = {
     "conversations": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
     "conversation-rows": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
     "open-conversation": (ACTING, ACTING, NOT_ALLOWED),
+    "save-search": (NOT_ALLOWED, SIGNED_IN, NOT_ALLOWED),
+    "unsave-search": (NOT_ALLOWED, SIGNED_IN, NOT_ALLOWED),
     "ticked-messages": (ACTING, NOT_ALLOWED, NOT_ALLOWED),
     "sender": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
     "erase-text": ("A", "A", NOT_ALLOWED),
@@ -49,6 +51,7 @@ ROUTES: dict[str, tuple[str, str, str]] = {
     "sweep-cancel": (NOT_ALLOWED, ACTING, NOT_ALLOWED),
     "sweep-retry": (NOT_ALLOWED, ACTING, NOT_ALLOWED),
     "feed": (SIGNED_IN, NOT_ALLOWED, NOT_ALLOWED),
+    "application-test": (NOT_ALLOWED, "A", NOT_ALLOWED),
     # The signature decides whether it is accepted.
     "goeasy-webhook": (NOT_ALLOWED, EVERYONE, NOT_ALLOWED),
     "healthz": (EVERYONE, NOT_ALLOWED, NOT_ALLOWED),
@@ -107,6 +110,7 @@ MODELS: dict[str, dict[str, tuple[str, ...]]] = {
         **LOG,
         "export": ("aA", NOT_ALLOWED, NOT_ALLOWED),
         "verify": (NOT_ALLOWED, "aA", NOT_ALLOWED),
+        "columns": (NOT_ALLOWED, "aA", NOT_ALLOWED),
         "prepare": (NOT_ALLOWED, "aA", NOT_ALLOWED),
         "job": ("aA", NOT_ALLOWED, NOT_ALLOWED),
         "download": ("aA", NOT_ALLOWED, NOT_ALLOWED),
@@ -183,7 +187,7 @@ def address(name: str, things: dict[str, Any]) -> str | None:
     site, _colon, page = name.rpartition(":")
     if page in {"", "view_on_site"}:
         return None if page == "" else reverse(name, args=[1, 1])
-    if page == "goeasy-webhook":
+    if page in {"goeasy-webhook", "application-test"}:
         return reverse(name, args=["default"])
     if page in {"sender", "erase-text"}:
         return reverse(name, args=["default"]) + "?id=user-a"

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.test import Client
+from django.contrib.admin import site
+from django.contrib.admin.utils import flatten_fieldsets, label_for_field
+from django.test import Client, RequestFactory
+from django.utils.functional import Promise
+
+from moderation.audit.models import AuditEntry
 
 pytestmark = pytest.mark.django_db
 
@@ -76,3 +81,40 @@ def test_pseudonyms_can_be_filtered_by_application(admin: Client, moderator: Any
 )
 def test_look_ups_on_other_fields_are_refused(admin: Client, query: str) -> None:
     assert admin.get(f"/admin/{query}").status_code == 400
+
+
+# Names that are the same in every language.
+UNTRANSLATED = {"id", "sha256"}
+
+
+def labels(model_admin: Any, request: Any) -> dict[str, Any]:
+    """The label of each column of an admin's list and of each field of its page, by name."""
+    form = model_admin.get_form(request).base_fields
+    # The page of an entry of the audit log is a template of its own.
+    page = [] if model_admin.model is AuditEntry else flatten_fieldsets(model_admin.get_fieldsets(request))
+    return {
+        name: form[name].label if name in form else label_for_field(name, model_admin.model, model_admin)
+        for name in {*model_admin.list_display, *page, *model_admin.readonly_fields} - UNTRANSLATED
+    }
+
+
+def test_every_column_and_field_of_admin_has_a_label_that_can_be_translated(
+    administrator: Any, application: Any, rf: RequestFactory
+) -> None:
+    request = rf.get("/")
+    request.user = administrator
+    plain = [
+        f"{model.__name__}.{name}: {label}"
+        for model, model_admin in site._registry.items()
+        for name, label in labels(model_admin, request).items()
+        if not isinstance(label, Promise)
+    ]
+    assert plain == []
+
+
+def test_codes_are_shown_by_their_meaning(admin: Client, private: Any) -> None:
+    private.history_problem = "read_timeout"
+    private.save()
+    page = admin.get(f"/admin/archive/conversation/{private.pk}/change/").content.decode()
+    assert "GoEasy did not answer in time." in page
+    assert "read_timeout" not in page

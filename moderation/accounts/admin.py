@@ -100,7 +100,7 @@ class UserAdmin(SearchAdmin, UserAdminBase):
     fieldsets = (
         (None, {"fields": ("username", "password", "role", "is_active")}),
         (_("Person"), {"fields": ("first_name", "last_name", "email")}),
-        (_("Preferences"), {"fields": ("language", "timezone", "media", "theme")}),
+        (_("Preferences"), {"fields": ("language", "timezone", "media", "theme", "grace_seconds")}),
         (_("Dates"), {"fields": ("last_login", "date_joined")}),
     )
     add_fieldsets = ((None, {"fields": ("username", "role", "password1", "password2")}),)

@@ -10,7 +10,7 @@ from moderation.accounts.models import User
 
 
 class PreferencesForm(forms.ModelForm[User]):
-    """Language, time zone, media and theme."""
+    """Language, time zone, media, theme, and the time to cancel a recall."""
 
     language = forms.ChoiceField(
         label=_("Language"),
@@ -27,9 +27,16 @@ class PreferencesForm(forms.ModelForm[User]):
 
     class Meta:
         model = User
-        fields = ["language", "timezone", "media", "theme"]
-        labels = {"media": _("Images and videos"), "theme": _("Colours")}
-        help_texts = {"media": _("They load only when you click them. Choose how they look then.")}
+        fields = ["language", "timezone", "media", "theme", "grace_seconds"]
+        labels = {
+            "media": _("Images and videos"),
+            "theme": _("Colours"),
+            "grace_seconds": _("Time to cancel a recall"),
+        }
+        help_texts = {
+            "media": _("They load only when you click them. Choose how they look then."),
+            "grace_seconds": _("Nothing is sent before it is over. The console’s own setting is the least."),
+        }
         widgets = {"media": forms.RadioSelect, "theme": forms.RadioSelect}
 
     def clean_timezone(self) -> str:

@@ -102,6 +102,12 @@ class User(Recorded, AbstractUser):
     timezone = models.CharField(_("time zone"), max_length=64, blank=True, default="")
     media = models.CharField(_("media"), max_length=16, choices=Media, default=Media.BLUR)
     theme = models.CharField(_("theme"), max_length=16, choices=Theme, default=Theme.SYSTEM)
+    # Never less than RECALL_GRACE_SECONDS: a person may have longer.
+    grace_seconds = models.PositiveSmallIntegerField(
+        _("time to cancel a recall"),
+        choices=[(0, _("as the console has it")), (5, _("5 seconds")), (10, _("10 seconds")), (20, _("20 seconds"))],
+        default=0,
+    )
 
     objects: ClassVar[ConsoleUserManager] = ConsoleUserManager()
 

@@ -29,12 +29,12 @@ EXCLUDED_FIELDS = re.compile("passw|secret|key|token|^(confirm|edit|typed|typed_
 # Views that accept only POST: their form is on the page one level up, or on any page.
 FORM_ONE_LEVEL_UP = {
     *("conversation-filter", "conversation-hold", "recall-cancel", "recall-retry", "recall-settle"),
-    *("sweep-cancel", "sweep-retry", "admin:ingestion_webhookdelivery_retry"),
-    *("admin:audit_auditentry_verify", "admin:audit_auditentry_prepare"),
+    *("save-search", "unsave-search", "sweep-cancel", "sweep-retry", "admin:ingestion_webhookdelivery_retry"),
+    *("admin:audit_auditentry_verify", "admin:audit_auditentry_prepare", "admin:audit_auditentry_columns"),
 }
 # Views that scripts post to: storing these would displace a person's forms.
 SCRIPT_VIEWS = {"conversation-filter", "conversation-select"}
-FORM_ON_ANY_PAGE = {"goeasy-webhook", "logout", "set-language"}
+FORM_ON_ANY_PAGE = {"goeasy-webhook", "logout", "set-language", "application-test"}
 
 
 def store_and_redirect(request: HttpRequest, response: HttpResponse) -> None:

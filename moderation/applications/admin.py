@@ -1,17 +1,22 @@
 """Admin of applications. Keys can be written but are never shown."""
 
+from contextvars import ContextVar
 from typing import Any
 
 from django import forms
+from django.apps import apps
 from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from moderation.applications.models import DEFAULT, Application, same_address
-from moderation.applications.recaller_data import RecallerDataField
-from moderation.read_only_admin import is_referred_to
+from moderation.applications.recaller_data import RecallerDataField, RecallerFieldsMixin
+from moderation.read_only_admin import is_referred_to, moment
 from moderation.reviewed_admin import ReviewedForm
 from moderation.search_admin import SearchAdmin
 
@@ -46,7 +51,7 @@ def secret_from_environment(application: Application) -> bool:
     return application.slug == DEFAULT and bool(settings.GOEASY_SECRET_KEYS)
 
 
-class ApplicationForm(ReviewedForm):
+class ApplicationForm(RecallerFieldsMixin, ReviewedForm):
     """The form of an application, with write-only fields for its keys."""
 
     watched = (
@@ -55,11 +60,18 @@ class ApplicationForm(ReviewedForm):
     )
 
     new_appkey = secret_field(
-        _("New appkey"), _("The common key or the REST key. Leave it empty to keep the one there is.")
+        _("New key"),
+        _(
+            "The Common key or the REST key, from the application’s page in GoEasy’s console. Empty: keep "
+            "what is saved."
+        ),
     )
     new_secret_keys = secret_field(
         _("New SecretKey"),
-        _("It signs webhooks; two, with a comma between, while it changes. Leave it empty to keep it."),
+        _(
+            "From GoEasy’s console, beside the webhook. While it is being replaced: both, with a comma between. Empty: "
+            "keep what is saved."
+        ),
     )
     recaller_data = RecallerDataField()
 
@@ -76,6 +88,12 @@ class ApplicationForm(ReviewedForm):
             "media_origins",
             "verify_after_seconds",
         ]
+        labels = {"rest_host_saved": _("Region")}
+        help_texts = {
+            "slug": _("Part of the webhook’s address and of the audit log; it cannot be changed later."),
+            "rest_host_saved": _("hangzhou or singapore, as in GoEasy’s console; or a host that GoEasy gave you."),
+            "recaller_id": _("The user id that the app gets. Used when the moderator has no pseudonym."),
+        }
         widgets = {
             "media_origins": forms.Textarea(attrs={"rows": 3, "class": "vLargeTextField", "spellcheck": "false"})
         }
@@ -146,13 +164,15 @@ class ApplicationAdmin(SearchAdmin):
     """Admin of applications. Values from the environment are shown read-only."""
 
     form = ApplicationForm
+    change_form_template = "admin/applications/application/change_form.html"
+    origin: ContextVar[str] = ContextVar("origin", default="")
     list_display = ("name", "slug", "rest_host", "configured", "from_environment")
     ordering = ("slug",)
     search_fields = ("name", "slug")
     # No bulk deletion: the list's action would not check whether an application is in use.
     actions = None
 
-    @admin.display(description=_("REST host"))
+    @admin.display(description=_("region"))
     def rest_host(self, application: Application) -> str:
         return application.rest_host
 
@@ -164,7 +184,32 @@ class ApplicationAdmin(SearchAdmin):
     def from_environment(self, application: Application) -> bool:
         return application.is_from_environment
 
-    @admin.display(description=_("Appkey"))
+    @admin.display(description=_("Webhook address"))
+    def webhook_address(self, application: Application) -> SafeString:
+        path = reverse("goeasy-webhook", args=[application.slug])
+        return format_html(
+            '<code id="webhook-address" class="id" translate="no" data-path="{}">{}</code> '
+            '<button type="button" class="button" data-copy="webhook-address" data-done="{}" hidden>{}</button>',
+            path,
+            f"{self.origin.get()}{path}",
+            _("Copied"),
+            _("Copy"),
+        )
+
+    @admin.display(description=_("Last delivery"))
+    def last_delivery(self, application: Application) -> SafeString:
+        # Named by label: deliveries are a layer above.
+        deliveries = apps.get_model("ingestion", "WebhookDelivery")._default_manager.filter(application=application)
+        at = deliveries.order_by("-received_at").values_list("received_at", flat=True).first()
+        advice = _(
+            "In GoEasy’s console, open the application and its webhook, enter the address above, and switch it on."
+        )
+        if at is None:
+            return format_html("{} {}", _("Nothing has been delivered yet."), advice)
+        feed = format_html('<a href="{}">{}</a>', reverse("feed"), _("Open the feed’s page"))
+        return format_html("{} · {}", moment(at), feed)
+
+    @admin.display(description=_("Key"))
     def appkey_kept(self, application: Application) -> Any:
         if application.is_from_environment:
             return _("The environment has it (GOEASY_APPKEY).")
@@ -184,10 +229,11 @@ class ApplicationAdmin(SearchAdmin):
             connection.append("appkey_kept")
         if may_change and not (obj and obj.is_from_environment):
             connection.append("new_appkey")
-        if obj:
-            connection.append("secret_keys_kept")
+        webhook = ["webhook_address", "last_delivery", "secret_keys_kept"] if obj else []
         if may_change and not (obj and secret_from_environment(obj)):
-            connection.append("new_secret_keys")
+            webhook.append("new_secret_keys")
+        # Those who only read see the data itself.
+        names = ["recaller_name", "recaller_avatar"] if may_change else []
         description = _(
             "The environment configures this application (GOEASY_APPKEY, GOEASY_REST_HOST, "
             "GOEASY_SECRET_KEY) and wins at every start: change it there."
@@ -195,19 +241,23 @@ class ApplicationAdmin(SearchAdmin):
         return [
             (None, {"fields": ["name", "slug", *(["shown"] if obj and may_change else [])]}),
             (
-                _("GoEasy"),
+                _("Connection to GoEasy"),
                 {"fields": connection, "description": description if obj and obj.is_from_environment else None},
             ),
+            (_("Webhook"), {"fields": webhook, "description": _("By it GoEasy delivers each message as it is sent.")}),
             (
                 _("Recaller"),
                 {
-                    "fields": ["recaller_id", "recaller_data"],
-                    "description": _("App users see this at every recalled message."),
+                    "fields": [*names, "recaller_id"],
+                    "description": _("App users may see this at every recalled message."),
                 },
             ),
             (_("How long messages are kept"), {"fields": ["keep_days", "history_days"]}),
-            (_("Verification"), {"fields": ["verify_after_seconds"]}),
             (_("Attachments"), {"fields": ["media_origins"]}),
+            (
+                _("Advanced"),
+                {"fields": ["verify_after_seconds", "recaller_data"], "classes": ["collapse"]},
+            ),
         ]
 
     def get_form(
@@ -219,7 +269,13 @@ class ApplicationAdmin(SearchAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Application | None = None) -> Any:
         # The short name is part of audit entries and of the webhook's URL, so it cannot change.
-        return ["rest_host", "appkey_kept", "secret_keys_kept", *(["slug"] if obj else [])]
+        kept = ["rest_host", "appkey_kept", "secret_keys_kept", "webhook_address", "last_delivery"]
+        return [*kept, *(["slug"] if obj else [])]
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        # A column's method is not given the request.
+        self.origin.set(request.build_absolute_uri("/").rstrip("/"))
+        return super().changeform_view(request, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Application, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)

@@ -25,6 +25,60 @@ def is_plain(value: object, depth: int = MAX_DEPTH) -> bool:
     return not isinstance(value, (int, float)) or abs(value) < 10**15
 
 
+# Fields of the form, and what they are called in the data.
+PLAIN_FIELDS = {"recaller_name": "name", "recaller_avatar": "avatar"}
+
+
+class RecallerFieldsMixin(forms.Form):
+    """Fields for name and avatar beside the JSON that they are part of; the form has `recaller_data`, too.
+
+    Of the two, what a person changed is saved; both changed to different values is an error.
+    """
+
+    recaller_name = forms.CharField(
+        label=_("Name shown to app users"),
+        required=False,
+        max_length=200,
+        help_text=_("For example Support."),
+        widget=forms.TextInput(attrs={"class": "vTextField"}),
+    )
+    recaller_avatar = forms.CharField(
+        label=_("Avatar shown to app users"),
+        required=False,
+        max_length=1_000,
+        help_text=_("The address of a picture. Whether it is shown is up to the app."),
+        widget=forms.TextInput(attrs={"class": "vTextField", "inputmode": "url", "spellcheck": "false"}),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        stored = self.initial.get("recaller_data")
+        for field, key in PLAIN_FIELDS.items():
+            value = stored.get(key) if isinstance(stored, dict) else None
+            self.initial.setdefault(field, value if isinstance(value, str) else "")
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if "recaller_data" not in cleaned or "recaller_data" not in self.fields:
+            return cleaned
+        data, stored = dict(cleaned["recaller_data"] or {}), self.initial.get("recaller_data") or {}
+        for field, key in PLAIN_FIELDS.items():
+            # A form without the field leaves the value as it is.
+            if field not in self.changed_data or self.add_prefix(field) not in self.data or field not in cleaned:
+                continue
+            if data.get(key) != stored.get(key) and (data.get(key) or "") != cleaned[field]:
+                self.add_error(field, _("It is something else in the recaller data below."))
+            elif cleaned[field]:
+                data[key] = cleaned[field]
+            else:
+                data.pop(key, None)
+        try:
+            cleaned["recaller_data"] = RecallerDataField().clean(json.dumps(data)) if data else None
+        except ValidationError as error:
+            self.add_error("recaller_data", error)
+        return cleaned
+
+
 class RecallerDataField(forms.JSONField):
     """A JSON object of at most 2 KB that `is_plain`; None when empty."""
 

@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from moderation.applications.models import Application
+from moderation.applications.problems import problem_message
 from moderation.archive.events import Searched
 from moderation.archive.models import Conversation, Kind, Message
 from moderation.archive.templatetags.moments import implausible
@@ -83,7 +84,7 @@ class ConversationAdmin(SearchedAdmin):
     filter_form = ConversationFilter
     list_display = ("id", "ids", "kind", "application", "latest")
     list_select_related = ("application",)
-    fields = ("application", "kind", "ids", "latest", "read", "history_problem", "held")
+    fields = ("application", "kind", "ids", "latest", "read", "problem", "held")
     readonly_fields = fields
 
     @admin.display(description=_("on hold"))
@@ -103,6 +104,10 @@ class ConversationAdmin(SearchedAdmin):
     @admin.display(description=_("synced"))
     def read(self, conversation: Conversation) -> SafeString | str:
         return moment(conversation.history_read_at)
+
+    @admin.display(description=_("problem with its history"))
+    def problem(self, conversation: Conversation) -> str:
+        return str(problem_message(conversation.history_problem)) if conversation.history_problem else "-"
 
     def view_on_site(self, obj: Model) -> str:
         return obj.get_absolute_url()  # type: ignore[attr-defined, no-any-return]

@@ -1,13 +1,19 @@
 """Audit events of reading the archive, searching it, and holds."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from moderation.audit.events import Detail, Event, Private
 from moderation.audit.models import Action
+
+if TYPE_CHECKING:
+    from moderation.audit.sentences import Facts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +25,10 @@ class ConversationOpened(Event):
     app: str
     conversation: Mapping[str, str]
     page: Annotated[str, Detail(_("Page"))]
+
+    @classmethod
+    def sentence(cls, facts: Facts) -> str:
+        return gettext("%(actor)s opened %(where)s") % {"actor": facts.actor, "where": facts.where}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +46,20 @@ class ConversationHeld(HoldChanged):
 
     action = Action.HELD
 
+    @classmethod
+    def sentence(cls, facts: Facts) -> str:
+        return gettext("%(actor)s put %(where)s on hold") % {"actor": facts.actor, "where": facts.where}
+
 
 @dataclass(frozen=True, kw_only=True)
 class ConversationReleased(HoldChanged):
     """The hold of a conversation ended."""
 
     action = Action.RELEASED
+
+    @classmethod
+    def sentence(cls, facts: Facts) -> str:
+        return gettext("%(actor)s ended the hold of %(where)s") % {"actor": facts.actor, "where": facts.where}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,3 +70,7 @@ class Searched(Event):
 
     page: Annotated[str, Detail(_("Page"))]
     asked: Annotated[Mapping[str, Any], Private(_("Search"))]
+
+    @classmethod
+    def sentence(cls, facts: Facts) -> str:
+        return gettext("%(actor)s searched for messages, conversations or people") % {"actor": facts.actor}

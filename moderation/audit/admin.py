@@ -19,11 +19,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from moderation.audit import alarms, entry_rows, jobs, timeline
+from moderation.audit import alarms, columns, entry_rows, jobs, timeline
 from moderation.audit.entry_display import (
-    action_label,
     code_pill,
-    conversation_ids,
     conversation_query,
     entry_number,
     neighbours,
@@ -35,6 +33,8 @@ from moderation.audit.ledger import export, problems
 from moderation.audit.ledger.chain import Sealer
 from moderation.audit.ledger.export import FORMATS
 from moderation.audit.models import Action, AuditAlarm, AuditCheckpoint, AuditEntry, AuditJob, AuditSeal
+from moderation.audit.sections import sections_of
+from moderation.audit.sentences import Labels, sentence_of
 from moderation.audit.services import record
 from moderation.read_only_admin import (
     KeyChangeList,
@@ -69,11 +69,14 @@ class AuditChangeList(KeyChangeList):
         if not self.filter_form.is_valid():
             return []
         keys: set[tuple[Any, ...]] = set()
-        for branch in self.filter_form.branches(AuditEntry.objects.all(), before, after):
-            keys.update(self.ordered(branch, before, after).values_list(*self.key)[:limit])
+        for rows, names in self.filter_form.branches(before, after):
+            keys.update(self.ordered(rows, before, after, names).values_list(*names)[:limit])
         pks = [key[-1] for key in sorted(keys, reverse=not after)[:limit]]
-        rows = {row.pk: row for row in self.root_queryset.filter(pk__in=pks)}
-        return [rows[pk] for pk in pks]
+        by_key = {row.pk: row for row in self.root_queryset.filter(pk__in=pks)}
+        labels = Labels()
+        for row in by_key.values():
+            row.sentence = sentence_of(row, labels)
+        return [by_key[pk] for pk in pks]
 
 
 @admin.register(AuditEntry)
@@ -82,26 +85,19 @@ class AuditEntryAdmin(ReadOnlyAdmin):
 
     key = ("at", "id")
     filter_form = AuditFilter
-    list_defer = ("timestamps", "request", "response_content", "detail")
+    list_defer = ("timestamps", "request", "response_content")
     list_per_page = 100
     change_list_template = "admin/audit/auditentry/change_list.html"
-    # The most important columns first, as narrow windows scroll to the others.
-    list_display = (
-        "seq",
-        "time",
-        "actor_name",
-        "action_name",
-        "code",
-        "conversation_ids",
-        "recall_link",
-        "app",
-        "timestamp_count",
-        "http_status",
-        "latency",
-    )
+    # Every column; a person chooses among those of `columns.CHOICES`.
+    list_display = ("seq", "time", "sentence", "code", *columns.CHOICES)
+    list_display_links = ("seq", "sentence")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeyChangeList]:
         return AuditChangeList
+
+    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
+        hidden = set(columns.CHOICES) - set(columns.chosen(request))
+        return tuple(str(name) for name in self.list_display if name not in hidden)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows = super().get_queryset(request)
@@ -116,6 +112,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         pages: dict[str, tuple[str, Callable[..., HttpResponseBase]]] = {
             "export": ("export/", self.export_view),
             "verify": ("verify/", self.verify_view),
+            "columns": ("columns/", self.columns_view),
             "prepare": ("prepare/", self.prepare_view),
             "job": ("jobs/<uuid:pk>/", self.job_view),
             "download": ("jobs/<uuid:pk>/download/", self.download_view),
@@ -130,17 +127,21 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     def time(self, entry: AuditEntry) -> SafeString | str:
         return moment(entry.at)
 
+    @admin.display(description=_("what happened"))
+    def sentence(self, entry: Any) -> SafeString:
+        return format_html('<span translate="no">{}</span>', entry.sentence)
+
     @admin.display(description=_("actor"))
     def actor_name(self, entry: AuditEntry) -> SafeString:
         return short(entry.actor)
 
     @admin.display(description=_("action"))
     def action_name(self, entry: AuditEntry) -> SafeString:
-        return format_html('<span title="{}">{}</span>', entry.action, action_label(entry))
+        return format_html('<span title="{}">{}</span>', entry.action, entry.action_label)
 
     @admin.display(description=_("conversation"))
     def conversation_ids(self, entry: AuditEntry) -> SafeString:
-        return short(conversation_ids(entry))
+        return short(entry.conversation_ids)
 
     @admin.display(description=_("timestamps"))
     def timestamp_count(self, entry: Any) -> Any:
@@ -178,6 +179,8 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             # Without OCSF, which is for machines and is exported on the command line.
             "export_formats": ["jsonl", "csv"],
             "export_query": query.urlencode(),
+            "columns": columns.choices(request),
+            "list_query": request.GET.urlencode(),
             "integrity": integrity(),
             "verifying": jobs.live_verification(),
             "timeline": timeline.row(request.GET),
@@ -206,6 +209,15 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             content_type=FORMATS[kind].content_type,
             headers=headers,
         )
+
+    def columns_view(self, request: HttpRequest) -> HttpResponse:
+        """Remember which columns this browser shows, and go back to the list."""
+        if request.method != "POST" or not self.has_view_permission(request):
+            raise PermissionDenied
+        query = request.POST.get("query", "")
+        response = HttpResponseRedirect(f"{reverse('admin:audit_auditentry_changelist')}{query and '?'}{query}")
+        columns.remember(response, request.POST.getlist("column"))
+        return response
 
     def verify_view(self, request: HttpRequest) -> HttpResponse:
         """Queue a verification of the log, unless there is one already, and show it."""
@@ -281,15 +293,17 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             # Keep the way back to the list as it was, also across several entries.
             "list_query": list_query,
             "kept": f"?{urlencode({'_changelist_filters': list_query})}" if list_query else "",
-            "title": _("Entry %(seq)s: %(action)s") % {"seq": entry_number(entry), "action": action_label(entry)},
-            "number": entry_number(entry),
+            "title": _("Entry %(seq)s: %(action)s") % {"seq": entry_number(entry), "action": entry.action_label},
+            "crumb": entry_number(entry),
             "opts": self.opts,
             "zone": zone_name(),
             "entry": entry,
-            "action": action_label(entry),
+            "action": entry.action_label,
+            "sentence": sentence_of(entry, Labels()),
+            "sections": sections_of(request, entry),
             "time": moment(entry.at),
             "utc": f"{entry.at.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}",
-            "conversation": conversation_ids(entry),
+            "conversation": entry.conversation_ids,
             "conversation_query": conversation_query(entry),
             "code": code_pill(entry),
             "times": [(timestamp, moment_ms(timestamp)) for timestamp in entry.timestamps or ()],

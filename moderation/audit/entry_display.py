@@ -7,7 +7,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from moderation.audit.filters import PAIR, applications
+from moderation.audit.filters import applications
 from moderation.audit.models import Action, AuditEntry, AuditSeal
 from moderation.read_only_admin import moment
 
@@ -15,14 +15,9 @@ from moderation.read_only_admin import moment
 MAX_STEPS = 10
 
 
-def conversation_ids(entry: AuditEntry) -> str:
-    """The ids of the entry's conversation at GoEasy, for display."""
-    return entry.group_id if entry.kind == "group" else PAIR.join(filter(None, (entry.user_a, entry.user_b)))
-
-
 def conversation_query(entry: AuditEntry) -> str:
     """Query string of the list of all entries of the same conversation."""
-    query = {"conversation": conversation_ids(entry)}
+    query = {"conversation": entry.conversation_ids}
     if entry.app:
         query["app" if entry.app in dict(applications()) else "other_apps"] = entry.app
     return urlencode(query)
@@ -49,11 +44,6 @@ def code_pill(entry: AuditEntry) -> SafeString | str:
     return ""
 
 
-def action_label(entry: AuditEntry) -> str:
-    """The action in the reader's language; an unknown action, such as one of a newer version, stays as it is."""
-    return str(dict(Action.choices).get(entry.action, entry.action))
-
-
 def neighbours(entry: AuditEntry) -> dict[str, AuditSeal | None]:
     """Seals of the previous and the next entry in the log; empty while the entry is not sealed yet."""
     if not hasattr(entry, "seal"):
@@ -73,7 +63,7 @@ def recall_steps(entry: AuditEntry) -> dict[str, Any]:
     shown = [*reversed(before[:MAX_STEPS]), entry, *after[:MAX_STEPS]]
     return {
         "shown": [
-            {"entry": each, "time": moment(each.at), "action": action_label(each), "code": code_pill(each)}
+            {"entry": each, "time": moment(each.at), "action": each.action_label, "code": code_pill(each)}
             for each in shown
         ],
         "are_earlier": len(before) > MAX_STEPS,

@@ -74,7 +74,7 @@ def rows_of(entry: AuditEntry, stored: Mapping[str, Any]) -> Iterator[Row]:
 
 def labels_of(field: EventField) -> Mapping[str, Any]:
     """Labels of a field's codes."""
-    return field.meta.value_labels() if field.meta else {}
+    return field.meta.labels_now() if field.meta else {}
 
 
 def shown(value: Any, labels: Mapping[str, Any] | None = None) -> SafeString | str:

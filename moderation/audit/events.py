@@ -8,18 +8,24 @@ can be erased. A field with a default is left out of the entry while it has that
 `docs/audit-format.md` is made from these classes (`audit/format_document.py`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, ClassVar, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 from django.db.models import Choices
 from django.utils.functional import Promise
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from moderation.audit.models import Action, AuditAlarm
+
+if TYPE_CHECKING:
+    from moderation.audit.sentences import Facts
 
 Text = str | Promise
 
@@ -38,6 +44,8 @@ COLUMNS: dict[str, Text] = {
     "response_content": _("Content of the response"),
     "latency_ms": _("Latency (ms)"),
 }
+# Fields of every event that are no part of the entry's fields.
+NOT_RECORDED = {"origin", "senders"}
 TYPE_NAMES = {
     str: "text",
     int: "whole number",
@@ -55,16 +63,23 @@ TYPE_NAMES = {
 class Detail:
     """Annotation of a field in an entry's `detail`: its label, and the labels of its codes, if it has codes.
 
-    `meaning` is an additional explanation for the document.
+    `meaning` is an additional explanation for the document. `live_values` returns labels of codes that people maintain.
+    `is_searched`: its value, and each of its words, finds the entry (`audit.terms`); never of what may be erased.
     """
 
     label: Text
     values: Mapping[str, Text] | type[Choices] | None = None
     meaning: str = ""
+    live_values: Callable[[], Mapping[str, Text]] | None = None
+    is_searched: bool = False
 
     def value_labels(self) -> Mapping[str, Text]:
         """Labels by code; empty if the field has no codes."""
         return dict(self.values.choices) if isinstance(self.values, type) else self.values or {}
+
+    def labels_now(self) -> Mapping[str, Text]:
+        """Labels by code, with those that people maintain; reads the database for these."""
+        return self.live_values() if self.live_values else self.value_labels()
 
 
 class Private(Detail):
@@ -98,6 +113,8 @@ class Event:
     actor: str
     # Origin of the request on whose behalf a worker acts; None: the origin of the current request, if any.
     origin: Mapping[str, str] | None = None
+    # Senders of the messages that it is about: they find the entry, and are not recorded in it.
+    senders: Sequence[str] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -106,6 +123,14 @@ class Event:
                 names = f"{EVENTS[cls.action].__name__} and {cls.__name__}"
                 raise TypeError(f"{cls.action.value} has two event classes: {names}")
             EVENTS[cls.action] = cls
+
+    @classmethod
+    def sentence(cls, facts: Facts) -> str:
+        """What happened, in one sentence in the reader's language, from the entry as it is stored.
+
+        Raises KeyError for an entry without the fields that it names.
+        """
+        return gettext("%(actor)s: %(action)s") % {"actor": facts.actor, "action": facts.entry.action_label}
 
     @classmethod
     def summary(cls) -> str:
@@ -130,7 +155,7 @@ def fields_of(event: type[Event]) -> tuple[EventField, ...]:
     hints = get_type_hints(event, include_extras=True)
     described = []
     for field in fields(event):
-        if field.name == "origin":
+        if field.name in NOT_RECORDED:
             continue
         hint = hints[field.name]
         kind, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
@@ -172,19 +197,28 @@ class RowChanged(Event):
 
     # Labels of secret fields, whose values are not recorded; the model has the other labels.
     labels: ClassVar[Mapping[str, Text]] = {}
+    # The sentence for each value of `did`.
+    sentences: ClassVar[Mapping[str, Text]] = {}
 
     app: str = ""
     did: Annotated[str, Detail(_("Change"), DONE)]
     id: Annotated[int, Detail(_("Number of the row"))]
-    name: Annotated[Any, Detail(_("Name"))]
+    name: Annotated[Any, Detail(_("Name"), is_searched=True)]
     changes: Annotated[Mapping[str, Any], Detail(_("What changed"), meaning=CHANGES)]
+
+    @classmethod
+    def sentence(cls, facts: Facts) -> str:
+        said = str(cls.sentences[facts.value("did")]) % {"actor": facts.actor, "name": facts.text("name")}
+        if facts.value("did") != "changed":
+            return said
+        return gettext("%(what_happened)s (%(fields)s)") % {"what_happened": said, "fields": facts.changed_fields(cls)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class LogRead(Event):
     """The whole log was read; by a worker, if a person asked for it in Django admin."""
 
-    job: Annotated[UUID | None, Detail(_("Job"))] = None
+    job: Annotated[UUID | None, Detail(_("Job"), is_searched=True)] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +233,13 @@ class LogExported(LogRead):
     follow: Annotated[bool, Detail(_("Goes on with each new entry"))] = False
     entries_after: Annotated[int | None, Detail(_("Entries after no."))] = None
 
+    @classmethod
+    def sentence(cls, facts: Facts) -> str:
+        said = {"actor": facts.actor, "format": str(facts.value("format")).upper()}
+        if facts.has("filters"):
+            return gettext("%(actor)s exported the entries of a filter as %(format)s") % said
+        return gettext("%(actor)s exported the audit log as %(format)s") % said
+
 
 @dataclass(frozen=True, kw_only=True)
 class LogDownloaded(Event):
@@ -206,7 +247,11 @@ class LogDownloaded(Event):
 
     action = Action.LOG_DOWNLOADED
 
-    job: Annotated[UUID, Detail(_("Job"))]
+    job: Annotated[UUID, Detail(_("Job"), is_searched=True)]
+
+    @classmethod
+    def sentence(cls, facts: Facts) -> str:
+        return gettext("%(actor)s downloaded an export of the audit log") % {"actor": facts.actor}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,3 +265,12 @@ class LogVerified(LogRead):
     entries: Annotated[int | None, Detail(_("Entries"))] = None
     head: Annotated[str | None, Detail(_("Hash of the last entry"))] = None
     key_problem: Annotated[str | None, Detail(_("Problem of the signing key"), AuditAlarm.Problem)] = None
+
+    @classmethod
+    def sentence(cls, facts: Facts) -> str:
+        said = {"actor": facts.actor}
+        if facts.value("problem"):
+            return gettext("%(actor)s verified the audit log: it is broken") % said
+        if facts.has("key_problem"):
+            return gettext("%(actor)s started a verification of the audit log: the signing key cannot be used") % said
+        return gettext("%(actor)s verified the audit log: it is intact") % said

@@ -1,21 +1,25 @@
 """Filters of the audit log, for Django admin's list and for exports."""
 
 import re
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import reduce
 from operator import or_
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.apps import apps
 from django.contrib.auth import get_user_model
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext_lazy as _
 
-from moderation.audit.models import Action
+from moderation.audit.models import PAIR, Action, AuditEntry, AuditTerm
 from moderation.audit.request_context import COMMAND_LINE, NOBODY, WORKER
+from moderation.audit.terms import MAX_TERM, REQUEST_ID, SENDER, TIMESTAMP, term, whole_term, word_terms
 from moderation.read_only_admin import FilterForm
 
 # The fields of an entry that the list is sorted by.
@@ -27,8 +31,44 @@ COMMON_CODES = ("200", "400", "401", "429", "500")
 # with every box ticked, and enough more that the form can report too many.
 MAX_CONVERSATIONS = 50
 MAX_CONVERSATIONS_LENGTH = 4000
-# How `Conversation.ids` writes a pair: what a person copies from the console can be pasted into the filter.
-PAIR = " ↔ "
+MAX_TIMESTAMPS = 20
+
+
+@dataclass(frozen=True)
+class Terms:
+    """A condition: the entry has all of these terms of the index."""
+
+    terms: tuple[str, ...]
+
+    def has_all(self, path: str) -> Q:
+        """The condition, for rows whose entry is at `path` ("entry__"; empty for the entries themselves)."""
+        found = Q()
+        for each in self.terms:
+            # The whole primary key of one row.
+            found &= Q(Exists(AuditTerm.objects.filter(term=each, at=OuterRef("at"), entry=OuterRef(f"{path}id"))))
+        return found
+
+
+Alternative = Q | Terms
+
+
+def condition(alternatives: list[Alternative], path: str = "") -> Q:
+    """Any of `alternatives`, for rows whose entry is at `path`."""
+    return reduce(
+        or_, (each.has_all(path) if isinstance(each, Terms) else at_path(each, path) for each in alternatives)
+    )
+
+
+def at_path(of_entry: Q, path: str) -> Q:
+    """A condition of entries for rows whose entry is at `path`; such rows have the entry's time, too."""
+    moved = Q(_connector=of_entry.connector, _negated=of_entry.negated)
+    for child in of_entry.children:
+        if isinstance(child, Q):
+            moved.children.append(at_path(child, path))
+        else:
+            name, value = child  # type: ignore[misc]
+            moved.children.append((name if name.startswith("at__") else f"{path}{name}", value))
+    return moved
 
 
 # Choices come from small tables, never from the log: it only grows (docs/architecture.md, invariant 8).
@@ -72,6 +112,26 @@ class TimeField(forms.DateTimeField):
             raise forms.ValidationError(self.error_messages["invalid"], code="invalid") from None
 
 
+def named_by(line: str) -> list[Alternative]:
+    """Conditions for the entries of a conversation: by its group, by one of its users, or by both (“a ↔ b”)."""
+    wanted: list[Alternative] = [Q(group_id=line), Q(user_a=line), Q(user_b=line)]
+    user_a, is_pair, user_b = line.partition(PAIR)
+    if is_pair:
+        wanted += [Q(user_a=user_a, user_b=user_b), Q(user_a=user_b, user_b=user_a)]
+    return wanted
+
+
+def found_by(text: str) -> list[Alternative]:
+    """Conditions for what a text may be: a name, an id, a timestamp, or words of a searched field (`audit.terms`)."""
+    wanted: list[Alternative] = [Q(actor=text), Q(app=text), *named_by(text)]
+    wanted += [Terms((term(kind, text),)) for kind in (TIMESTAMP, SENDER, REQUEST_ID) if term(kind, text)]
+    by_words = {(whole_term(text),), tuple(dict.fromkeys(word_terms(text)))}
+    wanted += [Terms(terms) for terms in sorted(by_words) if terms and all(terms)]
+    with suppress(ValueError):
+        wanted.append(Q(recall=UUID(text)))
+    return wanted
+
+
 def time_field(label: Any, help_text: Any) -> forms.DateTimeField:
     """A filter by time in the reader's zone."""
     return TimeField(
@@ -85,6 +145,23 @@ def time_field(label: Any, help_text: Any) -> forms.DateTimeField:
 class AuditFilter(FilterForm):
     """Form of the filters of the list and the export. Most accept several values."""
 
+    # Above the list; the others are beside it.
+    find = forms.CharField(label=_("Find"), required=False, max_length=MAX_TERM)
+    timestamp = forms.CharField(
+        label=_("Message timestamps"),
+        help_text=_("In milliseconds, 13 digits; several separated by commas."),
+        required=False,
+        max_length=500,
+    )
+    sender = forms.CharField(
+        label=_("Sender"),
+        help_text=_("The user’s id: recalls requested of their messages, and erasures."),
+        required=False,
+        max_length=255,
+    )
+    request_id = forms.CharField(
+        label=_("Request id"), help_text=_("X-Request-ID, as in the server’s log."), required=False, max_length=100
+    )
     action = check_boxes(_("Action"), Action.choices)
     response_code = check_boxes(_("Response code"), [*((code, code) for code in COMMON_CODES), (NO_CODE, _("none"))])
     other_codes = forms.CharField(
@@ -115,6 +192,17 @@ class AuditFilter(FilterForm):
     until = time_field(_("To"), _("Not included."))
     recall = forms.UUIDField(label=_("Recall"), help_text=_("Its id."), required=False)
 
+    def clean_timestamp(self) -> list[int]:
+        values = split_values(self.cleaned_data["timestamp"])
+        if len(values) > MAX_TIMESTAMPS:
+            raise forms.ValidationError(_("Give at most %(most)d timestamps."), params={"most": MAX_TIMESTAMPS})
+        for value in values:
+            if not re.fullmatch(r"[0-9]{1,19}", value):
+                raise forms.ValidationError(
+                    _("“%(value)s” is not a timestamp in milliseconds."), params={"value": value}
+                )
+        return [int(value) for value in values]
+
     def clean_other_codes(self) -> list[int]:
         codes = split_values(self.cleaned_data["other_codes"])
         for code in codes:
@@ -142,30 +230,32 @@ class AuditFilter(FilterForm):
         return data
 
     def narrow(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        for alternatives in self.alternatives():
-            rows = rows.filter(reduce(or_, alternatives))
-        return self.narrow_further(rows)
+        return rows.filter(*(condition(alternatives) for alternatives in self.alternatives()), self.single())
 
-    def narrow_further(self, rows: QuerySet[Any], before: Key = None, after: Key = None) -> QuerySet[Any]:
-        """Apply the filters with a single value.
+    def single(self, before: Key = None, after: Key = None) -> Q:
+        """The filters with a single value.
 
         A bound that the page's key (`before` or `after`) already implies is left out: SQLite uses one bound on each
         side of an index, and not always the closer one.
         """
-        data = self.cleaned_data
+        data, wanted = self.cleaned_data, Q()
         if data["since"] and not (after and after["at"] >= data["since"]):
-            rows = rows.filter(at__gte=data["since"])
+            wanted &= Q(at__gte=data["since"])
         if data["until"] and not (before and before["at"] < data["until"]):
-            rows = rows.filter(at__lt=data["until"])
+            wanted &= Q(at__lt=data["until"])
         if data["recall"]:
-            rows = rows.filter(recall=data["recall"])
-        return rows
+            wanted &= Q(recall=data["recall"])
+        return wanted
 
-    def alternatives(self) -> list[list[Q]]:
+    def alternatives(self) -> list[list[Alternative]]:
         """Conditions of each filter with several values, one for each value: an index returns each in order."""
         data = self.cleaned_data
         codes = [None if code == NO_CODE else int(code) for code in data["response_code"]]
-        wanted = [
+        wanted: list[list[Alternative]] = [
+            [Terms((term(TIMESTAMP, timestamp),)) for timestamp in data["timestamp"]],
+            [Terms((term(SENDER, data["sender"]),))] if data["sender"] else [],
+            [Terms((term(REQUEST_ID, data["request_id"]),))] if data["request_id"] else [],
+            found_by(data["find"]) if data["find"] else [],
             [Q(actor=name) for name in [*data["actor"], *data["other_actors"]]],
             [Q(action=action) for action in data["action"]],
             [Q(app=app) for app in [*data["app"], *data["other_apps"]]],
@@ -173,24 +263,38 @@ class AuditFilter(FilterForm):
             [],
         ]
         for line in data["conversation"]:
-            wanted[-1] += [Q(group_id=line), Q(user_a=line), Q(user_b=line)]
-            user_a, is_pair, user_b = line.partition(PAIR)
-            if is_pair:
-                wanted[-1] += [Q(user_a=user_a, user_b=user_b), Q(user_a=user_b, user_b=user_a)]
+            wanted[-1] += named_by(line)
         return [alternatives for alternatives in wanted if alternatives]
 
-    def branches(self, rows: QuerySet[Any], before: Key, after: Key) -> list[QuerySet[Any]]:
+    def branches(self, before: Key, after: Key) -> list[tuple[QuerySet[Any], tuple[str, str]]]:
         """The result of `narrow` as querysets, which may overlap; the newest rows of each are read without a sort.
 
-        For “the newest where x is a or b” a database reads the log from its end or sorts all matches; the newest of a
-        and the newest of b are each at the end of an index.
+        Each has the names by which its rows are in the list's order: those of an entry, or of a term of the index. For
+        “the newest where x is a or b” a database reads the log from its end or sorts all matches; the newest of a and
+        the newest of b are each at the end of an index.
         """
-        most, *others = sorted(self.alternatives(), key=len, reverse=True) or [[Q()]]
-        for alternatives in others:
-            rows = rows.filter(reduce(or_, alternatives))
-        rows = self.narrow_further(rows, before, after)
+
+        def by_terms_first(alternatives: list[Alternative]) -> tuple[bool, int]:
+            # A term has few entries.
+            return all(isinstance(each, Terms) for each in alternatives), len(alternatives)
+
+        most, *others = sorted(self.alternatives(), key=by_terms_first, reverse=True) or [[Q()]]
+        found: list[tuple[QuerySet[Any], tuple[str, str]]] = []
         # One value each: with “a or b” the index alone would not suffice.
-        return [rows.filter(alternative) for alternative in most]
+        for each in most:
+            path = "entry__" if isinstance(each, Terms) else ""
+            rest = [
+                *(condition(alternatives, path) for alternatives in others),
+                at_path(self.single(before, after), path),
+            ]
+            if isinstance(each, Terms):
+                terms: Any = AuditTerm.objects
+                first, *more = each.terms
+                found.append((terms.filter(Terms(tuple(more)).has_all(path), *rest, term=first), ("at", "entry_id")))
+            else:
+                entries: Any = AuditEntry.objects
+                found.append((entries.filter(each, *rest), ("at", "id")))
+        return found
 
     def given(self) -> dict[str, list[str]]:
         """The filters as entered, with times in UTC: they are read in other zones, too. The form must be valid."""

@@ -16,6 +16,8 @@ from django.utils.translation import gettext_lazy as _
 # Version of the format of entries. 1: `detail` had no fixed form, and entries had no version.
 # 2: `detail` has the fields of the event classes, and entries have a version.
 SCHEMA = 2
+# How `Conversation.ids` writes a pair: what a person copies from the console can be pasted into the log's filter.
+PAIR = " ↔ "
 
 
 class Action(models.TextChoices):
@@ -40,6 +42,7 @@ class Action(models.TextChoices):
     PASSWORD_REFUSED = "auth.password_refused", _("current password not right")
     ACCOUNT_CHANGED = "account.changed", _("account changed")
     APPLICATION_CHANGED = "application.changed", _("application changed")
+    CONNECTION_TESTED = "application.tested", _("connection tested")
     REASON_CHANGED = "reason.changed", _("reason changed")
     PSEUDONYM_CHANGED = "pseudonym.changed", _("pseudonym changed")
     CONVERSATION_OPENED = "conversation.opened", _("conversation opened")
@@ -135,6 +138,32 @@ class AuditEntry(AppendOnly):
 
     def __str__(self) -> str:
         return f"{self.pk} {self.action}"
+
+    @property
+    def conversation_ids(self) -> str:
+        """The ids of the entry's conversation at GoEasy, for display."""
+        return self.group_id if self.kind == "group" else PAIR.join(filter(None, (self.user_a, self.user_b)))
+
+    @property
+    def action_label(self) -> str:
+        """The action in the reader's language; an unknown one, such as a newer version's, stays as it is."""
+        return str(dict(Action.choices).get(self.action, self.action))
+
+
+class AuditTerm(models.Model):
+    """What an entry can be found by beside its columns (`audit.terms`): an index, and no part of what is sealed."""
+
+    pk = models.CompositePrimaryKey("term", "at", "entry_id")
+    term = models.CharField(max_length=300)
+    # The entry's time, so that the primary key has a term's entries in the order of the list.
+    at = models.DateTimeField()
+    entry = models.ForeignKey(AuditEntry, models.PROTECT, related_name="+", db_index=False)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.entry_id} {self.term}"
 
 
 class ErasableQuerySet(AppendOnlyQuerySet):

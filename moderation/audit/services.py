@@ -15,6 +15,7 @@ from moderation.audit.events import Event
 from moderation.audit.ledger.format import MAX_DEPTH
 from moderation.audit.models import SCHEMA, Action, AuditEntry, AuditPrivate
 from moderation.audit.request_context import current_actor, request_origin
+from moderation.audit.terms import add_terms
 
 CONTAINERS = (dict, list, tuple)
 # Opening the same thing again within this time is not recorded again.
@@ -35,7 +36,9 @@ def entry_of(event: Event) -> AuditEntry:
         part = columns if field.meta is None else private if field.is_private else detail
         part[field.name] = value
     columns |= columns.pop("conversation", None) or {}
-    return make_entry(event.action, columns, detail, private, event.origin, SCHEMA)
+    made = make_entry(event.action, columns, detail, private, event.origin, SCHEMA)
+    made.senders = tuple(event.senders)  # type: ignore[attr-defined]
+    return made
 
 
 def make_entry(
@@ -94,12 +97,13 @@ def record_all(events: Sequence[Event | AuditEntry]) -> list[AuditEntry]:
     """Append the entries of `events` in order. Raises like `record()`."""
     entries = [entry_of(event) if isinstance(event, Event) else event for event in events]
     parts = [entry.private for entry in entries if hasattr(entry, "private")]
-    if not parts:
-        return AuditEntry.objects.bulk_create(entries)
-    with transaction.atomic():
+    # Without a savepoint: a step whose entry fails, fails.
+    with transaction.atomic(savepoint=False):
         AuditEntry.objects.bulk_create(entries)
         # After the entries: each uses the key of its entry.
-        AuditPrivate.objects.bulk_create(parts)
+        if parts:
+            AuditPrivate.objects.bulk_create(parts)
+        add_terms(entries)
     return entries
 
 

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from moderation.accounts.models import User
+from moderation.desk.models import SavedSearch
 from moderation.goeasy.client import MAX_ID_LENGTH
 from moderation.search.normalise import normalise
 
@@ -59,6 +60,11 @@ def actions_for(user: User) -> list[Action]:
             for label, route, permission in STAFF_PAGES
             if not permission or user.has_perm(permission)
         ]
+    address = reverse("conversations")
+    actions += [
+        Action(_("Search: %(name)s") % {"name": search.name}, f"{address}?{search.query}")
+        for search in SavedSearch.objects.filter(user=user)
+    ]
     return [*actions, Action(gettext_lazy("Sign out"), reverse("logout"), is_post=True)]
 
 

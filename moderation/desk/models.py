@@ -1,4 +1,4 @@
-"""What each person has seen of each conversation."""
+"""What each person has seen of each conversation, and the searches that they keep."""
 
 from __future__ import annotations
 
@@ -32,3 +32,24 @@ class ReadMarker(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id} {self.conversation_id} {self.mark}"
+
+
+class SavedSearch(models.Model):
+    """A search that a person uses again, with its filters. `query`: the query string of the list of conversations."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="saved_searches", db_index=False)
+    name = models.CharField(_("name"), max_length=60)
+    query = models.TextField()
+
+    class Meta:
+        verbose_name = _("saved search")
+        verbose_name_plural = _("saved searches")
+        default_permissions = ()
+        ordering = ["name", "id"]
+        constraints = [
+            models.UniqueConstraint(fields=["user", "name"], name="a_person_gives_a_name_to_one_search"),
+            models.CheckConstraint(condition=~models.Q(name=""), name="a_saved_search_has_a_name"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from moderation.ingestion.views import feed_page
+from moderation.ingestion.views import feed_page, test_connection_page
 from moderation.ingestion.webhooks import receive
 
 urlpatterns = [
@@ -10,4 +10,5 @@ urlpatterns = [
     path("webhooks/goeasy/<slug:slug>", receive, name="goeasy-webhook"),
     path("webhooks/goeasy/<slug:slug>/", receive, name="goeasy-webhook"),
     path("feed/", feed_page, name="feed"),
+    path("applications/<slug:slug>/test/", test_connection_page, name="application-test"),
 ]

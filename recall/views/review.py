@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from operator import attrgetter
 from typing import Any
 from uuid import UUID, uuid4
 
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required, permission_required
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_http_methods
 
 from moderation import reviewed
@@ -22,8 +25,9 @@ from moderation.accounts.models import User
 from moderation.accounts.request_types import AuthenticatedRequest
 from moderation.applications.models import Application
 from moderation.applications.problems import problem_message
-from moderation.archive.models import Conversation, Kind
-from moderation.archive.names import sender_names, titled, writer_of
+from moderation.archive import timeline
+from moderation.archive.models import Conversation, Kind, Message
+from moderation.archive.names import Writer, sender_names, titled, writer_of
 from moderation.archive.rows import in_parts
 from moderation.ingestion.backfill import look_up
 from recall import reviews, services
@@ -35,6 +39,8 @@ from recall.models import (
 from recall.views.recalls import SeeOther, in_conversation
 
 PREVIEW_SHOWN = 200
+# Messages of the span of a selection that are examined for neighbours of what goes.
+MAX_SPAN = 400
 BODIES_SHOWN = 25
 SHARED_SHOWN = 40
 EARLIER_SHOWN = 5
@@ -45,11 +51,9 @@ EARLIER_SHOWN = 5
 @require_http_methods(["GET", "HEAD", "POST"])
 def recall_new(request: AuthenticatedRequest) -> HttpResponse:
     """The form, the review, and, confirmed, the recall. The query string may fill the form."""
-    if request.method != "POST" or "edit" in request.POST:
-        initial = request.POST.dict() if request.method == "POST" else _initial(request)
-        return render(
-            request, "recall/pages/recall_new.html", {"form": RecallForm(initial=initial, actor=request.user)}
-        )
+    if request.method != "POST":
+        form = RecallForm(initial=_initial(request), actor=request.user)
+        return render(request, "recall/pages/recall_new.html", {"form": form})
     form = RecallForm(request.POST, actor=request.user)
     if not form.is_valid():
         return render(request, "recall/pages/recall_new.html", {"form": form})
@@ -59,7 +63,7 @@ def recall_new(request: AuthenticatedRequest) -> HttpResponse:
         recall = services.request_recall(
             conversation=form.conversation(),
             actor=request.user,
-            grace_seconds=settings.RECALL_GRACE_SECONDS,
+            grace_seconds=services.grace_of(request.user),
             seen=reviewed.read(form.cleaned_data["shown"], request.user, review_of(form)),
             **{name: form.cleaned_data[name] for name in ("reason", "note", "timestamps", "recaller", "submission")},
         )
@@ -131,9 +135,13 @@ def _show_review(
         "recaller": recaller.as_field() if recaller else None,
         "problem": problem_message(reading.problem) if reading.problem else "",
         "gone": _verified_gone(conversation, timestamps),
-        "grace": int(settings.RECALL_GRACE_SECONDS),
+        "grace": int(services.grace_of(request.user)),
     }
-    return render(request, "recall/pages/recall_review.html", context | _senders(conversation, preview))
+    # For htmx it is the sheet beside the conversation.
+    template = "recall/partials/_review.html" if request.htmx else "recall/pages/recall_review.html"
+    response = render(request, template, context | _senders(conversation, preview))
+    patch_vary_headers(response, ["HX-Request"])
+    return response
 
 
 def _earlier(items: list[RecallItem]) -> list[dict[str, Any]]:
@@ -162,10 +170,41 @@ def _verified_gone(conversation: Conversation, timestamps: Sequence[int]) -> int
     return gone
 
 
+@dataclass(frozen=True)
+class Line:
+    """A message of the review. `is_neighbour`: it stands beside what goes, and stays."""
+
+    message: Message
+    writer: Writer
+    is_neighbour: bool
+    is_shared: bool
+
+
+def _neighbours(conversation: Conversation, going: Sequence[Message]) -> list[Message]:
+    """The messages that stand directly before and after those `going`; in between, of the first MAX_SPAN messages."""
+    if not going:
+        return []
+    in_order = sorted(going, key=attrgetter("sort_time", "pk"))
+    first, last = ((message.sort_time, message.pk) for message in (in_order[0], in_order[-1]))
+    before = timeline.page(conversation, before=first, limit=1)
+    after = timeline.page(conversation, after=last, limit=1)
+    between = [in_order[0], *timeline.page(conversation, after=first, limit=MAX_SPAN)] if len(going) > 1 else []
+    gone = {message.pk for message in going}
+    found = [*before, *after]
+    for one, other in pairwise(between):
+        if one.pk in gone and other.pk not in gone:
+            found.append(other)
+        elif one.pk not in gone and other.pk in gone:
+            found.append(one)
+    return found
+
+
 def _senders(conversation: Conversation, preview: services.Preview) -> dict[str, Any]:
     """The first messages with their senders' names, and the number of messages of each sender."""
     counts = Counter(message.sender_id for message in preview.known)
-    names = sender_names(conversation.application, counts)
+    going = preview.known[:PREVIEW_SHOWN]
+    shown = sorted({*going, *_neighbours(conversation, going)}, key=attrgetter("sort_time", "pk"))
+    names = sender_names(conversation.application, {message.sender_id for message in [*shown, *preview.known]})
     shared = [message for messages in preview.shared.values() for message in messages]
     return {
         "shared": [
@@ -173,8 +212,13 @@ def _senders(conversation: Conversation, preview: services.Preview) -> dict[str,
         ],
         "more_shared": len(shared[SHARED_SHOWN:]),
         "known": [
-            (message, writer_of(message, names.get(message.sender_id, "")), message.timestamp in preview.shared)
-            for message in preview.known[:PREVIEW_SHOWN]
+            Line(
+                message,
+                writer_of(message, names.get(message.sender_id, "")),
+                is_neighbour=message not in going,
+                is_shared=message.timestamp in preview.shared,
+            )
+            for message in shown
         ],
         "senders": [(sender, names.get(sender, sender), count) for sender, count in counts.most_common(8)],
         "more_senders": len(counts) > 8,

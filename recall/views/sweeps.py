@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required, permission_required
 from django.db.models import Count, Min, Q, QuerySet
@@ -31,7 +30,7 @@ from recall.decisions import RETRIED_FROM
 from recall.forms import SweepForm
 from recall.models import LOOKED_FOR, NEEDS_A_PERSON, Recall, RecallBatch, RecallItem, Sweep
 from recall.progress import progress_of_sweeps, with_progress
-from recall.services import NotPossible
+from recall.services import NotPossible, grace_of
 from recall.timestamps import to_ms
 from recall.views.recalls import (
     SeeOther,
@@ -99,7 +98,7 @@ def sweep_new(request: AuthenticatedRequest) -> HttpResponse:
                     **criteria,
                     **decision,
                     submission=form.cleaned_data["submission"],
-                    grace_seconds=settings.RECALL_GRACE_SECONDS,
+                    grace_seconds=grace_of(request.user),
                     seen=seen,
                 )
                 return SeeOther(sweep.get_absolute_url())
@@ -182,7 +181,7 @@ def _show_review(
             most=UNDATED_COUNTED,
         ),
         "recaller": recaller.as_field() if recaller else None,
-        "grace": int(settings.RECALL_GRACE_SECONDS),
+        "grace": int(grace_of(request.user)),
     }
     return render(request, "recall/pages/sweep_review.html", context)
 

@@ -72,6 +72,16 @@ document.addEventListener(
   { capture: true },
 );
 
+/* Ctrl-Enter does what the page, or the dialog in front of it, is there for. A key that is held down does it once. */
+
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || event.isComposing || event.repeat) return;
+  const button = (document.querySelector("dialog[open]") ?? document).querySelector("[data-ctrl-enter]");
+  if (!button) return;
+  event.preventDefault();
+  button.click();
+});
+
 /* Menus close like menus do. */
 
 document.addEventListener("click", (event) => {

@@ -6,9 +6,12 @@ import { start as startKeyboard } from "./keyboard.js";
 import { start as startMedia } from "./media.js";
 import { markUnread, start as startNewest, watch } from "./newest.js";
 import { range } from "./order.js";
-import { current, focusRow, makeCurrent, messages, rows, settle } from "./rows.js";
+import { start as startReasons } from "./reasons.js";
+import { start as startReviewSheet } from "./review-sheet.js";
+import { completeAll, current, focusRow, makeCurrent, messages, rows, settle } from "./rows.js";
 import { start as startSelectMore } from "./select-more.js";
 import { choose, form, start as startSelection, update, whenChanged } from "./selection.js";
+import { start as startSenderPanel } from "./sender-panel.js";
 import { show, start as startSummary } from "./summary.js";
 import { start as startToast } from "./toast.js";
 
@@ -58,6 +61,7 @@ messages.addEventListener("click", visit);
 /* Pages. */
 
 function came() {
+  completeAll();
   arrange();
   // Enter in a field of the form means its own button, not the first one in the document.
   for (const button of messages.querySelectorAll("button[formaction]")) button.type = "button";
@@ -107,16 +111,26 @@ document.addEventListener("htmx:afterRequest", (event) => {
   } else if (document.activeElement === document.body) focusRow(fresh.at(-1));
 });
 
+const more = document.getElementById("more-tools");
+more.addEventListener("click", () => {
+  const isOpen = more.getAttribute("aria-expanded") === "true";
+  more.setAttribute("aria-expanded", String(!isOpen));
+  if (!isOpen) document.getElementById("filter").focus();
+});
+
 for (const id of ["filter", "filter-loosely"]) document.getElementById(id).addEventListener("input", filter);
 
 if (form) {
   startSelection();
   startSummary();
   startSelectMore();
+  startReasons();
+  startReviewSheet();
   whenChanged(show);
 }
 startKeyboard(select);
 startMedia(messages);
+startSenderPanel(messages);
 startNewest();
 came();
 const at = messages.querySelector(".message.at");

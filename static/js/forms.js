@@ -4,7 +4,7 @@
 
 const buttonsOf = (form) => form.querySelectorAll("button:not([type=button])");
 
-function release(form) {
+export function release(form) {
   delete form.dataset.submitted;
   for (const button of buttonsOf(form)) button.removeAttribute("aria-disabled");
 }

@@ -1,6 +1,7 @@
 /* The letters that are printed on the buttons. None does anything while somebody types. */
 
 import { filtered } from "./filter.js";
+import { asLastTime, chooseReason } from "./reasons.js";
 import { boxOf, current, focusRow, messages, neighbour } from "./rows.js";
 import { fromSender } from "./select-more.js";
 import { choose, clear, form } from "./selection.js";
@@ -49,6 +50,8 @@ export function start(select) {
     keys.u = clear;
     keys.z = cancel;
     keys.r = review;
+    keys.l = asLastTime;
+    for (const number of "123456789") keys[number] = () => chooseReason(Number(number));
   }
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;

@@ -11,7 +11,7 @@ from django.urls import reverse
 from moderation.audit.models import Action, AuditEntry
 from tests.conftest import PASSWORD
 
-CHOSEN = {"language": "zh-hans", "timezone": "Asia/Shanghai", "media": "grey", "theme": "dark"}
+CHOSEN = {"language": "zh-hans", "timezone": "Asia/Shanghai", "media": "grey", "theme": "dark", "grace_seconds": 10}
 
 
 def test_preferences_are_saved_and_take_effect(client: Client, moderator: Any) -> None:

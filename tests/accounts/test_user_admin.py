@@ -36,6 +36,7 @@ def form(user: User, **fields: Any) -> dict[str, Any]:
         "is_active": "on",
         "media": "blur",
         "theme": "system",
+        "grace_seconds": "0",
         "language": "",
         "timezone": "",
         **fields,

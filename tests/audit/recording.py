@@ -28,7 +28,14 @@ def only_entry() -> tuple[str, str, dict[str, Any]]:
 
 def account(user: User, **fields: Any) -> dict[str, Any]:
     """Form data of an account in Django admin, with changed `fields`."""
-    form = {"username": user.username, "role": user.role, "is_active": "on", "media": "blur", "theme": "system"}
+    form = {
+        "username": user.username,
+        "role": user.role,
+        "is_active": "on",
+        "media": "blur",
+        "theme": "system",
+        "grace_seconds": "0",
+    }
     return {**form, "language": "", "timezone": "", **fields}
 
 

@@ -43,7 +43,7 @@ def labelled(entry: AuditEntry) -> dict[str, str]:
     return {row.label: str(row.value) for row in entry_rows.detail_rows(AuditEntry.objects.get(pk=entry.pk))}
 
 
-def test_each_field_is_a_row_with_its_label(page_of: PageOf) -> None:
+def test_each_field_is_a_row_with_its_label(page_of: PageOf, reason: Any) -> None:
     entry = record_event(
         RecallRequested(
             actor="mo",
@@ -59,7 +59,7 @@ def test_each_field_is_a_row_with_its_label(page_of: PageOf) -> None:
         )
     )
     rows = labelled(entry)
-    assert rows["Reason"] == "spam"
+    assert rows["Reason"] == str(reason)
     assert rows["Recaller changed for this recall"] == "yes"
     assert rows["Requests"] == "1"
     assert "team" in rows["Shown to app users as the recaller"]

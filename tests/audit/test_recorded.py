@@ -112,7 +112,10 @@ def test_a_change_of_ones_own_password_is_recorded(browser: Client, moderator: U
 
 def test_a_change_of_preferences_is_not_recorded(browser: Client, moderator: User) -> None:
     browser.force_login(moderator)
-    browser.post(reverse("preferences"), {"language": "en", "timezone": "", "media": "blur", "theme": "dark"})
+    browser.post(
+        reverse("preferences"),
+        {"language": "en", "timezone": "", "media": "blur", "theme": "dark", "grace_seconds": "0"},
+    )
     assert User.objects.get().theme == "dark"
     assert not AuditEntry.objects.exists()
 

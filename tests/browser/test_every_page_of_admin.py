@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.urls import reverse
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from tests.browser.pages import DRESSES, LOOKS, routes, visit
 
@@ -17,7 +17,7 @@ OpenBrowser = Callable[..., Page]
 NO_PAGE = {
     *("admin:", "admin:login", "admin:logout", "admin:autocomplete", "admin:jsi18n", "admin:view_on_site"),
     *("admin:password_change", "admin:password_change_done"),
-    *(f"admin:audit_auditentry_{page}" for page in ("export", "verify", "prepare", "download")),
+    *(f"admin:audit_auditentry_{page}" for page in ("export", "verify", "prepare", "download", "columns")),
     "admin:ingestion_webhookdelivery_retry",
 }
 AUDIT_LOG = [
@@ -44,6 +44,21 @@ def admin_pages(world: dict[str, Any]) -> list[str]:
         else:
             addresses.append(reverse(name, args=[world["ids"][model]] if "<" in pattern else []))
     return addresses
+
+
+def test_an_admin_tests_the_connection_and_copies_the_webhooks_address(
+    open_browser: OpenBrowser, world: dict[str, Any]
+) -> None:
+    page = open_browser("ada")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(reverse("admin:applications_application_change", args=[world["ids"]["applications_application"]]))
+    page.get_by_role("button", name="Copy", exact=True).click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.endswith("/webhooks/goeasy/default/")
+    page.get_by_role("button", name="Test connection").click()
+    expect(page.locator(".messagelist .success")).to_contain_text("accepted the key for reading")
+    expect(page.get_by_role("link", name="Console", exact=True)).to_have_attribute("href", "/")
 
 
 @pytest.mark.parametrize(

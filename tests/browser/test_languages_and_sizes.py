@@ -125,7 +125,16 @@ def test_the_main_job_fits_a_phone(console: Console, open_browser: OpenBrowser) 
         page.goto(address)
         assert has_no_sideways_scroll(page), address
     open_talk(page, talk)
+    address_of_talk = page.url
     assert has_no_sideways_scroll(page)
+    scroller = page.locator(".scroller").bounding_box()
+    assert scroller["y"] <= 96, "the headers above the messages"  # type: ignore[index]
+    assert all(link.bounding_box()["height"] >= 44 for link in page.locator("nav.tabs a").all())  # type: ignore[index]
+    page.locator("#more-tools").tap()
+    expect(page.locator("#filter")).to_be_focused()
+    assert has_no_sideways_scroll(page)
+    page.locator("#more-tools").tap()
+    expect(page.locator("#filter")).to_be_hidden()
     for timestamp in talk.timestamps[-4:-2]:
         message(page, timestamp).locator(".tick").tap()
     bar = page.locator("#bar")
@@ -150,6 +159,10 @@ def test_the_main_job_fits_a_phone(console: Console, open_browser: OpenBrowser) 
     assert codes(page) == ["200"]
     assert has_no_sideways_scroll(page)
     assert list(talk.recalled) == talk.timestamps[-4:-2]
+    page.goto(address_of_talk)
+    gone = message(page, talk.timestamps[-4])
+    expect(gone.locator(".notes")).to_contain_text("Recalled")
+    assert gone.bounding_box()["height"] < 40, "what was recalled takes one line"  # type: ignore[index]
 
 
 def test_the_header_of_a_phone_is_one_line_with_a_menu(console: Console, open_browser: OpenBrowser) -> None:
@@ -189,6 +202,8 @@ def test_no_field_cuts_its_placeholder(console: Console, open_browser: OpenBrows
         page.set_viewport_size({"width": width, "height": 900})
         for pane in ("", "#list"):
             page.goto(page.url.split("#")[0] + pane)
+            if (more := page.locator("#more-tools:visible")).count():
+                more.click()
             expect(page.locator("input[placeholder]:visible").first).to_be_visible()
             assert page.evaluate(CUT) == [], width
 

@@ -89,3 +89,26 @@ def test_after_a_recall_one_stays_and_a_letter_cancels_it(console: Console, page
     toast.get_by_role("link", name="Close").click()
     expect(toast).to_have_count(0)
     assert "recall=" not in page.url
+
+
+def test_a_click_on_a_name_shows_the_sender_beside_the_messages(console: Console, page: Page) -> None:
+    talk = group_talk(console, 1)
+    talk.say("buy now", "buy today", sender="member-8")
+    open_talk(page, talk)
+    tick(page, talk.timestamps[0])
+    name = message(page, talk.timestamps[1]).locator(".who a")
+    name.click()
+    panel = page.locator("#sender-panel")
+    expect(panel).to_be_focused()
+    expect(panel).to_contain_text("buy today")
+    expect(panel.get_by_role("link", name="Recall everywhere…")).to_be_visible()
+    expect(page.locator("#recall-form")).to_be_hidden()
+    page.keyboard.press("Escape")
+    expect(panel).to_be_hidden()
+    expect(name).to_be_focused()
+    expect(page.locator("#sum")).to_have_text("1 message · 1 request")
+    # From the name to the form that is filled with everything of this sender.
+    name.click()
+    panel.get_by_role("link", name="Recall everywhere…").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("New sweep")
+    expect(page.locator("[name=sender]")).to_have_value("member-8")

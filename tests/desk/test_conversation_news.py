@@ -47,7 +47,7 @@ def test_a_message_that_arrives_late_is_announced_and_comes_to_its_place(
     assert count == 1
     part = page(mo, private, f"?arrived=1&mark={mark}&from={START}", headers=HTMX)
     assert shown(part) == [START + 1500]
-    assert f'data-place="{START + 1500}" data-day="2026-11-18"' in part
+    assert f'data-timestamp="{START + 1500}"' in part
     assert announced(mo, private, part, f"&from={START}")[0] == 0
     assert shown(page(mo, private)) == [START, START + 1000, START + 1500, START + 2000]
 

@@ -49,7 +49,7 @@ def test_a_message_can_be_shown_among_its_neighbours(mo: Client, private: Conver
     at = messages[100].timestamp
     html = page(mo, private, f"?at={at}")
     assert shown(html) == [message.timestamp for message in messages[70:130]]
-    assert f'class="message at" tabindex="-1" data-timestamp="{at}"' in html
+    assert f'class="message at" data-id="{messages[100].pk}" data-timestamp="{at}"' in html
     assert 'name="before"' in html
     assert 'name="after"' in html
 
@@ -61,7 +61,7 @@ def test_times_are_in_the_moderator_s_zone_and_the_zone_is_named(
     client.force_login(make_user("wang", "moderator", timezone="Asia/Shanghai"))
     html = page(client, private)
     assert "Asia/Shanghai (UTC+08:00)" in html
-    assert 'title="UTC 2026-11-18 11:06:40.000">19:06:40.000</time>' in html
+    assert 'title="2026-11-18 19:06:40.000 UTC+08:00 · 1795000000000">19:06</time>' in html
 
 
 def test_days_are_separated_by_the_moderator_s_day(mo: Client, private: Conversation) -> None:

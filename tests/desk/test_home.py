@@ -107,5 +107,5 @@ def test_the_number_of_queries_does_not_grow(
     for number in range(8):
         make_recall([FIRST + number], "unknown", state="finished")
         make_recall([FIRST + 100 + number], state="sending")
-    with django_assert_max_num_queries(24):
+    with django_assert_max_num_queries(29):
         home(signed_in)

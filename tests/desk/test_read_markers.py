@@ -33,7 +33,7 @@ def open_page(client: Client, conversation: Conversation) -> dict[str, str]:
     """Open the conversation; returns what an open page sends with its requests for messages."""
     html = page(client, conversation)
     mark = re.search(r'id="mark" value="([^"]*)"', html)
-    first = re.search(r'data-place="(\d+)"', html)
+    first = re.search(r'data-timestamp="(\d+)"', html)
     assert mark
     return {"mark": mark[1], "from": first[1] if first else ""}
 

@@ -75,9 +75,7 @@ def test_a_row_shows_hour_and_minute_and_has_the_exact_time_at_hand(
 ) -> None:
     make_message(private, FIRST + 123)
     page = reader.get(private.get_absolute_url()).content.decode()
-    # The milliseconds to copy, and on paper the exact time.
-    assert re.search(rf'<span class="stamp"[^>]*>\s*{FIRST + 123}', page)
-    assert re.search(r'title="[^"]*22:13:20\.123&#10;UTC 2023-11-14 22:13:20\.123&#10;1700000000123">\d\d:\d\d<', page)
+    assert re.search(r'title="[^"]*22:13:20\.123 UTC\+\d\d:\d\d · 1700000000123">\d\d:\d\d<', page)
 
 
 def test_every_row_names_its_sender_also_under_a_header(
@@ -86,4 +84,4 @@ def test_every_row_names_its_sender_also_under_a_header(
     for number in range(3):
         make_message(private, FIRST + number, senderData={"name": "Lin"})
     page = reader.get(private.get_absolute_url()).content.decode()
-    assert len(re.findall(r'<bdi class="name" translate="no">Lin</bdi>', page)) == 3
+    assert len(re.findall(r'<bdi class="name">Lin</bdi>', page)) == 3

@@ -12,10 +12,11 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from moderation.accounts.models import Pseudonym
+from moderation.accounts.models import Pseudonym, User
 from moderation.applications.models import Application
-from moderation.archive.models import Conversation
+from moderation.archive.models import Conversation, Message
 from moderation.audit.models import AuditEntry
+from recall import services
 from recall.forms import RecallForm
 from recall.management.commands.recall import Command
 from recall.models import Evidence, Recall, RecallReason
@@ -200,14 +201,49 @@ def test_nothing_destructive_has_the_focus(signed_in: Client, archived: Callable
     assert "autofocus" not in page[page.index('<main id="main"') : page.index("</main>")]
 
 
-def test_change_leads_back_to_the_form_with_everything_in_it(
-    signed_in: Client, archived: Callable[[int], None]
+def test_change_leads_back_to_the_conversation_with_everything_as_it_was(
+    signed_in: Client, archived: Callable[[int], None], private: Conversation
 ) -> None:
-    page = signed_in.post(NEW, form(edit="1", note="keep me")).content.decode()
-    assert "keep me</textarea>" in page
-    assert f"{FIRST} {FIRST + 1}</textarea>" in page
-    assert "Nothing was sent." not in page
+    archived(3)
+    page = signed_in.post(NEW, form(note="keep me")).content.decode()
+    assert f'formaction="{private.get_absolute_url()}"' in page
+    fields = {**form(note="keep me"), "timestamps": f"{FIRST} {FIRST + 1}"}
+    page = signed_in.post(private.get_absolute_url(), fields).content.decode()
+    assert re.search(r"keep me\s*</textarea>", page)
+    assert re.search(r'value="spam" selected', page)
+    assert re.findall(r'value="(\d{13})"[^>]*checked', page) == [str(FIRST), str(FIRST + 1)]
     assert not Recall.objects.exists()
+
+
+def test_a_review_shows_what_stands_beside_what_goes(
+    signed_in: Client, private: Conversation, make_message: Callable[..., Message]
+) -> None:
+    for number in range(9):
+        make_message(private, FIRST + number, payload={"text": f"word-{number}"})
+    # 2 and 3 go, and 7: of the others 1, 4, 6 and 8 stand beside them.
+    fields = {**form(), "timestamps": f"{FIRST + 2} {FIRST + 3} {FIRST + 7}"}
+    page = signed_in.post(NEW, fields).content.decode()
+    lines = re.findall(r'<li class="(neighbour|)">.*?word-(\d)', page, re.DOTALL)
+    assert [int(number) for kind, number in lines if kind] == [1, 4, 6, 8]
+    assert [int(number) for kind, number in lines if not kind] == [2, 3, 7]
+
+
+def test_the_sheet_is_the_review_alone(signed_in: Client, archived: Callable[[int], None]) -> None:
+    archived(2)
+    response = signed_in.post(NEW, form(2), headers={"HX-Request": "true"})
+    assert "<html" not in response.content.decode()
+    assert "HX-Request" in response.headers["Vary"]
+    # A mistake has a page of its own.
+    response = signed_in.post(NEW, {**form(2), "reason": ""}, headers={"HX-Request": "true"})
+    assert "<html" in response.content.decode()
+
+
+def test_a_person_may_have_longer_to_cancel_but_not_less_than_the_console_says(moderator: User, settings: Any) -> None:
+    settings.RECALL_GRACE_SECONDS = 7
+    graces = []
+    for moderator.grace_seconds in (0, 5, 20):
+        graces.append(services.grace_of(moderator))
+    assert graces == [7, 7, 20]
 
 
 @pytest.mark.parametrize(

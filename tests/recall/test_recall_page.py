@@ -245,7 +245,7 @@ def test_a_large_recall_comes_in_pages_that_stay_small(
 ) -> None:
     times = [FIRST + number for number in range(5_000)]
     recall = make_recall(times, *["accepted"] * 200, "refused", state="sending")
-    with django_assert_max_num_queries(22):
+    with django_assert_max_num_queries(23):
         page = signed_in.get(recall.get_absolute_url()).content
     assert len(page) < 150_000
     context = signed_in.get(recall.get_absolute_url(), {"call": 50, "from": FIRST + 50}).context

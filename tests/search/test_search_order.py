@@ -15,7 +15,7 @@ from django.urls import reverse
 from moderation.archive import timeline
 from moderation.archive.ingest import ingest
 from moderation.archive.models import Conversation, Message
-from moderation.desk.views import lists
+from moderation.desk.views import sender
 from moderation.search import query
 from moderation.search.query import Wanted
 
@@ -94,7 +94,7 @@ def test_a_senders_page_shows_the_latest_by_when_they_were_sent_or_arrived(
     client: Client, moderator: Any, mixed: list[Message], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client.force_login(moderator)
-    monkeypatch.setattr(lists, "MAX_EXAMINED", 3)
+    monkeypatch.setattr(sender, "MAX_EXAMINED", 3)
     page = client.get(reverse("sender", args=["default"]), {"id": "user-a"})
     assert page.context["names"] == [f"name {message.timestamp}" for message in mixed[:3]]
     assert [hit.message.pk for hit in page.context["hits"]] == [message.pk for message in mixed]

@@ -14,7 +14,7 @@ from pytest_django import DjangoAssertNumQueries
 from moderation.applications.models import Application
 from moderation.archive.models import Conversation, Message
 from moderation.audit.models import Action, AuditEntry
-from moderation.desk.views import lists
+from moderation.desk.views import lists, sender
 from moderation.goeasy.client import Group
 from moderation.search import normalise, query
 from moderation.search.models import SearchProgress
@@ -278,7 +278,7 @@ def test_a_senders_page_tells_names_times_places_and_what_was_recalled(
 def test_a_senders_page_shows_the_latest_of_many_messages(
     signed_in: Client, group: Conversation, make_message: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lists, "MAX_EXAMINED", 4)
+    monkeypatch.setattr(sender, "MAX_EXAMINED", 4)
     for number in range(6):
         make_message(group, FIRST + number, recalled=number == 0 or number == 5)
     page = signed_in.get(reverse("sender", args=["default"]), {"id": "user-a"})

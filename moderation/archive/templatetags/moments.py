@@ -28,12 +28,20 @@ def local(ms: int) -> datetime | None:
         return None
 
 
-def _time(at: datetime, text: str, title: str = "") -> SafeString:
+def _time(at: datetime, text: str) -> SafeString:
     utc = at.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds")
-    # Shown beside the time, because the offset from UTC changes with daylight saving.
-    offset = f"UTC{at:%z}"[:6] + ":" + f"{at:%z}"[3:5]
-    markup = '<time datetime="{}Z" data-offset="{}" title="{}UTC {}">{}</time>'
-    return format_html(markup, utc.replace(" ", "T"), offset, title, utc, text)
+    markup = '<time datetime="{}Z" data-offset="{}" title="UTC {}">{}</time>'
+    return format_html(markup, utc.replace(" ", "T"), _offset(at), utc, text)
+
+
+def _offset(at: datetime) -> str:
+    """Shown beside a time, because the offset from UTC changes with daylight saving."""
+    return f"UTC{at:%z}"[:6] + ":" + f"{at:%z}"[3:5]
+
+
+def _exactly(at: datetime) -> str:
+    """As 2026-01-31 14:20:05.123 UTC+08:00."""
+    return f"{at.replace(tzinfo=None).isoformat(sep=' ', timespec='milliseconds')} {_offset(at)}"
 
 
 def implausible(timestamp: int) -> str:
@@ -79,22 +87,21 @@ def clock(value: int | datetime) -> SafeString | str:
 
 @register.filter
 def hour_and_minute(ms: int) -> SafeString | str:
-    """The time of a message (ms) as 14:20, with the exact time as the title; the bare number when out of range."""
+    """The time of a message (ms) as 14:20, exactly and in ms in the title; the bare number when out of range.
+
+    `static/js/rows.js` adds UTC to the title.
+    """
     if (at := local(ms)) is None:
         return implausible(ms)
-    exact = at.replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds")
-    utc = at.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds")
-    markup = '<time datetime="{}Z" title="{}&#10;UTC {}&#10;{}">{}</time>'
-    return format_html(markup, utc.replace(" ", "T"), exact, utc, ms, f"{at:%H:%M}")
+    return format_html('<time class="when" title="{} · {}">{}</time>', _exactly(at), ms, f"{at:%H:%M}")
 
 
 @register.filter
 def ago(ms: int) -> SafeString | str:
-    """A past time (ms) as lists show it: "3 min", "14:20", "Mon", "2 Jan"; exactly, here and in UTC, on hover."""
+    """A past time (ms) as lists show it: "3 min", "14:20", "Mon", "2 Jan"; exactly, and in ms, on hover."""
     if (at := local(ms)) is None:
         return implausible(ms)
-    exactly = at.replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds")
-    return _time(at, _in_short(at, timezone.localtime()), title=f"{exactly} · {ms} · ")
+    return format_html('<time title="{} · {}">{}</time>', _exactly(at), ms, _in_short(at, timezone.localtime()))
 
 
 def _in_short(at: datetime, now: datetime) -> str:

@@ -20,7 +20,7 @@ from moderation.desk.conversation_rows import rows_of
 from moderation.search.forms import ConversationFilter
 from recall import attention
 
-LIST_ROWS, PANE_ROWS, HOME_ROWS = 50, 30, 12
+LIST_ROWS, PANE_ROWS, HOME_ROWS = 50, 20, 12
 ROWS = {"list": LIST_ROWS, "pane": PANE_ROWS, "home": HOME_ROWS}
 # What the live rows of a list are filtered by; a list with a search is not live.
 FILTERS = ("kind", "app", "needs")

@@ -1,15 +1,13 @@
 """Lists and searches of conversations and messages, opening a conversation by its ids, and the sender page."""
 
 import re
-from collections import Counter
 from collections.abc import Collection
 from itertools import groupby
-from operator import attrgetter
 from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required, permission_required
 from django.db.models import Q, QuerySet
-from django.http import Http404, HttpResponse, JsonResponse
+from django.http import HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -21,11 +19,13 @@ from moderation.archive.events import Searched
 from moderation.archive.forms import ConversationForm
 from moderation.archive.messages import read
 from moderation.archive.models import Conversation, Kind, Message, Sender
-from moderation.archive.names import name_in, sender_names, titled, with_writers
+from moderation.archive.names import sender_names, titled, with_writers
 from moderation.archive.rows import in_parts
 from moderation.audit.services import record
+from moderation.desk.chips import chips_of, filters_in
 from moderation.desk.conversation_rows import rows_of
 from moderation.desk.hits import Hit, pieces_of
+from moderation.desk.models import SavedSearch
 from moderation.desk.views.conversation_rows import LIST_ROWS, filtered, rows_address, wants_action_only
 from moderation.goeasy.client import MAX_ID_LENGTH
 from moderation.search import index, people, query
@@ -38,10 +38,6 @@ PAGE_SIZE = LIST_ROWS
 FIRST_CONVERSATIONS = 8
 # Matching people shown above the conversations.
 PEOPLE_SHOWN = 8
-# The sender's latest messages that are examined for recalls, conversations and names.
-MAX_EXAMINED = 1_000
-CONVERSATIONS_SHOWN = 30
-MAX_NAMES = 20
 # Messages filtered at once; a page grows by sixty at each click.
 MAX_FILTERED = 20_000
 
@@ -76,6 +72,10 @@ def conversation_list(request: AuthenticatedRequest) -> HttpResponse:
         "with_conversations": with_conversations,
         "wants_action": wants_action,
         "needing": len(in_need),
+        "chips": chips_of(form, request.GET),
+        "this_query": (this_query := filters_in(request.GET)),
+        "saved": (saved := list(SavedSearch.objects.filter(user=request.user))),
+        "is_saved": any(search.query == this_query for search in saved),
         "rows_address": "" if is_search or "after" in request.GET else rows_address("list", request.GET),
     }
     if with_conversations:
@@ -94,7 +94,7 @@ def conversation_list(request: AuthenticatedRequest) -> HttpResponse:
             }
         context["older"] = _with(request, after=f"{page[-1].last_timestamp}-{page[-1].pk}") if more else ""
     if with_messages:
-        context |= _messages(request, form.wanted())
+        context |= messages_of(request, form.wanted())
         only = titled(Conversation.objects.filter(pk__in=form.wanted().conversations).select_related("application"))
         context |= {"only": only, "progress": index.progress()}
         # That there is no such conversation is said below the messages that were found.
@@ -126,7 +126,7 @@ def _with(request: AuthenticatedRequest, **changes: str) -> str:
     return query.urlencode()
 
 
-def _messages(request: AuthenticatedRequest, wanted: query.Wanted) -> dict[str, object]:
+def messages_of(request: AuthenticatedRequest, wanted: query.Wanted) -> dict[str, object]:
     """A page of the messages that are `wanted`, as the template of hits has it."""
     results = query.search(wanted, before=timeline.read_key(request.GET.get("before", "")), limit=PAGE_SIZE)
     hits = [Hit(message, pieces_of(read(message.raw), wanted)) for message in with_writers(results.messages())]
@@ -228,52 +228,3 @@ def filter_messages(request: AuthenticatedRequest, pk: int) -> JsonResponse:
             if any(needle in compare(part) for part in parts):
                 matching.append(message.pk)
     return JsonResponse({"matching": matching})
-
-
-@login_required
-@permission_required("archive.view_message", raise_exception=True)
-@require_safe
-def sender_page(request: AuthenticatedRequest, slug: str) -> HttpResponse:
-    """Show what a user of an application (`?id=`, any text) wrote, newest first; where, when, and under which names."""
-    application = get_object_or_404(Application, slug=slug)
-    if not (user_id := request.GET.get("id", "").replace("\0", "")[:255]):
-        raise Http404
-    criteria = {"app": slug, "sender": user_id}
-    record(Searched(actor=request.user.get_username(), page="sender", asked=criteria))
-    written = Message.objects.filter(sender_id=user_id, conversation__application=application)
-    # Names are in the raw messages alone.
-    latest = timeline.newest(written.select_related("conversation").defer("recalled_raw"), limit=MAX_EXAMINED)
-    conversations = Counter(message.conversation for message in latest).most_common(CONVERSATIONS_SHOWN + 1)
-    # Conversations in which only others wrote to this person.
-    either = Q(user_a=user_id) | Q(user_b=user_id)
-    private = Conversation.objects.filter(either, application=application).order_by("-last_timestamp", "-id")
-    among = {conversation for conversation, _number in conversations}
-    conversations += [(each, 0) for each in private[: CONVERSATIONS_SHOWN + 1] if each not in among]
-    titled(conversation for conversation, _number in conversations)
-    dated = [message for message in latest if message.placed_at is None]
-    context = {
-        "application": application,
-        "many_apps": Application.objects.all()[:2].count() > 1,
-        "user_id": user_id,
-        "sender": Sender.objects.filter(application=application, user_id=user_id).first(),
-        "names": _names(latest),
-        "first": written.filter(placed_at=None).order_by("timestamp", "id").first()
-        if len(latest) == MAX_EXAMINED
-        else min(dated, key=attrgetter("timestamp"), default=None),
-        # Implausible timestamps do not count for the first and last message.
-        "last": max(dated, key=attrgetter("timestamp"), default=None),
-        "has_written": bool(latest),
-        "latest": latest,
-        "looked_at": len(latest),
-        "is_all": len(latest) < MAX_EXAMINED,
-        "recalled": sum(message.recalled for message in latest),
-        "conversations": conversations[:CONVERSATIONS_SHOWN],
-        "more_conversations": len(conversations) > CONVERSATIONS_SHOWN,
-        **_messages(request, query.Wanted(senders=[user_id], applications=[application.pk])),
-    }
-    return render(request, "desk/pages/sender.html", context)
-
-
-def _names(latest: list[Message]) -> list[str]:
-    """The sender's distinct names in these messages, in their order."""
-    return list(dict.fromkeys(name for message in latest if (name := name_in(message))))[:MAX_NAMES]
