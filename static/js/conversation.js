@@ -8,7 +8,7 @@ import { markUnread, start as startNewest, watch } from "./newest.js";
 import { range } from "./order.js";
 import { start as startReasons } from "./reasons.js";
 import { start as startReviewSheet } from "./review-sheet.js";
-import { completeAll, current, focusRow, makeCurrent, messages, rows, settle } from "./rows.js";
+import { boxOf, completeAll, current, focusRow, makeCurrent, messages, rows, settle } from "./rows.js";
 import { start as startSelectMore } from "./select-more.js";
 import { choose, form, start as startSelection, update, whenChanged } from "./selection.js";
 import { start as startSenderPanel } from "./sender-panel.js";
@@ -128,6 +128,8 @@ if (form) {
   startReviewSheet();
   whenChanged(show);
 }
+// Ticked before this script had come: a range may begin there all the same.
+anchor = rows().findLast((row) => boxOf(row)?.checked) ?? null;
 startKeyboard(select);
 startMedia(messages);
 startSenderPanel(messages);
