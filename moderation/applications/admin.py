@@ -189,7 +189,7 @@ class ApplicationAdmin(SearchAdmin):
         path = reverse("goeasy-webhook", args=[application.slug])
         return format_html(
             '<code id="webhook-address" class="id" translate="no" data-path="{}">{}</code> '
-            '<button type="button" class="button" data-copy="webhook-address" data-done="{}" hidden>{}</button>',
+            '<button type="button" class="button" data-copy="webhook-address" data-done="{}">{}</button>',
             path,
             f"{self.origin.get()}{path}",
             _("Copied"),

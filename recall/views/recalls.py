@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required, permission_required
-from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models import Count, Exists, Max, Min, OuterRef, Q, QuerySet, Subquery, Sum
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -256,12 +256,14 @@ def history_of(
 
     `check_at` is read first: then a page that stops polling shows nothing older.
     """
-    counted = items.exclude(verification="").order_by().values_list("verification").annotate(Count("pk"))
+    of_each = items.exclude(verification="").order_by().values_list("verification")
+    counted = list(of_each.annotate(Count("pk"), Max("verified_at")))
     # Slugs: a template cannot ask for "still visible".
-    verified = {verification.replace(" ", "_"): number for verification, number in counted}
+    verified = {verification.replace(" ", "_"): number for verification, number, _at in counted}
     return {
         "verified": verified,
         "verified_of": sum(verified.values()),
+        "verified_at": max((at for _verification, _number, at in counted if at), default=None),
         "check_at": check_at,
         # Looked for, and not found out: history could not be read, so far or in the end.
         "unread": batches.filter(LOOKED_FOR, check_at__isnull=False).exists(),

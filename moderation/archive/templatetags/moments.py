@@ -86,6 +86,13 @@ def clock(value: int | datetime) -> SafeString | str:
 
 
 @register.filter
+def exactly(at: datetime) -> str:
+    """A time as plain text with its offset, for what leaves the page: 2026-01-31 14:20:05 UTC+08:00."""
+    here = timezone.localtime(at)
+    return f"{here.replace(tzinfo=None).isoformat(sep=' ', timespec='seconds')} {_offset(here)}"
+
+
+@register.filter
 def hour_and_minute(ms: int) -> SafeString | str:
     """The time of a message (ms) as 14:20, exactly and in ms in the title; the bare number when out of range.
 
