@@ -97,8 +97,8 @@ class CallSending(CallEvent):
 
     @classmethod
     def sentence(cls, facts: Facts) -> str:
-        said = {"call": facts.call, "messages": facts.messages, "where": facts.where}
-        return gettext("Request %(call)s (%(messages)s in %(where)s) was about to be sent") % said
+        said = {"call": facts.call, "messages": facts.messages, "where": facts.where, "actor": facts.actor}
+        return gettext("Request %(call)s of %(actor)s’s recall (%(messages)s in %(where)s) was about to be sent") % said
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,11 +126,15 @@ class CallAnswered(CallOutcome):
 
     @classmethod
     def sentence(cls, facts: Facts) -> str:
-        said = {"call": facts.call, "where": facts.where, "outcome": facts.text("outcome")}
+        said = {"call": facts.call, "where": facts.where, "outcome": facts.text("outcome"), "actor": facts.actor}
         if facts.entry.response_code is None:
-            return gettext("GoEasy answered request %(call)s in %(where)s without a code: %(outcome)s") % said
+            text = gettext("GoEasy answered request %(call)s of %(actor)s’s recall in %(where)s, no code: %(outcome)s")
+            return text % said
         said["code"] = facts.entry.response_code
-        return gettext("GoEasy answered request %(call)s in %(where)s with code %(code)s: %(outcome)s") % said
+        text = gettext(
+            "GoEasy answered request %(call)s of %(actor)s’s recall in %(where)s, code %(code)s: %(outcome)s"
+        )
+        return text % said
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,8 +147,8 @@ class CallUnanswered(CallOutcome):
 
     @classmethod
     def sentence(cls, facts: Facts) -> str:
-        said = {"call": facts.call, "where": facts.where, "outcome": facts.text("outcome")}
-        return gettext("No answer to request %(call)s in %(where)s: %(outcome)s") % said
+        said = {"call": facts.call, "where": facts.where, "outcome": facts.text("outcome"), "actor": facts.actor}
+        return gettext("No answer to request %(call)s of %(actor)s’s recall in %(where)s: %(outcome)s") % said
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ ABOUT: dict[str, Any] = {
     "conversation": GROUP,
     "recall": UUID("00000000-0000-4000-8000-000000000001"),
 }
-CALL: dict[str, Any] = {**ABOUT, "actor": WORKER, "batch": 0, "attempt": 1, "timestamps": [5, 6]}
+CALL: dict[str, Any] = {**ABOUT, "actor": "mo", "batch": 0, "attempt": 1, "timestamps": [5, 6]}
 
 
 def said(written: AuditEntry) -> str:
@@ -48,18 +48,18 @@ def said(written: AuditEntry) -> str:
         (RecallRequested(actor="lea", **ABOUT, timestamps=[5], again=True), "lea retried 1 message in group-1"),
         (
             CallAnswered(**CALL, http_status=200, response_code=200, response_content="OK", outcome="accepted"),
-            "GoEasy answered request 1 in group-1 with code 200: accepted",
+            "GoEasy answered request 1 of mo’s recall in group-1, code 200: accepted",
         ),
         (
             CallAnswered(**CALL, http_status=502, response_code=None, response_content="", outcome="unknown"),
-            "GoEasy answered request 1 in group-1 without a code: unknown",
+            "GoEasy answered request 1 of mo’s recall in group-1, no code: unknown",
         ),
-        (CallUnanswered(**CALL, outcome="unknown"), "No answer to request 1 in group-1: unknown"),
+        (CallUnanswered(**CALL, outcome="unknown"), "No answer to request 1 of mo’s recall in group-1: unknown"),
         (
             CallVerified(**CALL, gone=[5], still_visible=[6]),
             "History of group-1 was read for request 1: removed 1, still visible 1, cannot be verified 0",
         ),
-        (CallVerified(**CALL), "The worker: recall verified"),
+        (CallVerified(**CALL), "mo: recall verified"),
         (
             RecallSettled(actor="mo", **ABOUT, timestamps=[5], batches=[0], send_again=False, note="no"),
             "mo decided to leave 1 message in group-1 as they are",
