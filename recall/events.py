@@ -147,8 +147,8 @@ class CallUnanswered(CallOutcome):
 
     @classmethod
     def sentence(cls, facts: Facts) -> str:
-        said = {"call": facts.call, "where": facts.where, "outcome": facts.text("outcome"), "actor": facts.actor}
-        return gettext("No answer to request %(call)s of %(actor)s’s recall in %(where)s: %(outcome)s") % said
+        said = {"call": facts.call, "where": facts.where, "outcome": facts.text("outcome")}
+        return gettext("No answer to request %(call)s in %(where)s: %(outcome)s") % said
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,7 +54,7 @@ def said(written: AuditEntry) -> str:
             CallAnswered(**CALL, http_status=502, response_code=None, response_content="", outcome="unknown"),
             "GoEasy answered request 1 of mo’s recall in group-1, no code: unknown",
         ),
-        (CallUnanswered(**CALL, outcome="unknown"), "No answer to request 1 of mo’s recall in group-1: unknown"),
+        (CallUnanswered(**CALL, outcome="unknown"), "No answer to request 1 in group-1: unknown"),
         (
             CallVerified(**CALL, gone=[5], still_visible=[6]),
             "History of group-1 was read for request 1: removed 1, still visible 1, cannot be verified 0",
