@@ -10,8 +10,8 @@ import { start as startReasons } from "./reasons.js";
 import { start as startReviewSheet } from "./review-sheet.js";
 import { boxOf, completeAll, current, focusRow, makeCurrent, messages, rows, settle } from "./rows.js";
 import { start as startSelectMore } from "./select-more.js";
-import { choose, form, start as startSelection, update, whenChanged } from "./selection.js";
-import { start as startSenderPanel } from "./sender-panel.js";
+import { choose, form, picked, start as startSelection, update, whenChanged } from "./selection.js";
+import { hide as hideSender, start as startSenderPanel } from "./sender-panel.js";
 import { show, start as startSummary } from "./summary.js";
 import { start as startToast } from "./toast.js";
 
@@ -126,7 +126,12 @@ if (form) {
   startSelectMore();
   startReasons();
   startReviewSheet();
-  whenChanged(show);
+  let chosen = picked.size;
+  whenChanged(() => {
+    show();
+    if (picked.size !== chosen) hideSender();
+    chosen = picked.size;
+  });
 }
 // Ticked before this script had come: a range may begin there all the same.
 anchor = rows().findLast((row) => boxOf(row)?.checked) ?? null;

@@ -1,7 +1,6 @@
 /* The review in a sheet beside the conversation. What it cannot show, as a mistake in the form, a page of its own does. */
 
 import { release } from "./forms.js";
-import { leadsToSignIn } from "./notice.js";
 import { form } from "./selection.js";
 
 const sheet = document.getElementById("review-sheet");
@@ -17,10 +16,9 @@ async function show() {
       headers: { "HX-Request": "true" },
       redirect: "manual",
     });
-    if (leadsToSignIn(response)) return;
     text = response.ok ? await response.text() : "";
   } catch {
-    // The browser says what is wrong when the form goes by itself.
+    // The browser says what is wrong when the form goes by itself, and shows the sign-in when the session has ended.
   } finally {
     review.removeAttribute("aria-busy");
     release(form);

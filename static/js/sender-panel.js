@@ -4,6 +4,8 @@ import { leadsToSignIn } from "./notice.js";
 
 const panel = document.getElementById("sender-panel");
 let opener = null;
+// Whether the address names its pane because of this script.
+let isElsewhere = false;
 // A later click has its own answer.
 let turns = 0;
 
@@ -26,15 +28,22 @@ async function open(link) {
   panel.innerHTML = text;
   panel.hidden = false;
   // On a narrow screen it is in another pane.
-  if (!panel.offsetParent) location.hash = "selection";
+  isElsewhere = !panel.offsetParent;
+  if (isElsewhere) location.hash = "selection";
   panel.focus({ preventScroll: true });
   panel.scrollIntoView({ block: "nearest" });
 }
 
-function close() {
+/* The form and the recalls stand in its place again. */
+export function hide() {
   panel.hidden = true;
   panel.replaceChildren();
-  if (location.hash === "#selection") history.back();
+}
+
+function close() {
+  hide();
+  if (isElsewhere) history.back();
+  isElsewhere = false;
   if (opener?.isConnected) opener.focus({ preventScroll: true });
 }
 
@@ -48,6 +57,8 @@ export function start(messages) {
   panel.addEventListener("click", (event) => {
     if (event.target.closest("[data-close-panel]")) close();
   });
+  // The browser could not show what the form lacks.
+  document.getElementById("review")?.addEventListener("click", hide);
   document.addEventListener(
     "keydown",
     (event) => {

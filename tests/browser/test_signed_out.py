@@ -60,8 +60,8 @@ def test_a_recall_posted_after_the_session_ended_is_there_again(prepared: Page, 
     is_ready(page, talk)
     all_is_there(page)
     page.click("#review")
-    expect(page.locator("h1")).to_have_text("Review recall")
-    expect(page.locator(".facts")).to_contain_text(NOTE)
+    expect(page.locator(".review h1")).to_have_text("Review recall")
+    expect(page.locator(".review .facts")).to_contain_text(NOTE)
 
 
 def test_news_that_finds_no_session_says_so_and_everything_is_there_again(prepared: Page, talk: Talk) -> None:
