@@ -90,6 +90,8 @@ class CallSending(CallEvent):
     """A call is about to leave: committed before the request."""
 
     action = Action.SENDING
+    # A call that was about to be sent has an outcome, and its entry the same messages.
+    is_indexed = False
 
     request: Mapping[str, object]
     worker: Annotated[str, Detail(_("Worker"))]

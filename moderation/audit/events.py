@@ -109,6 +109,8 @@ class Event:
     """Base class of events. `action` is the name in the log."""
 
     action: ClassVar[Action]
+    # Whether the log's index has its entries (`audit.terms`): not if another entry with the same terms always follows.
+    is_indexed: ClassVar[bool] = True
 
     actor: str
     # Origin of the request on whose behalf a worker acts; None: the origin of the current request, if any.

@@ -149,7 +149,7 @@ class AuditFilter(FilterForm):
     find = forms.CharField(label=_("Find"), required=False, max_length=MAX_TERM)
     timestamp = forms.CharField(
         label=_("Message timestamps"),
-        help_text=_("In milliseconds, 13 digits; several separated by commas."),
+        help_text=_("In milliseconds, 13 digits; several separated by commas. Of a request, its outcome is found."),
         required=False,
         max_length=500,
     )

@@ -72,12 +72,19 @@ def test_any_stored_value_can_be_indexed(value: Any) -> None:
         assert len(each) <= 300
 
 
+def test_a_request_is_found_by_its_outcome_alone(application: Any) -> None:
+    # Its entry before would be found by the same timestamps, and each request waits for its index.
+    sending, answered = (AuditEntry(action=action, timestamps=[FIRST]) for action in (Action.SENDING, Action.ANSWERED))
+    assert terms_of(sending) == set()
+    assert terms_of(answered) == {f"t:{FIRST}"}
+
+
 @pytest.fixture
 def recalls(application: Any) -> dict[str, int]:
     return {
         "one": requested(FIRST, FIRST + 1, senders=("user-a",), reason="spam").pk,
         "two": requested(FIRST + 1, FIRST + 2, senders=("user-a", "user-b"), actor="lea").pk,
-        "sending": entry(action=Action.SENDING, timestamps=[FIRST + 2], conversation=GROUP, recall=RECALL).pk,
+        "answered": entry(action=Action.ANSWERED, timestamps=[FIRST + 2], conversation=GROUP, recall=RECALL).pk,
         "stopped": record_event(
             RecallStopped(actor="mo", app="default", conversation=PAIR, recall=RECALL, reason="key_refused")
         ).pk,
@@ -88,9 +95,9 @@ def recalls(application: Any) -> dict[str, int]:
     ("query", "expected"),
     [
         ({"timestamp": FIRST}, "one"),
-        ({"timestamp": f"{FIRST}, {FIRST + 2}"}, "sending two one"),
+        ({"timestamp": f"{FIRST}, {FIRST + 2}"}, "answered two one"),
         ({"timestamp": FIRST + 1, "actor": "lea"}, "two"),
-        ({"timestamp": FIRST + 2, "action": ["recall.sending"]}, "sending"),
+        ({"timestamp": FIRST + 2, "action": ["recall.answered"]}, "answered"),
         ({"timestamp": FIRST + 1, "sender": "user-b"}, "two"),
         ({"timestamp": FIRST + 1, "since": "2100-01-01T00:00"}, ""),
         ({"timestamp": FIRST + 1, "recall": RECALL}, "two one"),
@@ -103,10 +110,10 @@ def recalls(application: Any) -> dict[str, int]:
         ({"find": "lea"}, "two"),
         ({"find": "SPAM"}, "one"),
         ({"find": "key_refused"}, "stopped"),
-        ({"find": "group-1", "timestamp": FIRST + 2}, "sending two"),
+        ({"find": "group-1", "timestamp": FIRST + 2}, "answered two"),
         ({"find": "user-a"}, "stopped two one"),
         ({"find": "user-b ↔ user-a"}, "stopped"),
-        ({"find": str(RECALL), "action": ["recall.sending"]}, "sending"),
+        ({"find": str(RECALL), "action": ["recall.answered"]}, "answered"),
         ({"find": "spam nothing"}, ""),
         ({"find": "🙂"}, ""),
     ],
@@ -148,7 +155,7 @@ def test_pages_of_what_is_found_go_back_and_forth(reader: Client, application: A
     "query",
     [
         {"timestamp": FIRST},
-        {"sender": "user-a", "action": ["recall.requested", "recall.sending"], "since": "2020-01-01T00:00"},
+        {"sender": "user-a", "action": ["recall.requested", "recall.answered"], "since": "2020-01-01T00:00"},
         {"find": "spam"},
         {"timestamp": FIRST, "sender": "user-a", "find": "spam"},
     ],

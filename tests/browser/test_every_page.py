@@ -49,6 +49,7 @@ NO_PAGE = {
         "conversation-hold",
         "conversation-select",
         "conversation-filter",
+        "application-test",
         "save-search",
         "unsave-search",
         "recall-toast",

@@ -135,7 +135,7 @@ def test_a_posted_form_is_not_filled_in_after_a_later_sign_in(open_browser: Open
     page.locator("#recall_reason").select_option(index=1)
     page.fill("#recall_note", NOTE)
     page.click("#review")
-    expect(page.locator("h1")).to_have_text("Review recall")
+    expect(page.locator(".review h1")).to_have_text("Review recall")
     end_session(page)
     page.goto("/recalls/")
     sign_in_here(page, "mo")
