@@ -1,13 +1,13 @@
-/* The reason by its number, and reason and note as they were the last time, in this tab. */
+/* The reason by its number, and as it was the last time in this tab. Of a note nothing is kept: it may name people. */
 
 import { form } from "./selection.js";
 
 const button = document.getElementById("as-last-time");
-const { reason, note } = form?.elements ?? {};
+const reason = form?.elements.reason;
 
 function last() {
   try {
-    return JSON.parse(sessionStorage.getItem(button.dataset.key));
+    return sessionStorage.getItem(button.dataset.key);
   } catch {
     return null;
   }
@@ -19,9 +19,9 @@ export function chooseReason(number) {
 }
 
 export function asLastTime() {
-  const { reason: code = "", note: text = "" } = last() ?? {};
-  if (code) reason.value = code;
-  if (text) note.value = text;
+  const code = last();
+  // It may have been taken out of use since.
+  if ([...reason.options].some(({ value }) => value === code)) reason.value = code;
 }
 
 export function start() {
@@ -29,7 +29,7 @@ export function start() {
   button.addEventListener("click", asLastTime);
   form.addEventListener("submit", () => {
     try {
-      sessionStorage.setItem(button.dataset.key, JSON.stringify({ reason: reason.value, note: note.value }));
+      sessionStorage.setItem(button.dataset.key, reason.value);
     } catch {
       // Without storage nothing is remembered.
     }

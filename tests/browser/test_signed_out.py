@@ -126,7 +126,7 @@ def test_a_form_that_was_left_is_empty_the_next_time(open_browser: OpenBrowser) 
     expect(page.locator("[name=note]")).to_have_value("")
 
 
-def test_a_posted_form_is_not_filled_in_after_a_later_sign_in(open_browser: OpenBrowser, talk: Talk) -> None:
+def test_what_was_under_review_when_the_session_ended_is_there_again(open_browser: OpenBrowser, talk: Talk) -> None:
     page = open_browser(None)
     sign_in(page, "mo")
     open_talk(page, talk)
@@ -141,8 +141,11 @@ def test_a_posted_form_is_not_filled_in_after_a_later_sign_in(open_browser: Open
     sign_in_here(page, "mo")
     page.goto(address)
     is_ready(page, talk)
+    expect(page.locator("#recall_note")).to_have_value(NOTE)
+    page.click("#review")
+    page.locator("#review-sheet [name=confirm]").click()
+    expect(page.locator("#toast")).to_be_visible()
     expect(page.locator("#recall_note")).to_have_value("")
-    expect(page.locator("#typed-kept")).to_be_hidden()
 
 
 def test_a_form_of_admin_is_filled_in_again_without_its_secrets(open_browser: OpenBrowser) -> None:
