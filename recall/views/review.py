@@ -180,30 +180,29 @@ class Line:
     is_shared: bool
 
 
-def _neighbours(conversation: Conversation, going: Sequence[Message]) -> list[Message]:
-    """The messages that stand directly before and after those `going`; in between, of the first MAX_SPAN messages."""
-    if not going:
+def _neighbours(conversation: Conversation, shown: Sequence[Message], going: Sequence[Message]) -> list[Message]:
+    """The messages that stay directly before and after those `shown` of all that go: between the first and the last
+    one, of the first MAX_SPAN messages.
+    """
+    if not shown:
         return []
-    in_order = sorted(going, key=attrgetter("sort_time", "pk"))
-    first, last = ((message.sort_time, message.pk) for message in (in_order[0], in_order[-1]))
-    before = timeline.page(conversation, before=first, limit=1)
-    after = timeline.page(conversation, after=last, limit=1)
-    between = [in_order[0], *timeline.page(conversation, after=first, limit=MAX_SPAN)] if len(going) > 1 else []
+    place = attrgetter("sort_time", "pk")
+    first, last = min(map(place, shown)), max(map(place, shown))
+    between = timeline.page(conversation, after=first, limit=MAX_SPAN) if len(shown) > 1 else []
     gone = {message.pk for message in going}
-    found = [*before, *after]
-    for one, other in pairwise(between):
-        if one.pk in gone and other.pk not in gone:
-            found.append(other)
-        elif one.pk not in gone and other.pk in gone:
-            found.append(one)
-    return found
+    found = [*timeline.page(conversation, before=first, limit=1), *timeline.page(conversation, after=last, limit=1)]
+    in_order = [min(shown, key=place), *(message for message in between if place(message) <= last)]
+    for one, other in pairwise(in_order):
+        if (one.pk in gone) != (other.pk in gone):
+            found.append(other if one.pk in gone else one)
+    return [message for message in found if message.pk not in gone]
 
 
 def _senders(conversation: Conversation, preview: services.Preview) -> dict[str, Any]:
     """The first messages with their senders' names, and the number of messages of each sender."""
     counts = Counter(message.sender_id for message in preview.known)
     going = preview.known[:PREVIEW_SHOWN]
-    shown = sorted({*going, *_neighbours(conversation, going)}, key=attrgetter("sort_time", "pk"))
+    shown = sorted({*going, *_neighbours(conversation, going, preview.known)}, key=attrgetter("sort_time", "pk"))
     names = sender_names(conversation.application, {message.sender_id for message in [*shown, *preview.known]})
     shared = [message for messages in preview.shared.values() for message in messages]
     return {

@@ -20,6 +20,7 @@ from recall import services
 from recall.forms import RecallForm
 from recall.management.commands.recall import Command
 from recall.models import Evidence, Recall, RecallReason
+from recall.views.review import PREVIEW_SHOWN
 
 from .reviewing import confirm, review
 
@@ -226,6 +227,15 @@ def test_a_review_shows_what_stands_beside_what_goes(
     lines = re.findall(r'<li class="(neighbour|)">.*?word-(\d)', page, re.DOTALL)
     assert [int(number) for kind, number in lines if kind] == [1, 4, 6, 8]
     assert [int(number) for kind, number in lines if not kind] == [2, 3, 7]
+
+
+def test_what_a_long_review_does_not_list_is_not_said_to_stay(
+    signed_in: Client, private: Conversation, make_message: Callable[..., Message]
+) -> None:
+    for number in range(PREVIEW_SHOWN + 2):
+        make_message(private, FIRST + number, payload={"text": f"word-{number}."})
+    page = signed_in.post(NEW, form(PREVIEW_SHOWN + 1)).content.decode()
+    assert 'class="neighbour"' not in page
 
 
 def test_the_sheet_is_the_review_alone(signed_in: Client, archived: Callable[[int], None]) -> None:
